@@ -1,0 +1,59 @@
+"""One wording for bad arguments: every public boundary raises ``ValueError("name: expected X, got Y")`` through here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+
+FLOATS = (torch.float32, torch.float64)
+INTEGERS = (torch.int32, torch.int64)
+
+
+def fail(name: str, expected: str, got: object) -> NoReturn:
+    """Raise ``ValueError("name: expected X, got Y")``."""
+    raise ValueError(f"{name}: expected {expected}, got {got}")
+
+
+def check_tensor(
+    name: str,
+    value: Any,
+    shape: Sequence[int | str | None] | None = None,
+    dtype: torch.dtype | tuple[torch.dtype, ...] | None = None,
+    like: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return ``value`` if it is a tensor of this shape and dtype, else raise.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what the caller passed.
+        shape: one entry a dimension: an int must match, a string (shown in the message) or None matches any size;
+            a leading ``"..."`` matches any number of dimensions.
+        dtype: the allowed dtype or dtypes.
+        like: another argument whose dtype and device it must share.
+    Raises:
+        ValueError: where it does not fit.
+    """
+    if not isinstance(value, torch.Tensor):
+        fail(name, "a tensor", type(value).__name__)
+    if shape is not None:
+        tail = tuple(shape[1:]) if shape and shape[0] == "..." else tuple(shape)
+        rank_fits = value.dim() >= len(tail) if len(tail) < len(shape) else value.dim() == len(tail)
+        sizes = tuple(value.shape[value.dim() - len(tail) :]) if rank_fits else ()
+        if not rank_fits or any(isinstance(want, int) and want != has for want, has in zip(tail, sizes)):
+            fail(name, f"shape ({', '.join('?' if s is None else str(s) for s in shape)})", tuple(value.shape))
+    if dtype is not None:
+        allowed = dtype if isinstance(dtype, tuple) else (dtype,)
+        if value.dtype not in allowed:
+            fail(name, " or ".join(str(d).removeprefix("torch.") for d in allowed), value.dtype)
+    if like is not None and (value.dtype != like.dtype or value.device != like.device):
+        fail(name, f"{like.dtype} on {like.device}", f"{value.dtype} on {value.device}")
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Return ``value`` if it is one of ``choices``, else raise ``ValueError``."""
+    if value not in choices:
+        fail(name, " or ".join(repr(c) for c in choices), repr(value))
+    return value
