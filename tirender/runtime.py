@@ -1,1 +1,157 @@
-def init(*a, **k): ...
+"""The one Taichi runtime of the process: started once, on the first operation or by :func:`init`, never restarted.
+
+A runtime that the program has started itself is adopted as it is, since a second ``ti.init`` would invalidate every
+field it holds. Compiled kernels are kept in Taichi's offline cache (``TI_OFFLINE_CACHE_FILE_PATH``, by default
+``~/.cache/taichi/ticache``), so that only the first run on a machine pays for compiling.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import threading
+from typing import Any
+
+import torch
+
+os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # importing taichi would otherwise call a version server
+os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
+
+ARCHS = ("cpu", "cuda", "vulkan")
+
+_lock = threading.Lock()
+_arch: str | None = None
+_forked = False
+_launched: set[int] = set()
+
+
+def init(arch: str | None = None, **options: Any) -> str:
+    """Start the Taichi runtime, or adopt the one that the program has started.
+
+    Called by itself with the defaults at the first operation; call it earlier to choose.
+
+    Args:
+        arch: ``"cpu"``, ``"cuda"`` or ``"vulkan"``. By default the environment variable ``TIRENDER_ARCH``, else
+            ``"cuda"`` where torch can use one, else ``"cpu"``.
+        options: passed to ``ti.init`` (``cpu_max_num_threads=1``, ``offline_cache_file_path=...``).
+    Returns:
+        The arch that runs.
+    Raises:
+        ValueError: for an unknown arch.
+        RuntimeError: where the runtime already runs on another arch, where Taichi cannot use the one asked for, or in
+            a forked child.
+    """
+    global _arch
+    with _lock:
+        _refuse_fork()
+        wanted = arch or os.environ.get("TIRENDER_ARCH") or None
+        if wanted is not None and wanted not in ARCHS:
+            raise ValueError(f"arch: expected 'cpu', 'cuda' or 'vulkan', got {wanted!r}")
+        if _arch is None:
+            _arch = _start(wanted, options)
+            os.register_at_fork(after_in_child=_mark_forked)
+        elif (arch is not None and arch != _arch) or options:
+            raise RuntimeError(f"arch: expected the running {_arch!r} without options (it starts once), got {arch!r}")
+        return _arch
+
+
+def arch() -> str:
+    """The running arch, started with the defaults if none runs."""
+    return _arch if _arch is not None and not _forked else init()
+
+
+def is_parallel_device() -> bool:
+    """Whether kernels run on a GPU-like arch, which wants thousands of threads where a CPU wants a few long tasks."""
+    return arch() != "cpu"
+
+
+def launch(kernel: Any, *args: Any) -> None:
+    """Run a kernel on contiguous tensors and numbers, after seeing that the arch can reach them.
+
+    Raises:
+        ValueError: for a tensor on a device that the arch cannot reach.
+        RuntimeError: in a forked child.
+    """
+    running = arch()
+    for a in args:
+        if isinstance(a, torch.Tensor) and a.device.type != "cpu" and a.device.type != running:
+            raise ValueError(
+                f"device: expected CPU tensors on the {running!r} arch, got {a.device}; "
+                + ("start with tirender.init('cuda')" if a.is_cuda else "move the tensors with .cpu()")
+            )
+    if id(kernel) in _launched:
+        kernel(*args)
+        return
+    notice = threading.Timer(1.0, _say_compiling)
+    notice.daemon = True
+    notice.start()
+    try:
+        kernel(*args)
+    finally:
+        notice.cancel()
+    _launched.add(id(kernel))
+
+
+def describe() -> dict[str, str]:
+    """Versions, arch, device, driver and cache folder, as ``tirender info`` prints them."""
+    import platform
+
+    import taichi as ti
+
+    import tirender
+
+    running = arch()
+    device = platform.processor() or platform.machine()
+    if running == "cuda":
+        device = f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda})"
+    return {
+        "tirender": tirender.__version__,
+        "taichi": ".".join(map(str, ti.__version__)),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "arch": running,
+        "device": device,
+        "threads": str(ti.cfg.cpu_max_num_threads) if running == "cpu" else "-",
+        "kernel cache": ti.cfg.offline_cache_file_path if ti.cfg.offline_cache else "off",
+    }
+
+
+def _start(wanted: str | None, options: dict[str, Any]) -> str:
+    import taichi as ti
+
+    by_name = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}
+    if ti.lang.impl.get_runtime().prog is not None:
+        found = {ti.x64: "cpu", ti.arm64: "cpu", ti.cuda: "cuda", ti.vulkan: "vulkan"}.get(ti.cfg.arch)
+        if found is None:
+            raise RuntimeError(f"arch: expected a Taichi runtime on cpu, cuda or vulkan, got {ti.cfg.arch}")
+        if (wanted is not None and wanted != found) or options:
+            raise RuntimeError(f"arch: expected the {found!r} runtime that the program has started, got {wanted!r}")
+        return found
+    name = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
+    settings: dict[str, Any] = {"offline_cache": True, "fast_math": False, "log_level": ti.ERROR}
+    with contextlib.redirect_stdout(io.StringIO()):  # its banner
+        ti.init(arch=by_name[name], **(settings | options))
+    if (ti.cfg.arch in (ti.x64, ti.arm64)) != (name == "cpu") or (name != "cpu" and ti.cfg.arch != by_name[name]):
+        ti.reset()
+        raise RuntimeError(f"arch: expected {name!r}, got none: Taichi found no usable {name} driver on this machine")
+    return name
+
+
+def _mark_forked() -> None:
+    global _forked
+    _forked = True
+
+
+def _refuse_fork() -> None:
+    if _forked:
+        raise RuntimeError(
+            "fork: expected the process that started Taichi, got a forked child, in which kernels would hang; "
+            "use the 'spawn' start method (multiprocessing.set_start_method('spawn'), DataLoader(num_workers=0))"
+        )
+
+
+def _say_compiling() -> None:
+    print("tirender: compiling kernels for their first use here (kept in a cache for the next run) ...", file=sys.stderr)

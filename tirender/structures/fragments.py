@@ -1,0 +1,177 @@
+"""What a rasterizer finds: which primitive touches which pixel, and where in the primitive that pixel lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from tirender.checks import check_tensor, fail
+
+Values = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class PackedFragments:
+    """One entry for each kept (pixel, face) pair: pixel after pixel, by depth within a pixel, no empty slots.
+
+    Memory follows what is really covered. Attributes have the names of :class:`Fragments` with a leading shape (M,):
+    ``pix_to_face`` (M,) int64, and ``zbuf`` (M,), ``bary_coords`` (M, 3), ``dists`` (M,), which are differentiable in
+    the vertices and computed when first asked for.
+
+    Args:
+        pix_to_face: (M,) int64, index into the batch's packed faces.
+        offsets: (n_images * H * W + 1,) int32, the first entry of each pixel in row-major order, and the total.
+        n_images: N.
+        image_size: (H, W) in pixels.
+        evaluate: called once, returns (zbuf, bary_coords, dists).
+        source: what it was rasterized from, for the fused shaders.
+    """
+
+    def __init__(
+        self,
+        pix_to_face: torch.Tensor,
+        offsets: torch.Tensor,
+        n_images: int,
+        image_size: tuple[int, int],
+        evaluate: Callable[[], Values],
+        source: Any = None,
+    ):
+        self.pix_to_face = pix_to_face
+        self.offsets = offsets
+        self.n_images = n_images
+        self.image_size = image_size
+        self.source = source
+        self._evaluate = evaluate
+
+    def __len__(self) -> int:
+        return len(self.pix_to_face)
+
+    @cached_property
+    def _values(self) -> Values:
+        return self._evaluate()
+
+    @property
+    def zbuf(self) -> torch.Tensor:
+        """(M,) depth in view space."""
+        return self._values[0]
+
+    @property
+    def bary_coords(self) -> torch.Tensor:
+        """(M, 3) barycentric coordinates in the face."""
+        return self._values[1]
+
+    @property
+    def dists(self) -> torch.Tensor:
+        """(M,) squared distance to the face's outline in NDC units squared, negative inside."""
+        return self._values[2]
+
+    @cached_property
+    def pixel_index(self) -> torch.Tensor:
+        """(M,) int64, the pixel of each entry, counted in row-major order through all images."""
+        counts = (self.offsets[1:] - self.offsets[:-1]).long()
+        pixels = torch.arange(len(counts), device=counts.device)
+        return torch.repeat_interleave(pixels, counts, output_size=len(self))
+
+    @cached_property
+    def image_index(self) -> torch.Tensor:
+        """(M,) int64, the image of each entry."""
+        return self.pixel_index // (self.image_size[0] * self.image_size[1])
+
+    def detach(self) -> PackedFragments:
+        """The same fragments, cut from the graph."""
+        detached = tuple(v.detach() for v in self._values)
+        return PackedFragments(self.pix_to_face, self.offsets, self.n_images, self.image_size, lambda: detached)  # type: ignore[arg-type, return-value]
+
+
+class Fragments:
+    """Dense rasterization output of N images with K slots a pixel, empty slots -1.
+
+    Made by hand from dense tensors, or by a rasterizer, which then fills ``packed`` and builds the dense tensors only
+    when they are asked for.
+
+    Args:
+        pix_to_face: (N, H, W, K) int64, index into the batch's packed faces; -1 where empty.
+        zbuf: (N, H, W, K) depth in view space.
+        bary_coords: (N, H, W, K, 3) barycentric coordinates.
+        dists: (N, H, W, K) squared distance to the face's outline in NDC, negative inside; None where unused.
+    Raises:
+        ValueError: where the shapes do not fit each other.
+    """
+
+    packed: PackedFragments | None
+
+    def __init__(
+        self,
+        pix_to_face: torch.Tensor,
+        zbuf: torch.Tensor,
+        bary_coords: torch.Tensor,
+        dists: torch.Tensor | None = None,
+    ):
+        check_tensor("pix_to_face", pix_to_face, ("N", "H", "W", "K"), (torch.int64, torch.int32))
+        shape = tuple(pix_to_face.shape)
+        check_tensor("zbuf", zbuf, shape)
+        check_tensor("bary_coords", bary_coords, (*shape, 3))
+        if dists is not None:
+            check_tensor("dists", dists, shape)
+        self.packed = None
+        self._dense: dict[str, torch.Tensor | None] = {
+            "pix_to_face": pix_to_face,
+            "zbuf": zbuf,
+            "bary_coords": bary_coords,
+            "dists": dists,
+        }
+        self._slots = shape[3]
+
+    @classmethod
+    def from_packed(cls, packed: PackedFragments, faces_per_pixel: int | None) -> Fragments:
+        """The dense view of packed fragments; ``faces_per_pixel=None`` makes room for the fullest pixel."""
+        self = cls.__new__(cls)
+        if faces_per_pixel is None:
+            counts = packed.offsets[1:] - packed.offsets[:-1]
+            faces_per_pixel = max(int(counts.max()) if len(counts) else 0, 1)
+        self.packed, self._dense, self._slots = packed, {}, faces_per_pixel
+        return self
+
+    @property
+    def pix_to_face(self) -> torch.Tensor:
+        """(N, H, W, K) int64."""
+        return self._get("pix_to_face")
+
+    @property
+    def zbuf(self) -> torch.Tensor:
+        """(N, H, W, K)."""
+        return self._get("zbuf")
+
+    @property
+    def bary_coords(self) -> torch.Tensor:
+        """(N, H, W, K, 3)."""
+        return self._get("bary_coords")
+
+    @property
+    def dists(self) -> torch.Tensor:
+        """(N, H, W, K)."""
+        return self._get("dists")
+
+    def detach(self) -> Fragments:
+        """The same fragments, cut from the graph."""
+        return Fragments(*(self._get(k).detach() for k in ("pix_to_face", "zbuf", "bary_coords", "dists")))
+
+    def _get(self, name: str) -> torch.Tensor:
+        if name not in self._dense:
+            self._dense[name] = self._spread(getattr(self.packed, name))
+        value = self._dense[name]
+        if value is None:
+            fail(name, "the tensor given at construction", None)
+        return value
+
+    def _spread(self, values: torch.Tensor) -> torch.Tensor:
+        """Packed (M, ...) to dense (N, H, W, K, ...), -1 where empty."""
+        packed = self.packed
+        assert packed is not None
+        pixel = packed.pixel_index
+        rank = torch.arange(len(packed), device=pixel.device) - packed.offsets.long().index_select(0, pixel)
+        shape = (packed.n_images, *packed.image_size, self._slots, *values.shape[1:])
+        dense = values.new_full((shape[0] * shape[1] * shape[2] * shape[3], *values.shape[1:]), -1)
+        return dense.index_copy(0, pixel * self._slots + rank, values).view(shape)
