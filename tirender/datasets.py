@@ -1,0 +1,132 @@
+"""Where the data of the tutorials and examples is: a folder of yours, what ships with tirender, or a pinned download.
+
+A file is looked for, in this order,
+
+1. in the folder named by the environment variable ``TIRENDER_DATA``, under its full name (``dolphin/dolphin.obj``) or
+   its last part (``dolphin.obj``);
+2. among the assets that come with tirender;
+3. in the cache of earlier downloads, and then on PyTorch3D's server, with ``pooch`` (``pip install 'tirender[data]'``),
+   which checks the file's SHA-256 and never leaves half a file behind.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from tirender.checks import check_choice, fail
+
+BASE_URL = "https://dl.fbaipublicfiles.com/pytorch3d/data/"
+BRIDGE = "PittsburghBridge/pointcloud.npz"
+DOWNLOADS: dict[str, str | None] = {  # name below BASE_URL -> SHA-256; None: not known, its content is checked instead
+    "cow_mesh/cow.obj": "62337f06b4aa4f2eaa95f854553a02039d853365a78b0a581c26ece5691a6d99",
+    "cow_mesh/cow.mtl": "ce6398d52486f81f2c329b1683ad4fedce970471aa36e589e05c5177432db6cb",
+    "cow_mesh/cow_texture.png": "cddabbae52a666173e7953e238b88340d285044dc20b36f8ed3f1a41db534fa5",
+    "dolphin/dolphin.obj": "eb47d91c9da39d84185bd54bf66df8253561a31ec488aa893725c17cc2a425ba",
+    "teapot/teapot.obj": "2f833c87e691d949dfa1325df94efe3c25e95b948c7f147e2d08e3ffb719fcda",
+    BRIDGE: None,
+}
+
+
+def creature() -> Path:
+    """Path of the OBJ of tirender's own fox cub: closed, textured, 5860 faces, within [-1, 1], facing -Z."""
+    return find("creature/creature.obj")
+
+
+def cow() -> Path:
+    """Path of the OBJ of the tutorials' cow, with its material and texture beside it. See :func:`find`."""
+    return find("cow_mesh/cow.obj")
+
+
+def dolphin() -> Path:
+    """Path of the OBJ of the tutorials' dolphin. See :func:`find`."""
+    return find("dolphin/dolphin.obj")
+
+
+def teapot() -> Path:
+    """Path of the OBJ of the tutorials' teapot. See :func:`find`."""
+    return find("teapot/teapot.obj")
+
+
+def bridge() -> Path:
+    """Path of the tutorials' point cloud, an NPZ with ``verts`` (P, 3) and ``rgb`` (P, 4). See :func:`find`."""
+    return find(BRIDGE)
+
+
+def names() -> list[str]:
+    """Every name that :func:`find` knows."""
+    assets = _assets_folder()
+    shipped = (p.relative_to(assets).as_posix() for p in assets.glob("*/*") if p.is_file() and p.suffix != ".pyc")
+    return sorted({*DOWNLOADS, *shipped})
+
+
+def find(name: str) -> Path:
+    """Find a data file by its name, downloading it, and the files that belong with it, only if nothing else has it.
+
+    Args:
+        name: one of :func:`names`, such as ``"cow_mesh/cow.obj"``.
+    Returns:
+        The path of an existing file.
+    Raises:
+        ValueError: unknown name, ``TIRENDER_DATA`` is no folder, or the download is not the expected file.
+        ImportError: a download is needed and pooch is not installed.
+        FileNotFoundError: the download failed.
+    """
+    check_choice("name", name, names())
+    places = [_assets_folder() / name]
+    own = os.environ.get("TIRENDER_DATA")
+    if own:
+        if not Path(own).is_dir():
+            fail("TIRENDER_DATA", "a folder", repr(own))
+        places = [Path(own) / name, Path(own) / PurePosixPath(name).name, *places]
+    for place in places:
+        if place.is_file():
+            return place
+    return _download(name)
+
+
+def _assets_folder() -> Path:
+    """``tirender/assets`` in an installed wheel, ``assets`` beside the package in a checkout."""
+    package = Path(__file__).parent
+    return package / "assets" if (package / "assets").is_dir() else package.parent / "assets"
+
+
+def _download(name: str) -> Path:
+    """Fetch ``name`` and the other files of its folder into the cache; pooch tells on stderr what it downloads."""
+    by_hand = f"or download {BASE_URL}{name} yourself, into a folder that the environment variable TIRENDER_DATA names"
+    try:
+        import pooch
+    except ImportError as error:
+        raise ImportError(f"{name}: needs pooch to be downloaded: pip install 'tirender[data]', {by_hand}") from error
+
+    cache = Path(pooch.os_cache("tirender"))
+    folder = PurePosixPath(name).parent
+    for part in (other for other in DOWNLOADS if PurePosixPath(other).parent == folder):
+        sha256 = DOWNLOADS[part]
+        try:
+            pooch.retrieve(
+                BASE_URL + part,
+                known_hash=sha256 and f"sha256:{sha256}",
+                fname=PurePosixPath(part).name,
+                path=cache / folder,
+            )
+        except OSError as error:
+            raise FileNotFoundError(f"{part}: the download failed ({error}); try again, {by_hand}") from error
+    if name == BRIDGE:
+        _check_bridge(cache / name)
+    return cache / name
+
+
+def _check_bridge(path: Path) -> None:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            shapes = {key: data[key].shape for key in data.files}
+    except ValueError as error:
+        path.unlink()
+        raise ValueError(f"{path}: expected an NPZ without pickles, got {error}") from error
+    verts, rgb = shapes.get("verts", ()), shapes.get("rgb", ())
+    if len(verts) != 2 or verts[1] != 3 or rgb != (verts[0], 4):
+        path.unlink()
+        fail(str(path), "arrays verts (P, 3) and rgb (P, 4)", shapes)
