@@ -1,0 +1,195 @@
+"""What can be read from a batch of meshes: its lists, padded and packed tensors, index maps and normals."""
+
+from __future__ import annotations
+
+import torch
+
+from ..checks import fail
+from .geometry import Geometry
+from .topology import Topology
+from .utils import list_to_padded
+
+
+class MeshViews:
+    """The reading half of ``Meshes``: thin views of its geometry and topology, computed when asked for."""
+
+    _geometry: Geometry
+
+    # --- the batch as a whole ---
+
+    def __len__(self) -> int:
+        """The number of meshes, N."""
+        return self.topology.n_meshes
+
+    @property
+    def topology(self) -> Topology:
+        """The faces and what follows from them; one object shared by all meshes that differ only in vertices."""
+        return self._geometry.topology
+
+    @property
+    def device(self) -> torch.device:
+        """Where the vertices are."""
+        return self.verts_packed().device
+
+    @property
+    def valid(self) -> torch.Tensor:
+        """(N,) bool: whether each mesh has both vertices and faces."""
+        return self.topology.valid
+
+    @property
+    def equisized(self) -> bool:
+        """Whether all meshes have equally many vertices and equally many faces."""
+        return len(set(self.topology.num_verts)) <= 1 and len(set(self.topology.num_faces)) <= 1
+
+    def isempty(self) -> bool:
+        """Whether no mesh has both vertices and faces."""
+        return not any(v and f for v, f in zip(self.topology.num_verts, self.topology.num_faces))
+
+    # --- vertices ---
+
+    def verts_list(self) -> list[torch.Tensor]:
+        """N tensors (V_i, 3); differentiable, as the other two layouts are."""
+        return list(self.verts_packed().split(self.topology.num_verts))
+
+    def verts_packed(self) -> torch.Tensor:
+        """(sum V_i, 3): all vertices."""
+        return self._geometry.verts
+
+    def verts_padded(self) -> torch.Tensor:
+        """(N, max V_i, 3): filled up with 0."""
+        return _padded(self.verts_packed(), self.topology.num_verts)
+
+    def num_verts_per_mesh(self) -> torch.Tensor:
+        """(N,) int64: the V_i."""
+        return self.topology.num_verts_per_mesh
+
+    def verts_packed_to_mesh_idx(self) -> torch.Tensor:
+        """(sum V_i,) int64: the mesh of each packed vertex."""
+        return self.topology.vert_to_mesh
+
+    def mesh_to_verts_packed_first_idx(self) -> torch.Tensor:
+        """(N,) int64: each mesh's first packed vertex."""
+        return self.topology.first_vert
+
+    def verts_padded_to_packed_idx(self) -> torch.Tensor:
+        """(sum V_i,) int64: ``verts_padded().reshape(-1, 3)[idx]`` is ``verts_packed()``."""
+        return self.topology.padded_to_packed
+
+    def get_bounding_boxes(self) -> torch.Tensor:
+        """(N, 3, 2): the least and greatest x, y and z of each mesh; (inf, -inf) for one without vertices.
+
+        Differentiable; among equals one vertex gets the gradient.
+        """
+        boxes = [_bounding_box(verts) for verts in self.verts_list()]
+        return torch.stack(boxes) if boxes else self.verts_packed().new_zeros(0, 3, 2)
+
+    # --- faces ---
+
+    def faces_list(self) -> list[torch.Tensor]:
+        """N int64 tensors (F_i, 3): vertex indices within each mesh."""
+        return list(self.topology.faces_list)
+
+    def faces_packed(self) -> torch.Tensor:
+        """(sum F_i, 3) int64: packed vertex indices."""
+        return self.topology.faces_packed
+
+    def faces_padded(self) -> torch.Tensor:
+        """(N, max F_i, 3) int64: vertex indices within each mesh, filled up with -1."""
+        return self.topology.faces_padded
+
+    def num_faces_per_mesh(self) -> torch.Tensor:
+        """(N,) int64: the F_i."""
+        return self.topology.num_faces_per_mesh
+
+    def faces_packed_to_mesh_idx(self) -> torch.Tensor:
+        """(sum F_i,) int64: the mesh of each packed face."""
+        return self.topology.face_to_mesh
+
+    def mesh_to_faces_packed_first_idx(self) -> torch.Tensor:
+        """(N,) int64: each mesh's first packed face."""
+        return self.topology.first_face
+
+    def get_mesh_verts_faces(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The vertices (V_i, 3) and faces (F_i, 3) of one mesh.
+
+        Raises:
+            ValueError: if index is not an integer from 0 to N - 1.
+        """
+        if not isinstance(index, int) or not 0 <= index < len(self):
+            fail("index", f"an integer from 0 to {len(self) - 1}", index)
+        return self.verts_list()[index], self.topology.faces_list[index]
+
+    # --- edges ---
+
+    def edges_packed(self) -> torch.Tensor:
+        """(E, 2) int64: each undirected edge once, as packed vertex indices (lower, higher), in lexicographic order."""
+        return self.topology.edges
+
+    def faces_packed_to_edges_packed(self) -> torch.Tensor:
+        """(sum F_i, 3) int64: the edge opposite the first, second and third vertex of each face."""
+        return self.topology.faces_to_edges
+
+    def edges_packed_to_mesh_idx(self) -> torch.Tensor:
+        """(E,) int64: the mesh of each edge."""
+        return self.topology.edge_to_mesh
+
+    def num_edges_per_mesh(self) -> torch.Tensor:
+        """(N,) int64."""
+        return self.topology.num_edges_per_mesh
+
+    def mesh_to_edges_packed_first_idx(self) -> torch.Tensor:
+        """(N,) int64: each mesh's first edge."""
+        return self.topology.first_edge
+
+    def laplacian_packed(self) -> torch.Tensor:
+        """(sum V_i, sum V_i) sparse: the uniform Laplacian: 1 / degree(i) for each edge (i, j), -1 on the diagonal."""
+        return self.topology.laplacian(self.verts_packed().dtype)
+
+    # --- normals and areas; all differentiable in the vertices, with finite gradients for faces without area ---
+
+    def has_verts_normals(self) -> bool:
+        """Whether vertex normals were given or have already been computed."""
+        return self._geometry.has_vertex_normals
+
+    def verts_normals_packed(self) -> torch.Tensor:
+        """(sum V_i, 3): the given normals, or else the normalised sum of adjacent face normals weighted by area.
+
+        A vertex with no face gets 0; a sum shorter than 1e-6 stays shorter than 1.
+        """
+        return self._geometry.vertex_normals()
+
+    def verts_normals_padded(self) -> torch.Tensor:
+        """(N, max V_i, 3): vertex normals, filled up with 0."""
+        return _padded(self.verts_normals_packed(), self.topology.num_verts)
+
+    def verts_normals_list(self) -> list[torch.Tensor]:
+        """N tensors (V_i, 3): vertex normals."""
+        return list(self.verts_normals_packed().split(self.topology.num_verts))
+
+    def faces_normals_packed(self) -> torch.Tensor:
+        """(sum F_i, 3): unit normals by the right-hand rule; shorter where twice the area is below 1e-6."""
+        return self._geometry.face_normals()
+
+    def faces_normals_padded(self) -> torch.Tensor:
+        """(N, max F_i, 3): face normals, filled up with 0."""
+        return _padded(self.faces_normals_packed(), self.topology.num_faces)
+
+    def faces_normals_list(self) -> list[torch.Tensor]:
+        """N tensors (F_i, 3): face normals."""
+        return list(self.faces_normals_packed().split(self.topology.num_faces))
+
+    def faces_areas_packed(self) -> torch.Tensor:
+        """(sum F_i,): areas, in the vertices' unit squared."""
+        return self._geometry.face_areas()
+
+
+def _padded(packed: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    if len(set(counts)) <= 1:
+        return packed.reshape(len(counts), counts[0] if counts else 0, 3)
+    return list_to_padded(packed.split(counts), (max(counts), 3))
+
+
+def _bounding_box(verts: torch.Tensor) -> torch.Tensor:
+    if not len(verts):
+        return verts.new_tensor([torch.inf, -torch.inf]).expand(3, 2)
+    return torch.stack([verts.min(dim=0).values, verts.max(dim=0).values], dim=1)

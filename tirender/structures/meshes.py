@@ -1,0 +1,350 @@
+"""Batches of triangle meshes of different sizes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+import torch
+
+from ..checks import FLOATS, INTEGERS, check_tensor, fail
+from .geometry import Geometry
+from .mesh_input import PartsOrPadded, check_faces, check_selection, concatenate, pack_parts
+from .mesh_views import MeshViews
+from .topology import Topology
+
+
+class Meshes(MeshViews):
+    """A batch of N triangle meshes, seen as lists, as padded tensors or as packed tensors.
+
+    *List*: one tensor a mesh. *Packed*: all meshes in turn, with indices that count through the batch. *Padded*: (N,
+    largest, ...), filled up with 0, or -1 for faces. One packed tensor holds the vertices; everything else is derived
+    from it and from the ``topology``, which meshes that differ only in their vertices share. Index tensors are
+    therefore shared between meshes: copy before writing into one.
+
+    Args:
+        verts: N tensors (V_i, 3) of one float dtype and device, or one (N, V, 3) tensor. NaN and infinity are allowed
+            here, so that a diverged fit can still be looked at.
+        faces: N integer tensors (F_i, 3) of vertex indices within the mesh, or one (N, F, 3) tensor padded at the end.
+            Rows of -1 are padding. Counter-clockwise faces point outwards.
+        textures: ``TexturesVertex``, ``TexturesUV`` or ``TexturesAtlas`` for these meshes.
+        verts_normals: vertex normals shaped like ``verts``, instead of computed ones. Moving the vertices drops them.
+    Raises:
+        ValueError: where shapes, dtypes, devices or lengths do not fit, or a face index is not a vertex of its mesh.
+    """
+
+    def __init__(
+        self,
+        verts: PartsOrPadded,
+        faces: PartsOrPadded,
+        textures: Any = None,
+        *,
+        verts_normals: PartsOrPadded | None = None,
+    ) -> None:
+        packed, num_verts = pack_parts("verts", verts, FLOATS)
+        topology = check_faces(faces, packed, num_verts)
+        normals = None
+        if verts_normals is not None:
+            normals, num_normals = pack_parts("verts_normals", verts_normals, packed.dtype)
+            if num_normals != num_verts:
+                fail("verts_normals", f"as many as verts in each mesh, {num_verts}", num_normals)
+            if normals.device != packed.device:
+                fail("verts_normals", f"a tensor on {packed.device} as verts", normals.device)
+        self._geometry = Geometry(topology, packed, normals)
+        self.textures = textures
+
+    @classmethod
+    def _of(cls, geometry: Geometry, textures: Any) -> Meshes:
+        """Meshes of parts that are known to be valid."""
+        meshes = cls.__new__(cls)
+        meshes._geometry = geometry
+        meshes.textures = textures
+        return meshes
+
+    # --- the batch as a whole ---
+
+    @property
+    def textures(self) -> Any:
+        """The textures or None; assigning checks that they fit."""
+        return self._textures
+
+    @textures.setter
+    def textures(self, textures: Any) -> None:
+        if textures is not None:
+            if not hasattr(textures, "check_shapes"):
+                raise TypeError(f"textures: expected a Textures object, got {type(textures).__name__}")
+            topology = self.topology
+            if not textures.check_shapes(topology.n_meshes, topology.max_verts, topology.max_faces):
+                largest = f"at most {topology.max_verts} verts and {topology.max_faces} faces"
+                expected = f"textures for {topology.n_meshes} meshes of {largest}"
+                fail("textures", expected, f"{type(textures).__name__} of other sizes")
+            textures._num_faces_per_mesh = list(topology.num_faces)
+            textures._num_verts_per_mesh = list(topology.num_verts)
+            textures.valid = topology.valid
+        self._textures = textures
+
+    # --- other vertices, same topology ---
+
+    def offset_verts_(self, vert_offsets_packed: torch.Tensor) -> Meshes:
+        """Move the vertices of these meshes; autograd goes on working, as vertices are replaced and not overwritten.
+
+        Args:
+            vert_offsets_packed: (sum V_i, 3), or (3,) or (1, 3) for all vertices.
+        Returns:
+            self.
+        """
+        verts = self.verts_packed()
+        check_tensor("vert_offsets_packed", vert_offsets_packed, ("...", 3), like=verts)
+        if vert_offsets_packed.shape not in (verts.shape, (3,), (1, 3)):
+            fail("vert_offsets_packed", f"shape {tuple(verts.shape)} or (3,)", tuple(vert_offsets_packed.shape))
+        self._geometry = self._geometry.with_verts(verts + vert_offsets_packed)
+        return self
+
+    def offset_verts(self, vert_offsets_packed: torch.Tensor) -> Meshes:
+        """``offset_verts_`` into new Meshes that share topology and textures."""
+        return self._shallow_copy().offset_verts_(vert_offsets_packed)
+
+    def scale_verts_(self, scale: float | torch.Tensor) -> Meshes:
+        """Scale the vertices of these meshes about the origin; given vertex normals are kept.
+
+        Args:
+            scale: a number or (N,) tensor, one factor a mesh; differentiable.
+        Returns:
+            self.
+        """
+        verts = self.verts_packed()
+        if isinstance(scale, torch.Tensor) and scale.dim():
+            check_tensor("scale", scale, (len(self),), like=verts)
+            scale = scale.index_select(0, self.topology.vert_to_mesh)[:, None]
+        self._geometry = self._geometry.with_verts(verts * scale, self._geometry.normals)
+        return self
+
+    def scale_verts(self, scale: float | torch.Tensor) -> Meshes:
+        """``scale_verts_`` into new Meshes that share topology and textures."""
+        return self._shallow_copy().scale_verts_(scale)
+
+    def update_padded(self, new_verts_padded: torch.Tensor) -> Meshes:
+        """New Meshes with other vertices that share topology and textures.
+
+        Args:
+            new_verts_padded: (N, max V_i, 3), on this device; what it has in the padding is not looked at.
+        """
+        topology = self.topology
+        check_tensor("new_verts_padded", new_verts_padded, (topology.n_meshes, topology.max_verts, 3), FLOATS)
+        if new_verts_padded.device != self.device:
+            fail("new_verts_padded", f"a tensor on {self.device}", new_verts_padded.device)
+        verts = new_verts_padded.reshape(-1, 3)
+        if len(set(topology.num_verts)) > 1:
+            verts = verts.index_select(0, topology.padded_to_packed)
+        return self._of(self._geometry.with_verts(verts), self.textures)
+
+    # --- copies ---
+
+    def clone(self) -> Meshes:
+        """A copy whose vertices and textures are its own; differentiable."""
+        verts, normals = self.verts_packed().clone(), self._geometry.normals
+        geometry = self._geometry.with_verts(verts, None if normals is None else normals.clone())
+        return self._of(geometry, None if self.textures is None else self.textures.clone())
+
+    def detach(self) -> Meshes:
+        """The same meshes and textures without gradients, sharing memory."""
+        verts, normals = self.verts_packed().detach(), self._geometry.normals
+        geometry = self._geometry.with_verts(verts, None if normals is None else normals.detach())
+        return self._of(geometry, None if self.textures is None else self.textures.detach())
+
+    def to(self, device: torch.device | str, copy: bool = False) -> Meshes:
+        """These meshes on a device: self if they are there already, unless ``copy``."""
+        verts, normals = self.verts_packed().to(device), self._geometry.normals
+        if verts.device == self.device:
+            return self.clone() if copy else self
+        geometry = Geometry(self.topology.to(verts.device), verts, None if normals is None else normals.to(device))
+        return self._of(geometry, None if self.textures is None else self.textures.to(device))
+
+    def cpu(self) -> Meshes:
+        """These meshes on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> Meshes:
+        """These meshes on the current CUDA device."""
+        return self.to("cuda")
+
+    # --- other batches ---
+
+    def extend(self, N: int) -> Meshes:
+        """Each mesh N times in a row, textures too; gradients add up in the original.
+
+        Topology and vertex normals are derived once, from the original.
+
+        Raises:
+            ValueError: if N is not a positive integer.
+        """
+        if not isinstance(N, int) or N < 1:
+            fail("N", "a positive integer", N)
+        return self._of(self._geometry.extend(N), None if self.textures is None else self.textures.extend(N))
+
+    def __getitem__(self, index: int | slice | Sequence[int] | torch.Tensor) -> Meshes:
+        """A batch of the selected meshes; vertices stay differentiable.
+
+        Args:
+            index: an integer, slice, list of integers, bool tensor (N,) or integer tensor (n,); negatives count from
+                the end.
+        Raises:
+            IndexError: if an index is out of range.
+            TypeError: if the index is of another kind.
+        """
+        ids = self._mesh_ids(index)
+        verts, normals = self.verts_list(), self._geometry.normals
+        given = None if normals is None else normals.split(self.topology.num_verts)
+        geometry = self._assemble(
+            [verts[i] for i in ids],
+            [self.topology.faces_list[i] for i in ids],
+            None if given is None else [given[i] for i in ids],
+        )
+        return self._of(geometry, self.textures[ids] if self.textures is not None and ids else None)
+
+    def split(self, split_sizes: Sequence[int]) -> list[Meshes]:
+        """Cut the batch into consecutive batches of these sizes, which sum to N."""
+        if not all(isinstance(size, int) and size >= 0 for size in split_sizes) or sum(split_sizes) != len(self):
+            fail("split_sizes", f"non-negative integers that sum to {len(self)}", split_sizes)
+        ends = [sum(split_sizes[: i + 1]) for i in range(len(split_sizes))]
+        return [self[end - size : end] for size, end in zip(split_sizes, ends)]
+
+    def submeshes(self, face_indices: Sequence[Sequence[torch.Tensor] | torch.Tensor]) -> Meshes:
+        """Meshes made of chosen faces, each with only the vertices that these use, in their old order.
+
+        Args:
+            face_indices: for each mesh, its submeshes: integer tensors (f,) of faces within the mesh, or one
+                (n_submeshes, f) tensor.
+        Returns:
+            a batch of all submeshes, in order, with textures; differentiable in the vertices.
+        Raises:
+            ValueError: if there is not one entry a mesh, or a face index is not one of its mesh.
+        """
+        if len(face_indices) != len(self):
+            fail("face_indices", f"{len(self)} entries, one a mesh", len(face_indices))
+        given, all_verts = self._geometry.normals, self.verts_list()
+        all_normals = None if given is None else given.split(self.topology.num_verts)
+        verts, faces, normals = [], [], []
+        vertex_ids: list[list[torch.Tensor]] = []
+        for mesh, (all_faces, selections) in enumerate(zip(self.topology.faces_list, face_indices)):
+            vertex_ids.append([])
+            for part, selection in enumerate(selections):
+                check_selection(f"face_indices[{mesh}][{part}]", selection, len(all_faces))
+                used, renumbered = torch.unique(all_faces[selection], return_inverse=True)
+                vertex_ids[-1].append(used)
+                verts.append(all_verts[mesh].index_select(0, used))
+                faces.append(renumbered.reshape(-1, 3))
+                if all_normals is not None:
+                    normals.append(all_normals[mesh].index_select(0, used))
+        geometry = self._assemble(verts, faces, None if given is None else normals)
+        has_textures = self.textures is not None and len(verts) > 0
+        return self._of(geometry, self.textures.submeshes(vertex_ids, face_indices) if has_textures else None)
+
+    # --- textures ---
+
+    def sample_textures(self, fragments: Any) -> torch.Tensor:
+        """The texture at each fragment.
+
+        Args:
+            fragments: ``Fragments`` (N, H, W, K) or packed ones (M,), rasterized from these meshes.
+        Returns:
+            (N, H, W, K, C) or (M, C) features; 0 where a dense fragment is empty.
+        Raises:
+            ValueError: if these meshes have no textures.
+        """
+        if self.textures is None:
+            fail("textures", "meshes with textures", None)
+        return self.textures.sample_textures(fragments, faces_packed=self.faces_packed())
+
+    # --- helpers ---
+
+    def _shallow_copy(self) -> Meshes:
+        return self._of(self._geometry, self.textures)
+
+    def _mesh_ids(self, index: Any) -> list[int]:
+        if isinstance(index, torch.Tensor) and index.dtype == torch.bool:
+            check_tensor("mesh index", index, (len(self),))
+            return index.nonzero()[:, 0].tolist()
+        if isinstance(index, slice):
+            return list(range(len(self)))[index]
+        if isinstance(index, torch.Tensor) and index.dim() == 1 and index.dtype in INTEGERS:
+            ids = index.tolist()
+        else:
+            items = index if isinstance(index, (list, tuple)) else [index]
+            if not all(isinstance(i, SupportsIndex) and not isinstance(i, bool) for i in items):
+                raise TypeError(f"mesh index: expected integers, a slice or a bool tensor, got {index!r}")
+            ids = [operator.index(i) for i in items]
+        for i in ids:
+            if not -len(self) <= i < len(self):
+                raise IndexError(f"mesh index: expected {-len(self)} to {len(self) - 1}, got {i}")
+        return [i % len(self) for i in ids]
+
+    def _assemble(
+        self, verts: list[torch.Tensor], faces: list[torch.Tensor], normals: list[torch.Tensor] | None
+    ) -> Geometry:
+        """The geometry of valid parts; an empty batch keeps this one's dtype and device."""
+        topology = Topology(
+            concatenate(faces, like=self.topology.faces_local), [len(v) for v in verts], [len(f) for f in faces]
+        )
+        packed = concatenate(verts, like=self.verts_packed())
+        return Geometry(topology, packed, None if normals is None else concatenate(normals, like=packed))
+
+
+def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True) -> Meshes:
+    """One batch of all the meshes of several batches, in order.
+
+    Args:
+        meshes: a list of batches, on one device and of one dtype.
+        include_textures: join the textures too; they are all None or all of one type.
+    Returns:
+        the joined batch; differentiable. Given vertex normals are kept where every batch has them.
+    Raises:
+        ValueError: if meshes is no list of Meshes, or they do not go together.
+    """
+    if isinstance(meshes, Meshes) or not all(isinstance(batch, Meshes) for batch in meshes):
+        fail("meshes", "a list of Meshes", type(meshes).__name__ if isinstance(meshes, Meshes) else meshes)
+    if not meshes:
+        return Meshes(verts=[], faces=[])
+    for i, batch in enumerate(meshes):
+        check_tensor(f"meshes[{i}].verts", batch.verts_packed(), like=meshes[0].verts_packed())
+    geometries = [batch._geometry for batch in meshes]
+    given = [geometry.normals for geometry in geometries if geometry.normals is not None]
+    topology = Topology(
+        torch.cat([geometry.topology.faces_local for geometry in geometries]),
+        [n for geometry in geometries for n in geometry.topology.num_verts],
+        [n for geometry in geometries for n in geometry.topology.num_faces],
+    )
+    normals = torch.cat(given) if len(given) == len(geometries) else None
+    joined = Geometry(topology, torch.cat([geometry.verts for geometry in geometries]), normals)
+    return Meshes._of(joined, _join_textures(meshes) if include_textures else None)
+
+
+def join_meshes_as_scene(meshes: Meshes | Sequence[Meshes], include_textures: bool = True) -> Meshes:
+    """One mesh that holds all meshes of a batch, or of several.
+
+    Args:
+        meshes: a batch, or a list of batches as for ``join_meshes_as_batch``.
+        include_textures: join the textures too.
+    Returns:
+        a batch of one mesh (an empty batch stays empty); differentiable.
+    Raises:
+        ValueError: as ``join_meshes_as_batch``.
+    """
+    batch = meshes if isinstance(meshes, Meshes) else join_meshes_as_batch(meshes, include_textures)
+    textures = batch.textures if include_textures else None
+    if len(batch) <= 1:
+        return Meshes._of(batch._geometry, textures)
+    topology = Topology(batch.faces_packed(), [batch.topology.n_verts], [batch.topology.n_faces])
+    geometry = Geometry(topology, batch.verts_packed(), batch._geometry.normals)
+    return Meshes._of(geometry, None if textures is None else textures.join_scene())
+
+
+def _join_textures(meshes: Sequence[Meshes]) -> Any:
+    textures = [batch.textures for batch in meshes if len(batch)]
+    kinds = {type(texture).__name__ for texture in textures}
+    if len(kinds) > 1:
+        fail("meshes", "textures of one type, or none at all", ", ".join(sorted(kinds)))
+    if not textures or textures[0] is None:
+        return None
+    return textures[0].join_batch(textures[1:])

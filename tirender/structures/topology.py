@@ -1,0 +1,298 @@
+"""The connectivity of a batch of meshes: index maps, edges and incidences, each computed once, when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from .utils import list_to_padded
+
+
+class Bags(NamedTuple):
+    """A list of indices per owner, end to end: those of owner i are ``indices[offsets[i]:offsets[i + 1]]``."""
+
+    indices: torch.Tensor  # (n,) int32
+    offsets: torch.Tensor  # (n_owners + 1,) int32
+
+
+class Topology:
+    """Which faces a batch of meshes has; it knows no positions and never changes.
+
+    Meshes that differ only in their vertices (``offset_verts``, ``scale_verts``, ``update_padded``, ``clone``,
+    ``detach``) share one topology, so what is derived here is derived once for a whole optimisation. "Packed" indices
+    count through the batch. The tensors are shared: never write into them.
+
+    Args:
+        faces_local: (F, 3) int64, the faces of all meshes in turn; indices count within each mesh. Not validated.
+        num_verts: vertices of each mesh.
+        num_faces: faces of each mesh; they sum to F.
+    """
+
+    def __init__(self, faces_local: torch.Tensor, num_verts: Sequence[int], num_faces: Sequence[int]) -> None:
+        self.faces_local = faces_local
+        self.num_verts = list(num_verts)
+        self.num_faces = list(num_faces)
+        self.n_meshes, self.n_verts, self.n_faces = len(self.num_verts), sum(self.num_verts), len(faces_local)
+        self.max_verts, self.max_faces = max(self.num_verts, default=0), max(self.num_faces, default=0)
+        self.device = faces_local.device
+        self._extended: tuple[int, Topology] | None = None
+
+    def extend(self, n: int) -> Topology:
+        """Each mesh n times in a row; derived quantities are copied from this one's. The last result is kept."""
+        if self._extended is None or self._extended[0] != n:
+            self._extended = (n, _ExtendedTopology(self, n))
+        return self._extended[1]
+
+    def to(self, device: torch.device) -> Topology:
+        """The same connectivity on another device."""
+        return self if device == self.device else Topology(self.faces_local.to(device), self.num_verts, self.num_faces)
+
+    # --- index maps ---
+
+    @cached_property
+    def num_verts_per_mesh(self) -> torch.Tensor:  # (N,) int64, as are all maps here
+        return self._tensor(self.num_verts)
+
+    @cached_property
+    def num_faces_per_mesh(self) -> torch.Tensor:
+        return self._tensor(self.num_faces)
+
+    @cached_property
+    def first_vert(self) -> torch.Tensor:
+        """(N,): the packed index of each mesh's first vertex."""
+        return self.num_verts_per_mesh.cumsum(0) - self.num_verts_per_mesh
+
+    @cached_property
+    def first_face(self) -> torch.Tensor:
+        """(N,): the packed index of each mesh's first face."""
+        return self.num_faces_per_mesh.cumsum(0) - self.num_faces_per_mesh
+
+    @cached_property
+    def vert_to_mesh(self) -> torch.Tensor:
+        """(V,): the mesh of each packed vertex."""
+        return self._owners(self.num_verts_per_mesh, self.n_verts)
+
+    @cached_property
+    def face_to_mesh(self) -> torch.Tensor:
+        """(F,): the mesh of each packed face."""
+        return self._owners(self.num_faces_per_mesh, self.n_faces)
+
+    @cached_property
+    def padded_to_packed(self) -> torch.Tensor:
+        """(V,): where each packed vertex lies in the flattened padded vertices."""
+        shift = torch.arange(self.n_meshes, device=self.device) * self.max_verts - self.first_vert
+        return torch.arange(self.n_verts, device=self.device) + shift.index_select(0, self.vert_to_mesh)
+
+    @cached_property
+    def valid(self) -> torch.Tensor:
+        """(N,) bool: whether a mesh has both vertices and faces."""
+        return (self.num_verts_per_mesh > 0) & (self.num_faces_per_mesh > 0)
+
+    # --- faces ---
+
+    @cached_property
+    def faces_list(self) -> list[torch.Tensor]:
+        """N tensors (F_i, 3): the faces of each mesh, indices within the mesh."""
+        return list(self.faces_local.split(self.num_faces))
+
+    @cached_property
+    def faces_packed(self) -> torch.Tensor:
+        """(F, 3) int64: all faces, with packed vertex indices."""
+        if self.n_meshes <= 1:
+            return self.faces_local
+        return self.faces_local + self.first_vert.index_select(0, self.face_to_mesh)[:, None]
+
+    @cached_property
+    def faces_int32(self) -> torch.Tensor:
+        """(F, 3) int32, contiguous: ``faces_packed`` for kernels."""
+        return self.faces_packed.int().contiguous()
+
+    @cached_property
+    def faces_padded(self) -> torch.Tensor:
+        """(N, max F, 3) int64: the faces of each mesh, indices within the mesh, filled up with -1."""
+        if not self.n_meshes:
+            return self.faces_local.reshape(0, 0, 3)
+        return list_to_padded(self.faces_list, (self.max_faces, 3), -1)
+
+    # --- edges ---
+
+    @property
+    def edges(self) -> torch.Tensor:
+        """(E, 2) int64: each undirected edge once, as packed indices (lower, higher), in lexicographic order."""
+        return self._edges_and_faces_to_edges[0]
+
+    @property
+    def faces_to_edges(self) -> torch.Tensor:
+        """(F, 3) int64: the edge opposite each corner, as an index into ``edges``."""
+        return self._edges_and_faces_to_edges[1]
+
+    @cached_property
+    def edge_to_mesh(self) -> torch.Tensor:
+        """(E,): the mesh of each edge."""
+        return self.vert_to_mesh.index_select(0, self.edges[:, 0])
+
+    @cached_property
+    def num_edges_per_mesh(self) -> torch.Tensor:
+        return self.edge_to_mesh.bincount(minlength=self.n_meshes)
+
+    @cached_property
+    def first_edge(self) -> torch.Tensor:
+        """(N,): the index of each mesh's first edge."""
+        return self.num_edges_per_mesh.cumsum(0) - self.num_edges_per_mesh
+
+    @cached_property
+    def _edges_and_faces_to_edges(self) -> tuple[torch.Tensor, torch.Tensor]:
+        start, end = self.faces_packed[:, [1, 2, 0]], self.faces_packed[:, [2, 0, 1]]
+        stride = max(self.n_verts, 1)
+        keys = torch.minimum(start, end) * stride + torch.maximum(start, end)
+        keys, inverse = torch.unique(keys, return_inverse=True)
+        return torch.stack([keys // stride, keys % stride], dim=1), inverse.reshape(-1, 3)
+
+    def laplacian(self, dtype: torch.dtype) -> torch.Tensor:
+        """(V, V) sparse: the uniform Laplacian, see ``uniform_laplacian``."""
+        if dtype not in self._laplacians:
+            self._laplacians[dtype] = uniform_laplacian(self.n_verts, self.edges, dtype)
+        return self._laplacians[dtype]
+
+    @cached_property
+    def _laplacians(self) -> dict[torch.dtype, torch.Tensor]:
+        return {}
+
+    # --- incidence: which faces meet at a vertex ---
+
+    @cached_property
+    def vertex_corners(self) -> Bags:
+        """The corners at each packed vertex, ascending; corner 3 f + k is the k-th of packed face f."""
+        owners = self.faces_packed.reshape(-1)
+        counts = owners.bincount(minlength=self.n_verts)
+        return Bags(owners.argsort(stable=True).int(), F.pad(counts.cumsum(0), (1, 0)).int())
+
+    def gather_corners(self, values: torch.Tensor) -> torch.Tensor:
+        """Each face's three rows of a per-vertex quantity: (V, C) to (F, 3, C).
+
+        Differentiable, twice too; its adjoint adds at each vertex in a fixed order, so gradients repeat to the bit.
+        """
+        return _BagSum.apply(values, self._corner_vertex, self.vertex_corners).reshape(-1, 3, values.shape[1])
+
+    def sum_faces_at_vertices(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum, at each vertex, of a per-face quantity over the corners there: (F, C) to (V, C).
+
+        Differentiable, twice too; 0 at a vertex without faces; added in a fixed order.
+        """
+        return _BagSum.apply(values, self._vertex_faces, self._face_vertices)
+
+    @cached_property
+    def _corner_vertex(self) -> Bags:
+        return Bags(self.faces_int32.reshape(-1), self._arange32(3 * self.n_faces + 1))
+
+    @cached_property
+    def _face_vertices(self) -> Bags:
+        return Bags(self.faces_int32.reshape(-1), 3 * self._arange32(self.n_faces + 1))
+
+    @cached_property
+    def _vertex_faces(self) -> Bags:
+        return Bags(self.vertex_corners.indices // 3, self.vertex_corners.offsets)
+
+    # --- helpers ---
+
+    def _tensor(self, counts: list[int]) -> torch.Tensor:
+        return torch.tensor(counts, dtype=torch.int64, device=self.device)
+
+    def _arange32(self, n: int) -> torch.Tensor:
+        return torch.arange(n, dtype=torch.int32, device=self.device)
+
+    def _owners(self, counts: torch.Tensor, total: int) -> torch.Tensor:
+        return torch.arange(self.n_meshes, device=self.device).repeat_interleave(counts, output_size=total)
+
+
+class _ExtendedTopology(Topology):
+    """``base.extend(n)``: what is costly to derive is copied from the base, with the indices shifted."""
+
+    def __init__(self, base: Topology, n: int) -> None:
+        super().__init__(
+            repeat_per_mesh(base.faces_local, base.num_faces, n),
+            repeat_counts(base.num_verts, n),
+            repeat_counts(base.num_faces, n),
+        )
+        self._base, self._n = base, n
+
+    @cached_property
+    def _edges_and_faces_to_edges(self) -> tuple[torch.Tensor, torch.Tensor]:
+        n_verts, n_edges = self._base.num_verts, self._base.num_edges_per_mesh.tolist()
+        return (
+            self._repeat_indices(self._base.edges, rows=n_edges, counted=n_verts),
+            self._repeat_indices(self._base.faces_to_edges, rows=self._base.num_faces, counted=n_edges),
+        )
+
+    @cached_property
+    def vertex_corners(self) -> Bags:
+        indices, offsets = self._base.vertex_corners
+        n_corners = [3 * n for n in self._base.num_faces]
+        counts = repeat_per_mesh(offsets.diff(), self._base.num_verts, self._n)
+        return Bags(
+            self._repeat_indices(indices, rows=n_corners, counted=n_corners),
+            F.pad(counts.cumsum(0), (1, 0)).int(),
+        )
+
+    def _repeat_indices(self, values: torch.Tensor, rows: list[int], counted: list[int]) -> torch.Tensor:
+        """Repeat rows of packed indices (``rows`` a mesh) into something of which each mesh has ``counted``."""
+        first = [0, *accumulate(counted)]
+        first_extended = [0, *accumulate(repeat_counts(counted, self._n))]
+        parts = [
+            part + (first_extended[mesh * self._n + copy] - first[mesh])
+            for mesh, part in enumerate(values.split(rows))
+            for copy in range(self._n)
+        ]
+        return torch.cat(parts) if parts else values
+
+
+class _BagSum(torch.autograd.Function):
+    """y[i] = sum of x[j] over the bag of i, in the bag's order. ``transposed`` has, for each j, the bags that hold it.
+
+    The sum of a gather in one pass: 3 to 4 times faster here than ``index_add``, and without its atomics on CUDA.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, bags: Bags, transposed: Bags) -> torch.Tensor:
+        ctx.bags, ctx.transposed = bags, transposed
+        return F.embedding_bag(bags.indices, x.contiguous(), bags.offsets, mode="sum", include_last_offset=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+        n_rows, n_columns = ctx.transposed.offsets.shape[0] - 1, grad.shape[1]
+        return _BagSum.apply(grad, ctx.transposed, ctx.bags).reshape(n_rows, n_columns), None, None
+
+
+def uniform_laplacian(n_verts: int, edges: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The uniform (umbrella) Laplacian: L x is the mean over each vertex's neighbours less the vertex itself.
+
+    Args:
+        n_verts: V.
+        edges: (E, 2) int64, each undirected edge once.
+        dtype: of the result.
+    Returns:
+        (V, V) sparse COO, coalesced: 1 / degree(i) at (i, j) for each edge; -1 on the diagonal, isolated vertices too.
+    """
+    row, column = torch.cat([edges[:, 0], edges[:, 1]]), torch.cat([edges[:, 1], edges[:, 0]])
+    degree = row.bincount(minlength=n_verts)
+    diagonal = torch.arange(n_verts, device=edges.device)
+    indices = torch.stack([torch.cat([row, diagonal]), torch.cat([column, diagonal])])
+    values = torch.cat([degree.to(dtype).reciprocal().index_select(0, row), -torch.ones_like(diagonal, dtype=dtype)])
+    return torch.sparse_coo_tensor(indices, values, (n_verts, n_verts), check_invariants=False).coalesce()
+
+
+def repeat_per_mesh(values: torch.Tensor, counts: Sequence[int], n: int) -> torch.Tensor:
+    """Repeat each mesh's rows of a packed tensor n times in a row; ``counts`` says how many rows each mesh has."""
+    if len(counts) == 1:
+        return values.expand(n, *values.shape).flatten(0, 1)
+    return torch.cat([part for part in values.split(list(counts)) for _ in range(n)]) if counts else values
+
+
+def repeat_counts(counts: Sequence[int], n: int) -> list[int]:
+    """Repeat each count n times in a row."""
+    return [count for count in counts for _ in range(n)]
