@@ -1,0 +1,64 @@
+"""Attributes of a face's corners, interpolated where fragments touch the face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from tirender.checks import INTEGERS, check_tensor, fail
+
+
+def interpolate_face_attributes(
+    pix_to_face: torch.Tensor, barycentric_coords: torch.Tensor, face_attributes: torch.Tensor
+) -> torch.Tensor:
+    """Interpolate the attributes of each fragment's face with its barycentric coordinates.
+
+    Args:
+        pix_to_face: (...) int64 or int32, index into the packed faces; -1 where empty. Dense fragments have
+            (N, H, W, K), packed ones (M,).
+        barycentric_coords: (..., 3).
+        face_attributes: (F, 3, D), D values at each of a face's corners.
+    Returns:
+        (..., D), 0 where empty; differentiable in the coordinates and the attributes; the same bits each run on the
+            CPU.
+    Raises:
+        ValueError: where the shapes do not fit each other, or an index is F or more.
+    """
+    check_tensor("face_attributes", face_attributes, ("F", 3, "D"))
+    check_tensor("barycentric_coords", barycentric_coords, (*pix_to_face.shape, 3))
+    coords = barycentric_coords.reshape(-1, 3)
+    check_faces("pix_to_face", pix_to_face, len(face_attributes))
+
+    def blend(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+        weights = coords.index_select(0, slots)[:, :, None]
+        return (weights * face_attributes.index_select(0, faces)).sum(1)
+
+    return evaluate_filled(pix_to_face, blend)
+
+
+def evaluate_filled(
+    pix_to_face: torch.Tensor, evaluate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Evaluate something at the filled slots only, and leave 0 in the empty ones.
+
+    Args:
+        pix_to_face: (...) integer, negative where empty.
+        evaluate: takes ``slots`` (M,), the flat indices of the filled slots, and ``faces`` (M,), what they hold, both
+            int64; returns (M, D).
+    Returns:
+        (..., D), differentiable as ``evaluate`` is.
+    """
+    check_tensor("pix_to_face", pix_to_face, dtype=INTEGERS)
+    flat = pix_to_face.reshape(-1).long()
+    slots = (flat >= 0).nonzero().squeeze(1)
+    values = evaluate(slots, flat.index_select(0, slots))
+    if len(slots) < len(flat):
+        values = values.new_zeros(len(flat), values.shape[1]).index_copy(0, slots, values)
+    return values.reshape(*pix_to_face.shape, values.shape[1])
+
+
+def check_faces(name: str, pix_to_face: torch.Tensor, n_faces: int) -> None:
+    """Raise ``ValueError`` where an index is ``n_faces`` or more."""
+    if pix_to_face.numel() and (largest := int(pix_to_face.max())) >= n_faces:
+        fail(name, f"indices below {n_faces}, the number of faces", largest)
