@@ -1,0 +1,44 @@
+"""How a surface answers to light."""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.checks import fail
+from tirender.renderer.lighting import Color, check_rows
+from tirender.renderer.utils import TensorProperties
+
+
+class Materials(TensorProperties):
+    """Reflectances of the Phong model, multiplied with the lights' colours.
+
+    Args:
+        ambient_color, diffuse_color, specular_color: RGB, (N, 3) or N tuples.
+        shininess: the exponent of the highlight: one number, or (N,).
+        device: where the tensors live.
+    Raises:
+        ValueError: where a shape does not fit.
+    """
+
+    def __init__(
+        self,
+        ambient_color: Color = ((1, 1, 1),),
+        diffuse_color: Color = ((1, 1, 1),),
+        specular_color: Color = ((1, 1, 1),),
+        shininess: float | torch.Tensor = 64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(
+            device=device,
+            ambient_color=ambient_color,
+            diffuse_color=diffuse_color,
+            specular_color=specular_color,
+            shininess=shininess,
+        )
+        check_rows(self, "ambient_color", "diffuse_color", "specular_color")
+        if self.shininess.dim() != 1:
+            fail("shininess", "shape (N,)", tuple(self.shininess.shape))
+
+    def clone(self) -> Materials:
+        """Materials of the same values in new tensors."""
+        return super().clone(type(self)(device=self.device))

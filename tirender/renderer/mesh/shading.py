@@ -1,0 +1,149 @@
+"""Shading: the colour of each fragment, from its texel, its normal, the lights and the material.
+
+Dense ``Fragments`` with texels (N, H, W, K, C) give colours of that shape, ``PackedFragments`` with texels (M, C) give
+(M, C). Lights, materials and cameras hold one value for all images or one an image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tirender.ops.interp_face_attrs import evaluate_filled, interpolate_face_attributes
+from tirender.renderer.lighting import per_point
+from tirender.renderer.mesh.textures import TexturesVertex
+from tirender.structures.fragments import Fragments, PackedFragments
+
+if TYPE_CHECKING:
+    from tirender.renderer.cameras import CamerasBase
+    from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
+    from tirender.renderer.materials import Materials
+    from tirender.structures.meshes import Meshes
+
+    Lights = PointLights | DirectionalLights | AmbientLights
+
+
+def phong_shading(
+    meshes: Meshes,
+    fragments: Fragments | PackedFragments,
+    lights: Lights,
+    cameras: CamerasBase,
+    materials: Materials,
+    texels: torch.Tensor,
+) -> torch.Tensor:
+    """Light each fragment at its own point, with the vertex normals interpolated (Phong 1975).
+
+    Args:
+        meshes: N meshes, one an image.
+        fragments: where they are visible; dense or packed.
+        lights, cameras, materials: one for all images, or N.
+        texels: (N, H, W, K, C) or (M, C), the unlit colours (``meshes.sample_textures(fragments)``).
+    Returns:
+        Like ``texels``: (ambient + diffuse) x texel + specular; differentiable in the vertices through coordinates and
+        normals, and in texels, lights, materials and cameras. Empty slots have the light's value at point 0.
+    """
+    return _phong_shading_with_pixels(meshes, fragments, lights, cameras, materials, texels)[0]
+
+
+def _phong_shading_with_pixels(
+    meshes: Meshes,
+    fragments: Fragments | PackedFragments,
+    lights: Lights,
+    cameras: CamerasBase,
+    materials: Materials,
+    texels: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The colours of :func:`phong_shading`, and the fragments' points in world space (N, H, W, K, 3) or (M, 3)."""
+    corners = meshes.faces_packed().reshape(-1)
+    vertices = torch.cat((meshes.verts_packed(), meshes.verts_normals_packed()), dim=1)
+    attributes = vertices.index_select(0, corners).view(-1, 3, 6)
+    pixels = interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, attributes)
+    points, normals = pixels[..., :3], pixels[..., 3:]
+    ambient, diffuse, specular = _lighting(points, normals, lights, cameras, materials, _image_index(fragments))
+    return (ambient + diffuse) * texels + specular, points
+
+
+def flat_shading(
+    meshes: Meshes,
+    fragments: Fragments | PackedFragments,
+    lights: Lights,
+    cameras: CamerasBase,
+    materials: Materials,
+    texels: torch.Tensor,
+) -> torch.Tensor:
+    """Light each face once, at its centroid with its own normal; arguments and result as :func:`phong_shading`."""
+    corners = meshes.faces_packed().reshape(-1)
+    centroids = meshes.verts_packed().index_select(0, corners).view(-1, 3, 3).mean(1)
+    faces = torch.cat((centroids, meshes.faces_normals_packed()), dim=1)
+    pixels = evaluate_filled(fragments.pix_to_face, lambda slots, face: faces.index_select(0, face))
+    points, normals = pixels[..., :3], pixels[..., 3:]
+    ambient, diffuse, specular = _lighting(points, normals, lights, cameras, materials, _image_index(fragments))
+    return (ambient + diffuse) * texels + specular
+
+
+def gouraud_shading(
+    meshes: Meshes,
+    fragments: Fragments | PackedFragments,
+    lights: Lights,
+    cameras: CamerasBase,
+    materials: Materials,
+) -> torch.Tensor:
+    """Light each vertex, and interpolate the colours (Gouraud 1971).
+
+    Args:
+        meshes: N meshes with ``TexturesVertex``, one an image.
+        fragments: where they are visible; dense or packed.
+        lights, cameras, materials: one for all meshes, or N.
+    Returns:
+        (N, H, W, K, C) or (M, C), 0 in empty slots; differentiable as :func:`phong_shading` is.
+    Raises:
+        ValueError: where the textures are not ``TexturesVertex``.
+    """
+    if not isinstance(meshes.textures, TexturesVertex):
+        raise ValueError(f"meshes.textures: expected TexturesVertex, got {type(meshes.textures).__name__}")
+    ambient, diffuse, specular = _lighting(
+        meshes.verts_packed(),
+        meshes.verts_normals_packed(),
+        lights,
+        cameras,
+        materials,
+        meshes.verts_packed_to_mesh_idx(),
+    )
+    colors = meshes.textures.verts_features_packed() * (ambient + diffuse) + specular
+    face_colors = colors.index_select(0, meshes.faces_packed().reshape(-1)).view(-1, 3, colors.shape[1])
+    return interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, face_colors)
+
+
+def _lighting(
+    points: torch.Tensor,
+    normals: torch.Tensor,
+    lights: Any,
+    cameras: Any,
+    materials: Any,
+    image_index: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ambient, diffuse and specular light, each to be broadcast with ``points``.
+
+    ``points`` are (N, ..., 3) for N images, or (M, 3) with ``image_index`` (M,), the image that each belongs to.
+    """
+    camera_position = cameras.get_camera_center()
+    if image_index is not None:
+        lights = lights.clone().gather_props(image_index)
+        materials = materials.clone().gather_props(image_index)
+        if len(camera_position) > 1:
+            camera_position = camera_position.index_select(0, image_index)
+    diffuse = lights.diffuse(normals=normals, points=points)
+    specular = lights.specular(
+        normals=normals, points=points, camera_position=camera_position, shininess=materials.shininess
+    )
+    ambient = materials.ambient_color * lights.ambient_color
+    return (
+        per_point("ambient_color", ambient, points),
+        per_point("diffuse_color", materials.diffuse_color, points) * diffuse,
+        per_point("specular_color", materials.specular_color, points) * specular,
+    )
+
+
+def _image_index(fragments: Fragments | PackedFragments) -> torch.Tensor | None:
+    return fragments.image_index if isinstance(fragments, PackedFragments) else None

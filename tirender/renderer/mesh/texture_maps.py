@@ -1,0 +1,128 @@
+"""Sampling of texture maps of different sizes in one pass, and the joining of several maps into one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+PADDING_MODES = ("zeros", "border", "reflection")
+SAMPLING_MODES = ("bilinear", "nearest")
+
+
+class PackedMaps(NamedTuple):
+    """Maps (H_i, W_i, C) laid out in one row of texels.
+
+    Attributes:
+        texels: (sum of H_i * W_i, C).
+        first_texel: (maps,) int64.
+        size: (maps, 2) int64, rows and columns.
+    """
+
+    texels: torch.Tensor
+    first_texel: torch.Tensor
+    size: torch.Tensor
+
+
+def pack_maps(maps: Sequence[torch.Tensor]) -> PackedMaps:
+    """Lay out maps (H_i, W_i, C), at least one, in one row of texels; a single contiguous map is not copied."""
+    device, channels = maps[0].device, maps[0].shape[-1]
+    size = torch.tensor([m.shape[:2] for m in maps], dtype=torch.int64, device=device)
+    areas = size.prod(1)
+    rows = [m.reshape(-1, channels) for m in maps]
+    return PackedMaps(rows[0] if len(rows) == 1 else torch.cat(rows), areas.cumsum(0) - areas, size)
+
+
+def sample_maps(
+    maps: PackedMaps, map_index: torch.Tensor, uv: torch.Tensor, mode: str, padding_mode: str, align_corners: bool
+) -> torch.Tensor:
+    """Sample texture maps as ``torch.nn.functional.grid_sample`` does, each point in its own map.
+
+    Args:
+        maps: the maps, first row at the top.
+        map_index: (M,) int64, the map of each point.
+        uv: (M, 2), u to the right and v upwards, [0, 1] from edge to edge of the map.
+        mode: "bilinear" or "nearest".
+        padding_mode: what lies beyond the map: "zeros", "border" or "reflection".
+        align_corners: whether 0 and 1 are the centres of the outermost texels, or their outer edges.
+    Returns:
+        (M, C), differentiable in the texels and (bilinear only) in uv; the gradient in uv is 0 where a coordinate is on
+        or beyond the border and padding_mode is not "zeros".
+    """
+    rows_columns = maps.size.index_select(0, map_index)
+    size = rows_columns.flip(1)  # columns, rows: in the order of u, v
+    x = uv * (size - 1) if align_corners else uv * size - 0.5
+    if padding_mode == "reflection":
+        x = _reflect(x, size, align_corners)
+    if padding_mode != "zeros":
+        last = (size - 1).to(x.dtype)
+        x = torch.where((x > 0) & (x < last), x, x.detach().clamp(min=0).minimum(last))
+
+    low = (x.detach().floor() if mode == "bilinear" else x.detach().round()).clamp(-2, 1 << 30)
+    first_texel = maps.first_texel.index_select(0, map_index)
+
+    def texel(right: int, up: int) -> torch.Tensor:
+        cell = low.long() + torch.tensor([right, up], device=uv.device)
+        inside = ((cell >= 0) & (cell < size)).all(1, keepdim=True)
+        column, row_up = cell.clamp(min=0).minimum(size - 1).unbind(1)
+        index = first_texel + (size[:, 1] - 1 - row_up) * size[:, 0] + column
+        return torch.where(inside, maps.texels.index_select(0, index), 0)
+
+    if mode == "nearest":
+        return texel(0, 0)
+    s, t = (x - low).clamp(0, 1).split(1, dim=1)
+    return (1 - t) * ((1 - s) * texel(0, 0) + s * texel(1, 0)) + t * ((1 - s) * texel(0, 1) + s * texel(1, 1))
+
+
+def join_maps(maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[tuple[int, int]]]:
+    """Place maps side by side in one, each in a frame of its own outermost texels, so that no sample mixes two of them.
+
+    Args:
+        maps: (H_i, W_i, C), at least one.
+    Returns:
+        joined: (H, W, C), 0 where there is no map; differentiable.
+        corners: for each map the (row, column) of its first texel.
+    """
+    places, (height, width) = pack_rectangles([(m.shape[0] + 2, m.shape[1] + 2) for m in maps])
+    joined = maps[0].new_zeros(height, width, maps[0].shape[-1])
+    for m, (row, column) in zip(maps, places):
+        rows, columns = (torch.arange(-1, n + 1, device=m.device).clamp(0, n - 1) for n in m.shape[:2])
+        framed = m.index_select(0, rows).index_select(1, columns)
+        joined[row : row + len(rows), column : column + len(columns)] = framed
+    return joined, [(row + 1, column + 1) for row, column in places]
+
+
+def pack_rectangles(sizes: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """Place rectangles on shelves, the highest first, in about a square.
+
+    Args:
+        sizes: (height, width) of each, at least one.
+    Returns:
+        the (row, column) of each, and the (height, width) of the whole.
+    """
+    target = max(max(w for _, w in sizes), math.isqrt(sum(h * w for h, w in sizes)))
+    places: list[tuple[int, int]] = [(0, 0)] * len(sizes)
+    top = height = column = 0  # the current shelf: its first row, its height, its first free column
+    width = 0
+    for i in sorted(range(len(sizes)), key=lambda i: (-sizes[i][0], -sizes[i][1])):
+        h, w = sizes[i]
+        if column and column + w > target:
+            top, height, column = top + height, 0, 0
+        places[i] = (top, column)
+        height, column = max(height, h), column + w
+        width = max(width, column)
+    return places, (top + height, width)
+
+
+def _reflect(x: torch.Tensor, size: torch.Tensor, align_corners: bool) -> torch.Tensor:
+    """Positions mirrored at the map's ends until they lie within."""
+    low = 0.0 if align_corners else -0.5
+    span = (size - 1 if align_corners else size).to(x.dtype)
+    safe_span = span.clamp(min=1)
+    offset = (x - low).abs()
+    turns = (offset.detach() / safe_span).floor()
+    rest = offset - turns * safe_span
+    mirrored = low + torch.where(turns % 2 == 0, rest, safe_span - rest)
+    return torch.where(span > 0, mirrored, 0)

@@ -1,0 +1,229 @@
+"""What the kinds of textures share: a batch of per-mesh tensors, indexed, extended and joined as the meshes are."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from tirender.checks import fail
+from tirender.structures.utils import list_to_padded
+
+PerMesh = torch.Tensor | list[torch.Tensor]  # one padded tensor (N, ...), or one tensor a mesh
+Index = int | list[int] | slice | torch.Tensor
+Self = TypeVar("Self", bound="TexturesBase")
+
+
+class TexturesBase(ABC):
+    """Textures of a batch of N meshes.
+
+    A field holds one tensor a mesh, either padded (N, ...) or as a list. Meshes made by ``extend`` share their tensors
+    (the same object N times in the list), so that N views of one mesh keep one copy of its map.
+
+    ``Meshes`` sets ``_num_faces_per_mesh``, ``_num_verts_per_mesh`` and ``valid`` of the textures it is given: only
+    then is it known where a padded field ends.
+    """
+
+    # Attribute name of each field, and what its rows are: "faces" or "verts" of the mesh, or None, something else.
+    _fields: ClassVar[dict[str, str | None]] = {}
+
+    device: torch.device
+    valid: torch.Tensor
+    _N: int
+    _num_faces_per_mesh: list[int]
+    _num_verts_per_mesh: list[int]
+
+    def __len__(self) -> int:
+        return self._N
+
+    def isempty(self) -> bool:
+        """Whether there is no mesh, or only empty ones."""
+        return self._N == 0 or not bool(self.valid.any())
+
+    def clone(self: Self) -> Self:
+        """The same textures in new tensors, inside the graph."""
+        return self._apply(torch.clone)
+
+    def detach(self: Self) -> Self:
+        """The same textures, cut from the graph."""
+        return self._apply(torch.detach)
+
+    def to(self: Self, device: torch.device | str) -> Self:
+        """The same textures on ``device``; tensors already there are not copied."""
+        moved = self._apply(lambda t: t.to(device))
+        moved.device, moved.valid = torch.device(device), self.valid.to(device)
+        return moved
+
+    def extend(self: Self, N: int) -> Self:
+        """Each mesh's textures N times in a row, without copying them.
+
+        Raises:
+            ValueError: unless N is an integer above 0.
+        """
+        if not isinstance(N, int) or N <= 0:
+            fail("N", "an integer above 0", N)
+        return self._select([i for i in range(self._N) for _ in range(N)])
+
+    def __getitem__(self: Self, index: Index) -> Self:
+        """The textures of some meshes, as a batch; by int, list of ints, slice, bool mask (N,) or int64 indices."""
+        return self._select(resolve_index(index, self._N))
+
+    def join_batch(self: Self, textures: Sequence[Self]) -> Self:
+        """A batch of these textures followed by those of ``textures``.
+
+        Raises:
+            ValueError: unless all are of one class.
+        """
+        together = [self, *textures]
+        for other in textures:
+            if type(other) is not type(self):
+                fail("textures", f"all of type {type(self).__name__}", type(other).__name__)
+        fields: dict[str, PerMesh | None] = {
+            name: None if getattr(self, name) is None else [t for part in together for t in part._list(name)]
+            for name in self._fields
+        }
+        return self._rebuilt(
+            fields,
+            [n for part in together for n in part._num_faces_per_mesh],
+            [n for part in together for n in part._num_verts_per_mesh],
+            torch.cat([part.valid for part in together]),
+        )
+
+    @abstractmethod
+    def join_scene(self) -> TexturesBase:
+        """The textures of one mesh made of all the meshes."""
+
+    @abstractmethod
+    def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
+        """Whether the textures fit a batch of meshes with these (padded) sizes."""
+
+    @abstractmethod
+    def submeshes(
+        self, vertex_ids_list: list[list[torch.Tensor]], faces_ids_list: list[list[torch.Tensor]]
+    ) -> TexturesBase:
+        """The textures of parts of the meshes, as a batch: those of mesh 0, then those of mesh 1, and so on.
+
+        Args:
+            vertex_ids_list: for each mesh, for each of its parts, the vertices kept: (n,) int64.
+            faces_ids_list: likewise the faces.
+        """
+
+    @abstractmethod
+    def faces_verts_textures_packed(self, **kwargs: Any) -> torch.Tensor:
+        """The colours at the corners of all faces: (F, 3, C)."""
+
+    @abstractmethod
+    def sample_textures(self, fragments: Any, **kwargs: Any) -> torch.Tensor:
+        """The colour of each fragment: (N, H, W, K, C) for dense ``Fragments``, (M, C) for ``PackedFragments``."""
+
+    def _start(self, n: int, device: torch.device, n_faces: list[int] | None, n_verts: list[int] | None) -> None:
+        """Set the bookkeeping of a batch of n; sizes not known yet are 0 until ``Meshes`` sets them."""
+        self._N, self.device = n, device
+        self.valid = torch.ones(n, dtype=torch.bool, device=device)
+        self._num_faces_per_mesh = [0] * n if n_faces is None else n_faces
+        self._num_verts_per_mesh = [0] * n if n_verts is None else n_verts
+
+    def _list(self, name: str) -> list[torch.Tensor]:
+        """A field as one tensor a mesh, without padding."""
+        items, rows = unbatch(getattr(self, name)), self._fields[name]
+        if rows is None:
+            return items
+        sizes = self._num_faces_per_mesh if rows == "faces" else self._num_verts_per_mesh
+        return [t if len(t) == n else t[:n] for t, n in zip(items, sizes)]
+
+    def _padded(self, name: str, pad_value: float = 0.0) -> torch.Tensor:
+        """A field as one tensor (N, ...)."""
+        values = getattr(self, name)
+        if isinstance(values, torch.Tensor):
+            return values
+        if not values:
+            return torch.zeros(0, 0, device=self.device)
+        return list_to_padded(values, pad_value=pad_value)
+
+    def _select(self: Self, indices: list[int]) -> Self:
+        fields: dict[str, PerMesh | None] = {}
+        for name in self._fields:
+            items = None if getattr(self, name) is None else self._list(name)
+            fields[name] = None if items is None else [items[i] for i in indices]
+        n_faces, n_verts = ([n[i] for i in indices] for n in (self._num_faces_per_mesh, self._num_verts_per_mesh))
+        return self._rebuilt(fields, n_faces, n_verts, self.valid[indices])
+
+    def _apply(self: Self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        """The same textures with each tensor changed; what was shared stays shared."""
+        fields: dict[str, PerMesh | None] = {}
+        for name in self._fields:
+            values = getattr(self, name)
+            if isinstance(values, list):
+                changed = {id(t): change(t) for t in {id(t): t for t in values}.values()}
+                fields[name] = [changed[id(t)] for t in values]
+            else:
+                fields[name] = None if values is None else change(values)
+        return self._rebuilt(fields, list(self._num_faces_per_mesh), list(self._num_verts_per_mesh), self.valid.clone())
+
+    def _rebuilt(
+        self: Self, fields: dict[str, PerMesh | None], n_faces: list[int], n_verts: list[int], valid: torch.Tensor
+    ) -> Self:
+        other = copy.copy(self)
+        other.__dict__.update(fields)
+        other._N, other.valid = len(n_faces), valid
+        other._num_faces_per_mesh, other._num_verts_per_mesh = n_faces, n_verts
+        return other
+
+
+def resolve_index(index: Index, n: int) -> list[int]:
+    """The positions in range(n) that an index means."""
+    if isinstance(index, torch.Tensor):
+        if index.dtype == torch.bool and index.shape == (n,):
+            return index.nonzero().squeeze(1).tolist()
+        if index.dtype != torch.int64 or index.dim() > 1:
+            fail("index", f"a bool mask ({n},) or int64 indices", f"{index.dtype} of shape {tuple(index.shape)}")
+        index = index.reshape(-1).tolist()
+    if isinstance(index, int):
+        index = [index]
+    if not isinstance(index, (slice, list)):
+        fail("index", "an int, a list of ints, a slice or a tensor", type(index).__name__)
+    positions = range(n)
+    return list(positions[index]) if isinstance(index, slice) else [positions[i] for i in index]
+
+
+def check_per_mesh(name: str, values: Any, *shape: int | str) -> PerMesh:
+    """Return ``values`` if it is a padded tensor (N, *shape) or a list of tensors of that shape, else raise."""
+    if isinstance(values, torch.Tensor):
+        if values.dim() != len(shape) + 1 or not _fits(values.shape[1:], shape):
+            fail(name, f"shape (N, {', '.join(map(str, shape))}) or a list", tuple(values.shape))
+        return values
+    if not isinstance(values, (list, tuple)):
+        fail(name, "a tensor or a list of tensors", type(values).__name__)
+    for i, t in enumerate(values):
+        if not isinstance(t, torch.Tensor):
+            fail(f"{name}[{i}]", "a tensor", type(t).__name__)
+        if t.dim() != len(shape) or not _fits(t.shape, shape):
+            fail(f"{name}[{i}]", f"shape ({', '.join(map(str, shape))})", tuple(t.shape))
+    devices = {t.device for t in values}
+    if len(devices) > 1:
+        fail(name, "tensors on one device", sorted(map(str, devices)))
+    return list(values)
+
+
+def unbatch(values: PerMesh) -> list[torch.Tensor]:
+    """One tensor a mesh, with its padding."""
+    return list(values.unbind(0)) if isinstance(values, torch.Tensor) else list(values)
+
+
+def device_of(values: PerMesh) -> torch.device:
+    """Where the tensors are; the CPU if there are none."""
+    return values[0].device if isinstance(values, torch.Tensor) or values else torch.device("cpu")
+
+
+def distinct(items: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[int]]:
+    """The different objects among ``items``, and for each item which of them it is."""
+    place: dict[int, int] = {}
+    which = [place.setdefault(id(t), len(place)) for t in items]
+    return list({id(t): t for t in items}.values()), which
+
+
+def _fits(sizes: Sequence[int], shape: Sequence[int | str]) -> bool:
+    return all(isinstance(want, str) or want == has for want, has in zip(shape, sizes))

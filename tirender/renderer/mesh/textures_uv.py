@@ -1,0 +1,282 @@
+"""Texture maps (images) and the uv coordinates of a mesh in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+
+from tirender.checks import INTEGERS, check_choice, fail
+from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
+from tirender.renderer.mesh.texture_maps import (
+    PADDING_MODES,
+    SAMPLING_MODES,
+    join_maps,
+    pack_maps,
+    sample_maps,
+)
+from tirender.renderer.mesh.textures_base import (
+    PerMesh,
+    TexturesBase,
+    check_per_mesh,
+    device_of,
+    distinct,
+    unbatch,
+)
+
+
+class TexturesUV(TexturesBase):
+    """One texture map a mesh, or several, looked up at interpolated uv coordinates.
+
+    (u, v) = (0, 0) is the lower left of a map, (1, 1) the upper right. Maps of a list may differ in size; each is
+    sampled at its own.
+
+    Args:
+        maps: (N, H, W, C) or N tensors (H_i, W_i, C), first row at the top; with ``maps_ids`` (N, M, H, W, C) or N
+            tensors (M_i, H_i, W_i, C).
+        faces_uvs: (N, F, 3) int64 padded with -1, or N tensors (F_i, 3): each corner's row in verts_uvs.
+        verts_uvs: (N, T, 2) padded, or N tensors (T_i, 2).
+        maps_ids: (N, F) int64, or N tensors (F_i,): which of the mesh's M maps each face uses.
+        padding_mode: what lies beyond a map: "zeros", "border" or "reflection".
+        align_corners: whether 0 and 1 are the centres of the outermost texels, or their outer edges.
+        sampling_mode: "bilinear" or "nearest".
+    Raises:
+        ValueError: where a shape, size or choice does not fit.
+    """
+
+    _fields: ClassVar[dict[str, str | None]] = {
+        "_maps": None,
+        "_faces_uvs": "faces",
+        "_verts_uvs": None,
+        "_maps_ids": "faces",
+    }
+
+    def __init__(
+        self,
+        maps: PerMesh,
+        faces_uvs: PerMesh,
+        verts_uvs: PerMesh,
+        *,
+        maps_ids: PerMesh | None = None,
+        padding_mode: str = "border",
+        align_corners: bool = True,
+        sampling_mode: str = "bilinear",
+    ) -> None:
+        self.padding_mode = check_choice("padding_mode", padding_mode, PADDING_MODES)
+        self.sampling_mode = check_choice("sampling_mode", sampling_mode, SAMPLING_MODES)
+        self.align_corners = align_corners
+        self._faces_uvs = check_per_mesh("faces_uvs", faces_uvs, "F", 3)
+        self._verts_uvs = check_per_mesh("verts_uvs", verts_uvs, "T", 2)
+        self._maps = check_per_mesh("maps", maps, *(() if maps_ids is None else ("M",)), "H", "W", "C")
+        self._maps_ids = None if maps_ids is None else check_per_mesh("maps_ids", maps_ids, "F")
+        n = len(faces_uvs)
+        for name, values in (("verts_uvs", verts_uvs), ("maps", maps), ("maps_ids", maps_ids)):
+            if values is not None and len(values) != n:
+                fail(name, f"{n} meshes, as in faces_uvs", len(values))
+        if any(t.dtype not in INTEGERS for t in (*faces_uvs, *(maps_ids or ()))):
+            fail("faces_uvs and maps_ids", "integers", "floats")
+        if len({t.shape[-1] for t in maps}) > 1:
+            fail("maps", "one number of channels", sorted({t.shape[-1] for t in maps}))
+        if any(0 in t.shape for t in maps):
+            fail("maps", "at least one texel a map", [tuple(t.shape) for t in maps if 0 in t.shape][0])
+        if maps_ids is not None and [len(t) for t in maps_ids] != [len(t) for t in faces_uvs]:
+            fail("maps_ids", "as many faces as faces_uvs", [len(t) for t in maps_ids])
+        for ids, m in zip(maps_ids or (), maps):
+            if len(ids) and int(ids.max()) >= len(m):
+                fail("maps_ids", f"indices below {len(m)}, the number of maps", int(ids.max()))
+        self._start(n, device_of(self._faces_uvs), [len(t) for t in faces_uvs], None)
+
+    def maps_padded(self) -> torch.Tensor:
+        """(N, H, W, C), or (N, M, H, W, C) with ``maps_ids``; maps of other sizes are resized to the largest."""
+        if isinstance(self._maps, torch.Tensor):
+            return self._maps
+        if not self._maps:
+            return torch.zeros(0, 0, 0, 3, device=self.device)
+        maps, which = distinct(self._maps)
+        if len(maps) == 1:
+            return maps[0].expand(self._N, *maps[0].shape)
+        size = (max(m.shape[-3] for m in maps), max(m.shape[-2] for m in maps))
+        resized = [self._resize(m, size) for m in maps]
+        most = max(len(m) for m in resized)
+        padded = torch.stack([F.pad(m, (0, 0) * 3 + (0, most - len(m))) for m in resized])
+        padded = padded.index_select(0, torch.tensor(which, device=self.device))
+        return padded.squeeze(1) if self._maps_ids is None else padded
+
+    def maps_list(self) -> list[torch.Tensor]:
+        """N tensors (H_i, W_i, C), or (M_i, H_i, W_i, C) with ``maps_ids``."""
+        return self._list("_maps")
+
+    def maps_ids_padded(self) -> torch.Tensor | None:
+        """(N, F) int64, -1 beyond a mesh's faces; None where each mesh has one map."""
+        return None if self._maps_ids is None else self._padded("_maps_ids", -1)
+
+    def maps_ids_list(self) -> list[torch.Tensor] | None:
+        """N tensors (F_i,); None where each mesh has one map."""
+        return None if self._maps_ids is None else self._list("_maps_ids")
+
+    def faces_uvs_padded(self) -> torch.Tensor:
+        """(N, F, 3) int64, -1 beyond a mesh's faces."""
+        return self._padded("_faces_uvs", -1) if self._N else torch.zeros(0, 0, 3, dtype=torch.int64)
+
+    def faces_uvs_list(self) -> list[torch.Tensor]:
+        """N tensors (F_i, 3)."""
+        return self._list("_faces_uvs")
+
+    def verts_uvs_padded(self) -> torch.Tensor:
+        """(N, T, 2), 0 beyond a mesh's uv vertices."""
+        return self._padded("_verts_uvs") if self._N else torch.zeros(0, 0, 2, device=self.device)
+
+    def verts_uvs_list(self) -> list[torch.Tensor]:
+        """N tensors (T_i, 2)."""
+        return self._list("_verts_uvs")
+
+    def faces_verts_uvs_packed(self) -> torch.Tensor:
+        """(F, 3, 2), the uv coordinates of the corners of all faces."""
+        if not self._N:
+            return torch.zeros(0, 3, 2, device=self.device)
+        pairs = zip(self.verts_uvs_list(), self.faces_uvs_list())
+        return torch.cat([uvs.index_select(0, faces.reshape(-1)).view(-1, 3, 2) for uvs, faces in pairs])
+
+    def distinct_maps(self) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """All maps without repetition, each (H, W, C), and the map of each packed face (F,) int64."""
+        maps, which = distinct(unbatch(self._maps))
+        first, flat = [], []
+        for m in maps:
+            first.append(len(flat))
+            flat.extend([m] if self._maps_ids is None else m.unbind(0))
+        counts = torch.tensor(self._num_faces_per_mesh, device=self.device)
+        of_face = torch.tensor([first[w] for w in which], dtype=torch.int64, device=self.device)
+        of_face = of_face.repeat_interleave(counts)
+        if self._maps_ids is not None and self._N:
+            of_face = of_face + torch.cat(self._list("_maps_ids")).clamp(min=0)
+        return flat, of_face
+
+    def faces_verts_textures_packed(self, **kwargs: Any) -> torch.Tensor:
+        """(F, 3, C), the maps sampled at the corners of all faces."""
+        uvs = self.faces_verts_uvs_packed()
+        maps, map_of_face = self.distinct_maps()
+        return self._sample(maps, map_of_face.repeat_interleave(3), uvs.view(-1, 2)).view(len(uvs), 3, -1)
+
+    def sample_textures(self, fragments: Any, **kwargs: Any) -> torch.Tensor:
+        """Sample each fragment's map at its interpolated uv coordinates.
+
+        Args:
+            fragments: dense (N, H, W, K) or packed (M,).
+        Returns:
+            (N, H, W, K, C) or (M, C), 0 in empty slots; differentiable in the maps, and for "bilinear" in the uv and
+            barycentric coordinates, but for uv on or beyond the border (unless padding_mode is "zeros").
+        """
+        uvs = self.faces_verts_uvs_packed()
+        maps, map_of_face = self.distinct_maps()
+        coords = fragments.bary_coords.reshape(-1, 3)
+        check_faces("fragments.pix_to_face", fragments.pix_to_face, len(uvs))
+
+        def look_up(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+            uv = (coords.index_select(0, slots)[:, :, None] * uvs.index_select(0, faces)).sum(1)
+            return self._sample(maps, map_of_face.index_select(0, faces), uv)
+
+        return evaluate_filled(fragments.pix_to_face, look_up)
+
+    def centers_for_image(self, index: int) -> torch.Tensor:
+        """Where one mesh's uv vertices lie in its map.
+
+        Args:
+            index: which mesh.
+        Returns:
+            (T, 2) x (to the right) and y (downwards) in texels, (0, 0) the centre of the map's first; no gradient.
+        Raises:
+            ValueError: where each mesh has several maps.
+        """
+        if self._maps_ids is not None:
+            fail("index", "textures with one map a mesh", "several maps")
+        rows, columns = self.maps_padded()[index].shape[:2]
+        uv = self.verts_uvs_list()[index].detach()
+        size = uv.new_tensor([columns, rows])
+        x, y = (uv * (size - 1) if self.align_corners else uv * size - 0.5).unbind(1)
+        return torch.stack((x.clamp(0, columns - 1), (rows - 1 - y).clamp(0, rows - 1)), dim=1)
+
+    def submeshes(
+        self, vertex_ids_list: list[list[torch.Tensor]], faces_ids_list: list[list[torch.Tensor]]
+    ) -> TexturesUV:
+        """The textures of parts of the meshes; the maps are shared. See :meth:`TexturesBase.submeshes`."""
+        if len(faces_ids_list) != self._N:
+            fail("faces_ids_list", f"{self._N} lists, one a mesh", len(faces_ids_list))
+        maps, faces_uvs, verts_uvs, maps_ids = [], [], [], []
+        for i, parts in enumerate(faces_ids_list):
+            for ids in parts:
+                used, faces = self.faces_uvs_list()[i].index_select(0, ids).unique(return_inverse=True)
+                maps.append(self.maps_list()[i])
+                faces_uvs.append(faces.view(-1, 3))
+                verts_uvs.append(self.verts_uvs_list()[i].index_select(0, used))
+                if self._maps_ids is not None:
+                    maps_ids.append(self._list("_maps_ids")[i].index_select(0, ids))
+        return self._like(maps, faces_uvs, verts_uvs, maps_ids if self._maps_ids is not None else None)
+
+    def join_batch(self, textures: Sequence[TexturesUV]) -> TexturesUV:  # type: ignore[override]
+        """A batch of these textures followed by those of ``textures``.
+
+        Raises:
+            ValueError: unless all are TexturesUV that sample in the same way.
+        """
+        for other in textures:
+            for name in ("padding_mode", "align_corners", "sampling_mode"):
+                if getattr(other, name, None) != getattr(self, name):
+                    fail(f"textures.{name}", f"{getattr(self, name)!r} for all", repr(getattr(other, name, None)))
+            if (other._maps_ids is None) != (self._maps_ids is None):
+                fail("textures.maps_ids", "for all or for none", "both")
+        return super().join_batch(textures)
+
+    def join_scene(self) -> TexturesUV:
+        """The textures of one mesh made of all the meshes: the maps side by side in one map.
+
+        uv coordinates outside [0, 1] are moved onto the map's border; within, the joined map gives the same colours.
+        """
+        if not self._N:
+            return self
+        maps, map_of_face = self.distinct_maps()
+        joined, corners = join_maps(maps)
+        height, width = joined.shape[:2]
+        size = torch.tensor([(m.shape[1], m.shape[0]) for m in maps], device=self.device)
+        low = torch.tensor([(c, height - r - m.shape[0]) for (r, c), m in zip(corners, maps)], device=self.device)
+        whole = torch.tensor([width, height], device=self.device)
+
+        uvs = self.faces_verts_uvs_packed().view(-1, 2).clamp(0, 1)
+        which = map_of_face.repeat_interleave(3)
+        size, low = size.index_select(0, which), low.index_select(0, which)
+        if self.align_corners:
+            uvs = (low + uvs * (size - 1)) / (whole - 1)
+        else:
+            uvs = (low + uvs * size) / whole
+        faces = torch.arange(len(uvs), device=self.device).view(-1, 3)
+        return self._like([joined], [faces], [uvs], None)
+
+    def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
+        """Whether there are uvs for ``max_num_faces`` padded faces of each of ``batch_size`` meshes."""
+        return tuple(self.faces_uvs_padded().shape[:2]) == (batch_size, max_num_faces)
+
+    def _sample(self, maps: Sequence[torch.Tensor], map_index: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+        if not maps:
+            return uv.new_zeros(0, 3)
+        packed = pack_maps(maps)
+        return sample_maps(packed, map_index, uv, self.sampling_mode, self.padding_mode, self.align_corners)
+
+    def _like(self, maps: PerMesh, faces_uvs: PerMesh, verts_uvs: PerMesh, maps_ids: PerMesh | None) -> TexturesUV:
+        return TexturesUV(
+            maps,
+            faces_uvs,
+            verts_uvs,
+            maps_ids=maps_ids,
+            padding_mode=self.padding_mode,
+            align_corners=self.align_corners,
+            sampling_mode=self.sampling_mode,
+        )
+
+    def _resize(self, m: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """(M, H, W, C) of this size, from (M, h, w, C) or (h, w, C)."""
+        m = m if m.dim() == 4 else m[None]
+        if m.shape[1:3] == size:
+            return m
+        resized = F.interpolate(m.permute(0, 3, 1, 2), size, mode="bilinear", align_corners=self.align_corners)
+        return resized.permute(0, 2, 3, 1)
