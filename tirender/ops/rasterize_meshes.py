@@ -15,23 +15,19 @@ SCRATCH_RECORDS = 4 << 20  # overlaps listed at once (20 bytes each), unless one
 
 @dataclass(frozen=True)
 class Triangles:
-    """What the rasterizer draws: the faces of a batch, in image order, cut at the near plane where they cross it.
+    """What the rasterizer draws: the faces of a batch in image order, cut where they cross the near plane.
 
     Args:
         verts_ndc: (V, 3) float32 or float64, (x_ndc, y_ndc, z_view); carries the gradient.
         faces: (T, 3) int32.
         image: (T,) int32, ascending, the image that each triangle is drawn in.
         n_images: N.
-        face: (T,) int64, the batch's packed face that each triangle is a part of; None where they are the faces.
-        corners: (T, 3, 3) barycentric coordinates in that face of the triangle's corners; None likewise.
     """
 
     verts_ndc: torch.Tensor
     faces: torch.Tensor
     image: torch.Tensor
     n_images: int
-    face: torch.Tensor | None = None
-    corners: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -16,41 +16,52 @@ Values = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class PackedFragments:
     """One entry for each kept (pixel, face) pair: pixel after pixel, by depth within a pixel, no empty slots.
 
-    Memory follows what is really covered. Attributes have the names of :class:`Fragments` with a leading shape (M,):
-    ``pix_to_face`` (M,) int64, and ``zbuf`` (M,), ``bary_coords`` (M, 3), ``dists`` (M,), which are differentiable in
-    the vertices and computed when first asked for.
+    Memory follows what is really covered. Attributes have the names of :class:`Fragments` with a leading shape (M,).
+    They are computed when first asked for; zbuf, bary_coords and dists are differentiable in the vertices.
 
     Args:
-        pix_to_face: (M,) int64, index into the batch's packed faces.
-        offsets: (n_images * H * W + 1,) int32, the first entry of each pixel in row-major order, and the total.
         n_images: N.
         image_size: (H, W) in pixels.
+        select: called once, returns offsets (N * H * W + 1,) int32, the first entry of each pixel in row-major order
+            and the total, and pix_to_face (M,) int64, indices into the batch's packed faces.
         evaluate: called once, returns (zbuf, bary_coords, dists).
         source: what it was rasterized from, for the fused shaders.
     """
 
     def __init__(
         self,
-        pix_to_face: torch.Tensor,
-        offsets: torch.Tensor,
         n_images: int,
         image_size: tuple[int, int],
+        select: Callable[[], tuple[torch.Tensor, torch.Tensor]],
         evaluate: Callable[[], Values],
         source: Any = None,
     ):
-        self.pix_to_face = pix_to_face
-        self.offsets = offsets
         self.n_images = n_images
         self.image_size = image_size
         self.source = source
+        self._select = select
         self._evaluate = evaluate
 
     def __len__(self) -> int:
         return len(self.pix_to_face)
 
     @cached_property
+    def _selection(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._select()
+
+    @cached_property
     def _values(self) -> Values:
         return self._evaluate()
+
+    @property
+    def offsets(self) -> torch.Tensor:
+        """(N * H * W + 1,) int32, where the entries of each pixel begin."""
+        return self._selection[0]
+
+    @property
+    def pix_to_face(self) -> torch.Tensor:
+        """(M,) int64."""
+        return self._selection[1]
 
     @property
     def zbuf(self) -> torch.Tensor:
@@ -81,8 +92,10 @@ class PackedFragments:
 
     def detach(self) -> PackedFragments:
         """The same fragments, cut from the graph."""
-        detached = tuple(v.detach() for v in self._values)
-        return PackedFragments(self.pix_to_face, self.offsets, self.n_images, self.image_size, lambda: detached)  # type: ignore[arg-type, return-value]
+        zbuf, bary_coords, dists = (v.detach() for v in self._values)
+        return PackedFragments(
+            self.n_images, self.image_size, lambda: self._selection, lambda: (zbuf, bary_coords, dists)
+        )
 
 
 class Fragments:
@@ -122,15 +135,12 @@ class Fragments:
             "bary_coords": bary_coords,
             "dists": dists,
         }
-        self._slots = shape[3]
+        self._slots: int | None = shape[3]
 
     @classmethod
     def from_packed(cls, packed: PackedFragments, faces_per_pixel: int | None) -> Fragments:
         """The dense view of packed fragments; ``faces_per_pixel=None`` makes room for the fullest pixel."""
         self = cls.__new__(cls)
-        if faces_per_pixel is None:
-            counts = packed.offsets[1:] - packed.offsets[:-1]
-            faces_per_pixel = max(int(counts.max()) if len(counts) else 0, 1)
         self.packed, self._dense, self._slots = packed, {}, faces_per_pixel
         return self
 
@@ -170,6 +180,9 @@ class Fragments:
         """Packed (M, ...) to dense (N, H, W, K, ...), -1 where empty."""
         packed = self.packed
         assert packed is not None
+        if self._slots is None:
+            counts = packed.offsets[1:] - packed.offsets[:-1]
+            self._slots = max(int(counts.max()) if len(counts) else 0, 1)
         pixel = packed.pixel_index
         rank = torch.arange(len(packed), device=pixel.device) - packed.offsets.long().index_select(0, pixel)
         shape = (packed.n_images, *packed.image_size, self._slots, *values.shape[1:])

@@ -1,0 +1,334 @@
+"""Fused shading of packed mesh fragments: interpolate, texture, light and blend, one pass a pixel, and its adjoint.
+
+Nothing is stored for a fragment: the adjoint computes it again from the geometry. Soft blending is the softmax of
+SoftRas (Liu et al. 2019) over depth and coverage; since fragments come sorted by depth, the largest inverse depth is
+that of the first, and one pass suffices. The factor exp(-zmax / gamma) cancels in the ratio, so that the gradient in
+zmax is that of the background's bounded weight alone.
+"""
+
+import taichi as ti
+
+from tirender.kernels.lighting import (
+    AMBIENT,
+    BACKGROUND,
+    CAMERA,
+    DIFFUSE,
+    LIGHT,
+    SHININESS,
+    SPECULAR,
+    ZFAR,
+    ZNEAR,
+    ParamSlabs,
+    Params,
+    reflect,
+    reflect_vjp,
+    vector,
+)
+from tirender.kernels.slabs import PointSlabs, accumulate, accumulate_at
+from tirender.kernels.texture import VERTEX, CoordSlabs, Coords, Texels, corner, sample, sample_vjp
+from tirender.kernels.triangle import Index, Points, Triples, fragment, fragment_vjp, pixel_ndc
+
+Image = ti.types.ndarray(dtype=ti.math.vec4, ndim=1)
+Pairs = ti.types.ndarray(dtype=ti.math.vec2, ndim=1)
+
+BLEND_EPS = 1e-10  # the background's least weight, and the least inverse depth
+NEGLIGIBLE = 1e-12  # fragments with a smaller share of the weight add nothing that a float32 could hold
+
+
+@ti.kernel
+def mesh_shading_forward(
+    offsets: Index,
+    triangles: Index,
+    faces: Triples,
+    verts: Points,
+    surface_faces: Triples,
+    positions: Points,
+    normals: Points,
+    coord_faces: Triples,
+    coords: Coords,
+    map_index: Index,
+    layout: Triples,
+    texels: Texels,
+    params: Params,
+    perspective: ti.i32,
+    clip: ti.i32,
+    height: ti.i32,
+    width: ti.i32,
+    light: ti.i32,
+    flat: ti.i32,
+    texture: ti.i32,
+    padding: ti.i32,
+    align: ti.i32,
+    soft: ti.i32,
+    inv_sigma: ti.f32,
+    inv_gamma: ti.f32,
+    image: Image,
+    blend: Pairs,
+):
+    """image: RGBA of each pixel; blend: its transmittance (product of 1 - coverage) and its total weight."""
+    for pixel in image:
+        n = pixel // (height * width)
+        background = vector(params, n, BACKGROUND)
+        zero = 0 * background.x
+        begin, end = offsets[pixel], offsets[pixel + 1]
+        if begin == end:
+            image[pixel] = ti.Vector([background.x, background.y, background.z, zero])
+            blend[pixel] = ti.Vector([zero + 1, zero + 1])
+        else:
+            p = pixel_ndc(pixel % width, pixel // width % height, height, width, zero)
+            znear, zfar = params[n, ZNEAR], params[n, ZFAR]
+            transmittance, weight_sum, color, zmax = zero + 1, zero, 0 * background, zero
+            for m in range(begin, end if soft else begin + 1):
+                t = triangles[m]
+                f = faces[t]
+                z, b, d = fragment(p, verts[f[0]], verts[f[1]], verts[f[2]], perspective, clip)
+                weight = zero + 1
+                if soft:
+                    inverse_depth = (zfar - z) / (zfar - znear)
+                    if m == begin:
+                        zmax = ti.max(inverse_depth, BLEND_EPS)
+                        weight_sum = background_weight(zmax, inv_gamma)
+                        color = weight_sum * background
+                    coverage = sigmoid(-d * inv_sigma)
+                    transmittance *= 1 - coverage
+                    weight = coverage * ti.exp((inverse_depth - zmax) * inv_gamma)
+                if weight > NEGLIGIBLE * weight_sum:
+                    at, point, normal = interpolate(
+                        t, b, flat, light, texture, surface_faces, positions, normals, coord_faces, coords
+                    )
+                    factor, added = reflect(params, n, light, point, normal)
+                    texel = sample(texels, map_of(map_index, layout, t, texture), texture, padding, align, at)
+                    color += weight * (factor * texel + added)
+                    weight_sum += weight
+            color /= weight_sum
+            image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance if soft else zero + 1])
+            blend[pixel] = ti.Vector([transmittance, weight_sum])
+
+
+@ti.kernel
+def mesh_shading_adjoint(
+    offsets: Index,
+    triangles: Index,
+    faces: Triples,
+    verts: Points,
+    surface_faces: Triples,
+    positions: Points,
+    normals: Points,
+    coord_faces: Triples,
+    coords: Coords,
+    map_index: Index,
+    layout: Triples,
+    texels: Texels,
+    params: Params,
+    perspective: ti.i32,
+    clip: ti.i32,
+    height: ti.i32,
+    width: ti.i32,
+    light: ti.i32,
+    flat: ti.i32,
+    texture: ti.i32,
+    padding: ti.i32,
+    align: ti.i32,
+    soft: ti.i32,
+    inv_sigma: ti.f32,
+    inv_gamma: ti.f32,
+    image: Image,
+    blend: Pairs,
+    grad_image: Image,
+    bounds: Index,
+    want_texels: ti.i32,
+    want_params: ti.i32,
+    atomic: ti.template(),
+    grad_verts: PointSlabs,
+    grad_positions: PointSlabs,
+    grad_normals: PointSlabs,
+    grad_coords: CoordSlabs,
+    grad_texels: PointSlabs,
+    grad_params: ParamSlabs,
+):
+    """bounds: the pixels of each slab; the gradients have a leading slab and are zero before."""
+    for s in range(bounds.shape[0] - 1):
+        for pixel in range(bounds[s], bounds[s + 1]):
+            begin, end = offsets[pixel], offsets[pixel + 1]
+            if begin == end:
+                if want_params:
+                    n = pixel // (height * width)
+                    for c in ti.static(range(3)):
+                        accumulate_at(grad_params, s, n, BACKGROUND + c, grad_image[pixel][c], atomic)
+            else:
+                n = pixel // (height * width)
+                background = vector(params, n, BACKGROUND)
+                zero = 0 * background.x
+                p = pixel_ndc(pixel % width, pixel // width % height, height, width, zero)
+                znear, zfar = params[n, ZNEAR], params[n, ZFAR]
+                color = image[pixel].xyz
+                transmittance, weight_sum = blend[pixel].x, blend[pixel].y
+                grad_alpha = grad_image[pixel].w
+                grad_color = grad_image[pixel].xyz / weight_sum
+                zmax, share = zero, zero
+                for m in range(begin, end if soft else begin + 1):
+                    t = triangles[m]
+                    f = faces[t]
+                    v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
+                    z, b, d = fragment(p, v0, v1, v2, perspective, clip)
+                    weight, coverage, inverse_depth = zero + 1, zero, zero
+                    grad_inverse_depth = zero
+                    if soft:
+                        inverse_depth = (zfar - z) / (zfar - znear)
+                        if m == begin:
+                            zmax = ti.max(inverse_depth, BLEND_EPS)
+                            share = background_weight(zmax, inv_gamma)
+                            if inverse_depth > BLEND_EPS and share <= BLEND_EPS:
+                                grad_inverse_depth -= share * inv_gamma * grad_color.dot(color - background)
+                            if want_params:
+                                for c in ti.static(range(3)):
+                                    accumulate_at(grad_params, s, n, BACKGROUND + c, share * grad_color[c], atomic)
+                        coverage = sigmoid(-d * inv_sigma)
+                        weight = coverage * ti.exp((inverse_depth - zmax) * inv_gamma)
+                    grad_d = -grad_alpha * transmittance * coverage * inv_sigma
+                    grad_b = 0 * b
+                    if weight > NEGLIGIBLE * weight_sum:
+                        at, point, normal = interpolate(
+                            t, b, flat, light, texture, surface_faces, positions, normals, coord_faces, coords
+                        )
+                        k = map_of(map_index, layout, t, texture)
+                        factor, added = reflect(params, n, light, point, normal)
+                        texel = sample(texels, k, texture, padding, align, at)
+                        if soft:
+                            grad_weight = weight * grad_color.dot(factor * texel + added - color)
+                            grad_d -= grad_weight * (1 - coverage) * inv_sigma
+                            grad_inverse_depth += grad_weight * inv_gamma
+                        g = weight * grad_color
+                        grad_at = sample_vjp(
+                            texels, k, texture, padding, align, at, g * factor, want_texels, s, grad_texels, atomic
+                        )
+                        grad_b += spread_coords(t, b, grad_at, texture, coord_faces, coords, s, grad_coords, atomic)
+                        if light or want_params:
+                            grad_point, grad_normal, cosine, glint, grad_shininess, grad_camera, grad_light = reflect_vjp(
+                                params, n, light, point, normal, g * texel, g
+                            )
+                            if light:
+                                grad_b += spread_surface(
+                                    *(t, b, flat, grad_point, grad_normal, surface_faces, positions, normals),
+                                    *(s, grad_positions, grad_normals, atomic),
+                                )
+                            if want_params:
+                                for c in ti.static(range(3)):
+                                    gc = g[c] * texel[c]
+                                    accumulate_at(grad_params, s, n, AMBIENT + c, gc, atomic)
+                                    accumulate_at(grad_params, s, n, DIFFUSE + c, gc * cosine, atomic)
+                                    accumulate_at(grad_params, s, n, SPECULAR + c, g[c] * glint, atomic)
+                                    accumulate_at(grad_params, s, n, CAMERA + c, grad_camera[c], atomic)
+                                    accumulate_at(grad_params, s, n, LIGHT + c, grad_light[c], atomic)
+                                accumulate_at(grad_params, s, n, SHININESS, grad_shininess, atomic)
+                    span = zfar - znear
+                    if want_params and soft:
+                        g_span = grad_inverse_depth / span
+                        accumulate_at(grad_params, s, n, ZFAR, g_span * (1 - inverse_depth), atomic)
+                        accumulate_at(grad_params, s, n, ZNEAR, g_span * inverse_depth, atomic)
+                    g0, g1, g2 = fragment_vjp(
+                        p, v0, v1, v2, perspective, clip, -grad_inverse_depth / span, grad_b, grad_d
+                    )
+                    accumulate(grad_verts, s, f[0], g0, atomic)
+                    accumulate(grad_verts, s, f[1], g1, atomic)
+                    accumulate(grad_verts, s, f[2], g2, atomic)
+
+
+@ti.func
+def sigmoid(x):
+    """Logistic function without overflow."""
+    e = ti.exp(-ti.abs(x))
+    return (1 if x >= 0 else e) / (1 + e)
+
+
+@ti.func
+def background_weight(zmax, inv_gamma):
+    return ti.max(ti.exp((BLEND_EPS - zmax) * inv_gamma), BLEND_EPS)
+
+
+@ti.func
+def map_of(map_index: ti.template(), layout: ti.template(), t: ti.i32, texture: ti.i32):
+    out = ti.math.ivec3(0, 0, 0)
+    if texture != VERTEX:
+        out = layout[map_index[t]]
+    return out
+
+
+@ti.func
+def interpolate(
+    t: ti.i32,
+    b,
+    flat: ti.i32,
+    light: ti.i32,
+    texture: ti.i32,
+    surface_faces: ti.template(),
+    positions: ti.template(),
+    normals: ti.template(),
+    coord_faces: ti.template(),
+    coords: ti.template(),
+):
+    """Texture coordinates, position and normal; flat shading takes the last two from the face alone."""
+    c = coord_faces[t]
+    at = b[0] * corner(coords, c[0], texture) + b[1] * corner(coords, c[1], texture) + b[2] * corner(coords, c[2], texture)
+    point, normal = 0 * b, 0 * b
+    if light:
+        f = surface_faces[t]
+        if flat:
+            point, normal = positions[f[0]], normals[f[0]]
+        else:
+            point = b[0] * positions[f[0]] + b[1] * positions[f[1]] + b[2] * positions[f[2]]
+            normal = b[0] * normals[f[0]] + b[1] * normals[f[1]] + b[2] * normals[f[2]]
+    return at, point, normal
+
+
+@ti.func
+def spread_coords(
+    t: ti.i32,
+    b,
+    g,
+    texture: ti.i32,
+    coord_faces: ti.template(),
+    coords: ti.template(),
+    s: ti.i32,
+    grad_coords: ti.template(),
+    atomic: ti.template(),
+):
+    """Adds the gradient of the interpolated coordinates to the corners; returns that in b."""
+    f = coord_faces[t]
+    out = 0 * b
+    for i in ti.static(range(3)):
+        out[i] = g.dot(corner(coords, f[i], texture))
+        accumulate_at(grad_coords, s, f[i], 0, b[i] * g[0], atomic)
+        accumulate_at(grad_coords, s, f[i], 1, b[i] * g[1], atomic)
+        if texture == VERTEX:
+            accumulate_at(grad_coords, s, f[i], 2, b[i] * g[2], atomic)
+    return out
+
+
+@ti.func
+def spread_surface(
+    t: ti.i32,
+    b,
+    flat: ti.i32,
+    grad_point,
+    grad_normal,
+    surface_faces: ti.template(),
+    positions: ti.template(),
+    normals: ti.template(),
+    s: ti.i32,
+    grad_positions: ti.template(),
+    grad_normals: ti.template(),
+    atomic: ti.template(),
+):
+    """Adds the gradients of position and normal to the corners; returns that in b."""
+    f = surface_faces[t]
+    out = 0 * b
+    if flat:
+        accumulate(grad_positions, s, f[0], grad_point, atomic)
+        accumulate(grad_normals, s, f[0], grad_normal, atomic)
+    else:
+        for i in ti.static(range(3)):
+            out[i] = grad_point.dot(positions[f[i]]) + grad_normal.dot(normals[f[i]])
+            accumulate(grad_positions, s, f[i], b[i] * grad_point, atomic)
+            accumulate(grad_normals, s, f[i], b[i] * grad_normal, atomic)
+    return out

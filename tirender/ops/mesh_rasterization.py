@@ -1,0 +1,93 @@
+"""From faces in clip space to the fragments of an image: cut, project, select, and evaluate when asked."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+
+from tirender.ops.mesh_fragments import mesh_fragments
+from tirender.ops.near_plane import NearCut, cut_near
+from tirender.ops.rasterize_meshes import RasterMode, Triangles, select_triangles
+from tirender.structures.fragments import PackedFragments
+
+W_MIN = 1e-8  # the least absolute divisor of the projection; no gradient passes to it below
+
+
+class MeshRasterization:
+    """A batch of meshes ready to be drawn; what is selected is found when first asked for, and kept.
+
+    Args:
+        clip: (V, 4) rows (x_ndc * w, y_ndc * w, w, z_view); carries the gradient.
+        faces: (F, 3) int32.
+        image: (F,) int32, ascending, the image of each face.
+        n_images: N.
+        mode: how pixels are matched with faces.
+        z_near: faces are cut at this depth (view space); None: not at all.
+    """
+
+    def __init__(
+        self,
+        clip: torch.Tensor,
+        faces: torch.Tensor,
+        image: torch.Tensor,
+        n_images: int,
+        mode: RasterMode,
+        z_near: float | None,
+    ):
+        self.mode = mode
+        self.n_faces = len(faces)
+        self.cut: NearCut | None = None if z_near is None else cut_near(clip[:, 3], faces, z_near)
+        if self.cut is not None:
+            clip, faces = self.cut.apply(clip, faces)
+            image = image.index_select(0, self.cut.face)
+        self.triangles = Triangles(_project(clip, z_near), faces.contiguous(), image, n_images)
+
+    def selection(self, by_depth: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """offsets (N * H * W + 1,) and triangles (M,), both int32; sorted by depth within a pixel where asked."""
+        return self._sorted if by_depth or "_sorted" in self.__dict__ else self._unsorted
+
+    def packed(self) -> PackedFragments:
+        """The fragments, in terms of the faces."""
+        return PackedFragments(
+            self.triangles.n_images, self.mode.image_size, self._select_faces, self._evaluate, source=self
+        )
+
+    def corner_values(self, values: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values (n, D) and their int32 rows at the corners of the triangles, from those at the corners of the faces."""
+        return (values, faces.int()) if self.cut is None else self.cut.apply(values, faces)
+
+    def face_values(self, values: torch.Tensor) -> torch.Tensor:
+        """Values of the triangles from those (F, ...) of the faces."""
+        return values if self.cut is None else values.index_select(0, self.cut.face)
+
+    @cached_property
+    def _sorted(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return select_triangles(self.triangles, self.mode, by_depth=True)
+
+    @cached_property
+    def _unsorted(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return select_triangles(self.triangles, self.mode, by_depth=False)
+
+    def _select_faces(self) -> tuple[torch.Tensor, torch.Tensor]:
+        offsets, index = self._sorted
+        return offsets, index.long() if self.cut is None else self.cut.face.index_select(0, index.long())
+
+    def _evaluate(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        offsets, index = self._sorted
+        pixels = torch.arange(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
+        pixels = torch.repeat_interleave(pixels, (offsets[1:] - offsets[:-1]).long(), output_size=len(index))
+        zbuf, bary, dists = mesh_fragments(self.triangles, self.mode, pixels, index)
+        if self.cut is not None:
+            corners = self.cut.barycentric(self.n_faces).index_select(0, index.long())
+            bary = torch.bmm(bary[:, None], corners)[:, 0]
+        return zbuf, bary, dists
+
+
+def _project(clip: torch.Tensor, z_near: float | None) -> torch.Tensor:
+    """(V, 3) rows (x_ndc, y_ndc, z_view). Vertices behind the near plane belong to no triangle and divide by 1."""
+    w, z = clip[:, 2], clip[:, 3]
+    if z_near is not None:
+        w = torch.where(z < z_near, torch.ones_like(w), w)
+    w = torch.where(w.abs() < W_MIN, torch.full_like(w, W_MIN).copysign(w), w)
+    return torch.stack([clip[:, 0] / w, clip[:, 1] / w, z], 1)

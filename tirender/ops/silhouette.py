@@ -1,0 +1,57 @@
+"""The soft silhouette of packed fragments, over ``kernels/silhouette.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from tirender import runtime
+from tirender.kernels import silhouette as kernels
+from tirender.ops.rasterize_meshes import RasterMode, Triangles
+from tirender.ops.slabs import slab_bounds_by_work, slab_count
+
+
+@torch.compiler.disable
+def soft_silhouette(
+    triangles: Triangles, mode: RasterMode, offsets: torch.Tensor, index: torch.Tensor, sigma: float
+) -> torch.Tensor:
+    """Probability that each pixel is covered: ``1 - prod_k (1 - sigmoid(-d_k / sigma))``.
+
+    Args:
+        offsets, index: the triangles of each pixel, from :func:`select_triangles`; their order does not matter.
+        sigma: softness of the outline in NDC units squared.
+    Returns:
+        (N, H, W) alpha in [0, 1]; differentiable in ``triangles.verts_ndc``, the selection held fixed.
+    """
+    with torch.autocast(triangles.verts_ndc.device.type, enabled=False):
+        transmittance = _Silhouette.apply(triangles.verts_ndc, triangles.faces, offsets, index, mode, sigma)
+    return (1 - transmittance).view(triangles.n_images, *mode.image_size)
+
+
+class _Silhouette(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, verts: torch.Tensor, faces: Any, offsets: Any, index: Any, mode: Any, sigma: float) -> Any:
+        verts = verts.detach().contiguous()
+        transmittance = verts.new_empty(len(offsets) - 1)
+        ctx.flags = (int(mode.perspective_correct), *mode.image_size, 1 / sigma)
+        if len(transmittance):
+            runtime.launch(kernels.silhouette_forward, offsets, index, faces, verts, *ctx.flags, transmittance)
+        ctx.save_for_backward(offsets, index, faces, verts, transmittance)
+        return transmittance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_transmittance: torch.Tensor) -> Any:
+        *geometry, verts, transmittance = ctx.saved_tensors
+        offsets, index, _ = geometry
+        n_slabs = slab_count(verts.numel(), len(index))
+        grad_verts = verts.new_zeros(n_slabs, *verts.shape)
+        if len(index):
+            runtime.launch(
+                kernels.silhouette_adjoint,
+                *(*geometry, verts, *ctx.flags, transmittance, -grad_transmittance.contiguous()),
+                *(slab_bounds_by_work(offsets, n_slabs), runtime.is_parallel_device(), grad_verts),
+            )
+        return grad_verts.sum(0), None, None, None, None, None

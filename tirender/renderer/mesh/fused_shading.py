@@ -1,0 +1,148 @@
+"""What the fused shading kernel needs, from meshes, textures, lights and cameras; and whether it covers them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tirender.ops.mesh_rasterization import MeshRasterization
+from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+from tirender.renderer.blending import BlendParams, background_tensor
+from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
+from tirender.renderer.mesh.texture_maps import pack_maps
+from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
+from tirender.renderer.mesh.textures_base import TexturesBase, distinct
+from tirender.structures.fragments import Fragments
+
+if TYPE_CHECKING:
+    from tirender.structures.meshes import Meshes
+
+LIGHT_KINDS: dict[type, str] = {AmbientLights: "unlit", DirectionalLights: "directional", PointLights: "point"}
+
+
+def rasterization_of(fragments: Any) -> MeshRasterization | None:
+    """What fragments were rasterized from; None for fragments made by hand."""
+    packed = fragments.packed if isinstance(fragments, Fragments) else fragments
+    source = getattr(packed, "source", None)
+    return source if isinstance(source, MeshRasterization) else None
+
+
+def can_fuse(textures: Any, lights: Any) -> bool:
+    """Whether these are exactly the library's own kinds (a subclass may mean anything), with three channels."""
+    if type(lights) not in LIGHT_KINDS or lights.ambient_color.shape[-1] != 3:
+        return False
+    if type(textures) is TexturesVertex:
+        return textures.verts_features_packed().shape[-1] == 3
+    if type(textures) is TexturesUV:
+        return all(m.shape[-1] == 3 for m in textures.maps_list())
+    return type(textures) is TexturesAtlas and textures.atlas_packed().shape[-1] == 3
+
+
+def shade(
+    rasterization: MeshRasterization,
+    meshes: Meshes,
+    shading: str,
+    soft: bool,
+    cameras: Any,
+    lights: Any,
+    materials: Any,
+    blend_params: BlendParams,
+    znear: Any,
+    zfar: Any,
+    vertex_colors: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(N, H, W, 4) image of the meshes.
+
+    Args:
+        shading: "phong" (lit at each pixel), "flat" (at each face) or "unlit".
+        soft: softmax blend, else the nearest face alone.
+        vertex_colors: (V, 3) in place of the meshes' textures.
+    """
+    light = "unlit" if shading == "unlit" else LIGHT_KINDS[type(lights)]
+    surface = None if light == "unlit" else _surface(rasterization, meshes, flat=shading == "flat")
+    if vertex_colors is None:
+        texture = _texture_source(rasterization, meshes)
+    else:
+        texture = TextureSource("vertex", *rasterization.corner_values(vertex_colors, meshes.topology.faces_int32))
+    params = _params(len(meshes), meshes.verts_packed(), shading, cameras, lights, materials, blend_params, znear, zfar)
+    mode = ShadingMode(light, soft, float(blend_params.sigma), float(blend_params.gamma))
+    offsets, index = rasterization.selection(by_depth=True)
+    return shade_mesh(
+        rasterization.triangles, rasterization.mode, offsets, index, surface, texture, params, mode
+    )
+
+
+def _surface(rasterization: MeshRasterization, meshes: Meshes, flat: bool) -> SurfaceSource:
+    faces = meshes.topology.faces_int32
+    if flat:
+        centroids = meshes.verts_packed().index_select(0, faces.flatten()).view(-1, 3, 3).mean(1)
+        rows = torch.arange(len(faces), dtype=torch.int32, device=faces.device)
+        rows = rasterization.face_values(rows)[:, None].expand(-1, 3)
+        return SurfaceSource(centroids, meshes.faces_normals_packed(), rows, flat=True)
+    if rasterization.cut is None:
+        return SurfaceSource(meshes.verts_packed(), meshes.verts_normals_packed(), faces)
+    both, rows = rasterization.corner_values(torch.cat([meshes.verts_packed(), meshes.verts_normals_packed()], 1), faces)
+    return SurfaceSource(both[:, :3], both[:, 3:], rows)
+
+
+def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> TextureSource:
+    textures: TexturesBase = meshes.textures
+    faces = meshes.topology.faces_int32
+    if isinstance(textures, TexturesVertex):
+        return TextureSource("vertex", *rasterization.corner_values(textures.verts_features_packed(), faces))
+    if isinstance(textures, TexturesAtlas):
+        table, row_of_face = textures.distinct_atlas()
+        size = table.shape[1]
+        first = torch.arange(len(table), dtype=torch.int32, device=table.device) * size * size
+        layout = torch.stack([first, torch.full_like(first, size), torch.full_like(first, size)], 1)
+        unit = table.new_tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+        corners = torch.arange(3, dtype=torch.int32, device=table.device).expand(len(faces), 3)
+        coords, coord_faces = rasterization.corner_values(unit, corners)
+        map_index = rasterization.face_values(row_of_face.int())
+        return TextureSource("atlas", coords, coord_faces, table.reshape(-1, 3), layout, map_index)
+    assert isinstance(textures, TexturesUV)
+    maps, map_of_face = textures.distinct_maps()
+    packed = pack_maps(maps)
+    layout = torch.cat([packed.first_texel[:, None], packed.size], 1).int()
+    tables, which = distinct(textures.verts_uvs_list())
+    first_row = [0]
+    for table in tables:
+        first_row.append(first_row[-1] + len(table))
+    corners = torch.cat([f.clamp(min=0) + first_row[w] for f, w in zip(textures.faces_uvs_list(), which)])
+    coords, coord_faces = rasterization.corner_values(torch.cat(tables), corners)
+    return TextureSource(
+        textures.sampling_mode,
+        *(coords, coord_faces, packed.texels, layout, rasterization.face_values(map_of_face.int())),
+        *(textures.padding_mode, textures.align_corners),
+    )
+
+
+def _params(
+    n: int,
+    like: torch.Tensor,
+    shading: str,
+    cameras: Any,
+    lights: Any,
+    materials: Any,
+    blend_params: BlendParams,
+    znear: Any,
+    zfar: Any,
+) -> torch.Tensor:
+    """(n, 21) rows in the order of ``kernels/lighting.py``."""
+    zeros = like.new_zeros(1, 3)
+    ambient, diffuse, specular, camera, light = zeros + 1, zeros, zeros, zeros, zeros
+    shininess = like.new_zeros(1)
+    if shading != "unlit":
+        ambient = materials.ambient_color * lights.ambient_color
+        if not isinstance(lights, AmbientLights):
+            diffuse = materials.diffuse_color * lights.diffuse_color
+            specular = materials.specular_color * lights.specular_color
+            light = lights.location if isinstance(lights, PointLights) else lights.direction
+            shininess = materials.shininess
+            camera = cameras.get_camera_center()
+    background = background_tensor(blend_params, zeros)[None]
+    rows = [ambient, diffuse, specular, shininess, camera, light, znear, zfar, background]
+    columns = [torch.as_tensor(r).to(like) for r in rows]
+    columns = [c.reshape(-1, 1) if c.dim() < 2 else c for c in columns]
+    return torch.cat([c.expand(n, -1) for c in columns], 1)

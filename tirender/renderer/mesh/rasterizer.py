@@ -1,0 +1,153 @@
+"""From meshes in world space and a camera to fragments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tirender.checks import fail
+from tirender.ops.mesh_rasterization import MeshRasterization
+from tirender.renderer.mesh.rasterize_meshes import raster_mode
+from tirender.structures.fragments import Fragments
+
+if TYPE_CHECKING:
+    from tirender.renderer.cameras import CamerasBase
+    from tirender.structures.meshes import Meshes
+
+__all__ = ["Fragments", "MeshRasterizer", "RasterizationSettings"]
+
+NEAR_SHARE = 1e-4  # a perspective camera without znear cuts at this share of the farthest vertex's depth
+
+
+@dataclass
+class RasterizationSettings:
+    """How meshes are rasterized; the fields may be assigned, and are checked when used.
+
+    Args:
+        image_size: side of a square image, or (H, W), in pixels.
+        blur_radius: how far outside a face pixels still see it, in NDC units squared.
+        faces_per_pixel: how many faces a pixel keeps, nearest first; None keeps all.
+        bin_size, max_faces_per_bin: accepted for compatibility; nothing here overflows or needs tuning.
+        perspective_correct: None: whether the camera is a perspective one.
+        clip_barycentric_coords: None: whether ``blur_radius`` > 0.
+        cull_backfaces: skip faces seen from behind.
+        z_clip_value: depth at which faces are cut; None: half of ``znear`` for perspective cameras (where the camera
+            has none, 1e-4 of the farthest vertex's depth), and no cut for the others.
+        cull_to_frustum: accepted for compatibility; what is off screen costs nothing anyway.
+    """
+
+    image_size: int | list[int] | tuple[int, int] = 256
+    blur_radius: float = 0.0
+    faces_per_pixel: int | None = 1
+    bin_size: int | None = None
+    max_faces_per_bin: int | None = None
+    perspective_correct: bool | None = None
+    clip_barycentric_coords: bool | None = None
+    cull_backfaces: bool = False
+    z_clip_value: float | None = None
+    cull_to_frustum: bool = False
+
+
+class MeshRasterizer(nn.Module):
+    """Projects meshes with a camera and finds the faces nearest at each pixel.
+
+    Args:
+        cameras: one camera for all meshes or one each; may be given at the call instead.
+        raster_settings: may be given at the call instead.
+    """
+
+    def __init__(self, cameras: CamerasBase | None = None, raster_settings: RasterizationSettings | None = None) -> None:
+        super().__init__()
+        self.cameras = cameras
+        self.raster_settings = RasterizationSettings() if raster_settings is None else raster_settings
+
+    def to(self, device: Any) -> MeshRasterizer:  # type: ignore[override]
+        """Moves the cameras."""
+        if self.cameras is not None:
+            self.cameras = self.cameras.to(device)
+        return self
+
+    def transform(self, meshes_world: Meshes, **kwargs: Any) -> Meshes:
+        """The meshes with vertices (x_ndc, y_ndc, z_view), as :func:`rasterize_meshes` takes them.
+
+        Raises:
+            ValueError: without cameras, or with a number of them that fits neither one nor the meshes.
+        """
+        clip = _clip_padded(meshes_world, self._cameras(meshes_world, kwargs), kwargs)
+        w = clip[..., 2:3]
+        w = torch.where(w.abs() < 1e-8, torch.full_like(w, 1e-8).copysign(w), w)
+        return meshes_world.update_padded(torch.cat([clip[..., :2] / w, clip[..., 3:]], -1))
+
+    def forward(self, meshes_world: Meshes, **kwargs: Any) -> Fragments:
+        """Rasterizes a batch.
+
+        Args:
+            meshes_world: N meshes in world space.
+            kwargs: ``cameras`` and ``raster_settings`` in place of the rasterizer's own; the rest goes to the cameras
+                (``R``, ``T``, ``fov`` ...).
+        Returns:
+            Fragments; see :func:`rasterize_meshes` for what they hold. Differentiable in vertices and cameras.
+        Raises:
+            ValueError: without cameras, or with settings out of range.
+        """
+        settings = kwargs.pop("raster_settings", None) or self.raster_settings
+        cameras = self._cameras(meshes_world, kwargs)
+        perspective, clip_bary = settings.perspective_correct, settings.clip_barycentric_coords
+        mode = raster_mode(
+            settings.image_size,
+            settings.blur_radius,
+            settings.faces_per_pixel,
+            cameras.is_perspective() if perspective is None else perspective,
+            settings.blur_radius > 0 if clip_bary is None else clip_bary,
+            settings.cull_backfaces,
+        )
+        kwargs.setdefault("image_size", mode.image_size)
+        padded = _clip_padded(meshes_world, cameras, kwargs)
+        clip = padded.reshape(-1, 4)
+        if len(clip) != len(meshes_world.verts_packed()):
+            clip = clip.index_select(0, meshes_world.verts_padded_to_packed_idx())
+        rasterization = MeshRasterization(
+            clip,
+            meshes_world.topology.faces_int32,
+            meshes_world.faces_packed_to_mesh_idx().int(),
+            len(meshes_world),
+            mode,
+            _near_plane(settings, cameras, clip),
+        )
+        return Fragments.from_packed(rasterization.packed(), mode.faces_per_pixel)
+
+    def _cameras(self, meshes: Meshes, kwargs: dict[str, Any]) -> CamerasBase:
+        cameras = kwargs.pop("cameras", None) or self.cameras
+        if cameras is None:
+            fail("cameras", "a camera, given to the rasterizer or to its call", None)
+        if len(cameras) not in (1, len(meshes)):
+            fail("cameras", f"1 camera or one for each of the {len(meshes)} meshes", f"{len(cameras)}")
+        return cameras
+
+
+def _clip_padded(meshes: Meshes, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:
+    """(N, V, 4) rows (x_ndc * w, y_ndc * w, w, z_view)."""
+    verts = meshes.verts_padded()
+    to_view = cameras.get_world_to_view_transform(**kwargs).get_matrix()
+    if cameras.is_linear():
+        projection = cameras.get_projection_transform(**kwargs).compose(cameras.get_ndc_camera_transform(**kwargs))
+        to_ndc = to_view @ projection.get_matrix()
+        matrix = torch.cat([to_ndc[:, :, :2], to_ndc[:, :, 3:], to_view[:, :, 2:3]], 2).to(verts.dtype)
+        return verts @ matrix[:, :3] + matrix[:, 3:]
+    xy = cameras.transform_points_ndc(verts, **kwargs)[..., :2]
+    z = (verts @ to_view[:, :3] + to_view[:, 3:4, :3])[..., 2:]
+    return torch.cat([xy, torch.ones_like(z), z], -1)
+
+
+def _near_plane(settings: RasterizationSettings, cameras: CamerasBase, clip: torch.Tensor) -> float | None:
+    if settings.z_clip_value is not None:
+        return float(settings.z_clip_value)
+    if not cameras.is_perspective():
+        return None
+    znear = cameras.get_znear()
+    if znear is None:
+        return NEAR_SHARE * float(clip[:, 3].detach().abs().max()) if len(clip) else None
+    return float(torch.as_tensor(znear).min()) / 2

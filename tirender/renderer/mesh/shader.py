@@ -1,0 +1,248 @@
+"""Shaders: from fragments and meshes to images.
+
+Where the meshes have the library's own textures and lights and the fragments come from its rasterizer, one fused kernel
+does everything; otherwise the same mathematics runs in torch, on packed fragments or on dense ones made by hand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tirender.checks import fail
+from tirender.ops.interp_face_attrs import interpolate_face_attributes
+from tirender.ops.silhouette import soft_silhouette
+from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
+from tirender.renderer.lighting import PointLights
+from tirender.renderer.materials import Materials
+from tirender.renderer.mesh.fused_shading import can_fuse, rasterization_of, shade
+from tirender.renderer.mesh.shading import (
+    _phong_shading_with_pixels,
+    flat_shading,
+    gouraud_shading,
+    lit_vertex_colors,
+    phong_shading,
+)
+from tirender.renderer.mesh.textures import TexturesVertex
+from tirender.renderer.splatter_blend import SplatterBlender
+from tirender.structures.fragments import Fragments, PackedFragments
+
+if TYPE_CHECKING:
+    from tirender.renderer.cameras import CamerasBase
+    from tirender.structures.meshes import Meshes
+
+
+class ShaderBase(nn.Module):
+    """What the shaders share: defaults for what a call may also give as ``cameras=``, ``lights=``, ``materials=``,
+    ``blend_params=``, ``znear=`` and ``zfar=``.
+
+    Args:
+        device: where the default lights and materials live.
+        cameras: needed by every shader that lights or uses depth.
+        lights: ``PointLights()`` by default.
+        materials: ``Materials()`` by default.
+        blend_params: ``BlendParams()`` by default.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        cameras: CamerasBase | None = None,
+        lights: Any = None,
+        materials: Materials | None = None,
+        blend_params: BlendParams | None = None,
+    ) -> None:
+        super().__init__()
+        self.cameras = cameras
+        self.lights = PointLights(device=device) if lights is None else lights
+        self.materials = Materials(device=device) if materials is None else materials
+        self.blend_params = BlendParams() if blend_params is None else blend_params
+
+    def to(self, device: Any) -> ShaderBase:  # type: ignore[override]
+        """Moves cameras, lights and materials."""
+        for name in ("cameras", "lights", "materials"):
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    def _scene(self, kwargs: dict[str, Any]) -> tuple[Any, Any, Any, BlendParams, Any, Any]:
+        """Cameras, lights, materials, blend parameters, znear and zfar of a call."""
+        cameras = kwargs.get("cameras") or self.cameras
+        if cameras is None:
+            fail("cameras", "a camera, given to the shader or to its call", None)
+        return (
+            cameras,
+            kwargs.get("lights") or self.lights,
+            kwargs.get("materials") or self.materials,
+            _checked(kwargs.get("blend_params") or self.blend_params),
+            kwargs.get("znear", getattr(cameras, "znear", 1.0)),
+            kwargs.get("zfar", getattr(cameras, "zfar", 100.0)),
+        )
+
+
+class _ColorShader(ShaderBase):
+    """Light, then blend: subclasses say how."""
+
+    _shading: str
+    _soft: bool
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 4) RGBA images, differentiable in vertices, textures, lights, materials and cameras.
+
+        Args:
+            fragments: of N images, from the rasterizer or made by hand.
+            meshes: the N meshes they show, with textures.
+            kwargs: ``cameras``, ``lights``, ``materials``, ``blend_params``, ``znear``, ``zfar`` for this call.
+        Raises:
+            ValueError: without cameras or textures.
+        """
+        cameras, lights, materials, blend_params, znear, zfar = self._scene(kwargs)
+        textures = meshes.textures
+        if textures is None:
+            fail("meshes.textures", "textures", None)
+        if self._shading == "gouraud" and not isinstance(textures, TexturesVertex):
+            fail("meshes.textures", "TexturesVertex", type(textures).__name__)
+        rasterization = rasterization_of(fragments)
+        if rasterization is not None and can_fuse(textures, lights):
+            colors = None
+            shading = self._shading
+            if shading == "gouraud":
+                shading, colors = "unlit", lit_vertex_colors(meshes, lights, cameras, materials)
+            return shade(
+                *(rasterization, meshes, shading, self._soft, cameras, lights, materials, blend_params),
+                *(znear, zfar, colors),
+            )
+        seen = fragments if rasterization is None else fragments.packed
+        if self._shading == "gouraud":
+            colors = gouraud_shading(meshes, seen, lights, cameras, materials)
+        else:
+            light = phong_shading if self._shading == "phong" else flat_shading
+            colors = light(meshes, seen, lights, cameras, materials, meshes.sample_textures(seen))
+        if self._soft:
+            return softmax_rgb_blend(colors, seen, blend_params, znear=znear, zfar=zfar)
+        return hard_rgb_blend(colors, seen, blend_params)
+
+
+class HardPhongShader(_ColorShader):
+    """The nearest face, lit at each pixel."""
+
+    _shading, _soft = "phong", False
+
+
+class SoftPhongShader(_ColorShader):
+    """All faces of a pixel, lit there, blended softly."""
+
+    _shading, _soft = "phong", True
+
+
+class HardGouraudShader(_ColorShader):
+    """The nearest face, lit at its vertices (``TexturesVertex`` only)."""
+
+    _shading, _soft = "gouraud", False
+
+
+class SoftGouraudShader(_ColorShader):
+    """All faces of a pixel, lit at their vertices (``TexturesVertex`` only), blended softly."""
+
+    _shading, _soft = "gouraud", True
+
+
+class HardFlatShader(_ColorShader):
+    """The nearest face, lit once for the whole face."""
+
+    _shading, _soft = "flat", False
+
+
+class TexturedSoftPhongShader(SoftPhongShader):
+    """The older name of :class:`SoftPhongShader`."""
+
+
+class SoftSilhouetteShader(nn.Module):
+    """The probability that a pixel is covered by any face, in the alpha channel of a white image.
+
+    Args:
+        blend_params: only ``sigma`` is used.
+    """
+
+    def __init__(self, blend_params: BlendParams | None = None) -> None:
+        super().__init__()
+        self.blend_params = BlendParams() if blend_params is None else blend_params
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 4); RGB is 1, alpha is differentiable in the vertices. ``blend_params`` may be given."""
+        blend_params = _checked(kwargs.get("blend_params") or self.blend_params)
+        rasterization = rasterization_of(fragments)
+        if rasterization is None:
+            return sigmoid_alpha_blend(torch.ones_like(fragments.bary_coords), fragments, blend_params)
+        selection = rasterization.selection(by_depth=False)
+        alpha = soft_silhouette(rasterization.triangles, rasterization.mode, *selection, float(blend_params.sigma))
+        return torch.cat([torch.ones_like(alpha)[..., None].expand(*alpha.shape, 3), alpha[..., None]], -1)
+
+
+class HardDepthShader(ShaderBase):
+    """The depth of the nearest face in view space."""
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 1), ``zfar`` where empty; differentiable in the vertices."""
+        zfar = _per_image(self._scene(kwargs)[5], fragments.zbuf)
+        hit = fragments.pix_to_face[..., :1] >= 0
+        return torch.where(hit, fragments.zbuf[..., :1], zfar)
+
+
+class SoftDepthShader(ShaderBase):
+    """Depths of the faces of a pixel, each with its coverage as weight, nearest first, until the weights sum to 1."""
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 1); what weight is left goes to ``zfar``; differentiable in the vertices."""
+        *_, blend_params, _, zfar = self._scene(kwargs)
+        filled = fragments.pix_to_face >= 0
+        coverage = torch.where(filled, torch.sigmoid(-fragments.dists / blend_params.sigma), 0)
+        depth = torch.where(filled, fragments.zbuf, 0)
+        reached = coverage.cumsum(-1).clamp(max=1)
+        weights = reached - torch.cat([torch.zeros_like(reached[..., :1]), reached[..., :-1]], -1)
+        zfar = _per_image(zfar, depth)
+        return (weights * depth).sum(-1, keepdim=True) + (1 - reached[..., -1:]) * zfar
+
+
+class HardNormalShader(ShaderBase):
+    """The interpolated unit normal of the nearest face, in world space."""
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 3), 0 where empty; differentiable in the vertices. ``(image + 1) / 2`` makes a colour of it."""
+        corners = meshes.verts_normals_packed().index_select(0, meshes.faces_packed().flatten()).view(-1, 3, 3)
+        faces, coords = fragments.pix_to_face[..., :1], fragments.bary_coords[..., :1, :]
+        normals = interpolate_face_attributes(faces, coords, corners)[..., 0, :]
+        length = normals.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
+        return normals / length
+
+
+class SplatterPhongShader(ShaderBase):
+    """Phong shading, then splatting of each pixel's colours onto its neighbours (Cole et al. 2021)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.splatter_blender: SplatterBlender | None = None
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 4) RGBA; differentiable in what :class:`SoftPhongShader` is."""
+        cameras, lights, materials, blend_params, *_ = self._scene(kwargs)
+        texels = meshes.sample_textures(fragments)
+        colors, points = _phong_shading_with_pixels(meshes, fragments, lights, cameras, materials, texels)
+        if self.splatter_blender is None or self.splatter_blender.input_shape != tuple(colors.shape[:4]):
+            self.splatter_blender = SplatterBlender(tuple(colors.shape[:4]), colors.device)
+        return self.splatter_blender(colors, points, cameras, fragments.pix_to_face < 0, blend_params)
+
+
+def _checked(blend_params: BlendParams) -> BlendParams:
+    for name in ("sigma", "gamma"):
+        if not float(getattr(blend_params, name)) > 0:
+            fail(name, "a number above 0", getattr(blend_params, name))
+    return blend_params
+
+
+def _per_image(value: Any, images: torch.Tensor) -> torch.Tensor:
+    """A number or one an image, to be broadcast with (N, H, W, C)."""
+    value = torch.as_tensor(value).to(images)
+    return value.view(-1, 1, 1, 1)
