@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import xatlas
 from PIL import Image
 
 CELL = 0.0635  # grid spacing of the mesher, before the head is shrunk back: gives about 6 k triangles
@@ -27,11 +26,9 @@ GUTTER = 6  # texels of colour painted around each chart, so that bilinear looku
 
 def main(folder: Path) -> None:
     """Write creature.obj, creature.mtl and creature_texture.png into ``folder``."""
-    enlarged, faces = relaxed(*surface_nets(field, half_size=(1.1, 1.6, 1.9), cell=CELL), field)
+    enlarged, faces = meshed()
     vmap, uv_faces, uvs = unwrapped(enlarged, faces)
     modelled = shrink_head(enlarged)
-    low, high = modelled.min(0), modelled.max(0)
-    verts = (modelled - (low + high) / 2) * (1.999 / (high - low).max())
     texture = painted(modelled[vmap], uv_faces, uvs)
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,13 +37,24 @@ def main(folder: Path) -> None:
         "newmtl fur\nKa 1.0 1.0 1.0\nKd 1.0 1.0 1.0\nKs 0.0 0.0 0.0\nNs 10.0\nmap_Kd creature_texture.png\n"
     )
     lines = ["# tirender's creature, made by make_creature.py", "mtllib creature.mtl", "usemtl fur"]
-    lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in verts]
+    lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in centred(modelled)]
     lines += [f"vt {u:.5f} {v:.5f}" for u, v in uvs]
     lines += [
         "f " + " ".join(f"{v + 1}/{t + 1}" for v, t in zip(corners, uv_corners))
         for corners, uv_corners in zip(vmap[uv_faces], uv_faces)
     ]
     (folder / "creature.obj").write_text("\n".join(lines) + "\n")
+
+
+def meshed() -> tuple[np.ndarray, np.ndarray]:
+    """The fox's vertices (V, 3), with its head enlarged, and faces (F, 3)."""
+    return relaxed(*surface_nets(field, half_size=(1.1, 1.6, 1.9), cell=CELL), field)
+
+
+def centred(modelled: np.ndarray) -> np.ndarray:
+    """The fox moved and scaled to fit into [-1, 1]."""
+    low, high = modelled.min(0), modelled.max(0)
+    return (modelled - (low + high) / 2) * (1.999 / (high - low).max())
 
 
 # --- the shape ------------------------------------------------------------------------------------------------------
@@ -218,7 +226,8 @@ def relaxed(verts: np.ndarray, quads: np.ndarray, f: Field) -> tuple[np.ndarray,
             slope = gradient(f, verts)
             verts = verts - slope * (f(verts) / (slope * slope).sum(-1))[:, None]
     a, b, c, d = (verts[quads[:, i]] for i in range(4))
-    along_ac = (np.linalg.norm(a - c, axis=-1) <= np.linalg.norm(b - d, axis=-1))[:, None]
+    tie = 1e-6  # quads across the plane of symmetry: rounding must not decide
+    along_ac = (np.linalg.norm(a - c, axis=-1) <= (1 + tie) * np.linalg.norm(b - d, axis=-1))[:, None]
     one = np.where(along_ac, quads[:, [0, 1, 2]], quads[:, [0, 1, 3]])
     two = np.where(along_ac, quads[:, [0, 2, 3]], quads[:, [1, 2, 3]])
     return verts, np.stack([one, two], 1).reshape(-1, 3)
@@ -230,6 +239,8 @@ def gradient(f: Field, p: np.ndarray, h: float = 1e-4) -> np.ndarray:
 
 def unwrapped(verts: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Charts: vertex of each texture vertex (T,), faces over texture vertices (F, 3), uvs (T, 2) with v up."""
+    import xatlas  # here, so that the shape and the paint can be used without it
+
     atlas = xatlas.Atlas()
     atlas.add_mesh(verts.astype(np.float32), faces.astype(np.uint32))
     charts, packing = xatlas.ChartOptions(), xatlas.PackOptions()
@@ -307,7 +318,7 @@ def painted(corners: np.ndarray, faces: np.ndarray, uvs: np.ndarray) -> np.ndarr
     affine map gives it: the two sides of a seam agree.
     """
     size = TEXTURE_SIZE
-    texel = uvs * size - 0.5  # texel centres have integer coordinates; rows count up with v until the final flip
+    texel = uvs * (size - 1)  # PyTorch3D's convention (align_corners=True); rows count up with v until the final flip
     owner = np.full((size, size), -1)
     maps = np.empty((len(faces), 3, 3))  # texel (x, y, 1) -> point
     for i, face in enumerate(faces):
