@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tirender.checks import fail
 from tirender.ops.interp_face_attrs import evaluate_filled, interpolate_face_attributes
 from tirender.renderer.lighting import per_point
 from tirender.renderer.mesh.textures import TexturesVertex
@@ -100,8 +101,19 @@ def gouraud_shading(
     Raises:
         ValueError: where the textures are not ``TexturesVertex``.
     """
+    colors = lit_vertex_colors(meshes, lights, cameras, materials)
+    face_colors = colors.index_select(0, meshes.faces_packed().reshape(-1)).view(-1, 3, colors.shape[1])
+    return interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, face_colors)
+
+
+def lit_vertex_colors(meshes: Meshes, lights: Lights, cameras: CamerasBase, materials: Materials) -> torch.Tensor:
+    """The colours that :func:`gouraud_shading` interpolates: (V, C) for the packed vertices.
+
+    Raises:
+        ValueError: where the textures are not ``TexturesVertex``.
+    """
     if not isinstance(meshes.textures, TexturesVertex):
-        raise ValueError(f"meshes.textures: expected TexturesVertex, got {type(meshes.textures).__name__}")
+        fail("meshes.textures", "TexturesVertex", type(meshes.textures).__name__)
     ambient, diffuse, specular = _lighting(
         meshes.verts_packed(),
         meshes.verts_normals_packed(),
@@ -110,9 +122,7 @@ def gouraud_shading(
         materials,
         meshes.verts_packed_to_mesh_idx(),
     )
-    colors = meshes.textures.verts_features_packed() * (ambient + diffuse) + specular
-    face_colors = colors.index_select(0, meshes.faces_packed().reshape(-1)).view(-1, 3, colors.shape[1])
-    return interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, face_colors)
+    return meshes.textures.verts_features_packed() * (ambient + diffuse) + specular
 
 
 def _lighting(

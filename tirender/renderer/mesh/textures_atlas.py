@@ -66,7 +66,7 @@ class TexturesAtlas(TexturesBase):
             fragments: dense (N, H, W, K) or packed (M,).
         Returns:
             (N, H, W, K, D) or (M, D), 0 in empty slots; differentiable in the atlas (not in the coordinates: the texel
-            is constant within its cell). Coordinates outside the face take the nearest cell.
+            is constant within its cell). Coordinates outside the face are moved into a cell of it.
         """
         table, row_of_face = self.distinct_atlas()
         size, channels = table.shape[1], table.shape[-1]

@@ -75,15 +75,18 @@ class TexturesUV(TexturesBase):
         for name, values in (("verts_uvs", verts_uvs), ("maps", maps), ("maps_ids", maps_ids)):
             if values is not None and len(values) != n:
                 fail(name, f"{n} meshes, as in faces_uvs", len(values))
-        if any(t.dtype not in INTEGERS for t in (*faces_uvs, *(maps_ids or ()))):
-            fail("faces_uvs and maps_ids", "integers", "floats")
+        ids_list = [] if maps_ids is None else list(maps_ids)
+        for name, integers in (("faces_uvs", faces_uvs), ("maps_ids", ids_list)):
+            for t in integers:
+                if t.dtype not in INTEGERS:
+                    fail(name, "int32 or int64", t.dtype)
         if len({t.shape[-1] for t in maps}) > 1:
             fail("maps", "one number of channels", sorted({t.shape[-1] for t in maps}))
         if any(0 in t.shape for t in maps):
             fail("maps", "at least one texel a map", [tuple(t.shape) for t in maps if 0 in t.shape][0])
-        if maps_ids is not None and [len(t) for t in maps_ids] != [len(t) for t in faces_uvs]:
-            fail("maps_ids", "as many faces as faces_uvs", [len(t) for t in maps_ids])
-        for ids, m in zip(maps_ids or (), maps):
+        if maps_ids is not None and [len(t) for t in ids_list] != [len(t) for t in faces_uvs]:
+            fail("maps_ids", "as many faces as faces_uvs", [len(t) for t in ids_list])
+        for ids, m in zip(ids_list, maps):
             if len(ids) and int(ids.max()) >= len(m):
                 fail("maps_ids", f"indices below {len(m)}, the number of maps", int(ids.max()))
         self._start(n, device_of(self._faces_uvs), [len(t) for t in faces_uvs], None)
@@ -142,11 +145,12 @@ class TexturesUV(TexturesBase):
     def distinct_maps(self) -> tuple[list[torch.Tensor], torch.Tensor]:
         """All maps without repetition, each (H, W, C), and the map of each packed face (F,) int64."""
         maps, which = distinct(unbatch(self._maps))
-        first, flat = [], []
+        first: list[int] = []
+        flat: list[torch.Tensor] = []
         for m in maps:
             first.append(len(flat))
             flat.extend([m] if self._maps_ids is None else m.unbind(0))
-        counts = torch.tensor(self._num_faces_per_mesh, device=self.device)
+        counts = torch.tensor(self._num_faces_per_mesh, dtype=torch.int64, device=self.device)
         of_face = torch.tensor([first[w] for w in which], dtype=torch.int64, device=self.device)
         of_face = of_face.repeat_interleave(counts)
         if self._maps_ids is not None and self._N:
@@ -157,7 +161,7 @@ class TexturesUV(TexturesBase):
         """(F, 3, C), the maps sampled at the corners of all faces."""
         uvs = self.faces_verts_uvs_packed()
         maps, map_of_face = self.distinct_maps()
-        return self._sample(maps, map_of_face.repeat_interleave(3), uvs.view(-1, 2)).view(len(uvs), 3, -1)
+        return self._sample(maps, map_of_face.repeat_interleave(3), uvs.view(-1, 2)).unflatten(0, (len(uvs), 3))
 
     def sample_textures(self, fragments: Any, **kwargs: Any) -> torch.Tensor:
         """Sample each fragment's map at its interpolated uv coordinates.
@@ -221,9 +225,11 @@ class TexturesUV(TexturesBase):
             ValueError: unless all are TexturesUV that sample in the same way.
         """
         for other in textures:
+            if not isinstance(other, TexturesUV):
+                fail("textures", "all of type TexturesUV", type(other).__name__)
             for name in ("padding_mode", "align_corners", "sampling_mode"):
-                if getattr(other, name, None) != getattr(self, name):
-                    fail(f"textures.{name}", f"{getattr(self, name)!r} for all", repr(getattr(other, name, None)))
+                if getattr(other, name) != getattr(self, name):
+                    fail(f"textures.{name}", f"{getattr(self, name)!r} for all", repr(getattr(other, name)))
             if (other._maps_ids is None) != (self._maps_ids is None):
                 fail("textures.maps_ids", "for all or for none", "both")
         return super().join_batch(textures)
