@@ -70,17 +70,14 @@ def is_parallel_device() -> bool:
 def launch(kernel: Any, *args: Any) -> None:
     """Run a kernel on contiguous tensors and numbers, after seeing that the arch can reach them.
 
+    Tensors go in detached: Taichi would otherwise deal with their ``.grad`` itself.
+
     Raises:
         ValueError: for a tensor on a device that the arch cannot reach.
         RuntimeError: in a forked child.
     """
     running = arch()
-    for a in args:
-        if isinstance(a, torch.Tensor) and a.device.type != "cpu" and a.device.type != running:
-            raise ValueError(
-                f"device: expected CPU tensors on the {running!r} arch, got {a.device}; "
-                + ("start with tirender.init('cuda')" if a.is_cuda else "move the tensors with .cpu()")
-            )
+    args = tuple(_reachable(a, running) if isinstance(a, torch.Tensor) else a for a in args)
     if id(kernel) in _launched:
         kernel(*args)
         return
@@ -92,6 +89,13 @@ def launch(kernel: Any, *args: Any) -> None:
     finally:
         notice.cancel()
     _launched.add(id(kernel))
+
+
+def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:
+    if tensor.device.type not in ("cpu", running):
+        advice = "start with tirender.init('cuda')" if tensor.is_cuda else "move the tensors with .cpu()"
+        raise ValueError(f"device: expected CPU tensors on the {running!r} arch, got {tensor.device}; {advice}")
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 def describe() -> dict[str, str]:

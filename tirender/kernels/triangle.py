@@ -20,10 +20,15 @@ SEGMENT_EPS = 1e-8  # a segment with a smaller squared length counts as its end 
 
 @ti.func
 def pixel_ndc(column: ti.i32, row: ti.i32, height: ti.i32, width: ti.i32, like):
-    """NDC of a pixel centre, +X left and +Y up, [-1, 1] on the short side; ``like`` gives the float type."""
-    one = 0 * like + 1
-    short = one * ti.min(height, width)
-    return ti.Vector([(width - 2 * column - 1) * one / short, (height - 2 * row - 1) * one / short])
+    """NDC of a pixel centre, +X left and +Y up, [-1, 1] on the short side; ``like`` gives the float type.
+
+    In PyTorch3D's order of roundings, so that ties between coplanar triangles fall the same way.
+    """
+    short = 0 * like + ti.min(height, width)
+    half_x, half_y = width / short, height / short
+    x = (2 * half_x * (width - 1 - column) + half_x) / width - half_x
+    y = (2 * half_y * (height - 1 - row) + half_y) / height - half_y
+    return ti.Vector([x, y])
 
 
 @ti.func
