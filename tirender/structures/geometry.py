@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from .topology import Topology, repeat_per_mesh
+from tirender.structures.topology import Topology, repeat_per_mesh
 
 NORMALIZE_EPS = 1e-6  # a normal whose length (twice a face's area) is below this stays shorter than 1
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ..checks import INTEGERS, check_tensor, fail
-from .topology import Topology
+from tirender.checks import INTEGERS, check_tensor, fail
+from tirender.structures.topology import Topology
 
 PartsOrPadded = Sequence[torch.Tensor] | torch.Tensor
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ..checks import fail
-from .geometry import Geometry
-from .topology import Topology
-from .utils import list_to_padded
+from tirender.checks import fail
+from tirender.structures.geometry import Geometry
+from tirender.structures.topology import Topology
+from tirender.structures.utils import list_to_padded
 
 
 class MeshViews:

@@ -8,11 +8,11 @@ from typing import Any, SupportsIndex
 
 import torch
 
-from ..checks import FLOATS, INTEGERS, check_tensor, fail
-from .geometry import Geometry
-from .mesh_input import PartsOrPadded, check_faces, check_selection, concatenate, pack_parts
-from .mesh_views import MeshViews
-from .topology import Topology
+from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
+from tirender.structures.geometry import Geometry
+from tirender.structures.mesh_input import PartsOrPadded, check_faces, check_selection, concatenate, pack_parts
+from tirender.structures.mesh_views import MeshViews
+from tirender.structures.topology import Topology
 
 
 class Meshes(MeshViews):
@@ -56,10 +56,10 @@ class Meshes(MeshViews):
 
     @classmethod
     def _of(cls, geometry: Geometry, textures: Any) -> Meshes:
-        """Meshes of parts that are known to be valid."""
+        """Meshes of parts that are known to fit."""
         meshes = cls.__new__(cls)
         meshes._geometry = geometry
-        meshes.textures = textures
+        meshes._attach(textures)
         return meshes
 
     # --- the batch as a whole ---
@@ -79,10 +79,7 @@ class Meshes(MeshViews):
                 largest = f"at most {topology.max_verts} verts and {topology.max_faces} faces"
                 expected = f"textures for {topology.n_meshes} meshes of {largest}"
                 fail("textures", expected, f"{type(textures).__name__} of other sizes")
-            textures._num_faces_per_mesh = list(topology.num_faces)
-            textures._num_verts_per_mesh = list(topology.num_verts)
-            textures.valid = topology.valid
-        self._textures = textures
+        self._attach(textures)
 
     # --- other vertices, same topology ---
 
@@ -238,8 +235,10 @@ class Meshes(MeshViews):
                 if all_normals is not None:
                     normals.append(all_normals[mesh].index_select(0, used))
         geometry = self._assemble(verts, faces, None if given is None else normals)
-        has_textures = self.textures is not None and len(verts) > 0
-        return self._of(geometry, self.textures.submeshes(vertex_ids, face_indices) if has_textures else None)
+        textures = None
+        if self.textures is not None and verts:
+            textures = self.textures.submeshes(vertex_ids, [list(selections) for selections in face_indices])
+        return self._of(geometry, textures)
 
     # --- textures ---
 
@@ -259,6 +258,14 @@ class Meshes(MeshViews):
 
     # --- helpers ---
 
+    def _attach(self, textures: Any) -> None:
+        """Set the textures and tell them the sizes of the meshes, which padded tensors do not show."""
+        if textures is not None:
+            textures._num_faces_per_mesh = list(self.topology.num_faces)
+            textures._num_verts_per_mesh = list(self.topology.num_verts)
+            textures.valid = self.topology.valid
+        self._textures = textures
+
     def _shallow_copy(self) -> Meshes:
         return self._of(self._geometry, self.textures)
 
@@ -268,13 +275,12 @@ class Meshes(MeshViews):
             return index.nonzero()[:, 0].tolist()
         if isinstance(index, slice):
             return list(range(len(self)))[index]
-        if isinstance(index, torch.Tensor) and index.dim() == 1 and index.dtype in INTEGERS:
-            ids = index.tolist()
-        else:
-            items = index if isinstance(index, (list, tuple)) else [index]
-            if not all(isinstance(i, SupportsIndex) and not isinstance(i, bool) for i in items):
-                raise TypeError(f"mesh index: expected integers, a slice or a bool tensor, got {index!r}")
-            ids = [operator.index(i) for i in items]
+        if isinstance(index, torch.Tensor) and index.dim() <= 1 and index.dtype in INTEGERS:
+            index = index.reshape(-1).tolist()
+        items = list(index) if isinstance(index, (list, tuple)) else [index]
+        if not all(isinstance(i, SupportsIndex) and not isinstance(i, (bool, torch.Tensor)) for i in items):
+            raise TypeError(f"mesh index: expected integers, a slice or a bool tensor, got {index!r}")
+        ids = [operator.index(i) for i in items]
         for i in ids:
             if not -len(self) <= i < len(self):
                 raise IndexError(f"mesh index: expected {-len(self)} to {len(self) - 1}, got {i}")

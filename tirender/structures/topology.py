@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .utils import list_to_padded
+from tirender.structures.utils import list_to_padded
 
 
 class Bags(NamedTuple):

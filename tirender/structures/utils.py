@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from ..checks import fail
+from tirender.checks import fail
 
 
 def list_to_padded(

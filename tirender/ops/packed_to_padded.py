@@ -1,0 +1,61 @@
+"""Between packed tensors, one item after the other, and padded ones, one row of equal length an item."""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.checks import INTEGERS, check_tensor, fail
+
+
+def packed_to_padded(inputs: torch.Tensor, first_idxs: torch.Tensor, max_size: int) -> torch.Tensor:
+    """Spread a packed tensor over padded rows.
+
+    Args:
+        inputs: (F,) or (F, ...), any dtype.
+        first_idxs: (N,) int64, where in ``inputs`` each item begins; ascending.
+        max_size: length of the rows, at least that of the longest item.
+    Returns:
+        (N, max_size) or (N, max_size, ...), filled up with 0; differentiable in ``inputs``.
+    Raises:
+        ValueError: where ``first_idxs`` does not ascend from 0 within F, or an item is longer than ``max_size``.
+    """
+    slots = _slots(first_idxs, len(inputs), max_size)
+    padded = inputs.new_zeros(len(first_idxs) * max_size, *inputs.shape[1:]).index_copy(0, slots, inputs)
+    return padded.reshape(len(first_idxs), max_size, *inputs.shape[1:])
+
+
+def padded_to_packed(
+    inputs: torch.Tensor, first_idxs: torch.Tensor, num_inputs: int, max_size_dim: int = 1
+) -> torch.Tensor:
+    """Gather the rows of a padded tensor, without their padding: the inverse of ``packed_to_padded``.
+
+    Args:
+        inputs: (N, max_size) or (N, ..., max_size, ...), any dtype.
+        first_idxs: (N,) int64, where in the result each item begins; ascending.
+        num_inputs: F, the length of the result.
+        max_size_dim: the dimension of ``inputs`` that is padded.
+    Returns:
+        (F,) or (F, ...); differentiable in ``inputs``.
+    Raises:
+        ValueError: where ``first_idxs`` does not have N entries ascending from 0 within F, or a row is too short.
+    """
+    if not isinstance(inputs, torch.Tensor) or not 1 <= max_size_dim < inputs.dim():
+        fail("max_size_dim", "a dimension of inputs after the first", max_size_dim)
+    inputs = inputs.movedim(max_size_dim, 1)
+    if len(first_idxs) != len(inputs):
+        fail("first_idxs", f"{len(inputs)} entries as in inputs", len(first_idxs))
+    return inputs.flatten(0, 1).index_select(0, _slots(first_idxs, num_inputs, inputs.shape[1]))
+
+
+def _slots(first_idxs: torch.Tensor, n_packed: int, max_size: int) -> torch.Tensor:
+    """(F,): where in the flattened padded tensor each packed row lies."""
+    check_tensor("first_idxs", first_idxs, ("N",), INTEGERS)
+    bounds = torch.cat([first_idxs.long(), first_idxs.new_tensor([n_packed]).long()])
+    sizes = bounds.diff()
+    if int(bounds[0]) != 0 or (len(sizes) and int(sizes.min()) < 0):
+        fail("first_idxs", f"ascending indices, from 0 to at most {n_packed}", first_idxs.tolist())
+    if len(sizes) and int(sizes.max()) > max_size:
+        fail("max_size", f"at least {int(sizes.max())}, the longest item", max_size)
+    items = torch.arange(len(sizes), device=sizes.device)
+    shift = (items * max_size - bounds[:-1]).repeat_interleave(sizes, output_size=n_packed)
+    return torch.arange(n_packed, device=sizes.device) + shift

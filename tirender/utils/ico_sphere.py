@@ -1,0 +1,57 @@
+"""Spheres made of nearly equal triangles."""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.checks import fail
+from tirender.structures import Meshes
+from tirender.structures.topology import Topology
+
+# Coordinates of the icosahedron, to the four digits that PyTorch3D gives them: so spheres agree with its own.
+_SHORT, _LONG = 0.5257, 0.8507
+_FACES = (
+    *((0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11)),  # around vertex 0
+    *((1, 5, 9), (5, 11, 4), (11, 10, 2), (10, 7, 6), (7, 1, 8)),
+    *((3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9)),  # around vertex 3, opposite
+    *((4, 9, 5), (2, 4, 11), (6, 2, 10), (8, 6, 7), (9, 8, 1)),
+)
+
+
+def ico_sphere(level: int = 0, device: torch.device | str | None = None) -> Meshes:
+    """A unit sphere: an icosahedron whose faces are cut in four ``level`` times.
+
+    Args:
+        level: 0 or more; the sphere has 10 * 4^level + 2 vertices and 20 * 4^level faces.
+        device: of the result; the CPU if None.
+    Returns:
+        a batch of one mesh, float32, facing outwards; vertices of a lower level come first.
+    Raises:
+        ValueError: if level is not an integer of 0 or more.
+    """
+    if not isinstance(level, int) or level < 0:
+        fail("level", "an integer of 0 or more", level)
+    verts, topology = _icosahedron()
+    for _ in range(level):
+        middles = verts.index_select(0, topology.edges.reshape(-1)).reshape(-1, 2, 3).mean(1)
+        verts = torch.nn.functional.normalize(torch.cat([verts, middles]), dim=1)
+        topology = _quartered(topology)
+    return Meshes([verts], [topology.faces_packed]).to(device or "cpu")
+
+
+def _icosahedron() -> tuple[torch.Tensor, Topology]:
+    """Three rectangles, perpendicular to each other."""
+    rectangle = [(-_SHORT, _LONG), (_SHORT, _LONG), (-_SHORT, -_LONG), (_SHORT, -_LONG)]
+    first = torch.tensor([(x, y, 0.0) for x, y in rectangle])
+    third = torch.tensor([(y, 0.0, x) for y in (_LONG, -_LONG) for x in (-_SHORT, _SHORT)])
+    verts = torch.cat([first, first.roll(1, dims=1), third])
+    return verts, Topology(torch.tensor(_FACES), [len(verts)], [len(_FACES)])
+
+
+def _quartered(topology: Topology) -> Topology:
+    """Each face as its three corners and its middle; the middle of edge e is vertex V + e."""
+    a, b, c = topology.faces_packed.unbind(1)
+    bc, ca, ab = (topology.faces_to_edges + topology.n_verts).unbind(1)
+    quarters = [(a, ab, ca), (b, bc, ab), (c, ca, bc), (bc, ca, ab)]
+    faces = torch.cat([torch.stack(quarter, dim=1) for quarter in quarters])
+    return Topology(faces, [topology.n_verts + len(topology.edges)], [len(faces)])

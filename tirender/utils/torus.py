@@ -1,0 +1,45 @@
+"""Tori."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from tirender.checks import fail
+from tirender.structures import Meshes
+
+
+def torus(r: float, R: float, sides: int, rings: int, device: torch.device | str | None = None) -> Meshes:
+    """A torus around the z axis.
+
+    Args:
+        r: radius of the tube.
+        R: distance from the centre of the hole to the middle of the tube.
+        sides: vertices around the tube, 3 or more.
+        rings: vertices around the hole, 3 or more.
+        device: of the result; the CPU if None.
+    Returns:
+        a batch of one mesh of sides * rings vertices and twice as many faces, float32, facing outwards.
+    Raises:
+        ValueError: where a radius is not positive or a count is below 3.
+    """
+    for name, radius in (("r", r), ("R", R)):
+        if not radius > 0:
+            fail(name, "a positive radius", radius)
+    for name, count in (("sides", sides), ("rings", rings)):
+        if not isinstance(count, int) or count < 3:
+            fail(name, "an integer of 3 or more", count)
+    theta = torch.arange(sides, dtype=torch.float64) * (2 * math.pi / sides)
+    phi = torch.arange(rings, dtype=torch.float64)[:, None] * (2 * math.pi / rings)
+    from_axis = R + r * theta.cos()
+    height = (r * theta.sin()).expand(rings, sides)
+    verts = torch.stack([from_axis * phi.cos(), from_axis * phi.sin(), height], dim=-1).reshape(-1, 3)
+
+    index = torch.arange(rings * sides).reshape(rings, sides)
+    before_side, before_ring = index.roll(1, dims=1), index.roll(1, dims=0)
+    before_both = before_ring.roll(1, dims=1)
+    lower = torch.stack([before_both, before_side, index], dim=-1)
+    upper = torch.stack([index, before_ring, before_both], dim=-1)
+    faces = torch.stack([lower, upper], dim=2).reshape(-1, 3)
+    return Meshes([verts.float()], [faces]).to(device or "cpu")
