@@ -1,0 +1,186 @@
+"""Reading and writing untrusted files: bounded sizes, no path out of a mesh's own folder, atomic writes."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import uuid
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from tirender.checks import fail
+
+MAX_FILE_BYTES = 4 << 30
+"""A larger file is refused before it is read."""
+MAX_IMAGE_SIDE = 16384
+"""The largest width or height of an image, in pixels."""
+MAX_IMAGE_PIXELS = 128 << 20
+"""The largest number of pixels of an image (width times height)."""
+
+# Raster formats that Pillow decodes by itself (EPS, for one, would start Ghostscript).
+_IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TGA", "TIFF", "GIF", "WEBP", "PPM", "DDS")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The contents of a file, and where it lies.
+
+    Attributes:
+        data: its bytes.
+        name: what messages call it.
+        folder: the folder that its companion files may be read from; None for a stream that has no file.
+        path_manager: an iopath ``PathManager`` that opens the companions too, or None.
+    """
+
+    data: bytes
+    name: str
+    folder: str | None = None
+    path_manager: Any = None
+
+    def sibling(self, reference: str) -> str | None:
+        """Return the path of a companion file that this one refers to, or None where there is no such file.
+
+        Args:
+            reference: a relative path as written in the file; backslashes separate folders too.
+        Raises:
+            ValueError: where the path leaves the folder: absolute, through ``..``, or through a symbolic link.
+        """
+        if self.folder is None:
+            return None
+        relative = reference.replace("\\", "/")
+        inside = "a path inside the mesh's own folder"
+        windows = PureWindowsPath(relative)
+        if "\0" in relative or windows.drive or windows.root:
+            fail(self.name, inside, repr(reference))
+        parts = PurePosixPath(os.path.normpath(relative)).parts
+        if ".." in parts:
+            fail(self.name, inside, repr(reference))
+        path = os.path.join(self.folder, *parts)
+        if self.path_manager is not None:
+            return path if self.path_manager.exists(path) else None
+        root = os.path.realpath(self.folder)
+        if os.path.commonpath([root, os.path.realpath(path)]) != root:
+            fail(self.name, inside, f"{reference!r} (a symbolic link)")
+        return path if os.path.isfile(path) else None
+
+    def read_sibling(self, reference: str) -> Source | None:
+        """Read the companion file of that name; None where there is none; ValueError where it leaves the folder."""
+        path = self.sibling(reference)
+        return None if path is None else read_source(path, self.path_manager)
+
+
+def is_path(f: Any) -> bool:
+    """Whether ``f`` is a path and not a stream."""
+    return isinstance(f, (str, bytes, os.PathLike))
+
+
+def read_source(f: Any, path_manager: Any = None) -> Source:
+    """Read a whole file.
+
+    Args:
+        f: a path, or a text or binary stream; a stream's folder is that of the file behind it, if any.
+        path_manager: an iopath ``PathManager``, or None for the local file system.
+    Raises:
+        ValueError: it is larger than ``MAX_FILE_BYTES``.
+        OSError: it cannot be opened.
+    """
+    if is_path(f):
+        path = os.fsdecode(f)
+        folder: str | None = os.path.dirname(path) or "."
+        with open(path, "rb") if path_manager is None else path_manager.open(path, "rb") as stream:
+            return Source(_read_bounded(stream, path), path, folder, path_manager)
+    name = getattr(f, "name", None)
+    if not isinstance(name, str):
+        name = f"<{type(f).__name__}>"
+    folder = (os.path.dirname(name) or ".") if os.path.isfile(name) else None
+    return Source(_read_bounded(f, name), name, folder, path_manager)
+
+
+def _read_bounded(stream: Any, name: str) -> bytes:
+    data = stream.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        fail(name, f"at most {MAX_FILE_BYTES} bytes", "a larger file")
+    return data.encode() if isinstance(data, str) else data
+
+
+def write_file(f: Any, chunks: Iterable[bytes], path_manager: Any = None) -> None:
+    """Write ``chunks`` to a path or stream.
+
+    A local file is replaced in one step once everything is written: a failure leaves the old one as it was.
+
+    Args:
+        f: a path, or a text or binary stream.
+        chunks: its contents.
+        path_manager: an iopath ``PathManager`` that opens the path, or None for the local file system.
+    """
+    if not is_path(f):
+        text = isinstance(f, io.TextIOBase)
+        for chunk in chunks:
+            f.write(chunk.decode() if text else chunk)
+        return
+    path = os.path.realpath(os.fsdecode(f)) if path_manager is None else os.fsdecode(f)
+    if path_manager is not None or (os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)):
+        with open(path, "wb") if path_manager is None else path_manager.open(path, "wb") as stream:
+            stream.writelines(chunks)
+        return
+    partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        with open(partial, "xb") as stream:
+            stream.writelines(chunks)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def decode_image(data: bytes, name: str) -> torch.Tensor:
+    """Decode an image file.
+
+    Args:
+        data: the file's bytes.
+        name: what messages call it.
+    Returns:
+        float32 RGB of shape (H, W, 3) in [0, 1]; grey is repeated, alpha dropped, 16 bits a channel kept for grey.
+    Raises:
+        ValueError: not an image, damaged, or larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own, laxer size warning, and remarks on odd metadata
+        try:
+            image = Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS)
+        except UnidentifiedImageError:
+            fail(name, "an image file", f"{len(data)} bytes that are none")
+        except Exception as error:  # a decoder may raise anything on hostile input, its own size limit included
+            fail(name, "an undamaged image", error)
+        with image:
+            width, height = image.size
+            if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
+                limit = f"at most {MAX_IMAGE_SIDE} px a side and {MAX_IMAGE_PIXELS} px in all"
+                fail(name, limit, f"{width} x {height}")
+            try:
+                return torch.from_numpy(_rgb(image))
+            except Exception as error:
+                fail(name, "an undamaged image", error)
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        grey = (np.asarray(image, dtype=np.float32) / 65535.0).clip(0.0, 1.0)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0
+
+
+def encode_png(image: torch.Tensor) -> bytes:
+    """Encode a (H, W, 3) image of values in [0, 1] as PNG (rounded to 8 bits, clamped)."""
+    pixels = (image.detach().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return stream.getvalue()

@@ -1,0 +1,308 @@
+"""Wavefront OBJ files, with their materials and textures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from tirender.checks import FLOATS, check_choice, check_tensor, fail
+from tirender.io.files import encode_png, is_path, read_source, write_file
+from tirender.io.mtl_io import Materials, load_materials
+from tirender.io.obj_parser import ObjText, parse_obj
+from tirender.io.pluggable_formats import MeshFormatInterpreter, check_indices, check_rows, has_suffix, one_mesh
+from tirender.io.text import format_rows, number_format
+from tirender.io.texture_atlas import make_mesh_texture_atlas
+from tirender.io.texturing import fill_missing_textures, image_textures, single_map
+
+if TYPE_CHECKING:
+    from tirender.structures.meshes import Meshes
+
+
+class Faces(NamedTuple):
+    """Indices of F triangles, int64; -1 where the file gives none."""
+
+    verts_idx: torch.Tensor
+    """(F, 3) into verts."""
+    normals_idx: torch.Tensor
+    """(F, 3) into the normals."""
+    textures_idx: torch.Tensor
+    """(F, 3) into verts_uvs."""
+    materials_idx: torch.Tensor
+    """(F,) into the materials in the order of their first use."""
+
+
+class Properties(NamedTuple):
+    """What an OBJ file says beside vertices and faces."""
+
+    normals: torch.Tensor | None
+    """(N, 3) float32, or None."""
+    verts_uvs: torch.Tensor | None
+    """(T, 2) float32, v pointing up, or None."""
+    material_colors: dict[str, dict[str, torch.Tensor]] | None
+    """Material name -> ambient_color, diffuse_color, specular_color (3,), shininess (1,); None if not loaded."""
+    texture_images: dict[str, torch.Tensor] | None
+    """Material name -> diffuse image, float32 (H, W, 3) in [0, 1]; None if not loaded."""
+    texture_atlas: torch.Tensor | None
+    """(F, R, R, 3) float32, or None if not asked for."""
+
+
+def load_obj(
+    f: Any,
+    load_textures: bool = True,
+    create_texture_atlas: bool = False,
+    texture_atlas_size: int = 4,
+    texture_wrap: str = "repeat",
+    device: torch.device | str = "cpu",
+    path_manager: Any = None,
+) -> tuple[torch.Tensor, Faces, Properties]:
+    """Load a mesh, its materials and textures from an OBJ file.
+
+    Polygons are cut into triangle fans; negative indices count from the end. Of ``v x y z w`` and ``v x y z r g b`` the
+    first three numbers are read. A missing MTL file or image, or one whose path leaves the OBJ file's folder, is a
+    warning. Line and point elements, curves, and the scale and offset options of maps are ignored.
+
+    Args:
+        f: a path, or a text or binary stream.
+        load_textures: whether to read materials and images.
+        create_texture_atlas: whether to sample a texture atlas for ``TexturesAtlas``.
+        texture_atlas_size: texels a side R of each face's square in it.
+        texture_wrap: texture coordinates outside [0, 1] in the atlas: "repeat" or "clamp".
+        device: of the tensors returned.
+        path_manager: an iopath ``PathManager``, or None for the local file system.
+    Returns:
+        verts (V, 3) float32, ``Faces`` and ``Properties``.
+    Raises:
+        ValueError: naming file and line: an index that is 0 or out of range, corners of a face that differ in their
+            parts, fewer than 3 of them, fields that are missing or no number, NaN and infinity; a damaged image.
+        OSError: the file cannot be opened.
+    """
+    text, materials = _read(f, load_textures, path_manager, device)
+    return _as_tuple(text, materials, create_texture_atlas, texture_atlas_size, texture_wrap, device)
+
+
+def load_objs_as_meshes(
+    files: Sequence[Any],
+    device: torch.device | str | None = None,
+    load_textures: bool = True,
+    create_texture_atlas: bool = False,
+    texture_atlas_size: int = 4,
+    texture_wrap: str = "repeat",
+    path_manager: Any = None,
+) -> Meshes:
+    """Load OBJ files as one batch of meshes.
+
+    Textures are ``TexturesAtlas`` if asked for. Else they are ``TexturesUV`` where a file has images: all of them, each
+    face with its own (the plain colours of faces without an image included), or ``TexturesVertex`` where it has no
+    image, but a colour at each vertex; else there are none.
+
+    Args:
+        files: paths or streams, one a mesh.
+        device: of the meshes; the CPU by default.
+        load_textures, create_texture_atlas, texture_atlas_size, path_manager: as for ``load_obj``.
+        texture_wrap: as for ``load_obj``; with "repeat", faces wholly outside [0, 1] are also moved there for
+            ``TexturesUV``.
+    Returns:
+        ``Meshes``, one for each file. In a batch, a mesh without textures beside textured ones becomes white.
+    Raises:
+        ValueError: as ``load_obj``; no files; textures of different types, which cannot be batched.
+    """
+    from tirender.structures.meshes import Meshes, join_meshes_as_batch
+
+    if is_path(files) or not len(files):
+        fail("files", "a list of at least one path or stream", repr(files))
+    device = "cpu" if device is None else device
+    meshes = []
+    for f in files:
+        text, materials = _read(f, load_textures, path_manager, device)
+        verts, faces, aux = _as_tuple(text, materials, create_texture_atlas, texture_atlas_size, texture_wrap, device)
+        textures = _textures(str(f), text, materials, faces, aux, texture_wrap) if load_textures else None
+        meshes.append(Meshes(verts=[verts], faces=[faces.verts_idx], textures=textures))
+    return meshes[0] if len(meshes) == 1 else join_meshes_as_batch(fill_missing_textures(meshes))
+
+
+def _read(f: Any, load_textures: bool, path_manager: Any, device: Any) -> tuple[ObjText, Materials | None]:
+    source = read_source(f, path_manager)
+    text = parse_obj(source)
+    if not load_textures:
+        return text, None
+    materials = load_materials(source, text.material_files, text.material_names)
+    if materials.names and not text.material_names:
+        text.materials_idx[:] = 0  # a single material that no usemtl names is that of all faces
+    colors = {name: {key: v.to(device) for key, v in values.items()} for name, values in materials.colors.items()}
+    images = {name: image.to(device) for name, image in materials.images.items()}
+    return text, Materials(materials.names, colors, images)
+
+
+def _as_tuple(
+    text: ObjText, materials: Materials | None, create_atlas: bool, atlas_size: int, wrap: str, device: Any
+) -> tuple[torch.Tensor, Faces, Properties]:
+    check_choice("texture_wrap", wrap, ("repeat", "clamp"))
+    verts = torch.from_numpy(text.verts).to(device)
+    corners = torch.from_numpy(text.corners).to(device)
+    verts_idx, textures_idx, normals_idx = (corners[..., part].contiguous() for part in range(3))
+    faces = Faces(verts_idx, normals_idx, textures_idx, torch.from_numpy(text.materials_idx).to(device))
+    normals = torch.from_numpy(text.normals).to(device) if len(text.normals) else None
+    verts_uvs = torch.from_numpy(text.verts_uvs).to(device) if len(text.verts_uvs) else None
+    atlas = None
+    if create_atlas:
+        known = materials or Materials([], {}, {})
+        atlas = make_mesh_texture_atlas(known, faces.materials_idx, textures_idx, verts_uvs, atlas_size, wrap)
+    if materials is None:
+        return verts, faces, Properties(normals, verts_uvs, None, None, atlas)
+    return verts, faces, Properties(normals, verts_uvs, materials.colors, materials.images, atlas)
+
+
+def _textures(name: str, text: ObjText, materials: Materials | None, faces: Faces, aux: Properties, wrap: str) -> Any:
+    from tirender.renderer.mesh.textures import TexturesAtlas, TexturesVertex
+
+    if aux.texture_atlas is not None:
+        return TexturesAtlas(atlas=[aux.texture_atlas])
+    if materials is not None and materials.images:
+        names = list(materials.images)
+        # One entry more at the end, for the index -1: no material.
+        image_of = torch.tensor([names.index(n) if n in names else -1 for n in materials.names] + [-1])
+        white = torch.ones(3, device=faces.verts_idx.device)
+        color_of = [materials.colors.get(n, {}).get("diffuse_color", white) for n in materials.names] + [white]
+        verts_uvs = faces.verts_idx.new_zeros((0, 2), dtype=torch.float32) if aux.verts_uvs is None else aux.verts_uvs
+        face_images = image_of.to(faces.materials_idx.device)[faces.materials_idx]
+        face_colors = torch.stack(color_of)[faces.materials_idx]
+        images = list(materials.images.values())
+        repeats = torch.full_like(face_images, wrap == "repeat", dtype=torch.bool)
+        return image_textures(name, verts_uvs, faces.textures_idx, face_images, images, face_colors, repeats)
+    if text.verts_rgb is not None:
+        return TexturesVertex(verts_features=[torch.from_numpy(text.verts_rgb).to(faces.verts_idx.device)])
+    return None
+
+
+def save_obj(
+    f: Any,
+    verts: torch.Tensor,
+    faces: torch.Tensor,
+    decimal_places: int | None = None,
+    path_manager: Any = None,
+    *,
+    normals: torch.Tensor | None = None,
+    faces_normals_idx: torch.Tensor | None = None,
+    verts_uvs: torch.Tensor | None = None,
+    faces_uvs: torch.Tensor | None = None,
+    texture_map: torch.Tensor | None = None,
+) -> None:
+    """Save a mesh to an OBJ file, and its texture to an MTL and a PNG file of the same name beside it.
+
+    Args:
+        f: a path; a stream where there is no ``texture_map``.
+        verts: (V, 3) float.
+        faces: (F, 3) int.
+        decimal_places: digits behind the point; None for as many as bring the same floats back.
+        path_manager: an iopath ``PathManager``, or None for the local file system.
+        normals: (N, 3) float, written together with ``faces_normals_idx``.
+        faces_normals_idx: (F, 3) int into ``normals``.
+        verts_uvs: (T, 2) float, written together with ``faces_uvs``.
+        faces_uvs: (F, 3) int into ``verts_uvs``.
+        texture_map: (H, W, 3) float in [0, 1], written if there are texture coordinates.
+    Raises:
+        ValueError: a wrong shape or dtype, an index out of range.
+    """
+    check_rows("verts", verts, 3)
+    check_indices("faces", faces, len(verts), None)
+    if verts_uvs is not None:
+        check_rows("verts_uvs", verts_uvs, 2)
+        if faces_uvs is not None:
+            check_indices("faces_uvs", faces_uvs, len(verts_uvs), len(faces))
+    if normals is not None:
+        check_rows("normals", normals, 3)
+        if faces_normals_idx is not None:
+            check_indices("faces_normals_idx", faces_normals_idx, len(normals), len(faces))
+    if texture_map is not None:
+        check_tensor("texture_map", texture_map, ("H", "W", 3), FLOATS)
+    if decimal_places is not None and decimal_places < 0:
+        fail("decimal_places", "None or at least 0", decimal_places)
+
+    # Coordinates without faces, and the reverse, are left out, as PyTorch3D does.
+    tables, parts, corner = [("v", verts)], [faces], "%d"
+    save_map = False
+    if verts_uvs is not None and faces_uvs is not None:
+        tables.append(("vt", verts_uvs))
+        parts.append(faces_uvs)
+        corner, save_map = "%d/%d", texture_map is not None
+    if normals is not None and faces_normals_idx is not None:
+        tables.append(("vn", normals))
+        parts.append(faces_normals_idx)
+        corner += "//%d" if corner == "%d" else "/%d"
+    if save_map and not is_path(f):
+        fail("f", "a path, as a texture_map is saved beside it", type(f).__name__)
+    root = os.path.splitext(os.fsdecode(f))[0] if save_map else ""
+    stem = os.path.basename(root)
+
+    def lines() -> Iterator[bytes]:
+        if save_map:
+            yield f"mtllib {stem}.mtl\nusemtl mesh\n\n".encode()
+        for keyword, table in tables:
+            yield from _statement(keyword, table, decimal_places)
+        if faces.numel():
+            corners = torch.stack([part.cpu() + 1 for part in parts], dim=-1)
+            yield from format_rows(f"f {corner} {corner} {corner}\n", corners.flatten(1))
+
+    write_file(f, lines(), path_manager)
+    if save_map and texture_map is not None:
+        write_file(f"{root}.png", [encode_png(texture_map)], path_manager)
+        write_file(f"{root}.mtl", [f"newmtl mesh\nmap_Kd {stem}.png\n".encode()], path_manager)
+
+
+def _statement(keyword: str, values: torch.Tensor, decimal_places: int | None) -> Iterator[bytes]:
+    if values.numel():
+        yield from format_rows(f"{keyword}{f' {number_format(values, decimal_places)}' * values.shape[1]}\n", values)
+
+
+class MeshObjFormat(MeshFormatInterpreter):
+    """OBJ in the ``IO`` registry: paths that end in .obj."""
+
+    suffixes = (".obj",)
+
+    def read(
+        self,
+        path: Any,
+        include_textures: bool,
+        device: Any,
+        path_manager: Any = None,
+        create_texture_atlas: bool = False,
+        texture_atlas_size: int = 4,
+        texture_wrap: str = "repeat",
+        **kwargs: Any,
+    ) -> Meshes | None:
+        """Read a mesh as ``load_objs_as_meshes`` does, or return None for another kind of path."""
+        if not has_suffix(path, self.suffixes):
+            return None
+        return load_objs_as_meshes(
+            [path], device, include_textures, create_texture_atlas, texture_atlas_size, texture_wrap, path_manager
+        )
+
+    def save(
+        self,
+        data: Meshes,
+        path: Any,
+        path_manager: Any = None,
+        binary: bool | None = None,
+        decimal_places: int | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """Write one mesh; of textures ``TexturesUV``, whose maps are put side by side into one, the others warn."""
+        if not has_suffix(path, self.suffixes):
+            return False
+        verts, faces = one_mesh(data, path)
+        normals = data.verts_normals_list()[0] if data.has_verts_normals() else None
+        uvs: dict[str, torch.Tensor] = {} if data.textures is None else single_map(data.textures, path)
+        save_obj(
+            path,
+            verts,
+            faces,
+            decimal_places,
+            path_manager,
+            normals=normals,
+            faces_normals_idx=None if normals is None else faces,
+            **uvs,
+        )
+        return True

@@ -1,0 +1,67 @@
+"""What a mesh file format is to the ``IO`` registry, and the checks that the formats share."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
+
+if TYPE_CHECKING:
+    from tirender.structures.meshes import Meshes
+
+
+class MeshFormatInterpreter(ABC):
+    """Reads and writes meshes of one file format; subclass it and register it with ``IO.register_meshes_format``."""
+
+    @abstractmethod
+    def read(
+        self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
+    ) -> Meshes | None:
+        """Return the mesh at ``path`` on ``device``, or None if the file is not of this format."""
+
+    @abstractmethod
+    def save(
+        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+    ) -> bool:
+        """Write ``data`` and return True, or return False if ``path`` is not of this format.
+
+        Args:
+            data: the mesh.
+            path: where to.
+            path_manager: an iopath ``PathManager``, or None.
+            binary: binary or text, where the format has both; None for the format's default.
+            kwargs: the format's own options.
+        """
+
+
+def has_suffix(path: Any, suffixes: Sequence[str]) -> bool:
+    """Whether ``path`` is a path with one of these endings (lower case)."""
+    return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(tuple(suffixes))
+
+
+def one_mesh(data: Meshes, path: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return verts and faces of a batch of one."""
+    if len(data) != 1:
+        fail("data", f"one mesh, as {os.path.basename(path)} holds one", f"a batch of {len(data)}")
+    return data.verts_list()[0], data.faces_list()[0]
+
+
+def check_rows(name: str, values: torch.Tensor, n_columns: int) -> None:
+    """ValueError unless ``values`` is empty or a float tensor (N, n_columns)."""
+    if not isinstance(values, torch.Tensor) or values.numel() or values.dim() != 1:
+        check_tensor(name, values, ("N", n_columns), FLOATS)
+
+
+def check_indices(name: str, faces: torch.Tensor, n_rows: int, n_faces: int | None = None) -> None:
+    """ValueError unless ``faces`` is empty or an integer tensor (F, 3) with values in 0 .. n_rows - 1."""
+    if isinstance(faces, torch.Tensor) and not faces.numel() and not n_faces:
+        return
+    check_tensor(name, faces, ("F" if n_faces is None else n_faces, 3), INTEGERS)
+    low, high = faces.min().item(), faces.max().item()
+    if low < 0 or high >= n_rows:
+        fail(name, f"indices from 0 to {n_rows - 1}", low if low < 0 else high)

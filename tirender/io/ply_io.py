@@ -1,0 +1,198 @@
+"""PLY files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from tirender.checks import fail
+from tirender.io.files import Source, read_source, write_file
+from tirender.io.pluggable_formats import MeshFormatInterpreter, check_indices, check_rows, has_suffix, one_mesh
+from tirender.io.ply_parser import Element, parse_ply
+from tirender.io.text import fan_triangles, finite_float32, format_rows, number_format
+from tirender.io.texturing import vertex_colors
+
+if TYPE_CHECKING:
+    from tirender.structures.meshes import Meshes
+
+
+def load_ply(f: Any, *, path_manager: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Load vertices and faces from a PLY file, ascii or binary of either byte order.
+
+    Args:
+        f: a path or a binary stream.
+        path_manager: an iopath ``PathManager``, or None for the local file system.
+    Returns:
+        verts (V, 3) float32, and faces (F, 3) int64, polygons cut into triangle fans; F is 0 if there are none.
+    Raises:
+        ValueError: naming the file and where: a malformed header, one that claims more than the file holds, truncated
+            data, a face index out of range, a polygon of less than 3 corners, NaN and infinity.
+        OSError: the file cannot be opened.
+    """
+    source = read_source(f, path_manager)
+    elements = parse_ply(source)
+    verts = _vertex_columns(source, elements, "x", "y", "z")
+    if verts is None:
+        fail(source.name, "a 'vertex' element with x, y and z", "none")
+    return verts, _faces(source, elements, len(verts))
+
+
+def _vertex_columns(source: Source, elements: dict[str, Element], *names: str) -> torch.Tensor | None:
+    columns = elements["vertex"].columns(*names) if "vertex" in elements else None
+    if columns is None:
+        return None
+    where = lambda row: f"{source.name}, element 'vertex', row {row}"  # noqa: E731
+    return torch.from_numpy(finite_float32(columns, f"{', '.join(names)}", where))
+
+
+def _faces(source: Source, elements: dict[str, Element], n_verts: int) -> torch.Tensor:
+    if "tristrips" in elements and "face" not in elements:
+        fail(source.name, "a 'face' element", "'tristrips', which are not read")
+    element = elements.get("face")
+    if element is None or not element.count:
+        return torch.zeros((0, 3), dtype=torch.int64)
+    lists = [element.lists[key] for key in ("vertex_indices", "vertex_index") if key in element.lists]
+    if not lists:
+        fail(source.name, "a list 'vertex_indices' or 'vertex_index' in element 'face'", "none")
+    counts, values = lists[0]
+    if (counts < 3).any():
+        row = int(np.argmax(counts < 3))
+        fail(f"{source.name}, element 'face', row {row}", "at least 3 corners", counts[row])
+    bad = ~((values >= 0) & (values < n_verts) & (values == np.floor(values)))
+    if bad.any():
+        row = int(np.searchsorted(np.cumsum(counts), np.argmax(bad), side="right"))
+        where = f"{source.name}, element 'face', row {row}"
+        fail(where, f"indices of the {n_verts} vertices", values[np.argmax(bad)])
+    triangles, _ = fan_triangles(counts)
+    return torch.from_numpy(values.astype(np.int64)[triangles])
+
+
+def save_ply(
+    f: Any,
+    verts: torch.Tensor,
+    faces: torch.Tensor | None = None,
+    verts_normals: torch.Tensor | None = None,
+    ascii: bool = False,
+    decimal_places: int | None = None,
+    path_manager: Any = None,
+) -> None:
+    """Save a mesh, or points, to a PLY file, binary little-endian or ascii.
+
+    Args:
+        f: a path or a binary stream.
+        verts: (V, 3) float32, or float64 which is kept.
+        faces: (F, 3) int; None for points.
+        verts_normals: (V, 3) float, or None.
+        ascii: whether to write text.
+        decimal_places: digits behind the point in text; None for as many as bring the same floats back.
+        path_manager: an iopath ``PathManager``, or None for the local file system.
+    Raises:
+        ValueError: a wrong shape or dtype, an index out of range.
+    """
+    _save(f, verts, faces, verts_normals, None, ascii, decimal_places, path_manager)
+
+
+def _save(
+    f: Any,
+    verts: torch.Tensor,
+    faces: torch.Tensor | None,
+    normals: torch.Tensor | None,
+    colors: torch.Tensor | None,
+    ascii: bool,
+    decimal_places: int | None,
+    path_manager: Any,
+) -> None:
+    """Save; ``colors`` (V, 3) are float in [0, 1] or uint8."""
+    check_rows("verts", verts, 3)
+    tables = {("x", "y", "z"): verts.reshape(-1, 3)}
+    if normals is not None and normals.numel():
+        check_rows("verts_normals", normals, 3)
+        tables["nx", "ny", "nz"] = normals
+    if colors is not None:
+        tables["red", "green", "blue"] = colors
+    for names, table in tables.items():
+        if len(table) != len(verts):
+            fail(", ".join(names), f"{len(verts)} rows, one a vertex", len(table))
+    if faces is not None:
+        check_indices("faces", faces, len(verts))
+        faces = faces.reshape(-1, 3)
+    write_file(f, _contents(tables, faces, ascii, decimal_places), path_manager)
+
+
+def _contents(
+    tables: dict[tuple[str, str, str], torch.Tensor], faces: torch.Tensor | None, ascii: bool, decimals: int | None
+) -> Iterator[bytes]:
+    types = {torch.uint8: ("uchar", "u1"), torch.float64: ("double", "<f8")}
+    columns = [(name, *types.get(t.dtype, ("float", "<f4"))) for names, t in tables.items() for name in names]
+    n_verts = len(next(iter(tables.values())))
+    yield f"ply\nformat {'ascii' if ascii else 'binary_little_endian'} 1.0\nelement vertex {n_verts}\n".encode()
+    yield "".join(f"property {ply_type} {name}\n" for name, ply_type, _ in columns).encode()
+    if faces is not None:
+        yield f"element face {len(faces)}\nproperty list uchar int vertex_index\n".encode()
+    yield b"end_header\n"
+    if ascii:
+        formats = [number_format(t, decimals) for t in tables.values() for _ in range(3)]
+        yield from format_rows(" ".join(formats) + "\n", *tables.values())
+        if faces is not None:
+            yield from format_rows("3 %d %d %d\n", faces)
+        return
+    rows = np.empty(n_verts, dtype=[(name, dtype) for name, _, dtype in columns])
+    for names, table in tables.items():
+        for name, column in zip(names, table.detach().cpu().numpy().T):
+            rows[name] = column
+    yield rows.tobytes()
+    if faces is not None:
+        triangles = np.empty(len(faces), dtype=[("count", "u1"), ("corners", "<i4", (3,))])
+        triangles["count"], triangles["corners"] = 3, faces.cpu().numpy()
+        yield triangles.tobytes()
+
+
+class MeshPlyFormat(MeshFormatInterpreter):
+    """PLY in the ``IO`` registry: paths that end in .ply."""
+
+    suffixes = (".ply",)
+
+    def read(
+        self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
+    ) -> Meshes | None:
+        """Read a mesh, its vertex normals, and vertex colours (integers count to 255) as ``TexturesVertex``."""
+        if not has_suffix(path, self.suffixes):
+            return None
+        from tirender.renderer.mesh.textures import TexturesVertex
+        from tirender.structures.meshes import Meshes
+
+        source = read_source(path, path_manager)
+        elements = parse_ply(source)
+        verts = _vertex_columns(source, elements, "x", "y", "z")
+        if verts is None:
+            fail(source.name, "a 'vertex' element with x, y and z", "none")
+        faces = _faces(source, elements, len(verts))
+        normals = _vertex_columns(source, elements, "nx", "ny", "nz")
+        colors = _vertex_columns(source, elements, "red", "green", "blue") if include_textures else None
+        if colors is not None and elements["vertex"].scalars["red"].dtype.kind in "iu":
+            colors = colors / 255.0
+        textures = None if colors is None else TexturesVertex(verts_features=[colors.to(device)])
+        verts_normals = None if normals is None else [normals.to(device)]
+        return Meshes([verts.to(device)], [faces.to(device)], textures, verts_normals=verts_normals)
+
+    def save(
+        self,
+        data: Meshes,
+        path: Any,
+        path_manager: Any = None,
+        binary: bool | None = None,
+        decimal_places: int | None = None,
+        colors_as_uint8: bool = False,
+        **kwargs: Any,
+    ) -> bool:
+        """Write one mesh, vertex normals that it was given, and RGB ``TexturesVertex`` (as float, or 0 to 255)."""
+        if not has_suffix(path, self.suffixes):
+            return False
+        verts, faces = one_mesh(data, path)
+        normals = data.verts_normals_list()[0] if data.has_verts_normals() else None
+        colors = vertex_colors(data, path, colors_as_uint8)
+        _save(path, verts, faces, normals, colors, binary is False, decimal_places, path_manager)
+        return True
