@@ -97,7 +97,7 @@ def _bin(
     )
     cursor = _offsets(counts[0].view(-1))
     binned = boxes.new_empty(int(cursor[-1]))
-    bins = cursor[::n_chunks].contiguous()
+    bins = cursor[::n_chunks].clone()  # fill_bins moves the cursor
     runtime.launch(kernels.fill_bins, boxes, triangles.image, *grid, cursor[:-1].view(n_tiles, n_chunks), binned)
     return boxes, bins, binned, counts[1].sum(1)
 
