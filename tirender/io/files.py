@@ -25,6 +25,7 @@ MAX_IMAGE_SIDE = 16384
 MAX_IMAGE_PIXELS = 128 << 20
 """The largest number of pixels of an image (width times height)."""
 
+_IMAGE_LIMIT = f"at most {MAX_IMAGE_SIDE} px a side and {MAX_IMAGE_PIXELS} px in all"
 # Raster formats that Pillow decodes by itself (EPS, for one, would start Ghostscript).
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TGA", "TIFF", "GIF", "WEBP", "PPM", "DDS")
 
@@ -158,13 +159,14 @@ def decode_image(data: bytes, name: str) -> torch.Tensor:
             image = Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS)
         except UnidentifiedImageError:
             fail(name, "an image file", f"{len(data)} bytes that are none")
-        except Exception as error:  # a decoder may raise anything on hostile input, its own size limit included
+        except Image.DecompressionBombError:
+            fail(name, _IMAGE_LIMIT, "a larger image")
+        except Exception as error:  # a decoder may raise anything on hostile input
             fail(name, "an undamaged image", error)
         with image:
             width, height = image.size
             if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
-                limit = f"at most {MAX_IMAGE_SIDE} px a side and {MAX_IMAGE_PIXELS} px in all"
-                fail(name, limit, f"{width} x {height}")
+                fail(name, _IMAGE_LIMIT, f"{width} x {height}")
             try:
                 return torch.from_numpy(_rgb(image))
             except Exception as error:

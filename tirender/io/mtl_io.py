@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 
 from tirender.checks import fail
-from tirender.io.files import Source, decode_image
+from tirender.io.files import Source, decode_image, read_source
 from tirender.io.obj_parser import clean_text
 
 _COLORS = {"ka": "ambient_color", "kd": "diffuse_color", "ks": "specular_color"}
@@ -61,10 +61,7 @@ def load_materials(source: Source, files: list[str], names: list[str]) -> Materi
     if names and not files:
         warnings.warn(f"{source.name}: no mtllib statement, materials are ignored", stacklevel=2)
     for argument in files:
-        libraries = _find_libraries(source, argument)
-        if not libraries:
-            warnings.warn(f"{source.name}: material file {argument!r} not found, ignored", stacklevel=2)
-        for library in libraries:
+        for library in _find_libraries(source, argument):
             for name, material in parse_mtl(library).items():
                 defined.setdefault(name, material)
     if not names and len(defined) == 1:
@@ -72,20 +69,20 @@ def load_materials(source: Source, files: list[str], names: list[str]) -> Materi
     elif not names and defined:
         warnings.warn(f"{source.name}: {len(defined)} materials but no usemtl statement, all ignored", stacklevel=2)
 
-    names = [next((n for n in _without_remark(name) if n in defined), name) for name in names]
+    names = [next((n for n in (*_without_remark(name), *name.split()[:1]) if n in defined), name) for name in names]
     used = {name: defined[name] for name in names if name in defined}
     images: dict[str, torch.Tensor] = {}
     decoded: dict[str, torch.Tensor] = {}
     for name, material in used.items():
         if material.image_file is None:
             continue
-        image = _find(source, _image_names(material.image_file))
-        if image is None:
-            warnings.warn(f"{source.name}: texture {material.image_file!r} not found, ignored", stacklevel=2)
+        path, problem = _find(source, f"texture {material.image_file!r}", _image_names(material.image_file))
+        if path is None:
+            warnings.warn(problem, stacklevel=2)
             continue
-        if image.name not in decoded:
-            decoded[image.name] = decode_image(image.data, image.name)
-        images[name] = decoded[image.name]
+        if path not in decoded:
+            decoded[path] = decode_image(read_source(path, source.path_manager).data, path)
+        images[name] = decoded[path]
     return Materials(names, {name: material.colors for name, material in used.items()}, images)
 
 
@@ -123,25 +120,28 @@ def _numbers(argument: str, where: str) -> torch.Tensor:
 
 
 def _find_libraries(source: Source, argument: str) -> list[Source]:
-    """An argument of mtllib is one file whose name may have blanks, or else several files."""
-    whole = _find(source, _without_remark(argument))
-    if whole is not None:
-        return [whole]
-    found = (_find(source, iter([name])) for name in argument.split()) if len(argument.split()) > 1 else ()
-    return [library for library in found if library is not None]
+    """Read what an mtllib names: one file, whose name may have blanks, or else several files."""
+    path, problem = _find(source, f"material file {argument!r}", _without_remark(argument))
+    paths = [path] if path is not None else []
+    if path is None and len(argument.split()) > 1:
+        paths = [p for p, _ in (_find(source, "", [name]) for name in argument.split()) if p is not None]
+    if not paths:
+        warnings.warn(problem, stacklevel=2)
+    return [read_source(path, source.path_manager) for path in paths]
 
 
-def _find(source: Source, names: Iterator[str]) -> Source | None:
-    """Return the first of these files that exists; a path out of the folder is skipped with a warning."""
+def _find(source: Source, what: str, names: Iterable[str]) -> tuple[str | None, str]:
+    """Return the path of the first of these files that exists, or None and what to warn of."""
+    problem = f"{source.name}: {what} not found, ignored"
     for name in names:
         try:
             path = source.sibling(name)
         except ValueError as error:
-            warnings.warn(f"{error}; it is not read", stacklevel=2)
-            return None
+            problem = f"{error}; it is not read"
+            continue
         if path is not None:
-            return source.read_sibling(name)
-    return None
+            return path, ""
+    return None, problem
 
 
 def _without_remark(name: str) -> Iterator[str]:
@@ -149,7 +149,6 @@ def _without_remark(name: str) -> Iterator[str]:
     yield name
     yield name.strip("\"'")
     yield re.split(r"\s#", name)[0].strip().strip("\"'")
-    yield (name.split() or [""])[0]
 
 
 def _image_names(argument: str) -> Iterator[str]:

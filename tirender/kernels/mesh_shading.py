@@ -26,7 +26,7 @@ from tirender.kernels.lighting import (
 )
 from tirender.kernels.slabs import PointSlabs, accumulate, accumulate_at
 from tirender.kernels.texture import VERTEX, CoordSlabs, Coords, Texels, corner, sample, sample_vjp
-from tirender.kernels.triangle import Index, Points, Triples, fragment, fragment_vjp, pixel_ndc
+from tirender.kernels.triangle import Index, Points, Triples, fragment, fragment_vjp, number, pixel_ndc
 
 Image = ti.types.ndarray(dtype=ti.math.vec4, ndim=1)
 Pairs = ti.types.ndarray(dtype=ti.math.vec2, ndim=1)
@@ -69,7 +69,7 @@ def mesh_shading_forward(
     for pixel in image:
         n = pixel // (height * width)
         background = vector(params, n, BACKGROUND)
-        zero = 0 * background.x
+        zero = number(0, background.x)
         begin, end = offsets[pixel], offsets[pixel + 1]
         if begin == end:
             image[pixel] = ti.Vector([background.x, background.y, background.z, zero])
@@ -158,7 +158,7 @@ def mesh_shading_adjoint(
             else:
                 n = pixel // (height * width)
                 background = vector(params, n, BACKGROUND)
-                zero = 0 * background.x
+                zero = number(0, background.x)
                 p = pixel_ndc(pixel % width, pixel // width % height, height, width, zero)
                 znear, zfar = params[n, ZNEAR], params[n, ZFAR]
                 color = image[pixel].xyz

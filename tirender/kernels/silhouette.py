@@ -13,6 +13,7 @@ from tirender.kernels.triangle import (
     Points,
     Triples,
     is_inside,
+    number,
     outline_distance,
     outline_distance_vjp,
     pixel_ndc,
@@ -35,10 +36,10 @@ def silhouette_forward(
     transmittance: Reals,
 ):
     for pixel in transmittance:
-        out = 0 * transmittance[pixel] + 1
+        out = number(1, verts[0].x)
         begin, end = offsets[pixel], offsets[pixel + 1]
         if begin < end:
-            p = pixel_ndc(pixel % width, pixel // width % height, height, width, 0 * out)
+            p = pixel_ndc(pixel % width, pixel // width % height, height, width, out)
             for m in range(begin, end):
                 f = faces[triangles[m]]
                 v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
@@ -68,7 +69,7 @@ def silhouette_adjoint(
             scale = grad_alpha[pixel] * transmittance[pixel] * inv_sigma
             begin, end = offsets[pixel], offsets[pixel + 1]
             if begin < end and scale != 0:
-                p = pixel_ndc(pixel % width, pixel // width % height, height, width, 0 * scale)
+                p = pixel_ndc(pixel % width, pixel // width % height, height, width, scale)
                 for m in range(begin, end):
                     f = faces[triangles[m]]
                     v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]

@@ -9,6 +9,7 @@ map is at its top, and v points up. An atlas has a square map for each face.
 import taichi as ti
 
 from tirender.kernels.slabs import accumulate
+from tirender.kernels.triangle import number
 
 VERTEX, UV_BILINEAR, UV_NEAREST, ATLAS = 0, 1, 2, 3
 ZEROS, BORDER, REFLECTION = 0, 1, 2
@@ -21,7 +22,7 @@ Texels = ti.types.ndarray(dtype=ti.math.vec3, ndim=1)  # torch (texels, 3)
 @ti.func
 def corner(coords: ti.template(), i: ti.i32, kind: ti.i32):
     """A row of the table, as three numbers."""
-    third = 0 * coords[i, 0]
+    third = number(0, coords[i, 0])
     if kind == VERTEX:
         third = coords[i, 2]
     return ti.Vector([coords[i, 0], coords[i, 1], third])

@@ -24,11 +24,17 @@ def pixel_ndc(column: ti.i32, row: ti.i32, height: ti.i32, width: ti.i32, like):
 
     In PyTorch3D's order of roundings, so that ties between coplanar triangles fall the same way.
     """
-    short = 0 * like + ti.min(height, width)
+    short = number(ti.min(height, width), like)
     half_x, half_y = width / short, height / short
     x = (2 * half_x * (width - 1 - column) + half_x) / width - half_x
     y = (2 * half_y * (height - 1 - row) + half_y) / height - half_y
     return ti.Vector([x, y])
+
+
+@ti.func
+def number(value, like):
+    """The value in the float type of ``like``, whatever that holds (0 * NaN would be NaN)."""
+    return ti.select(False, like, value)
 
 
 @ti.func

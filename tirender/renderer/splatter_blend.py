@@ -1,8 +1,8 @@
 """Blending by splatting each pixel's fragments onto its neighbours.
 
-Cole et al., "Differentiable Surface Rendering via Non-Differentiable Sampling", 2021: the rasterizer is taken as a fixed
-sampling of surface points. Each point is projected again and drawn as a small Gaussian, so that a pixel's colour changes
-smoothly as points move, across silhouettes too.
+Cole et al., "Differentiable Surface Rendering via Non-Differentiable Sampling", 2021: the rasterizer is taken as a
+fixed sampling of surface points. Each point is projected again and drawn as a small Gaussian, so that a pixel's colour
+changes smoothly as points move, across silhouettes too.
 """
 
 from __future__ import annotations
