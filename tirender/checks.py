@@ -1,4 +1,4 @@
-"""One wording for bad arguments: every public boundary raises ``ValueError("name: expected X, got Y")`` through here."""
+"""One wording for bad arguments: public boundaries raise ``ValueError("name: expected X, got Y")`` through here."""
 
 from __future__ import annotations
 
@@ -57,3 +57,25 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     if value not in choices:
         fail(name, " or ".join(repr(c) for c in choices), repr(value))
     return value
+
+
+def batch_index(index: int | slice | list[int] | torch.Tensor, n: int, device: torch.device) -> torch.Tensor:
+    """What ``index`` picks out of a batch of ``n``, as an int64 tensor for ``index_select``.
+
+    Args:
+        index: an int (negative ones count from the end), a slice, a list of ints, or a bool (n,) or int64 tensor.
+        n: the batch's size.
+        device: where the result lives.
+    Raises:
+        TypeError: for an index of another type.
+        IndexError: for one out of range.
+    """
+    is_int_list = isinstance(index, list) and all(isinstance(i, int) and not isinstance(i, bool) for i in index)
+    is_tensor = isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.int64) and index.dim() <= 1
+    if isinstance(index, bool) or not (isinstance(index, int | slice) or is_int_list or is_tensor):
+        raise TypeError(f"index: expected int, slice, list of ints, or 1-d bool or int64 tensor, got {index!r}")
+    if isinstance(index, list):
+        index = torch.tensor(index, dtype=torch.int64)
+    if isinstance(index, torch.Tensor):
+        index = index.to(device)
+    return torch.arange(n, device=device)[index].reshape(-1)

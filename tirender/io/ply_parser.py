@@ -135,6 +135,12 @@ def _parse_header(source: Source) -> tuple[list[Element], str, int, int]:
 
 def _read_binary(name: str, element: Element, body: bytes, offset: int, order: str) -> int:
     """Fill ``element`` from ``body[offset:]`` and return where it ends."""
+    if not element.count:
+        for p in element.properties:
+            if p.length_dtype:
+                element.lists[p.name] = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=p.dtype)
+            else:
+                element.scalars[p.name] = np.zeros(0, dtype=p.dtype)
     if not element.count or not element.properties:
         return offset
     lengths = _first_lengths(name, element, body, offset, order)

@@ -104,6 +104,8 @@ def softmax_rgb_blend(
         ValueError: where the shapes do not fit.
     """
     _check_colors(colors, fragments)
+    if not blend_params.gamma > 0:
+        fail("gamma", "a number above 0", blend_params.gamma)
     packed = isinstance(fragments, PackedFragments)
     background = background_tensor(blend_params, colors)
     log_miss = _log_miss(fragments, blend_params)
