@@ -176,6 +176,13 @@ def test_other_inputs_are_accepted():
     assert nan.verts_packed().isnan().all()
 
 
+def test_later_writes_to_the_given_faces_do_no_harm():
+    faces = TETRAHEDRON.clone()
+    mesh = Meshes([torch.rand(4, 3)], [faces])
+    faces.fill_(99)  # such an index would make a kernel read out of bounds
+    assert torch.equal(mesh.faces_packed(), TETRAHEDRON)
+
+
 def test_uniform_laplacian():
     meshes = Meshes([torch.rand(4, 3)], [torch.tensor([[0, 1, 2]])])  # vertex 3 is isolated
     expected = [[-1, 0.5, 0.5, 0], [0.5, -1, 0.5, 0], [0.5, 0.5, -1, 0], [0, 0, 0, -1]]
@@ -713,6 +720,7 @@ TRIANGLE = torch.tensor([[0, 1, 2]])
         ([torch.rand(4, 3), torch.rand(4, 3).double()], [TRIANGLE] * 2, r"verts\[1\]: expected torch.float32 on cpu"),
         ([torch.rand(4, 3)], [TRIANGLE] * 2, "faces: expected 1 meshes as in verts, got 2"),
         ([torch.rand(4, 3)], [TRIANGLE.float()], r"faces\[0\]: expected int32 or int64, got torch.float32"),
+        ([torch.rand(4, 3)], [torch.tensor(0.5)], r"faces\[0\]: expected shape \(n, 3\), got \(\)"),
         ([torch.rand(4, 3)], [TRIANGLE[0]], r"faces\[0\]: expected shape \(n, 3\), got \(3,\)"),
         ([torch.rand(4, 3)], None, "faces: expected a list of tensors or a padded tensor, got NoneType"),
         (

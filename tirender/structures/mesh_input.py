@@ -33,12 +33,13 @@ def pack_parts(
 
 
 def check_faces(faces: PartsOrPadded, verts: torch.Tensor, num_verts: list[int]) -> Topology:
+    """Check faces against the packed vertices; return their topology."""
     if isinstance(faces, (list, tuple)):  # integer dtypes may differ; an empty tensor may be of any
-        faces = [f.long() if isinstance(f, torch.Tensor) and (f.dtype in INTEGERS or not len(f)) else f for f in faces]
+        faces = [
+            f.long() if isinstance(f, torch.Tensor) and (f.dtype in INTEGERS or not f.numel()) else f for f in faces
+        ]
     packed, num_faces = pack_parts("faces", faces, INTEGERS)
-    packed = packed.long().contiguous()
-    if not len(packed):
-        packed = packed.to(verts.device)
+    packed = packed.to(verts.device if not len(packed) else packed.device, torch.int64, copy=True)
     if len(num_faces) != len(num_verts):
         fail("faces", f"{len(num_verts)} meshes as in verts", len(num_faces))
     if packed.device != verts.device:
