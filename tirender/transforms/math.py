@@ -1,0 +1,84 @@
+"""Elementary functions whose values and gradients stay finite where the textbook formula divides by zero."""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.checks import fail
+
+DEFAULT_ACOS_BOUND = 1.0 - 1e-4
+
+
+def acos_linear_extrapolation(
+    x: torch.Tensor, bounds: tuple[float, float] = (-DEFAULT_ACOS_BOUND, DEFAULT_ACOS_BOUND)
+) -> torch.Tensor:
+    """Arc cosine within ``bounds``, continued outside by its tangents, so that the slope stays finite.
+
+    Args:
+        x: tensor of any shape, a cosine; values beyond [-1, 1] are welcome.
+        bounds: where the tangents take over: -1 < lower <= upper < 1.
+    Returns:
+        the angle in radians, of the shape of ``x``, differentiable everywhere.
+    Raises:
+        ValueError: where the bounds are not as said.
+    """
+    lower, upper = bounds
+    if not -1.0 < lower <= upper < 1.0:
+        fail("bounds", "-1 < lower <= upper < 1", bounds)
+    inside = x.clamp(lower, upper)
+    slope = -(1 - inside.detach() ** 2).rsqrt()
+    return inside.acos() + (x - inside) * slope
+
+
+def atan2(y: torch.Tensor, x: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
+    """Angle of the vector (x, y); where it is shorter than ``eps`` the angle is 0 and passes no gradient."""
+    defined = y * y + x * x > eps * eps
+    return torch.atan2(torch.where(defined, y, 0), torch.where(defined, x, 1))
+
+
+def away_from_zero(x: torch.Tensor, eps: float) -> torch.Tensor:
+    """``x`` with magnitudes below ``eps`` raised to it, sign kept (0 counts as positive); no gradient passes there."""
+    floor = torch.full_like(x, eps)
+    return torch.where(x.abs() < eps, torch.where(x < 0, -floor, floor), x)
+
+
+def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """``a @ b`` in the wider of their dtypes, under autocast too: half floats have too few digits for geometry."""
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    with torch.autocast(a.device.type, enabled=False):
+        return a.to(dtype) @ b.to(dtype)
+
+
+def normalize(vectors: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
+    """``vectors`` (..., D) scaled to length 1; those shorter than ``eps`` are divided by it and pass no gradient."""
+    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    long_enough = length > eps
+    return torch.where(long_enough, vectors / torch.where(long_enough, length, 1), vectors.detach() / eps)
+
+
+def sine_ratios(squared_angle: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """sin(t)/t, (1 - cos(t))/t^2 and (t - sin(t))/t^3 of t = sqrt(``squared_angle``), smooth through 0.
+
+    These are the coefficients of the exponential maps of SO(3) and SE(3).
+    """
+    small = squared_angle < 0.01  # here the series, cut at 1e-17, are better than the closed forms
+    x = torch.where(small, squared_angle, 0)
+    t = torch.where(small, 1, squared_angle).sqrt()
+    half = (t / 2).sin() / t
+    return (
+        torch.where(small, _polynomial(x, 1, -1 / 6, 1 / 120, -1 / 5040, 1 / 362880), t.sin() / t),
+        torch.where(small, _polynomial(x, 1 / 2, -1 / 24, 1 / 720, -1 / 40320, 1 / 3628800), 2 * half**2),
+        torch.where(
+            small,
+            _polynomial(x, 1 / 6, -1 / 120, 1 / 5040, -1 / 362880, 1 / 39916800),
+            (t - t.sin()) / t**3,
+        ),
+    )
+
+
+def _polynomial(x: torch.Tensor, *coefficients: float) -> torch.Tensor:
+    """Horner's scheme; coefficients from the constant one up."""
+    value = torch.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = value * x + coefficient
+    return value

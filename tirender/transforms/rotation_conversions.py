@@ -1,0 +1,298 @@
+"""Rotations as matrices, quaternions, axis-angle vectors, Euler angles and the 6-D representation.
+
+Matrices rotate column vectors (R @ v); quaternions have the real part first; angles are in radians and right-handed.
+Every function takes any leading shape, is differentiable and has finite gradients everywhere, at the identity, at
+half-turns and at zero vectors included.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.checks import FLOATS, check_tensor, fail
+from tirender.transforms.math import atan2, matmul, normalize, sine_ratios
+
+AXES = "XYZ"
+
+
+def quaternion_to_matrix(quaternions: torch.Tensor) -> torch.Tensor:
+    """Rotation matrices of quaternions.
+
+    Args:
+        quaternions: (..., 4), real part first, of any length but 0; below 1e-6 the rotation fades to the identity.
+    Returns:
+        (..., 3, 3).
+    Raises:
+        ValueError: where the shape or dtype is another.
+    """
+    check_tensor("quaternions", quaternions, ("...", 4), FLOATS)
+    w, x, y, z = normalize(quaternions).unbind(-1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def matrix_to_quaternion(matrix: torch.Tensor) -> torch.Tensor:
+    """Unit quaternions, with a non-negative real part, of rotation matrices (Shepperd 1978).
+
+    Args:
+        matrix: (..., 3, 3).
+    Returns:
+        (..., 4), real part first. At half-turns either sign may come back; both are the same rotation.
+    Raises:
+        ValueError: where the shape or dtype is another.
+    """
+    check_tensor("matrix", matrix, ("...", 3, 3), FLOATS)
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.flatten(-2).unbind(-1)
+    # Row k is 4 q_k q. The squares on the diagonal add up to 4, so the largest is at least 1 and its root is smooth.
+    rows = (
+        (1 + m00 + m11 + m22, m21 - m12, m02 - m20, m10 - m01),
+        (m21 - m12, 1 + m00 - m11 - m22, m10 + m01, m02 + m20),
+        (m02 - m20, m10 + m01, 1 - m00 + m11 - m22, m12 + m21),
+        (m10 - m01, m20 + m02, m21 + m12, 1 - m00 - m11 + m22),
+    )
+    products = torch.stack([torch.stack(row, -1) for row in rows], -2)
+    squares = products.diagonal(dim1=-2, dim2=-1)
+    best = squares.argmax(-1, keepdim=True)
+    row = products.gather(-2, best[..., None].expand(*best.shape, 4)).squeeze(-2)
+    return standardize_quaternion(row / (2 * squares.gather(-1, best).sqrt()))
+
+
+def axis_angle_to_quaternion(axis_angle: torch.Tensor) -> torch.Tensor:
+    """Unit quaternions of axis-angle vectors.
+
+    Args:
+        axis_angle: (..., 3), the axis times the angle.
+    Returns:
+        (..., 4), real part first (negative for angles in (pi, 3 pi)).
+    Raises:
+        ValueError: where the shape or dtype is another.
+    """
+    check_tensor("axis_angle", axis_angle, ("...", 3), FLOATS)
+    quarter = (axis_angle * axis_angle).sum(-1, keepdim=True) / 4  # the squared half angle
+    sine, cosine, _ = sine_ratios(quarter)
+    return torch.cat([1 - quarter * cosine, axis_angle * sine / 2], -1)
+
+
+def quaternion_to_axis_angle(quaternions: torch.Tensor) -> torch.Tensor:
+    """Axis-angle vectors of quaternions.
+
+    Args:
+        quaternions: (..., 4), real part first.
+    Returns:
+        (..., 3), the axis times an angle in [0, 2 pi): above pi where the real part is negative. A full turn
+        (-1, 0, 0, 0), which has no axis, and the zero quaternion give 0.
+    Raises:
+        ValueError: where the shape or dtype is another.
+    """
+    check_tensor("quaternions", quaternions, ("...", 4), FLOATS)
+    w, vector = quaternions[..., :1], quaternions[..., 1:]
+    sine = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    # Near sine = 0 the ratio angle / sine is the series of atan; full turns, which are -identity, take it too.
+    small = sine < torch.where(w > 0, 1e-3, 1e-6) * w.abs().clamp_min(1e-6)
+    cosine = torch.where(w.abs() > 1e-6, w, 1)
+    tangent2 = torch.where(small, (sine / cosine) ** 2, 0)
+    series = (1 - tangent2 * (1 / 3 - tangent2 * (1 / 5 - tangent2 / 7))) / cosine
+    closed = torch.atan2(torch.where(small, 1, sine), w) / torch.where(small, 1, sine)
+    return vector * 2 * torch.where(small, series, closed)
+
+
+def axis_angle_to_matrix(axis_angle: torch.Tensor, fast: bool = False) -> torch.Tensor:
+    """Rotation matrices of axis-angle vectors (Rodrigues' formula).
+
+    Args:
+        axis_angle: (..., 3), the axis times the angle.
+        fast: accepted for PyTorch3D's callers; there is one way here, fast and exact.
+    Returns:
+        (..., 3, 3).
+    Raises:
+        ValueError: where the shape or dtype is another.
+    """
+    check_tensor("axis_angle", axis_angle, ("...", 3), FLOATS)
+    sine, cosine, _ = sine_ratios((axis_angle * axis_angle).sum(-1)[..., None, None])
+    cross = cross_matrix(axis_angle)
+    return torch.eye(3, dtype=cross.dtype, device=cross.device) + sine * cross + cosine * matmul(cross, cross)
+
+
+def matrix_to_axis_angle(matrix: torch.Tensor, fast: bool = False) -> torch.Tensor:
+    """Axis-angle vectors, with angles in [0, pi], of rotation matrices.
+
+    Args:
+        matrix: (..., 3, 3).
+        fast: accepted for PyTorch3D's callers; there is one way here, exact at every angle.
+    Returns:
+        (..., 3). At half-turns either sign may come back; both are the same rotation.
+    Raises:
+        ValueError: where the shape or dtype is another.
+    """
+    return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
+
+
+def euler_angles_to_matrix(euler_angles: torch.Tensor, convention: str) -> torch.Tensor:
+    """Rotation matrices of intrinsic Euler angles: "XYZ" is Rx(a) @ Ry(b) @ Rz(c).
+
+    Args:
+        euler_angles: (..., 3).
+        convention: three letters of X, Y, Z, neighbours different.
+    Returns:
+        (..., 3, 3).
+    Raises:
+        ValueError: where the shape, the dtype or the convention is another.
+    """
+    check_tensor("euler_angles", euler_angles, ("...", 3), FLOATS)
+    i, j, k = _convention_axes(convention)
+    a, b, c = euler_angles.unbind(-1)
+    return matmul(matmul(rotation_about_axis(i, a), rotation_about_axis(j, b)), rotation_about_axis(k, c))
+
+
+def matrix_to_euler_angles(matrix: torch.Tensor, convention: str) -> torch.Tensor:
+    """Intrinsic Euler angles of rotation matrices.
+
+    Args:
+        matrix: (..., 3, 3).
+        convention: three letters of X, Y, Z, neighbours different.
+    Returns:
+        (..., 3), the middle angle in [-pi/2, pi/2] ([0, pi] where the first and last axis are the same). In gimbal
+        lock the first angle is 0 and the last carries the whole turn: the angles still give the matrix back.
+    Raises:
+        ValueError: where the shape, the dtype or the convention is another.
+    """
+    check_tensor("matrix", matrix, ("...", 3, 3), FLOATS)
+    i, j, k = _convention_axes(convention)
+    other = 3 - j - k  # the axis that the last two leave out: i unless i == k
+    # With M = Ri(a) Rj(b) Rk(c), the last column of M is Ri(a) Rj(b) e_k, as Rk leaves e_k alone. Undoing a leaves
+    # Rj(b) Rk(c), whose row j is that of Rk(c) and whose column k is that of Rj(b).
+    if i == k:
+        sign = _turn_sign(j, other, k)  # Rj(b) e_k has sign * sin(b) >= 0 times e_other left of the axis i
+        a = atan2(_turn_sign(i, j, other) * sign * matrix[..., j, k], sign * matrix[..., other, k])
+    else:
+        a = atan2(_turn_sign(i, j, k) * matrix[..., j, k], matrix[..., k, k])
+    rest = matmul(rotation_about_axis(i, -a), matrix)
+    b = atan2(_turn_sign(j, other, k) * rest[..., other, k], rest[..., k, k])
+    c = atan2(_turn_sign(k, j, other) * rest[..., j, other], rest[..., j, j])
+    return torch.stack([a, b, c], -1)
+
+
+def rotation_6d_to_matrix(d6: torch.Tensor) -> torch.Tensor:
+    """Rotation matrices of the 6-D representation, by Gram-Schmidt (Zhou et al. 2019).
+
+    Args:
+        d6: (..., 6), the first two rows of the matrix before orthonormalization.
+    Returns:
+        (..., 3, 3). Where the two rows are parallel or shorter than 1e-6 the matrix is no rotation, but finite.
+    Raises:
+        ValueError: where the shape or dtype is another.
+    """
+    check_tensor("d6", d6, ("...", 6), FLOATS)
+    first = normalize(d6[..., :3])
+    second = normalize(d6[..., 3:] - (first * d6[..., 3:]).sum(-1, keepdim=True) * first)
+    return torch.stack([first, second, torch.cross(first, second, dim=-1)], -2)
+
+
+def matrix_to_rotation_6d(matrix: torch.Tensor) -> torch.Tensor:
+    """The first two rows of rotation matrices (..., 3, 3) as (..., 6) (Zhou et al. 2019)."""
+    check_tensor("matrix", matrix, ("...", 3, 3), FLOATS)
+    return matrix[..., :2, :].flatten(-2).clone()
+
+
+def standardize_quaternion(quaternions: torch.Tensor) -> torch.Tensor:
+    """Of the two quaternions (..., 4) of one rotation, that with the non-negative real part."""
+    check_tensor("quaternions", quaternions, ("...", 4), FLOATS)
+    return torch.where(quaternions[..., :1] < 0, -quaternions, quaternions)
+
+
+def quaternion_raw_multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Hamilton's product of quaternions ``a`` and ``b``, (..., 4) each, broadcast against each other."""
+    check_tensor("a", a, ("...", 4), FLOATS)
+    check_tensor("b", b, ("...", 4), FLOATS)
+    aw, av = a[..., :1], a[..., 1:]
+    bw, bv = b[..., :1], b[..., 1:]
+    real = aw * bw - (av * bv).sum(-1, keepdim=True)
+    vector = aw * bv + bw * av + torch.linalg.cross(*torch.broadcast_tensors(av, bv), dim=-1)
+    return torch.cat([real, vector], -1)
+
+
+def quaternion_multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The rotation ``b`` followed by ``a``, quaternions (..., 4), with a non-negative real part."""
+    return standardize_quaternion(quaternion_raw_multiply(a, b))
+
+
+def quaternion_invert(quaternion: torch.Tensor) -> torch.Tensor:
+    """The conjugates of quaternions (..., 4): of unit quaternions, the inverse rotations."""
+    check_tensor("quaternion", quaternion, ("...", 4), FLOATS)
+    return torch.cat([quaternion[..., :1], -quaternion[..., 1:]], -1)
+
+
+def quaternion_apply(quaternion: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+    """Points rotated by unit quaternions.
+
+    Args:
+        quaternion: (..., 4), real part first.
+        point: (..., 3), broadcast against it.
+    Returns:
+        (..., 3).
+    Raises:
+        ValueError: where a shape or dtype is another.
+    """
+    check_tensor("quaternion", quaternion, ("...", 4), FLOATS)
+    check_tensor("point", point, ("...", 3), FLOATS)
+    pure = torch.cat([torch.zeros_like(point[..., :1]), point], -1)
+    return quaternion_raw_multiply(quaternion_raw_multiply(quaternion, pure), quaternion_invert(quaternion))[..., 1:]
+
+
+def random_quaternions(
+    n: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """``n`` unit quaternions (n, 4) with a non-negative real part, uniform over the rotations (Muller 1959)."""
+    return standardize_quaternion(normalize(torch.randn(n, 4, dtype=dtype, device=device)))
+
+
+def random_rotations(
+    n: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """``n`` rotation matrices (n, 3, 3), uniform over the rotations."""
+    return quaternion_to_matrix(random_quaternions(n, dtype=dtype, device=device))
+
+
+def random_rotation(dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> torch.Tensor:
+    """One rotation matrix (3, 3), uniform over the rotations."""
+    return random_rotations(1, dtype, device)[0]
+
+
+def cross_matrix(vectors: torch.Tensor) -> torch.Tensor:
+    """The skew-symmetric matrices (..., 3, 3) with ``matrix @ u`` = cross(vector, u)."""
+    x, y, z = vectors.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+
+
+def rotation_about_axis(axis: int, angle: torch.Tensor) -> torch.Tensor:
+    """Rotation matrices (..., 3, 3) by ``angle`` (...) about coordinate axis 0, 1 or 2."""
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    entries = [[zero] * 3 for _ in range(3)]
+    j, k = (axis + 1) % 3, (axis + 2) % 3
+    entries[axis][axis] = one
+    entries[j][j] = entries[k][k] = cos
+    entries[j][k], entries[k][j] = -sin, sin
+    return torch.stack([torch.stack(row, -1) for row in entries], -2)
+
+
+def _turn_sign(axis: int, row: int, column: int) -> int:
+    """The sign of the sine at (row, column) of a rotation about ``axis``."""
+    return -1 if (row, column) == ((axis + 1) % 3, (axis + 2) % 3) else 1
+
+
+def _convention_axes(convention: str) -> tuple[int, int, int]:
+    valid = (
+        isinstance(convention, str)
+        and len(convention) == 3
+        and all(letter in AXES for letter in convention)
+        and convention[1] not in (convention[0], convention[2])
+    )
+    if not valid:
+        fail("convention", "three letters of X, Y, Z with no neighbours equal", repr(convention))
+    i, j, k = (AXES.index(letter) for letter in convention)
+    return i, j, k

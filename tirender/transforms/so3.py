@@ -1,0 +1,109 @@
+"""The rotation group SO(3): exponential and logarithm map, angles between rotations."""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.checks import FLOATS, check_tensor, fail
+from tirender.transforms.math import matmul
+from tirender.transforms.rotation_conversions import (
+    axis_angle_to_matrix,
+    cross_matrix,
+    matrix_to_axis_angle,
+    matrix_to_quaternion,
+)
+
+
+def so3_exp_map(log_rot: torch.Tensor, eps: float = 0.0001) -> torch.Tensor:
+    """Rotation matrices of their logarithms (Rodrigues' formula).
+
+    Args:
+        log_rot: (N, 3), axis times angle in radians.
+        eps: accepted for PyTorch3D's callers; the map is exact and smooth at every angle without it.
+    Returns:
+        (N, 3, 3), differentiable.
+    Raises:
+        ValueError: where the shape or dtype is another.
+    """
+    check_tensor("log_rot", log_rot, ("N", 3), FLOATS)
+    return axis_angle_to_matrix(log_rot)
+
+
+so3_exponential_map = so3_exp_map  # PyTorch3D's older name
+
+
+def so3_log_map(R: torch.Tensor, eps: float = 0.0001, cos_bound: float = 1e-4) -> torch.Tensor:
+    """Logarithms of rotation matrices.
+
+    Args:
+        R: (N, 3, 3).
+        eps: how far a trace may lie outside [-1, 3].
+        cos_bound: accepted for PyTorch3D's callers; the map is exact at every angle without it.
+    Returns:
+        (N, 3), axis times angle in [0, pi], differentiable with finite gradients, at half-turns too.
+    Raises:
+        ValueError: where the shape or dtype is another, or a trace is that of no rotation.
+    """
+    _check_rotations(R, eps)
+    return matrix_to_axis_angle(R)
+
+
+def so3_rotation_angle(
+    R: torch.Tensor, eps: float = 1e-4, cos_angle: bool = False, cos_bound: float = 1e-4
+) -> torch.Tensor:
+    """The angles that rotation matrices turn by.
+
+    Args:
+        R: (N, 3, 3).
+        eps: how far a trace may lie outside [-1, 3].
+        cos_angle: return the cosine instead, (trace - 1) / 2.
+        cos_bound: accepted for PyTorch3D's callers; the angle is exact without it.
+    Returns:
+        (N,), radians in [0, pi], differentiable; the gradient at the identity is 0.
+    Raises:
+        ValueError: where the shape or dtype is another, or a trace is that of no rotation.
+    """
+    _check_rotations(R, eps)
+    if cos_angle:
+        return (_trace(R) - 1) / 2
+    quaternions = matrix_to_quaternion(R)
+    return 2 * torch.atan2(torch.linalg.vector_norm(quaternions[:, 1:], dim=-1), quaternions[:, 0])
+
+
+def so3_relative_angle(
+    R1: torch.Tensor, R2: torch.Tensor, cos_angle: bool = False, cos_bound: float = 1e-4, eps: float = 1e-4
+) -> torch.Tensor:
+    """The angles (N,) of the rotations from ``R2`` to ``R1``, (N, 3, 3) each; see :func:`so3_rotation_angle`."""
+    check_tensor("R1", R1, ("N", 3, 3), FLOATS)
+    check_tensor("R2", R2, ("N", 3, 3), FLOATS)
+    return so3_rotation_angle(matmul(R1, R2.transpose(1, 2)), eps=eps, cos_angle=cos_angle, cos_bound=cos_bound)
+
+
+def hat(v: torch.Tensor) -> torch.Tensor:
+    """The skew-symmetric matrices (N, 3, 3) of vectors ``v`` (N, 3): ``hat(v) @ u`` = cross(v, u)."""
+    check_tensor("v", v, ("N", 3), FLOATS)
+    return cross_matrix(v)
+
+
+def hat_inv(h: torch.Tensor) -> torch.Tensor:
+    """The vectors (N, 3) of skew-symmetric matrices ``h`` (N, 3, 3); inverse of :func:`hat`.
+
+    Raises:
+        ValueError: where the shape is another, or a matrix is not skew-symmetric within 1e-5.
+    """
+    check_tensor("h", h, ("N", 3, 3), FLOATS)
+    asymmetry = (h + h.transpose(1, 2)).abs()
+    if (asymmetry > 1e-5).any():
+        fail("h", "skew-symmetric matrices", f"h + h^T of {asymmetry.max().item():.3g}")
+    return torch.stack([h[:, 2, 1], h[:, 0, 2], h[:, 1, 0]], -1)
+
+
+def _check_rotations(R: torch.Tensor, eps: float) -> None:
+    check_tensor("R", R, ("N", 3, 3), FLOATS)
+    traces = _trace(R)
+    if ((traces < -1 - eps) | (traces > 3 + eps)).any():
+        fail("R", "rotation matrices, with traces in [-1, 3]", f"traces in [{traces.min():.4g}, {traces.max():.4g}]")
+
+
+def _trace(R: torch.Tensor) -> torch.Tensor:
+    return R.diagonal(dim1=-2, dim2=-1).sum(-1)

@@ -1,0 +1,375 @@
+"""Batches of 4x4 transforms of 3-D points.
+
+Points are row vectors: x' = [x, 1] @ M, so a translation sits in the last row, and ``a.compose(b)`` applies a first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from tirender.checks import FLOATS, batch_index, check_choice, check_tensor, fail
+from tirender.transforms.math import away_from_zero, matmul
+from tirender.transforms.rotation_conversions import AXES, rotation_about_axis
+from tirender.transforms.se3 import se3_log_map
+
+Number = float | int | torch.Tensor
+
+
+class Transform3d:
+    """N transforms of 3-D points, each a 4x4 matrix for row vectors; N = 1 broadcasts against any batch.
+
+    A composition keeps its factors, so that its inverse is the product of their inverses, which is more accurate than
+    the inverse of their product. Matrices are differentiable; operands of float32 and float64 give float64.
+
+    Args:
+        dtype: of the identity, where ``matrix`` is None.
+        device: of the identity, where ``matrix`` is None.
+        matrix: (4, 4) or (N, 4, 4); decides dtype and device. None: the identity.
+    Raises:
+        ValueError: where the matrix has another shape or dtype.
+    """
+
+    def __init__(
+        self,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        matrix: torch.Tensor | None = None,
+    ) -> None:
+        if matrix is None:
+            matrix = torch.eye(4, dtype=dtype, device=device)
+        check_tensor("matrix", matrix, ("...", 4, 4), FLOATS)
+        if matrix.dim() > 3:
+            fail("matrix", "shape (4, 4) or (N, 4, 4)", tuple(matrix.shape))
+        self._factors: tuple[torch.Tensor, ...] = (matrix.reshape(-1, 4, 4),)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the matrices live."""
+        return self._factors[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """float32 or float64."""
+        dtype = self._factors[0].dtype
+        for factor in self._factors[1:]:
+            dtype = torch.promote_types(dtype, factor.dtype)
+        return dtype
+
+    def __len__(self) -> int:
+        return len(self.get_matrix())
+
+    def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> Transform3d:
+        """The transforms at an int, a slice, a list of ints, or a bool or int64 tensor.
+
+        Raises:
+            TypeError: for an index of another type.
+            IndexError: for one out of range.
+        """
+        matrix = self.get_matrix()
+        return Transform3d(matrix=matrix.index_select(0, batch_index(index, len(matrix), matrix.device)))
+
+    def compose(self, *others: Transform3d) -> Transform3d:
+        """The transform that applies this one, then ``others`` in order; batches of N and 1 broadcast.
+
+        Raises:
+            TypeError: where one is no ``Transform3d``.
+        """
+        for other in others:
+            if not isinstance(other, Transform3d):
+                raise TypeError(f"others: expected Transform3d, got {type(other).__name__}")
+        return _from_factors(sum((other._factors for other in others), self._factors))
+
+    def get_matrix(self) -> torch.Tensor:
+        """The composed matrices (N, 4, 4)."""
+        product = self._factors[0]
+        for factor in self._factors[1:]:
+            product = _matmul(product, factor)
+        return product
+
+    def get_se3_log(self, eps: float = 1e-4, cos_bound: float = 1e-4) -> torch.Tensor:
+        """The logarithms (N, 6) of rigid motions; see :func:`tirender.transforms.se3_log_map`."""
+        return se3_log_map(self.get_matrix(), eps, cos_bound)
+
+    def inverse(self, invert_composed: bool = False) -> Transform3d:
+        """The inverse transforms.
+
+        Args:
+            invert_composed: invert the product as one matrix instead of factor by factor.
+        Raises:
+            RuntimeError: where a matrix is singular.
+        """
+        if invert_composed:
+            return Transform3d(matrix=torch.linalg.inv(self.get_matrix()))
+        return _from_factors(self._inverse_factors())
+
+    def stack(self, *others: Transform3d) -> Transform3d:
+        """One batch of this one's transforms followed by those of ``others``."""
+        return Transform3d(matrix=torch.cat([t.get_matrix() for t in (self, *others)]))
+
+    def transform_points(self, points: torch.Tensor, eps: float | None = None) -> torch.Tensor:
+        """Points transformed, with the division by the homogeneous coordinate w.
+
+        Args:
+            points: (P, 3), or (N or 1, P, 3).
+            eps: |w| below it is raised to it, sign kept, and passes no gradient: values and gradients are finite for
+                points on the camera plane. None divides as is: inf or nan where w = 0.
+        Returns:
+            (N, P, 3); (P, 3) where ``points`` is, and N = 1. Differentiable.
+        Raises:
+            ValueError: where the points' shape or dtype is another, or N fits neither.
+        """
+        batch = self._batch_of("points", points)
+        matrix = self.get_matrix()
+        homogeneous = _matmul(batch, matrix[:, :3]) + matrix[:, 3:]
+        w = homogeneous[..., 3:]
+        if eps is not None:
+            w = away_from_zero(w, eps)
+        return _unbatch(homogeneous[..., :3] / w, points)
+
+    def transform_normals(self, normals: torch.Tensor) -> torch.Tensor:
+        """Normals transformed by the inverse transpose, so that they stay at right angles to their surfaces.
+
+        Args:
+            normals: (P, 3), or (N or 1, P, 3).
+        Returns:
+            (N, P, 3), not normalized; (P, 3) where ``normals`` is, and N = 1. Differentiable.
+        Raises:
+            ValueError: where the normals' shape or dtype is another, or N fits neither.
+            RuntimeError: where a matrix is singular.
+        """
+        batch = self._batch_of("normals", normals)
+        inverse = torch.linalg.inv(self.get_matrix()[:, :3, :3])
+        return _unbatch(_matmul(batch, inverse.transpose(1, 2)), normals)
+
+    def translate(self, *args: Any, **kwargs: Any) -> Transform3d:
+        """This transform followed by ``Translate(...)``."""
+        return self.compose(Translate(*args, **self._defaults(kwargs)))
+
+    def scale(self, *args: Any, **kwargs: Any) -> Transform3d:
+        """This transform followed by ``Scale(...)``."""
+        return self.compose(Scale(*args, **self._defaults(kwargs)))
+
+    def rotate(self, *args: Any, **kwargs: Any) -> Transform3d:
+        """This transform followed by ``Rotate(...)``."""
+        return self.compose(Rotate(*args, **self._defaults(kwargs)))
+
+    def rotate_axis_angle(self, *args: Any, **kwargs: Any) -> Transform3d:
+        """This transform followed by ``RotateAxisAngle(...)``."""
+        return self.compose(RotateAxisAngle(*args, **self._defaults(kwargs)))
+
+    def clone(self) -> Transform3d:
+        """The same transforms in new tensors."""
+        return _from_factors(tuple(factor.clone() for factor in self._factors))
+
+    def to(self, device: torch.device | str, copy: bool = False, dtype: torch.dtype | None = None) -> Transform3d:
+        """The transforms on ``device``, of ``dtype`` if given; itself where nothing changes and ``copy`` is False."""
+        moved = tuple(factor.to(device=device, dtype=dtype, copy=copy) for factor in self._factors)
+        if all(new is old for new, old in zip(moved, self._factors)):
+            return self
+        return _from_factors(moved)
+
+    def cpu(self) -> Transform3d:
+        """The transforms on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> Transform3d:
+        """The transforms on the current CUDA device."""
+        return self.to("cuda")
+
+    def _inverse_factors(self) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.linalg.inv(factor) for factor in reversed(self._factors))
+
+    def _batch_of(self, name: str, points: torch.Tensor) -> torch.Tensor:
+        check_tensor(name, points, ("...", "P", 3), FLOATS)
+        batch = points[None] if points.dim() == 2 else points
+        if batch.dim() != 3:
+            fail(name, "shape (P, 3) or (N, P, 3)", tuple(points.shape))
+        if len(self) != len(batch) and 1 not in (len(self), len(batch)):
+            fail(name, f"1 or {len(self)} in the batch, as there are transforms", len(batch))
+        return batch
+
+    def _defaults(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {"dtype": self.dtype, "device": self.device, **kwargs}
+
+
+class Translate(Transform3d):
+    """Translations: x' = x + (x, y, z).
+
+    Args:
+        x: a number, an (N,) tensor, or an (N, 3) tensor of all three, with ``y`` and ``z`` None.
+        y, z: numbers or (N,) tensors.
+        dtype: None: that of the tensors, float32 for numbers. (PyTorch3D's default casts to float32.)
+        device: None: that of the tensors.
+    Raises:
+        ValueError: where the sizes do not broadcast.
+    """
+
+    def __init__(
+        self,
+        x: Number,
+        y: Number | None = None,
+        z: Number | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        xyz = _xyz("Translate", x, y, z, dtype, device)
+        rows = torch.eye(3, 4, dtype=xyz.dtype, device=xyz.device).expand(len(xyz), 3, 4)
+        last = torch.cat([xyz, torch.ones_like(xyz[:, :1])], 1)
+        super().__init__(matrix=torch.cat([rows, last[:, None]], 1))
+
+    def _inverse_factors(self) -> tuple[torch.Tensor, ...]:
+        (matrix,) = self._factors
+        return (2 * torch.eye(4, dtype=self.dtype, device=self.device) - matrix,)
+
+
+class Scale(Transform3d):
+    """Scalings along the axes: x' = x * (x, y, z).
+
+    Args:
+        x: a number or an (N,) tensor, for all axes where ``y`` and ``z`` are None; or an (N, 3) tensor.
+        y, z: numbers or (N,) tensors.
+        dtype: None: that of the tensors, float32 for numbers. (PyTorch3D's default casts to float32.)
+        device: None: that of the tensors.
+    Raises:
+        ValueError: where the sizes do not broadcast.
+    """
+
+    def __init__(
+        self,
+        x: Number,
+        y: Number | None = None,
+        z: Number | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        is_uniform = y is None and z is None and not (isinstance(x, torch.Tensor) and x.dim() == 2)
+        xyz = _xyz("Scale", *((x, x, x) if is_uniform else (x, y, z)), dtype, device)
+        super().__init__(matrix=torch.diag_embed(torch.cat([xyz, torch.ones_like(xyz[:, :1])], 1)))
+
+    def _inverse_factors(self) -> tuple[torch.Tensor, ...]:
+        (matrix,) = self._factors
+        return (torch.diag_embed(1 / matrix.diagonal(dim1=1, dim2=2)),)
+
+
+class Rotate(Transform3d):
+    """Rotations: x' = x @ R; the inverse is the transpose.
+
+    Args:
+        R: (3, 3) or (N, 3, 3).
+        dtype: None: that of ``R``. (PyTorch3D's default casts to float32.)
+        device: None: that of ``R``.
+        orthogonal_tol: accepted for PyTorch3D's callers; like there by default, R is not checked.
+    Raises:
+        ValueError: where R has another shape.
+    """
+
+    def __init__(
+        self,
+        R: torch.Tensor,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        orthogonal_tol: float = 1e-5,
+    ) -> None:
+        check_tensor("R", R, ("...", 3, 3))
+        if R.dim() > 3:
+            fail("R", "shape (3, 3) or (N, 3, 3)", tuple(R.shape))
+        R = R.reshape(-1, 3, 3).to(dtype=dtype or _float_dtype(R), device=device)
+        super().__init__(matrix=_block_matrix(R))
+
+    def _inverse_factors(self) -> tuple[torch.Tensor, ...]:
+        (matrix,) = self._factors
+        return (matrix.transpose(1, 2),)
+
+
+class RotateAxisAngle(Rotate):
+    """Rotations about a coordinate axis, anticlockwise seen from its tip.
+
+    Args:
+        angle: a number or an (N,) tensor.
+        axis: "X", "Y" or "Z", in either case.
+        degrees: whether the angle is in degrees; else radians.
+        dtype: None: that of ``angle``, float32 for numbers. (PyTorch3D's default casts to float32.)
+        device: None: that of ``angle``.
+    Raises:
+        ValueError: where the axis or the angle's shape is another.
+    """
+
+    def __init__(
+        self,
+        angle: Number,
+        axis: str = "X",
+        degrees: bool = True,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        check_choice("axis", axis.upper(), tuple(AXES))
+        radians = _coordinate("angle", angle, dtype or _float_dtype(angle), device)
+        if degrees:
+            radians = radians * (math.pi / 180)
+        super().__init__(rotation_about_axis(AXES.index(axis.upper()), radians).transpose(1, 2))
+
+
+def _from_factors(factors: tuple[torch.Tensor, ...]) -> Transform3d:
+    transform = Transform3d(matrix=factors[0])
+    transform._factors = factors
+    return transform
+
+
+def _matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a @ b of (N, ., .) each, where a batch of 1 broadcasts."""
+    if len(a) != len(b) and 1 not in (len(a), len(b)):
+        fail("transforms", "batches of one size or of 1", f"{len(a)} and {len(b)}")
+    return matmul(a, b)
+
+
+def _unbatch(result: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    return result[0] if points.dim() == 2 and len(result) == 1 else result
+
+
+def _block_matrix(R: torch.Tensor) -> torch.Tensor:
+    """The 4x4 matrices with R in the upper left and (0, 0, 0, 1) in the last row and column."""
+    matrix = torch.nn.functional.pad(R, (0, 1, 0, 1))
+    return matrix + torch.diag(R.new_tensor([0, 0, 0, 1]))
+
+
+def _xyz(
+    name: str,
+    x: Number,
+    y: Number | None,
+    z: Number | None,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+) -> torch.Tensor:
+    """Three coordinates, or one (N, 3) tensor, as (N, 3)."""
+    if isinstance(x, torch.Tensor) and x.dim() == 2:
+        check_tensor(f"{name} x", x, ("N", 3))
+        if y is not None or z is not None:
+            fail(f"{name} y, z", "None, as x has all three coordinates", "values")
+        return x.to(dtype=dtype or _float_dtype(x), device=device)
+    if y is None or z is None:
+        fail(f"{name} y, z", "numbers or (N,) tensors", "None")
+    dtype = dtype or _float_dtype(x, y, z)
+    if device is None:
+        device = next((c.device for c in (x, y, z) if isinstance(c, torch.Tensor)), torch.device("cpu"))
+    columns = [_coordinate(f"{name} {axis}", c, dtype, device) for axis, c in zip("xyz", (x, y, z))]
+    sizes = [len(c) for c in columns]
+    if len({size for size in sizes if size != 1}) > 1:
+        fail(f"{name} x, y, z", "lengths that are equal or 1", sizes)
+    return torch.stack(torch.broadcast_tensors(*columns), 1)
+
+
+def _coordinate(name: str, value: Number, dtype: torch.dtype, device: torch.device | str | None) -> torch.Tensor:
+    """A number, 0-d or (N,) tensor as (N,)."""
+    tensor = torch.as_tensor(value).to(dtype=dtype, device=device)
+    if tensor.dim() > 1:
+        fail(name, "a number or shape (N,)", tuple(tensor.shape))
+    return tensor.reshape(-1)
+
+
+def _float_dtype(*values: Number) -> torch.dtype:
+    """float64 where one of the tensors is, else float32."""
+    is_double = any(isinstance(v, torch.Tensor) and v.dtype == torch.float64 for v in values)
+    return torch.float64 if is_double else torch.float32
