@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import struct
 import warnings
@@ -10,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from gltf_files import glb
 
 from tirender.io import IO, load_obj, load_ply
 
@@ -161,13 +161,6 @@ def gltf_parts() -> tuple[dict, bytes]:
         "buffers": [{"byteLength": 44}],
     }
     return root, binary
-
-
-def glb(root: dict, binary: bytes) -> bytes:
-    text = json.dumps(root).encode()
-    text += b" " * (-len(text) % 4)
-    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
 def changed(*path: object, to: object) -> bytes:

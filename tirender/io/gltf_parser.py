@@ -187,14 +187,14 @@ class GltfFile:
                 data = bytes(self._buffer_view(self.get(place, image, "bufferView", int))[0])
             else:
                 uri = self.get(place, image, "uri", str)
+                problem = f"{self.where(place)}: {uri[:80]!r} not found, ignored"
                 try:
                     data = self._bytes_of(place, uri)
                 except ValueError as error:
                     if uri.startswith("data:"):
                         raise
-                    data = None
-                    warnings.warn(f"{error}; it is not read", stacklevel=2)
+                    data, problem = None, f"{error}; it is not read"
                 if data is None:
-                    warnings.warn(f"{self.where(place)}: {uri[:80]!r} not found, ignored", stacklevel=2)
+                    warnings.warn(problem, stacklevel=2)
             self._images[index] = None if data is None else decode_image(data, self.where(place))
         return self._images[index]
