@@ -139,7 +139,7 @@ def softmax_rgb_blend(
 
 def background_tensor(blend_params: BlendParams, like: torch.Tensor) -> torch.Tensor:
     """The background colour as (C,), with the dtype and device of ``like`` (..., C)."""
-    color = torch.as_tensor(blend_params.background_color).to(like)
+    color = torch.as_tensor(blend_params.background_color, dtype=like.dtype, device=like.device)
     return check_tensor("background_color", color, (like.shape[-1],))
 
 
