@@ -106,7 +106,6 @@ def softmax_rgb_blend(
     _check_colors(colors, fragments)
     if not blend_params.gamma > 0:
         fail("gamma", "a number above 0", blend_params.gamma)
-    packed = isinstance(fragments, PackedFragments)
     background = background_tensor(blend_params, colors)
     log_miss = _log_miss(fragments, blend_params)
     near, far = (_per_fragment(name, z, fragments) for name, z in (("znear", znear), ("zfar", zfar)))
@@ -114,7 +113,7 @@ def softmax_rgb_blend(
     covered = torch.sigmoid(-fragments.dists / blend_params.sigma)
 
     # Exponents are taken relative to the nearest fragment's (or the background's), so that none overflows.
-    if packed:
+    if isinstance(fragments, PackedFragments):
         first = fragments.offsets[:-1].long().clamp(max=max(len(fragments) - 1, 0))
         hit = _counts(fragments) > 0
         top = nearness.index_select(0, first) if len(nearness) else nearness.new_zeros(len(first))
@@ -134,7 +133,7 @@ def softmax_rgb_blend(
     delta = torch.exp((EPS - top) / blend_params.gamma).clamp(min=EPS)
     rgb = (weighted + delta * background) / (total + delta)
     image = torch.cat((rgb, -torch.expm1(log_miss)), dim=-1)
-    return _to_images(image, fragments) if packed else image
+    return _to_images(image, fragments) if isinstance(fragments, PackedFragments) else image
 
 
 def background_tensor(blend_params: BlendParams, like: torch.Tensor) -> torch.Tensor:

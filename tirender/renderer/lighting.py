@@ -85,6 +85,11 @@ class PointLights(TensorProperties):
         ValueError: where a shape does not fit.
     """
 
+    ambient_color: torch.Tensor
+    diffuse_color: torch.Tensor
+    specular_color: torch.Tensor
+    location: torch.Tensor
+
     def __init__(
         self,
         ambient_color: Color = ((0.5, 0.5, 0.5),),
@@ -102,7 +107,7 @@ class PointLights(TensorProperties):
         )
         check_rows(self, "ambient_color", "diffuse_color", "specular_color", "location")
 
-    def clone(self) -> PointLights:
+    def clone(self) -> PointLights:  # type: ignore[override]
         """Lights of the same values in new tensors."""
         return super().clone(type(self)(device=self.device))
 
@@ -133,6 +138,11 @@ class DirectionalLights(TensorProperties):
         ValueError: where a shape does not fit.
     """
 
+    ambient_color: torch.Tensor
+    diffuse_color: torch.Tensor
+    specular_color: torch.Tensor
+    direction: torch.Tensor
+
     def __init__(
         self,
         ambient_color: Color = ((0.5, 0.5, 0.5),),
@@ -150,7 +160,7 @@ class DirectionalLights(TensorProperties):
         )
         check_rows(self, "ambient_color", "diffuse_color", "specular_color", "direction")
 
-    def clone(self) -> DirectionalLights:
+    def clone(self) -> DirectionalLights:  # type: ignore[override]
         """Lights of the same values in new tensors."""
         return super().clone(type(self)(device=self.device))
 
@@ -175,11 +185,13 @@ class AmbientLights(TensorProperties):
         ValueError: where the shape does not fit.
     """
 
+    ambient_color: torch.Tensor
+
     def __init__(self, *, ambient_color: Color | None = None, device: torch.device | str = "cpu") -> None:
         super().__init__(device=device, ambient_color=((1.0, 1.0, 1.0),) if ambient_color is None else ambient_color)
         check_rows(self, "ambient_color", channels=None)
 
-    def clone(self) -> AmbientLights:
+    def clone(self) -> AmbientLights:  # type: ignore[override]
         """A light of the same values in new tensors."""
         return super().clone(type(self)(device=self.device))
 

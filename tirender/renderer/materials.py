@@ -20,6 +20,11 @@ class Materials(TensorProperties):
         ValueError: where a shape does not fit.
     """
 
+    ambient_color: torch.Tensor
+    diffuse_color: torch.Tensor
+    specular_color: torch.Tensor
+    shininess: torch.Tensor
+
     def __init__(
         self,
         ambient_color: Color = ((1, 1, 1),),
@@ -39,6 +44,6 @@ class Materials(TensorProperties):
         if self.shininess.dim() != 1:
             fail("shininess", "shape (N,)", tuple(self.shininess.shape))
 
-    def clone(self) -> Materials:
+    def clone(self) -> Materials:  # type: ignore[override]
         """Materials of the same values in new tensors."""
         return super().clone(type(self)(device=self.device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ def texturesuv_image_matplotlib(
     radius: float = 1,
     color: Any = (1.0, 0.0, 0.0),
     subsample: int | None = 10000,
-    origin: str = "upper",
+    origin: Literal["upper", "lower"] = "upper",
 ) -> None:
     """Draw one mesh's texture map and its uv vertices into the current matplotlib axes.
 
