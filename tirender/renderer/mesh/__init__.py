@@ -1,0 +1,48 @@
+"""Rasterization, texturing and shading of meshes."""
+
+from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
+from tirender.renderer.mesh.rasterizer import Fragments, MeshRasterizer, RasterizationSettings
+from tirender.renderer.mesh.renderer import MeshRenderer, MeshRendererWithFragments
+from tirender.renderer.mesh.shader import (
+    HardDepthShader,
+    HardFlatShader,
+    HardGouraudShader,
+    HardNormalShader,
+    HardPhongShader,
+    SoftDepthShader,
+    SoftGouraudShader,
+    SoftPhongShader,
+    SoftSilhouetteShader,
+    SplatterPhongShader,
+    TexturedSoftPhongShader,
+)
+from tirender.renderer.mesh.shading import flat_shading, gouraud_shading, phong_shading
+from tirender.renderer.mesh.textures import Textures, TexturesAtlas, TexturesBase, TexturesUV, TexturesVertex
+
+__all__ = [
+    "Fragments",
+    "HardDepthShader",
+    "HardFlatShader",
+    "HardGouraudShader",
+    "HardNormalShader",
+    "HardPhongShader",
+    "MeshRasterizer",
+    "MeshRenderer",
+    "MeshRendererWithFragments",
+    "RasterizationSettings",
+    "SoftDepthShader",
+    "SoftGouraudShader",
+    "SoftPhongShader",
+    "SoftSilhouetteShader",
+    "SplatterPhongShader",
+    "TexturedSoftPhongShader",
+    "Textures",
+    "TexturesAtlas",
+    "TexturesBase",
+    "TexturesUV",
+    "TexturesVertex",
+    "flat_shading",
+    "gouraud_shading",
+    "phong_shading",
+    "rasterize_meshes",
+]

@@ -1,0 +1,212 @@
+"""The fused shading kernel, against the same mathematics in torch on the same fragments."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import random_scene, rasterization
+
+from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+from tirender.renderer.blending import BlendParams, hard_rgb_blend, softmax_rgb_blend
+from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
+from tirender.renderer.mesh.texture_maps import pack_maps, sample_maps
+
+SIZE = (14, 18)
+SIGMA, GAMMA = 1e-3, 1e-2
+LIGHTS = {"unlit": AmbientLights, "directional": DirectionalLights, "point": PointLights}
+TEXTURES = [
+    ("vertex", "border", True),
+    *(("bilinear", padding, align) for padding in ("zeros", "border", "reflection") for align in (True, False)),
+    ("nearest", "border", True),
+    ("atlas", "border", True),
+]
+
+
+class Scene:
+    """A random scene with every input of the kernel as a leaf."""
+
+    def __init__(self, n_faces, light, kind, padding, align, dtype=torch.float64, flat=False, near_light=True):
+        g = torch.Generator().manual_seed(n_faces)
+        self.light, self.kind, self.padding, self.align, self.flat = light, kind, padding, align, flat
+        self.verts, self.faces, self.image = random_scene(n_faces, dtype=dtype)
+        n = len(self.verts)
+        rand = lambda *shape: torch.rand(*shape, generator=g, dtype=dtype)  # noqa: E731
+        rows = n_faces if flat else n
+        self.positions, self.normals = rand(rows, 3) * 2 - 1, rand(rows, 3) - 0.5
+        self.maps = [rand(5, 7, 3), rand(4, 4, 3)]
+        self.coords = rand(n, 3) if kind == "vertex" else rand(n, 2) * 3 - 1
+        if kind == "atlas":
+            self.maps = [rand(3, 3, 3) for _ in range(n_faces)]
+            self.coords = torch.eye(3, dtype=dtype)[:, :2].contiguous()
+        self.packed_maps = pack_maps(self.maps)
+        self.texels = self.packed_maps.texels
+        self.map_index = (torch.arange(n_faces) % len(self.maps)).int()
+        params = rand(2, 21)
+        params[:, 9] = 5 + 3 * params[:, 9]  # shininess
+        params[:, 10:13] = params[:, 10:13] * 4 - 6
+        params[:, 13:16] = params[:, 13:16] * 4 - (4 if near_light else 8)
+        params[:, 16], params[:, 17] = 1.0, 10.0
+        if light == "unlit":
+            params[:, 3:16] = 0
+        self.params = params
+        self.leaves = [self.verts, self.positions, self.normals, self.coords, self.texels, self.params]
+        for leaf in self.leaves:
+            leaf.requires_grad_()
+
+    def fragments(self, perspective, k):
+        return rasterization(
+            *(self.verts, self.faces, self.image),
+            **{"image_size": SIZE, "faces_per_pixel": k, "blur_radius": 0.004 if k != 1 else 0.0},
+            **{"perspective_correct": perspective, "clip_barycentric_coords": k != 1},
+        )
+
+    def coord_faces(self):
+        return torch.arange(3, dtype=torch.int32).expand(len(self.faces), 3) if self.kind == "atlas" else self.faces
+
+    def surface_faces(self):
+        rows = torch.arange(len(self.faces), dtype=torch.int32)
+        return rows[:, None].expand(-1, 3) if self.flat else self.faces
+
+    def fused(self, r, soft):
+        layout = torch.cat([self.packed_maps.first_texel[:, None], self.packed_maps.size], 1).int()
+        source = (self.coords, self.coord_faces())
+        if self.kind != "vertex":
+            source = (*source, self.texels, layout, self.map_index, self.padding, self.align)
+        return shade_mesh(
+            *(r.triangles, r.mode, *r.selection()),
+            SurfaceSource(self.positions, self.normals, self.surface_faces(), self.flat),
+            TextureSource(self.kind, *source),
+            self.params,
+            ShadingMode(self.light, soft, SIGMA, GAMMA),
+        )
+
+    def twin(self, r, soft):
+        packed, p = r.packed(), self.params
+
+        def interpolate(values, rows):
+            corners = values.index_select(0, rows.long().index_select(0, packed.pix_to_face).flatten())
+            return (packed.bary_coords[..., None] * corners.view(-1, 3, values.shape[1])).sum(1)
+
+        texels = interpolate(self.coords, self.coord_faces())
+        if self.kind in ("bilinear", "nearest"):
+            maps = self.packed_maps._replace(texels=self.texels)
+            index = self.map_index.long().index_select(0, packed.pix_to_face)
+            texels = sample_maps(maps, index, texels, self.kind, self.padding, self.align)
+        elif self.kind == "atlas":
+            texels = self.atlas(packed)
+        n = packed.image_index
+        if self.flat:
+            points, normals = (v.index_select(0, packed.pix_to_face) for v in (self.positions, self.normals))
+        else:
+            points, normals = (interpolate(v, self.faces) for v in (self.positions, self.normals))
+        row = p.index_select(0, n)
+        colors = {"diffuse_color": row[:, 3:6], "specular_color": row[:, 6:9]}
+        if self.light == "unlit":
+            colors = {}
+        else:
+            colors["location" if self.light == "point" else "direction"] = row[:, 13:16]
+        lights = LIGHTS[self.light](**colors, **({"ambient_color": row[:, :3]} if self.light == "unlit" else {}))
+        lit = (row[:, :3] + lights.diffuse(normals=normals, points=points)) * texels + lights.specular(
+            normals=normals, points=points, camera_position=row[:, 10:13], shininess=row[:, 9]
+        )
+        # the blends take one background: shift each image's to 0 and back
+        blend = BlendParams(SIGMA, GAMMA, (0.0, 0.0, 0.0))
+        background = p[:, None, None, 18:21]
+        shifted = lit - row[:, 18:21]
+        if soft:
+            out = softmax_rgb_blend(shifted, packed, blend, znear=p[:, 16], zfar=p[:, 17])
+        else:
+            out = hard_rgb_blend(shifted, packed, blend)
+        return out + F.pad(background.expand(-1, *SIZE, -1), (0, 1))
+
+    def atlas(self, packed):
+        b = packed.bary_coords.detach()[:, :2]
+        cell = (b * 3).long().clamp(0, 2)
+        cell = torch.where((b.sum(1) * 3 - cell.sum(1) > 1)[:, None], 2 - cell, cell)
+        return self.texels.index_select(0, (packed.pix_to_face * 3 + cell[:, 1]) * 3 + cell[:, 0])
+
+
+def compare(scene, soft, k, perspective=True, rtol=1e-6):
+    r = scene.fragments(perspective, k)
+    ours, expected = scene.fused(r, soft), scene.twin(r, soft)
+    torch.testing.assert_close(ours, expected, rtol=rtol, atol=rtol)
+    up = torch.randn_like(ours)
+    gradients = zip(
+        torch.autograd.grad(ours, scene.leaves, up, allow_unused=True, retain_graph=True),
+        torch.autograd.grad(expected, scene.leaves, up, allow_unused=True, retain_graph=True),
+    )
+    for a, b in gradients:
+        if a is None or b is None:  # an input that this kind does not read
+            assert (a is None or not a.any()) and (b is None or not b.any())
+            continue
+        torch.testing.assert_close(a, b, rtol=100 * rtol, atol=10 * rtol * max(float(b.abs().max()), 1.0))
+
+
+@pytest.mark.usefixtures("needs_f64")
+@pytest.mark.parametrize(("kind", "padding", "align"), TEXTURES)
+@pytest.mark.parametrize(("soft", "k"), [(True, 6), (False, 1)])
+def test_textures_match_the_twin(kind, padding, align, soft, k):
+    compare(Scene(60, "point", kind, padding, align), soft, k)
+
+
+@pytest.mark.usefixtures("needs_f64")
+@pytest.mark.parametrize("light", LIGHTS)
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize(("soft", "k"), [(True, 6), (True, 1), (False, 3)])
+def test_lights_match_the_twin(light, flat, soft, k):
+    compare(Scene(80, light, "vertex", "border", True, flat=flat), soft, k, perspective=False)
+
+
+@pytest.mark.parametrize("n_faces", [0, 1])
+def test_few_faces(n_faces):
+    scene = Scene(n_faces, "point", "vertex", "border", True, dtype=torch.float32)
+    r = scene.fragments(True, 4)
+    image = scene.fused(r, True)
+    grads = torch.autograd.grad(image.sum(), scene.leaves[:4])
+    assert all(g.isfinite().all() for g in grads)
+    empty = image[..., 3] == 0
+    assert torch.allclose(image[0][empty[0]][:, :3], scene.params[0, 18:21].expand(int(empty[0].sum()), 3))
+
+
+def test_repeats_are_equal_to_the_bit():
+    scene = Scene(300, "point", "bilinear", "border", True, dtype=torch.float32)
+    runs = []
+    for _ in range(3):
+        image = scene.fused(scene.fragments(True, 8), True)
+        runs.append([image, *torch.autograd.grad(image.cos().sum(), scene.leaves)])
+    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run))
+
+
+@pytest.mark.usefixtures("needs_f64")
+def test_gradcheck():
+    scene = Scene(5, "point", "bilinear", "border", False)
+    r = scene.fragments(True, 3)
+    selection = r.selection()
+    assert len(selection[1]) > 15
+
+    def image(*leaves):
+        scene.verts, scene.positions, scene.normals, scene.coords, scene.texels, scene.params = leaves
+        copy = type(r.triangles)(leaves[0], scene.faces, scene.image, 2)
+        layout = torch.cat([scene.packed_maps.first_texel[:, None], scene.packed_maps.size], 1).int()
+        return shade_mesh(
+            *(copy, r.mode, *selection),
+            SurfaceSource(leaves[1], leaves[2], scene.faces),
+            TextureSource("bilinear", leaves[3], scene.faces, leaves[4], layout, scene.map_index, "border", False),
+            leaves[5],
+            ShadingMode("point", True, 0.05, 0.5),
+        )
+
+    assert torch.autograd.gradcheck(image, tuple(scene.leaves), eps=1e-7, atol=1e-4, rtol=1e-3)
+
+
+def test_a_black_hole_of_a_normal_and_a_light_at_the_surface_stay_finite():
+    scene = Scene(40, "point", "vertex", "border", True, dtype=torch.float32)
+    with torch.no_grad():
+        scene.normals.zero_()
+        scene.params[:, 13:16] = scene.positions[0]
+        scene.params[:, 10:13] = scene.positions[1]
+        scene.params[:, 9] = 0.5  # d/dx x ** 0.5 is infinite at 0
+    image = scene.fused(scene.fragments(True, 4), True)
+    assert image.isfinite().all()
+    assert all(g.isfinite().all() for g in torch.autograd.grad(image.sum(), scene.leaves[:4]))

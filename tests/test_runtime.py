@@ -1,0 +1,113 @@
+"""The Taichi runtime: lazy, started once, adopted where there is one; each case in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+import tirender
+from tirender import runtime
+
+DRAW = """
+import torch
+from tirender.renderer import rasterize_meshes
+from tirender.structures import Meshes
+def draw():
+    verts = torch.tensor([[-0.5, -0.5, 2.0], [0.5, -0.5, 2.0], [0.0, 0.5, 2.0]])
+    return int((rasterize_meshes(Meshes([verts], [torch.tensor([[0, 1, 2]])]), 8, 0.0, 1)[0] >= 0).sum())
+"""
+
+
+def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    code = "import tirender\n" + DRAW + textwrap.dedent(code)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | env, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_importing_starts_nothing():
+    code = "import sys, tirender; assert 'taichi' not in sys.modules; print(tirender.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == tirender.__version__
+    assert done.stderr == ""
+
+
+def test_starts_by_itself_and_quietly():
+    done = run("print(draw())", TIRENDER_ARCH="cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "10"
+
+
+def test_the_environment_chooses_the_arch_and_a_refused_one_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has cuda")
+    done = run("draw()", TIRENDER_ARCH="cuda")
+    assert done.returncode != 0
+    assert "arch: expected 'cuda', got none: Taichi found no usable cuda driver" in done.stderr
+
+
+def test_unknown_arch():
+    done = run("tirender.init('metal')")
+    assert "ValueError: arch: expected 'cpu', 'cuda' or 'vulkan', got 'metal'" in done.stderr
+
+
+def test_a_second_start_is_refused_but_asking_again_is_not():
+    done = run(
+        """
+        assert tirender.init("cpu") == tirender.init() == tirender.init("cpu") == "cpu"
+        tirender.init("vulkan")
+        """
+    )
+    assert "RuntimeError: arch: expected the running 'cpu'" in done.stderr
+
+
+def test_a_running_runtime_is_adopted():
+    done = run(
+        """
+        import taichi as ti
+        ti.init(arch=ti.cpu)
+        field = ti.field(float, 3)
+        field.fill(2.0)
+        print(draw(), tirender.init(), field.to_numpy().sum())
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-3:] == ["10", "cpu", "6.0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_an_operation_in_a_forked_child_is_an_error_and_no_hang():
+    done = run(
+        """
+        import os
+        draw()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                draw()
+            except RuntimeError as error:
+                print("child:", error, flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print("parent:", draw())
+        """
+    )
+    assert "child: fork: expected the process that started Taichi, got a forked child" in done.stdout
+    assert "parent: 10" in done.stdout
+
+
+def test_a_tensor_that_the_arch_cannot_reach():
+    with pytest.raises(ValueError, match="device: expected CPU tensors on the 'cpu' arch, got meta"):
+        runtime._reachable(torch.empty(3, device="meta"), "cpu")
+
+
+def test_describe_names_versions_and_device():
+    facts = runtime.describe()
+    assert facts["arch"] == runtime.arch()
+    assert facts["torch"] == torch.__version__
+    assert set(facts) >= {"tirender", "taichi", "python", "device", "kernel cache"}
