@@ -10,6 +10,7 @@ from torch import nn
 
 from tirender.checks import fail
 from tirender.ops.mesh_rasterization import MeshRasterization
+from tirender.renderer.cameras import try_get_projection_transform
 from tirender.renderer.mesh.rasterize_meshes import raster_mode
 from tirender.structures.fragments import Fragments
 
@@ -104,7 +105,8 @@ class MeshRasterizer(nn.Module):
             settings.blur_radius > 0 if clip_bary is None else clip_bary,
             settings.cull_backfaces,
         )
-        kwargs.setdefault("image_size", mode.image_size)
+        if cameras.get_image_size() is None:
+            kwargs.setdefault("image_size", (mode.image_size,))
         padded = _clip_padded(meshes_world, cameras, kwargs)
         clip = padded.reshape(-1, 4)
         if len(clip) != len(meshes_world.verts_packed()):
@@ -132,14 +134,14 @@ def _clip_padded(meshes: Meshes, cameras: CamerasBase, kwargs: dict[str, Any]) -
     """(N, V, 4) rows (x_ndc * w, y_ndc * w, w, z_view)."""
     verts = meshes.verts_padded()
     to_view = cameras.get_world_to_view_transform(**kwargs).get_matrix()
-    if cameras.is_linear():
-        projection = cameras.get_projection_transform(**kwargs).compose(cameras.get_ndc_camera_transform(**kwargs))
-        to_ndc = to_view @ projection.get_matrix()
-        matrix = torch.cat([to_ndc[:, :, :2], to_ndc[:, :, 3:], to_view[:, :, 2:3]], 2).to(verts.dtype)
-        return verts @ matrix[:, :3] + matrix[:, 3:]
-    xy = cameras.transform_points_ndc(verts, **kwargs)[..., :2]
-    z = (verts @ to_view[:, :3] + to_view[:, 3:4, :3])[..., 2:]
-    return torch.cat([xy, torch.ones_like(z), z], -1)
+    projection = try_get_projection_transform(cameras, kwargs)
+    if projection is None:  # no 4x4 matrix does it: a fisheye
+        xy = cameras.transform_points_ndc(verts, **kwargs)[..., :2]
+        z = verts @ to_view[:, :3, 2:3] + to_view[:, 3:, 2:3]
+        return torch.cat([xy, torch.ones_like(z), z], -1)
+    to_ndc = to_view @ projection.compose(cameras.get_ndc_camera_transform(**kwargs)).get_matrix()
+    matrix = torch.cat([to_ndc[:, :, :2], to_ndc[:, :, 3:], to_view[:, :, 2:3]], 2).to(verts.dtype)
+    return verts @ matrix[:, :3] + matrix[:, 3:]
 
 
 def _near_plane(settings: RasterizationSettings, cameras: CamerasBase, clip: torch.Tensor) -> float | None:
