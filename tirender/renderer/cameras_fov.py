@@ -1,0 +1,238 @@
+"""Cameras given by a field of view or a box: the intrinsics of OpenGL."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from tirender.checks import check_tensor
+from tirender.renderer.cameras_base import IDENTITY_R, ZERO_T, CamerasBase, image_points, stack_matrix
+from tirender.renderer.utils import Broadcastable, convert_to_tensors_and_broadcast
+from tirender.transforms import Transform3d
+
+
+class FoVPerspectiveCameras(CamerasBase):
+    """Perspective cameras given by their vertical field of view.
+
+    NDC z goes from 0 at ``znear`` to 1 at ``zfar``, not linearly.
+
+    Args:
+        znear, zfar: (N,) or numbers, distances of the near and the far plane, world units.
+        aspect_ratio: (N,) or a number, width / height of a pixel.
+        fov: (N,) or a number, the field of view over the short side of the image.
+        degrees: whether ``fov`` is in degrees; else radians.
+        R: (N, 3, 3), rotations from world to view space.
+        T: (N, 3), translations from world to view space.
+        K: (N, 4, 4), projection matrices for column vectors, which replace the other intrinsics; None: from those.
+        device: where the tensors live.
+    Raises:
+        ValueError: where a shape does not fit.
+    """
+
+    _FIELDS = ("K", "znear", "zfar", "aspect_ratio", "fov", "R", "T", "degrees")
+    _SHARED_FIELDS = ("degrees",)
+
+    def __init__(
+        self,
+        znear: Broadcastable = 1.0,
+        zfar: Broadcastable = 100.0,
+        aspect_ratio: Broadcastable = 1.0,
+        fov: Broadcastable = 60.0,
+        degrees: bool = True,
+        R: Any = IDENTITY_R,
+        T: Any = ZERO_T,
+        K: torch.Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(device=device, znear=znear, zfar=zfar, aspect_ratio=aspect_ratio, fov=fov, R=R, T=T, K=K)
+        self.degrees = degrees
+
+    def compute_projection_matrix(
+        self,
+        znear: Broadcastable,
+        zfar: Broadcastable,
+        fov: Broadcastable,
+        aspect_ratio: Broadcastable,
+        degrees: bool,
+    ) -> torch.Tensor:
+        """Projection matrices (N, 4, 4) for column vectors, of the constructor's arguments; differentiable."""
+        near, far, angle, aspect = convert_to_tensors_and_broadcast(
+            znear, zfar, fov, aspect_ratio, dtype=self.R.dtype, device=self.device
+        )
+        tangent = torch.tan((angle * (math.pi / 180) if degrees else angle) / 2)
+        zero, one = torch.zeros_like(tangent), torch.ones_like(tangent)
+        return stack_matrix(
+            [
+                [1 / (tangent * aspect), zero, zero, zero],
+                [zero, 1 / tangent, zero, zero],
+                [zero, zero, far / (far - near), -far * near / (far - near)],
+                [zero, zero, one, zero],
+            ]
+        )
+
+    def get_projection_transform(self, **kwargs: Any) -> Transform3d:
+        """The transform from view space to NDC.
+
+        Args:
+            znear, zfar, fov, aspect_ratio, degrees, K: override the cameras'.
+        Raises:
+            ValueError: where a shape does not fit.
+        """
+        K = self._given_matrix(kwargs)
+        if K is None:
+            names = ("znear", "zfar", "fov", "aspect_ratio")
+            given = (self._parameter(name, kwargs) for name in names)
+            K = self.compute_projection_matrix(*given, degrees=kwargs.get("degrees", self.degrees))
+        return Transform3d(matrix=K.transpose(1, 2))
+
+    def unproject_points(
+        self,
+        xy_depth: torch.Tensor,
+        world_coordinates: bool = True,
+        scaled_depth_input: bool = False,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """Points in space of points in NDC; the inverse of ``transform_points``.
+
+        Args:
+            xy_depth: (P, 3), or (N or 1, P, 3): x and y in NDC, and the view depth.
+            world_coordinates: return world space; else view space.
+            scaled_depth_input: the third coordinate is the z of NDC instead of the view depth.
+            kwargs: override the cameras' parameters.
+        Returns:
+            (N, P, 3); (P, 3) where ``xy_depth`` is, and N = 1. Differentiable.
+        Raises:
+            ValueError: where a shape does not fit.
+        """
+        projection = self.get_projection_transform(**kwargs)
+        x, y, z = image_points(xy_depth)
+        if scaled_depth_input:
+            clip = (x, y, z, torch.ones_like(z))
+        else:
+            clip = (x * z, y * z, scaled_depth(projection, z), z)
+        return self._from_clip_space(clip, projection, xy_depth, world_coordinates, kwargs)
+
+    def is_perspective(self) -> bool:
+        """True."""
+        return True
+
+    def in_ndc(self) -> bool:
+        """True."""
+        return True
+
+
+class FoVOrthographicCameras(CamerasBase):
+    """Orthographic cameras given by the box that they see.
+
+    NDC z goes from 0 at ``znear`` to 1 at ``zfar``, linearly.
+
+    Args:
+        znear, zfar: (N,) or numbers, distances of the near and the far plane, world units.
+        max_y, min_y, max_x, min_x: (N,) or numbers, the sides of the box in view space: left is ``max_x``.
+        scale_xyz: (N, 3), factors on NDC.
+        R: (N, 3, 3), rotations from world to view space.
+        T: (N, 3), translations from world to view space.
+        K: (N, 4, 4), projection matrices for column vectors, which replace the other intrinsics; None: from those.
+        device: where the tensors live.
+    Raises:
+        ValueError: where a shape does not fit.
+    """
+
+    _FIELDS = ("K", "znear", "zfar", "R", "T", "max_y", "min_y", "max_x", "min_x", "scale_xyz")
+
+    def __init__(
+        self,
+        znear: Broadcastable = 1.0,
+        zfar: Broadcastable = 100.0,
+        max_y: Broadcastable = 1.0,
+        min_y: Broadcastable = -1.0,
+        max_x: Broadcastable = 1.0,
+        min_x: Broadcastable = -1.0,
+        scale_xyz: Broadcastable = ((1.0, 1.0, 1.0),),
+        R: Any = IDENTITY_R,
+        T: Any = ZERO_T,
+        K: torch.Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(
+            device=device,
+            znear=znear,
+            zfar=zfar,
+            max_y=max_y,
+            min_y=min_y,
+            max_x=max_x,
+            min_x=min_x,
+            scale_xyz=scale_xyz,
+            R=R,
+            T=T,
+            K=K,
+        )
+
+    def compute_projection_matrix(
+        self,
+        znear: Broadcastable,
+        zfar: Broadcastable,
+        max_x: Broadcastable,
+        min_x: Broadcastable,
+        max_y: Broadcastable,
+        min_y: Broadcastable,
+        scale_xyz: Broadcastable,
+    ) -> torch.Tensor:
+        """Projection matrices (N, 4, 4) for column vectors, of the constructor's arguments; differentiable."""
+        near, far, left, right, top, bottom, scale = convert_to_tensors_and_broadcast(
+            znear, zfar, max_x, min_x, max_y, min_y, scale_xyz, dtype=self.R.dtype, device=self.device
+        )
+        check_tensor("scale_xyz", scale, ("N", 3))
+        zero, one = torch.zeros_like(near), torch.ones_like(near)
+        scale_x, scale_y, scale_z = scale.unbind(1)
+        return stack_matrix(
+            [
+                [2 * scale_x / (left - right), zero, zero, -(left + right) / (left - right)],
+                [zero, 2 * scale_y / (top - bottom), zero, -(top + bottom) / (top - bottom)],
+                [zero, zero, scale_z / (far - near), -near / (far - near)],
+                [zero, zero, zero, one],
+            ]
+        )
+
+    def get_projection_transform(self, **kwargs: Any) -> Transform3d:
+        """The transform from view space to NDC.
+
+        Args:
+            znear, zfar, max_x, min_x, max_y, min_y, scale_xyz, K: override the cameras'.
+        Raises:
+            ValueError: where a shape does not fit.
+        """
+        K = self._given_matrix(kwargs)
+        if K is None:
+            names = ("znear", "zfar", "max_x", "min_x", "max_y", "min_y", "scale_xyz")
+            K = self.compute_projection_matrix(*(self._parameter(name, kwargs) for name in names))
+        return Transform3d(matrix=K.transpose(1, 2))
+
+    def unproject_points(
+        self,
+        xy_depth: torch.Tensor,
+        world_coordinates: bool = True,
+        scaled_depth_input: bool = False,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """Points in space of points in NDC; see :meth:`FoVPerspectiveCameras.unproject_points`."""
+        projection = self.get_projection_transform(**kwargs)
+        x, y, z = image_points(xy_depth)
+        clip = (x, y, z if scaled_depth_input else scaled_depth(projection, z), torch.ones_like(z))
+        return self._from_clip_space(clip, projection, xy_depth, world_coordinates, kwargs)
+
+    def is_perspective(self) -> bool:
+        """False."""
+        return False
+
+    def in_ndc(self) -> bool:
+        """True."""
+        return True
+
+
+def scaled_depth(projection: Transform3d, depth: torch.Tensor) -> torch.Tensor:
+    """The z (N, P) that a projection gives to view depths (N or 1, P), before the division by w."""
+    matrix = projection.get_matrix()
+    return matrix[:, 2, 2, None] * depth + matrix[:, 3, 2, None]

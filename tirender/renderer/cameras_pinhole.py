@@ -1,0 +1,213 @@
+"""Cameras given by focal length and principal point: the intrinsics of multi-view geometry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tirender.checks import check_tensor, fail
+from tirender.renderer.cameras_base import (
+    IDENTITY_R,
+    ZERO_T,
+    CamerasBase,
+    ImageSize,
+    get_screen_to_ndc_transform,
+    image_points,
+    image_size_tensor,
+    stack_matrix,
+)
+from tirender.renderer.utils import Broadcastable
+from tirender.transforms import Transform3d, Translate
+
+
+class _CalibratedCameras(CamerasBase):
+    """What perspective and orthographic cameras of focal length and principal point share."""
+
+    _FIELDS = ("K", "R", "T", "focal_length", "principal_point", "_in_ndc", "image_size")
+    _SHARED_FIELDS = ("_in_ndc",)
+
+    def __init__(
+        self,
+        focal_length: Broadcastable = 1.0,
+        principal_point: Broadcastable = ((0.0, 0.0),),
+        R: Any = IDENTITY_R,
+        T: Any = ZERO_T,
+        K: torch.Tensor | None = None,
+        device: torch.device | str = "cpu",
+        in_ndc: bool = True,
+        image_size: ImageSize | None = None,
+    ) -> None:
+        super().__init__(
+            device=device,
+            focal_length=focal_length,
+            principal_point=principal_point,
+            R=R,
+            T=T,
+            K=K,
+            _in_ndc=in_ndc,
+            image_size=None if image_size is None else image_size_tensor(image_size),
+        )
+        if self.focal_length.dim() == 1:
+            self.focal_length = self.focal_length[:, None].expand(-1, 2)
+        _check_intrinsics(self.focal_length, self.principal_point)
+
+    def get_principal_point(self, **kwargs: Any) -> torch.Tensor:
+        """The principal points (N, 2), from the projection matrix; intrinsics may be overridden."""
+        row = 2 if self.is_perspective() else 3
+        return self.get_projection_transform(**kwargs).get_matrix()[:, row, :2]
+
+    def get_ndc_camera_transform(self, **kwargs: Any) -> Transform3d:
+        """The transform from what ``transform_points`` gives to NDC; depth is unchanged.
+
+        For intrinsics in pixels, ``transform_points`` gives the screen with x and y to the left and up, but the
+        principal point measured to the right and down.
+
+        Args:
+            image_size: (height, width), overrides the cameras'; needed where they are not ``in_ndc``.
+        Raises:
+            ValueError: where the image size is needed and not known.
+        """
+        if self.in_ndc():
+            return super().get_ndc_camera_transform(**kwargs)
+        px, py = self.get_principal_point(**kwargs).unbind(1)
+        image_size = kwargs.get("image_size", self.get_image_size())
+        to_ndc = get_screen_to_ndc_transform(self, with_xyflip=False, image_size=image_size)
+        return Translate(-2 * px, -2 * py, torch.zeros_like(px)).compose(to_ndc)
+
+    def in_ndc(self) -> bool:
+        """Whether the intrinsics are in NDC; else in pixels."""
+        return self._in_ndc
+
+    def _intrinsics(self, kwargs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """fx, fy, px, py, (N,) each."""
+        focal_length = self._parameter("focal_length", kwargs)
+        if focal_length.dim() == 1:
+            focal_length = focal_length[:, None]
+        principal_point = self._parameter("principal_point", kwargs)
+        _check_intrinsics(focal_length, principal_point)
+        fx, fy = focal_length.expand(-1, 2).unbind(1)
+        px, py = principal_point.unbind(1)
+        return fx, fy, px, py
+
+    def _to_camera_transform(self, from_ndc: bool, kwargs: dict[str, Any]) -> Transform3d:
+        """From view space to where the image points that are to be unprojected lie."""
+        projection = self.get_projection_transform(**kwargs)
+        return projection.compose(self.get_ndc_camera_transform(**kwargs)) if from_ndc else projection
+
+
+class PerspectiveCameras(_CalibratedCameras):
+    """Perspective cameras given by focal length and principal point.
+
+    The z of projected points is 1 / depth.
+
+    Args:
+        focal_length: a number, (N,), (N, 1) or (N, 2): of x and y.
+        principal_point: (N, 2), x and y.
+        R: (N, 3, 3), rotations from world to view space.
+        T: (N, 3), translations from world to view space.
+        K: (N, 4, 4), calibration matrices for column vectors, which replace the other intrinsics; None: from those.
+        device: where the tensors live.
+        in_ndc: the intrinsics are in NDC; else in pixels, the principal point from the upper left corner.
+        image_size: (height, width) or (N, 2) of them, in pixels; needed where ``in_ndc`` is False.
+    Raises:
+        ValueError: where a shape does not fit, or an image size is not positive.
+    """
+
+    def get_projection_transform(self, **kwargs: Any) -> Transform3d:
+        """The transform from view space to NDC, or to the screen for intrinsics in pixels.
+
+        Args:
+            focal_length, principal_point, K: override the cameras'.
+        Raises:
+            ValueError: where a shape does not fit.
+        """
+        K = self._given_matrix(kwargs)
+        if K is None:
+            fx, fy, px, py = self._intrinsics(kwargs)
+            zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+            K = stack_matrix(
+                [[fx, zero, px, zero], [zero, fy, py, zero], [zero, zero, zero, one], [zero, zero, one, zero]]
+            )
+        return Transform3d(matrix=K.transpose(1, 2))
+
+    def unproject_points(
+        self, xy_depth: torch.Tensor, world_coordinates: bool = True, from_ndc: bool = False, **kwargs: Any
+    ) -> torch.Tensor:
+        """Points in space of image points; the inverse of ``transform_points``.
+
+        Args:
+            xy_depth: (P, 3), or (N or 1, P, 3): x and y as ``transform_points`` gives them, and the view depth.
+            world_coordinates: return world space; else view space.
+            from_ndc: x and y are in NDC, whatever the intrinsics are in.
+            kwargs: override the cameras' parameters.
+        Returns:
+            (N, P, 3); (P, 3) where ``xy_depth`` is, and N = 1. Differentiable.
+        Raises:
+            ValueError: where a shape does not fit.
+        """
+        x, y, z = image_points(xy_depth)
+        clip = (x * z, y * z, torch.ones_like(z), z)
+        return self._from_clip_space(
+            clip, self._to_camera_transform(from_ndc, kwargs), xy_depth, world_coordinates, kwargs
+        )
+
+    def is_perspective(self) -> bool:
+        """True."""
+        return True
+
+
+class OrthographicCameras(_CalibratedCameras):
+    """Orthographic cameras given by focal length, here a scale, and principal point.
+
+    The z of projected points is the view depth.
+
+    Args:
+        focal_length: a number, (N,), (N, 1) or (N, 2): of x and y.
+        principal_point: (N, 2), x and y.
+        R: (N, 3, 3), rotations from world to view space.
+        T: (N, 3), translations from world to view space.
+        K: (N, 4, 4), calibration matrices for column vectors, which replace the other intrinsics; None: from those.
+        device: where the tensors live.
+        in_ndc: the intrinsics are in NDC; else in pixels, the principal point from the upper left corner.
+        image_size: (height, width) or (N, 2) of them, in pixels; needed where ``in_ndc`` is False.
+    Raises:
+        ValueError: where a shape does not fit, or an image size is not positive.
+    """
+
+    def get_projection_transform(self, **kwargs: Any) -> Transform3d:
+        """The transform from view space to NDC, or to the screen for intrinsics in pixels.
+
+        Args:
+            focal_length, principal_point, K: override the cameras'.
+        Raises:
+            ValueError: where a shape does not fit.
+        """
+        K = self._given_matrix(kwargs)
+        if K is None:
+            fx, fy, px, py = self._intrinsics(kwargs)
+            zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+            K = stack_matrix(
+                [[fx, zero, zero, px], [zero, fy, zero, py], [zero, zero, one, zero], [zero, zero, zero, one]]
+            )
+        return Transform3d(matrix=K.transpose(1, 2))
+
+    def unproject_points(
+        self, xy_depth: torch.Tensor, world_coordinates: bool = True, from_ndc: bool = False, **kwargs: Any
+    ) -> torch.Tensor:
+        """Points in space of image points; see :meth:`PerspectiveCameras.unproject_points`."""
+        x, y, z = image_points(xy_depth)
+        clip = (x, y, z, torch.ones_like(z))
+        return self._from_clip_space(
+            clip, self._to_camera_transform(from_ndc, kwargs), xy_depth, world_coordinates, kwargs
+        )
+
+    def is_perspective(self) -> bool:
+        """False."""
+        return False
+
+
+def _check_intrinsics(focal_length: torch.Tensor, principal_point: torch.Tensor) -> None:
+    if focal_length.dim() != 2 or focal_length.shape[1] not in (1, 2):
+        fail("focal_length", "shape (N,), (N, 1) or (N, 2)", tuple(focal_length.shape))
+    check_tensor("principal_point", principal_point, ("N", 2))

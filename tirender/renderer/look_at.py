@@ -1,0 +1,143 @@
+"""View geometry: where a camera stands and where it looks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from tirender.checks import FLOATS, check_tensor, fail
+from tirender.renderer.utils import Broadcastable, convert_to_tensors_and_broadcast
+from tirender.transforms import Rotate, Transform3d, Translate
+from tirender.transforms.math import matmul, normalize
+
+
+def look_at_view_transform(
+    dist: Broadcastable = 1.0,
+    elev: Broadcastable = 0.0,
+    azim: Broadcastable = 0.0,
+    degrees: bool = True,
+    eye: Broadcastable | None = None,
+    at: Broadcastable = ((0, 0, 0),),
+    up: Broadcastable = ((0, 1, 0),),
+    device: torch.device | str = "cpu",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``R`` and ``T`` of cameras that look at a point, from spherical coordinates or from ``eye``.
+
+    Args:
+        dist: (N,) or a number, the distance from ``at``, world units.
+        elev: (N,) or a number, the angle above the horizontal plane (y = 0).
+        azim: (N,) or a number, the angle in that plane from +z towards +x.
+        degrees: whether the angles are in degrees; else radians.
+        eye: (N, 3), the cameras' positions, which replace ``dist``, ``elev`` and ``azim``.
+        at: (N, 3), what the cameras look at.
+        up: (N, 3), what is up in the image.
+        device: where the results live.
+    Returns:
+        R (N, 3, 3) and T (N, 3), x_view = x_world @ R + T; differentiable. Sizes of 1 broadcast. At an elevation of
+        90 or -90 degrees, where the default ``up`` is along the view, the image is that of elevations close by, nearer
+        to 0; see :func:`look_at_rotation` for the other cases.
+    Raises:
+        ValueError: where the sizes do not broadcast.
+    """
+    if eye is not None:
+        position, at, up = convert_to_tensors_and_broadcast(eye, at, up, device=device)
+        R = _rotation(position, at, up)
+    else:
+        dist, elev, azim, at, up = convert_to_tensors_and_broadcast(dist, elev, azim, at, up, device=device)
+        position = camera_position_from_spherical_angles(dist, elev, azim, degrees, device) + at
+        # The way that the camera takes when the elevation grows is at right angles to the view, at the poles too.
+        quarter_turn = 90 if degrees else math.pi / 2
+        climb = camera_position_from_spherical_angles(1.0, elev + quarter_turn, azim, degrees, device)
+        R = _rotation(position, at, up, climb)
+    return R, -matmul(position[:, None], R)[:, 0]
+
+
+def look_at_rotation(
+    camera_position: Broadcastable,
+    at: Broadcastable = ((0, 0, 0),),
+    up: Broadcastable = ((0, 1, 0),),
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Rotations of cameras that look at a point.
+
+    Args:
+        camera_position: (N, 3), world space.
+        at: (N, 3), what the cameras look at.
+        up: (N, 3), what is up in the image.
+        device: where the result lives.
+    Returns:
+        (N, 3, 3), for row vectors: the columns are the view's axes in world space. Differentiable. Where ``up`` is
+        along the view, another direction is up; where the position is ``at``, the camera looks along +z. Neither
+        passes a gradient there.
+    Raises:
+        ValueError: where the sizes do not broadcast.
+    """
+    return _rotation(*convert_to_tensors_and_broadcast(camera_position, at, up, device=device))
+
+
+def camera_position_from_spherical_angles(
+    distance: Broadcastable,
+    elevation: Broadcastable,
+    azimuth: Broadcastable,
+    degrees: bool = True,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Positions on spheres about the origin.
+
+    Args:
+        distance: (N,) or a number, the radius.
+        elevation: (N,) or a number, the angle above the plane y = 0.
+        azimuth: (N,) or a number, the angle in that plane from +z towards +x.
+        degrees: whether the angles are in degrees; else radians.
+        device: where the result lives.
+    Returns:
+        (N, 3), differentiable.
+    Raises:
+        ValueError: where the sizes do not broadcast.
+    """
+    radius, elev, azim = convert_to_tensors_and_broadcast(distance, elevation, azimuth, device=device)
+    if degrees:
+        elev, azim = elev * (math.pi / 180), azim * (math.pi / 180)
+    across = radius * elev.cos()
+    return torch.stack([across * azim.sin(), radius * elev.sin(), across * azim.cos()], -1)
+
+
+def get_world_to_view_transform(R: Any = None, T: Any = None) -> Transform3d:
+    """The transform x_view = x_world @ R + T.
+
+    Args:
+        R: (N, 3, 3); None: the identity.
+        T: (N, 3); None: zero. A batch of 1 broadcasts.
+    Raises:
+        ValueError: where a shape or dtype is another, or the batches do not fit.
+    """
+    R = torch.eye(3, **_like(T))[None] if R is None else check_tensor("R", R, ("N", 3, 3), FLOATS)
+    T = torch.zeros(1, 3, **_like(R)) if T is None else check_tensor("T", T, ("N", 3), FLOATS)
+    if len(R) != len(T) and 1 not in (len(R), len(T)):
+        fail("R, T", "batches of one size or of 1", f"{len(R)} and {len(T)}")
+    return Rotate(R).compose(Translate(T))
+
+
+def _like(tensor: torch.Tensor | None) -> dict[str, Any]:
+    return {} if tensor is None else {"dtype": tensor.dtype, "device": tensor.device}
+
+
+def _rotation(
+    position: torch.Tensor, at: torch.Tensor, up: torch.Tensor, spare_up: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The view's axes in world space as columns; ``spare_up`` is up where ``up`` is along the view."""
+    for name, value in (("camera_position", position), ("at", at), ("up", up)):
+        check_tensor(name, value, ("N", 3))
+    position, at, up = (value if value.is_floating_point() else value.float() for value in (position, at, up))
+    forward = at - position
+    ahead = forward.new_tensor([0.0, 0.0, 1.0])
+    z = normalize(torch.where((forward == 0).all(-1, keepdim=True), ahead, forward))
+    if spare_up is None:  # for the default up, what elevations close by have at azimuth 0
+        steep = z[:, 1:2].abs() > 0.5
+        spare_up = torch.where(steep, ahead * z[:, 1:2].sign(), forward.new_tensor([0.0, 1.0, 0.0]))
+    x = torch.linalg.cross(normalize(up), z)
+    is_along_view = torch.linalg.vector_norm(x, dim=-1, keepdim=True) < 1e-5
+    x = normalize(torch.where(is_along_view, torch.linalg.cross(spare_up, z), x))
+    return torch.stack([x, torch.linalg.cross(z, x), z], -1)

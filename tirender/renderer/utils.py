@@ -1,0 +1,266 @@
+"""What cameras, lights and materials share: batched tensor properties; and coordinates for ``grid_sample``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tirender.checks import check_tensor, fail
+
+Broadcastable = float | int | list | tuple | torch.Tensor | np.ndarray | np.number
+
+
+class TensorProperties(nn.Module):
+    """An object whose keyword arguments become tensor attributes of one batch size.
+
+    Numbers, lists, tuples and arrays become tensors; the first dimension is the batch, where 1 broadcasts to N. None,
+    strings and bools become attributes as they are. Attributes stay assignable; they are validated at use.
+
+    Args:
+        dtype: of what is not yet a tensor; float64 where one of the tensors is.
+        device: where all tensors are moved.
+        kwargs: the attributes.
+    Raises:
+        ValueError: where the batch sizes are neither N nor 1.
+        TypeError: where a value is of none of these types.
+    """
+
+    def __init__(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", **kwargs: Any) -> None:
+        super().__init__()
+        self.device = make_device(device)
+        to_broadcast = {}
+        for name, value in kwargs.items():
+            if value is None or isinstance(value, str | bool):
+                setattr(self, name, value)
+            else:
+                to_broadcast[name] = value
+        tensors = _broadcast(to_broadcast, dtype, self.device)
+        for name, tensor in tensors.items():
+            setattr(self, name, tensor)
+        self._N = next((len(tensor) for tensor in tensors.values()), 0)
+
+    def __len__(self) -> int:
+        return self._N
+
+    def isempty(self) -> bool:
+        """Whether the batch has no elements."""
+        return self._N == 0
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """The attributes at ``index`` of the batch, to read or to assign: ``lights[0].location = ...``.
+
+        Raises:
+            TypeError: for an index of another type.
+        """
+        if isinstance(index, bool) or not isinstance(index, int | slice):
+            raise TypeError(f"index: expected int or slice, got {index!r}")
+        return TensorAccessor(self, index)
+
+    def to(self, device: torch.device | str = "cpu") -> TensorProperties:  # type: ignore[override]
+        """Move every tensor to ``device``, in place; returns itself."""
+        self.device = make_device(device)
+        super().to(self.device)
+        for name, value in self._attributes().items():
+            if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
+                setattr(self, name, value.to(self.device))
+        return self
+
+    def cpu(self) -> TensorProperties:
+        """Move every tensor to the CPU, in place; returns itself."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | None = None) -> TensorProperties:  # type: ignore[override]
+        """Move every tensor to a CUDA device, the current one by default, in place; returns itself."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
+
+    def clone(self, other: TensorProperties) -> Any:
+        """Copy all attributes into ``other``, tensors as differentiable clones; returns ``other``."""
+        for name, value in self._attributes().items():
+            setattr(other, name, value.clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value))
+        return other
+
+    def gather_props(self, batch_idx: torch.Tensor) -> TensorProperties:
+        """Replace every tensor of more than one element by its elements at ``batch_idx``, in place; returns itself.
+
+        Args:
+            batch_idx: int64 (M,) or (M, ...), with no more dimensions than a tensor has; the result is (M, ...).
+        Raises:
+            ValueError: where it has more.
+        """
+        check_tensor("batch_idx", batch_idx, dtype=torch.int64)
+        for name, value in self._attributes().items():
+            if isinstance(value, torch.Tensor) and len(value) > 1:
+                extra = value.dim() - batch_idx.dim()
+                if extra < 0:
+                    fail("batch_idx", f"at most {value.dim()} dimensions, as {name} has", tuple(batch_idx.shape))
+                index = batch_idx.reshape(*batch_idx.shape, *(1,) * extra).expand(-1, *value.shape[1:])
+                setattr(self, name, value.gather(0, index))
+        return self
+
+    def _attributes(self) -> dict[str, Any]:
+        """What was set on this object, without what ``nn.Module`` keeps."""
+        own = {name: value for name, value in vars(self).items() if name not in _MODULE_INTERNALS}
+        return {**own, **self._parameters, **self._buffers}
+
+
+_MODULE_INTERNALS = frozenset(vars(nn.Module()))
+
+
+class TensorAccessor:
+    """The elements of a :class:`TensorProperties` at one index, to read and to assign.
+
+    Args:
+        class_object: whose attributes.
+        index: which elements of the batch.
+    """
+
+    def __init__(self, class_object: TensorProperties, index: int | slice) -> None:
+        self.__dict__.update(class_object=class_object, index=index)
+
+    def __getattr__(self, name: str) -> torch.Tensor:
+        return self._tensor(name)[self.index]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Write ``value`` into the attribute at the index.
+
+        Raises:
+            AttributeError: where the attribute is no tensor.
+            ValueError: where the shape does not fit.
+        """
+        target = self._tensor(name)
+        value = format_tensor(value, dtype=target.dtype, device=target.device)
+        if target.dim() > 1 and value.dim() > 1 and value.shape[1:] != target.shape[1:]:
+            fail(name, f"shape (..., {', '.join(map(str, target.shape[1:]))})", tuple(value.shape))
+        # Attributes are views expanded over the batch: writing needs memory of its own for each element.
+        target = target.clone()
+        target[self.index] = value
+        setattr(self.class_object, name, target)
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        value = getattr(self.class_object, name)
+        if not isinstance(value, torch.Tensor):
+            raise AttributeError(f"{name}: expected a tensor attribute, got {type(value).__name__}")
+        return value
+
+
+def make_device(device: torch.device | str) -> torch.device:
+    """``device`` as a ``torch.device``, where plain "cuda" is the current CUDA device."""
+    device = torch.device(device)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def format_tensor(
+    input: Broadcastable, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """``input`` as a tensor of at least one dimension.
+
+    Args:
+        input: a number, list, tuple, array or tensor; a tensor keeps its dtype.
+        dtype: of what is not yet a tensor.
+        device: where the result lives.
+    Raises:
+        TypeError: where it is of another type.
+    """
+    if not isinstance(input, Broadcastable):
+        raise TypeError(f"input: expected number, list, tuple, array or tensor, got {type(input).__name__}")
+    if not isinstance(input, torch.Tensor):
+        input = torch.tensor(input, dtype=dtype)
+    return (input.reshape(1) if input.dim() == 0 else input).to(device)
+
+
+def convert_to_tensors_and_broadcast(
+    *args: Broadcastable, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> list[torch.Tensor]:
+    """The arguments as tensors with the same first dimension, to which sizes of 1 are expanded.
+
+    Args:
+        args: numbers, lists, tuples, arrays or tensors; tensors keep their dtype.
+        dtype: of what is not yet a tensor; float64 where one of the tensors is.
+        device: where the results live.
+    Raises:
+        ValueError: where a first dimension is neither N nor 1.
+        TypeError: where an argument is of another type.
+    """
+    return list(_broadcast({f"argument {i}": arg for i, arg in enumerate(args)}, dtype, device).values())
+
+
+def ndc_grid_sample(
+    input: torch.Tensor, grid_ndc: torch.Tensor, *, align_corners: bool = False, **grid_sample_kwargs: Any
+) -> torch.Tensor:
+    """Sample images at points in NDC (+X left, +Y up, [-1, 1] on the short side).
+
+    Args:
+        input: (N, C, H, W).
+        grid_ndc: (N, ..., 2), xy.
+        align_corners: whether NDC -1 and 1 are the centres of the outermost pixels, not their outer edges.
+        grid_sample_kwargs: for ``torch.nn.functional.grid_sample``.
+    Returns:
+        (N, C, ...), differentiable.
+    Raises:
+        ValueError: where the shapes do not fit.
+    """
+    check_tensor("input", input, ("N", "C", "H", "W"))
+    check_tensor("grid_ndc", grid_ndc, ("...", "N", 2))
+    if len(grid_ndc) != len(input):
+        fail("grid_ndc", f"a batch of {len(input)}, as the input has", len(grid_ndc))
+    batch, *spatial_size, _ = grid_ndc.shape
+    height, width = input.shape[2:]
+    grid = ndc_to_grid_sample_coords(grid_ndc.reshape(batch, -1, 1, 2), (height, width))
+    sampled = nn.functional.grid_sample(input, grid, align_corners=align_corners, **grid_sample_kwargs)
+    return sampled.reshape(batch, input.shape[1], *spatial_size)
+
+
+def ndc_to_grid_sample_coords(xy_ndc: torch.Tensor, image_size_hw: tuple[int, int]) -> torch.Tensor:
+    """NDC (+X left, +Y up, [-1, 1] on the short side) to what ``grid_sample`` takes (right, down, [-1, 1] on both).
+
+    Args:
+        xy_ndc: (..., 2).
+        image_size_hw: height and width in pixels.
+    Returns:
+        (..., 2), differentiable.
+    Raises:
+        ValueError: where the size or the shape is another.
+    """
+    check_tensor("xy_ndc", xy_ndc, ("...", 2))
+    height, width = parse_image_size(image_size_hw)
+    short = min(height, width)
+    return xy_ndc * xy_ndc.new_tensor([-short / width, -short / height])
+
+
+def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
+    """``image_size`` as (height, width).
+
+    Args:
+        image_size: one int for a square, or (height, width).
+    Raises:
+        ValueError: where it is not one or two positive ints.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or not all(isinstance(s, int | np.integer) and s > 0 for s in size):
+        fail("image_size", "a positive int or (height, width) of two", repr(image_size))
+    return int(size[0]), int(size[1])
+
+
+def _broadcast(
+    values: Mapping[str, Broadcastable], dtype: torch.dtype, device: torch.device | str
+) -> dict[str, torch.Tensor]:
+    if any(isinstance(value, torch.Tensor) and value.dtype == torch.float64 for value in values.values()):
+        dtype = torch.float64
+    tensors = {}
+    for name, value in values.items():
+        if not isinstance(value, Broadcastable):
+            raise TypeError(f"{name}: expected number, list, tuple, array or tensor, got {type(value).__name__}")
+        tensors[name] = format_tensor(value, dtype, device)
+    sizes = {name: len(tensor) for name, tensor in tensors.items()}
+    larger = {size for size in sizes.values() if size != 1}
+    if len(larger) > 1:
+        fail("batch", "one size, or 1", ", ".join(f"{name} of {size}" for name, size in sizes.items()))
+    n = larger.pop() if larger else 1
+    return {name: tensor.expand(n, *tensor.shape[1:]) for name, tensor in tensors.items()}
