@@ -45,7 +45,8 @@ def pack(dense):
 def see(meshes, cameras, image_size, blur_radius=0.0, faces_per_pixel=1, perspective_correct=True):
     """Dense fragments of the meshes, one an image."""
     view = cameras.get_world_to_view_transform().transform_points(meshes.verts_padded())
-    ndc = cameras.transform_points_ndc(meshes.verts_padded())
+    projection = cameras.get_projection_transform().compose(cameras.get_ndc_camera_transform())
+    ndc = projection.transform_points(view)
     verts = torch.cat((ndc[..., :2], view[..., 2:]), -1)
     counts = [len(f) for f in meshes.faces_list()]
     first = np.cumsum([0, *counts[:-1]])
