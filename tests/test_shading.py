@@ -10,9 +10,9 @@ import pytest
 import torch
 from reference.rasterize import rasterize
 from test_meshes import pytorch3d_slip
-from tirender.renderer.cameras import FoVPerspectiveCameras
 
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
+from tirender.renderer.cameras import FoVPerspectiveCameras
 from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
 from tirender.renderer.materials import Materials
 from tirender.renderer.mesh.shading import (

@@ -118,9 +118,10 @@ def overlaps(
         drawn &= area >= 0
     bary = _coords(p, corners, perspective_correct)
     depth = ((_clip(bary) if clip_barycentric_coords else bary) * corners[..., 2]).sum(-1)
-    inside = (bary > 0).all(-1)
-    near = _outline_distance(p, corners) < blur_radius
-    return drawn & (depth >= 0) & (inside | near), depth
+    touched = (bary > 0).all(-1)
+    if blur_radius > 0:
+        touched |= _outline_distance(p, corners) < blur_radius
+    return drawn & (depth >= 0) & touched, depth
 
 
 def evaluate(
