@@ -38,10 +38,12 @@ class MeshRasterization:
         self.mode = mode
         self.n_faces = len(faces)
         self.cut: NearCut | None = None if z_near is None else cut_near(clip[:, 3], faces, z_near)
+        behind = None
         if self.cut is not None:
+            behind = clip[:, 3] < z_near
             clip, faces = self.cut.apply(clip, faces)
             image = image.index_select(0, self.cut.face)
-        self.triangles = Triangles(_project(clip, z_near), faces.contiguous(), image, n_images)
+        self.triangles = Triangles(_project(clip, behind), faces.contiguous(), image, n_images)
 
     def selection(self, by_depth: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """offsets (N * H * W + 1,) and triangles (M,), both int32; sorted by depth within a pixel where asked."""
@@ -84,10 +86,11 @@ class MeshRasterization:
         return zbuf, bary, dists
 
 
-def _project(clip: torch.Tensor, z_near: float | None) -> torch.Tensor:
+def _project(clip: torch.Tensor, behind: torch.Tensor | None) -> torch.Tensor:
     """(V, 3) rows (x_ndc, y_ndc, z_view). Vertices behind the near plane belong to no triangle and divide by 1."""
-    w, z = clip[:, 2], clip[:, 3]
-    if z_near is not None:
-        w = torch.where(z < z_near, torch.ones_like(w), w)
+    w = clip[:, 2]
+    if behind is not None:
+        n = len(behind)
+        w = torch.cat([torch.where(behind, torch.ones_like(w[:n]), w[:n]), w[n:]])
     w = torch.where(w.abs() < W_MIN, torch.full_like(w, W_MIN).copysign(w), w)
-    return torch.stack([clip[:, 0] / w, clip[:, 1] / w, z], 1)
+    return torch.stack([clip[:, 0] / w, clip[:, 1] / w, clip[:, 3]], 1)
