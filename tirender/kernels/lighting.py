@@ -13,6 +13,7 @@ N_PARAMS = 21
 
 UNLIT, DIRECTIONAL, POINT = 0, 1, 2
 NORMALIZE_EPS = 1e-6
+GLINT_MIN = 1e-6
 
 Params = ti.types.ndarray(ndim=2)  # torch (n_images, N_PARAMS)
 ParamSlabs = ti.types.ndarray(ndim=3)  # torch (slab, n_images, N_PARAMS)
@@ -30,20 +31,20 @@ def unit(v):
 
 @ti.func
 def unit_vjp(v, g):
-    """Gradient of ``g . unit(v)``."""
+    """Gradient of ``g . unit(v)``; 0 where v is too short to have a direction."""
     length = v.norm()
-    out = g / ti.max(length, NORMALIZE_EPS)
+    out = 0 * g
     if length > NORMALIZE_EPS:
         y = v / length
-        out -= y * y.dot(out)
+        out = (g - y * y.dot(g)) / length
     return out
 
 
 @ti.func
 def power(base, exponent):
-    """``base ** exponent`` for base >= 0, with 0 ** x = 0."""
+    """``base ** exponent``, 0 below GLINT_MIN, where the gradient for an exponent under 1 would grow without bound."""
     out = 0 * base
-    if base > 0:
+    if base > GLINT_MIN:
         out = ti.exp(exponent * ti.log(base))
     return out
 
@@ -63,7 +64,7 @@ def reflect(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal):
             factor += vector(params, n, DIFFUSE) * cosine
             view = unit(vector(params, n, CAMERA) - point)
             mirrored = 2 * cosine * normal_unit - light
-            added = vector(params, n, SPECULAR) * power(ti.max(view.dot(mirrored), 0), params[n, SHININESS])
+            added = vector(params, n, SPECULAR) * power(view.dot(mirrored), params[n, SHININESS])
     return factor, added
 
 
@@ -88,7 +89,7 @@ def reflect_vjp(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, g
             view = unit(to_camera)
             mirrored = 2 * cosine * normal_unit - light
             glint = view.dot(mirrored)
-            if glint > 0:
+            if glint > GLINT_MIN:
                 shininess = params[n, SHININESS]
                 specular_factor = power(glint, shininess)
                 grad_power = grad_added.dot(vector(params, n, SPECULAR))

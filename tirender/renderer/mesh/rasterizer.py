@@ -17,6 +17,7 @@ from tirender.structures.fragments import Fragments
 if TYPE_CHECKING:
     from tirender.renderer.cameras import CamerasBase
     from tirender.structures.meshes import Meshes
+    from tirender.transforms import Transform3d
 
 __all__ = ["Fragments", "MeshRasterizer", "RasterizationSettings"]
 
@@ -131,17 +132,24 @@ class MeshRasterizer(nn.Module):
 
 
 def _clip_padded(meshes: Meshes, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:
-    """(N, V, 4) rows (x_ndc * w, y_ndc * w, w, z_view)."""
+    """(N, V, 4) rows (x_ndc * w, y_ndc * w, w, z_view).
+
+    Through view space in two products, with PyTorch3D's roundings: ties then fall the same way.
+    """
     verts = meshes.verts_padded()
-    to_view = cameras.get_world_to_view_transform(**kwargs).get_matrix()
+    view = _transformed(verts, cameras.get_world_to_view_transform(**kwargs))
     projection = try_get_projection_transform(cameras, kwargs)
     if projection is None:  # no 4x4 matrix does it: a fisheye
-        xy = cameras.transform_points_ndc(verts, **kwargs)[..., :2]
-        z = verts @ to_view[:, :3, 2:3] + to_view[:, 3:, 2:3]
-        return torch.cat([xy, torch.ones_like(z), z], -1)
-    to_ndc = to_view @ projection.compose(cameras.get_ndc_camera_transform(**kwargs)).get_matrix()
-    matrix = torch.cat([to_ndc[:, :, :2], to_ndc[:, :, 3:], to_view[:, :, 2:3]], 2).to(verts.dtype)
-    return verts @ matrix[:, :3] + matrix[:, 3:]
+        xy, w = cameras.transform_points_ndc(verts, **kwargs)[..., :2], torch.ones_like(view[..., :1])
+    else:
+        ndc = _transformed(view[..., :3], projection.compose(cameras.get_ndc_camera_transform(**kwargs)))
+        xy, w = ndc[..., :2], ndc[..., 3:]
+    return torch.cat([xy, w, view[..., 2:3]], -1)
+
+
+def _transformed(points: torch.Tensor, transform: Transform3d) -> torch.Tensor:
+    """(N, P, 4) homogeneous coordinates of (N or 1, P, 3) points."""
+    return torch.nn.functional.pad(points, (0, 1), value=1.0) @ transform.get_matrix().to(points.dtype)
 
 
 def _near_plane(settings: RasterizationSettings, cameras: CamerasBase, clip: torch.Tensor) -> float | None:
