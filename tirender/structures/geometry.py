@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from tirender.structures.topology import Topology, repeat_per_mesh
+from tirender.structures.packing import repeat_rows
+from tirender.structures.topology import Topology
 
 NORMALIZE_EPS = 1e-6  # a normal whose length (twice a face's area) is below this stays shorter than 1
 
@@ -37,8 +38,8 @@ class Geometry:
     def extend(self, n: int) -> Geometry:
         """Each mesh n times in a row; vertex normals are computed on this one and repeated."""
         counts = self.topology.num_verts
-        normals = None if self.normals is None else repeat_per_mesh(self.normals, counts, n)
-        extended = Geometry(self.topology.extend(n), repeat_per_mesh(self.verts, counts, n), normals)
+        normals = None if self.normals is None else repeat_rows(self.normals, counts, n)
+        extended = Geometry(self.topology.extend(n), repeat_rows(self.verts, counts, n), normals)
         extended._base = (self, n)
         extended._repeated_as = extended._base_state()
         return extended
@@ -71,7 +72,7 @@ class Geometry:
     def _compute_vertex_normals(self) -> torch.Tensor:
         if self._base is not None and self._base_state() == self._repeated_as:
             base, n = self._base
-            return repeat_per_mesh(base.vertex_normals(), base.topology.num_verts, n)
+            return repeat_rows(base.vertex_normals(), base.topology.num_verts, n)
         return _normalize(self.topology.sum_faces_at_vertices(self._face_crosses()))
 
     def _keep(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from tirender.checks import INTEGERS, check_tensor, fail
+from tirender.structures.packing import PartsOrPadded, pack_parts
 from tirender.structures.topology import Topology
-
-PartsOrPadded = Sequence[torch.Tensor] | torch.Tensor
-
-
-def pack_parts(
-    name: str, value: PartsOrPadded, dtype: torch.dtype | tuple[torch.dtype, ...]
-) -> tuple[torch.Tensor, list[int]]:
-    """Check a list of (n_i, 3) tensors or a (N, n, 3) tensor; return it packed with its n_i."""
-    if isinstance(value, torch.Tensor):
-        check_tensor(name, value, ("N", "n", 3), dtype)
-        return value.reshape(-1, 3), [value.shape[1]] * len(value)
-    if not isinstance(value, (list, tuple)):
-        fail(name, "a list of tensors or a padded tensor", type(value).__name__)
-    parts = [_empty_as_rows(part) for part in value]
-    for i, part in enumerate(parts):
-        check_tensor(f"{name}[{i}]", part, ("n", 3))
-    like = next((part for part in parts if len(part)), parts[0] if parts else torch.zeros(0, 3))
-    parts = [part if len(part) else like.new_zeros(0, 3) for part in parts]
-    for i, part in enumerate(parts):
-        check_tensor(f"{name}[{i}]", part, dtype=dtype, like=like)
-    return concatenate(parts, like), [len(part) for part in parts]
 
 
 def check_faces(faces: PartsOrPadded, verts: torch.Tensor, num_verts: list[int]) -> Topology:
@@ -73,13 +52,3 @@ def check_selection(name: str, selection: Any, n_faces: int) -> None:
     check_tensor(name, selection, ("f",), INTEGERS)
     if len(selection) and not 0 <= int(selection.min()) <= int(selection.max()) < n_faces:
         fail(name, f"face indices from 0 to {n_faces - 1}", f"{int(selection.min())} to {int(selection.max())}")
-
-
-def _empty_as_rows(part: Any) -> Any:
-    return part.reshape(0, 3) if isinstance(part, torch.Tensor) and part.shape == (0,) else part
-
-
-def concatenate(parts: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
-    if len(parts) == 1:
-        return parts[0].contiguous()
-    return torch.cat(list(parts)) if parts else like.new_zeros(0, 3)

@@ -6,8 +6,8 @@ import torch
 
 from tirender.checks import fail
 from tirender.structures.geometry import Geometry
+from tirender.structures.packing import bounding_boxes
 from tirender.structures.topology import Topology
-from tirender.structures.utils import list_to_padded
 
 
 class MeshViews:
@@ -39,7 +39,7 @@ class MeshViews:
     @property
     def equisized(self) -> bool:
         """Whether all meshes have equally many vertices and equally many faces."""
-        return len(set(self.topology.num_verts)) <= 1 and len(set(self.topology.num_faces)) <= 1
+        return self.topology.vert_rows.is_even and self.topology.face_rows.is_even
 
     def isempty(self) -> bool:
         """Whether no mesh has both vertices and faces."""
@@ -49,7 +49,7 @@ class MeshViews:
 
     def verts_list(self) -> list[torch.Tensor]:
         """N tensors (V_i, 3); differentiable, as the other two layouts are."""
-        return list(self.verts_packed().split(self.topology.num_verts))
+        return self.topology.vert_rows.split(self.verts_packed())
 
     def verts_packed(self) -> torch.Tensor:
         """(sum V_i, 3): all vertices."""
@@ -57,7 +57,7 @@ class MeshViews:
 
     def verts_padded(self) -> torch.Tensor:
         """(N, max V_i, 3): filled up with 0."""
-        return _padded(self.verts_packed(), self.topology.num_verts)
+        return self.topology.vert_rows.pad(self.verts_packed())
 
     def num_verts_per_mesh(self) -> torch.Tensor:
         """(N,) int64: the V_i."""
@@ -80,8 +80,7 @@ class MeshViews:
 
         Differentiable; among equals one vertex gets the gradient.
         """
-        boxes = [_bounding_box(verts) for verts in self.verts_list()]
-        return torch.stack(boxes) if boxes else self.verts_packed().new_zeros(0, 3, 2)
+        return bounding_boxes(self.topology.vert_rows, self.verts_packed())
 
     # --- faces ---
 
@@ -160,11 +159,11 @@ class MeshViews:
 
     def verts_normals_padded(self) -> torch.Tensor:
         """(N, max V_i, 3): vertex normals, filled up with 0."""
-        return _padded(self.verts_normals_packed(), self.topology.num_verts)
+        return self.topology.vert_rows.pad(self.verts_normals_packed())
 
     def verts_normals_list(self) -> list[torch.Tensor]:
         """N tensors (V_i, 3): vertex normals."""
-        return list(self.verts_normals_packed().split(self.topology.num_verts))
+        return self.topology.vert_rows.split(self.verts_normals_packed())
 
     def faces_normals_packed(self) -> torch.Tensor:
         """(sum F_i, 3): unit normals by the right-hand rule; shorter where twice the area is below 1e-6."""
@@ -172,24 +171,12 @@ class MeshViews:
 
     def faces_normals_padded(self) -> torch.Tensor:
         """(N, max F_i, 3): face normals, filled up with 0."""
-        return _padded(self.faces_normals_packed(), self.topology.num_faces)
+        return self.topology.face_rows.pad(self.faces_normals_packed())
 
     def faces_normals_list(self) -> list[torch.Tensor]:
         """N tensors (F_i, 3): face normals."""
-        return list(self.faces_normals_packed().split(self.topology.num_faces))
+        return self.topology.face_rows.split(self.faces_normals_packed())
 
     def faces_areas_packed(self) -> torch.Tensor:
         """(sum F_i,): areas, in the vertices' unit squared."""
         return self._geometry.face_areas()
-
-
-def _padded(packed: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    if len(set(counts)) <= 1:
-        return packed.reshape(len(counts), counts[0] if counts else 0, 3)
-    return list_to_padded(packed.split(counts), (max(counts), 3))
-
-
-def _bounding_box(verts: torch.Tensor) -> torch.Tensor:
-    if not len(verts):
-        return verts.new_tensor([torch.inf, -torch.inf]).expand(3, 2)
-    return torch.stack([verts.min(dim=0).values, verts.max(dim=0).values], dim=1)

@@ -10,8 +10,9 @@ import torch
 
 from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
 from tirender.structures.geometry import Geometry
-from tirender.structures.mesh_input import PartsOrPadded, check_faces, check_selection, concatenate, pack_parts
+from tirender.structures.mesh_input import check_faces, check_selection
 from tirender.structures.mesh_views import MeshViews
+from tirender.structures.packing import PartsOrPadded, concatenate, pack_parts
 from tirender.structures.topology import Topology
 
 
@@ -131,9 +132,7 @@ class Meshes(MeshViews):
         check_tensor("new_verts_padded", new_verts_padded, (topology.n_meshes, topology.max_verts, 3), FLOATS)
         if new_verts_padded.device != self.device:
             fail("new_verts_padded", f"a tensor on {self.device}", new_verts_padded.device)
-        verts = new_verts_padded.reshape(-1, 3)
-        if len(set(topology.num_verts)) > 1:
-            verts = verts.index_select(0, topology.padded_to_packed)
+        verts = topology.vert_rows.unpad(new_verts_padded)
         return self._of(self._geometry.with_verts(verts), self.textures)
 
     # --- copies ---

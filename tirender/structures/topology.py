@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from tirender.structures.utils import list_to_padded
+from tirender.structures.packing import Partition, repeat_counts, repeat_rows
 
 
 class Bags(NamedTuple):
@@ -35,11 +35,11 @@ class Topology:
 
     def __init__(self, faces_local: torch.Tensor, num_verts: Sequence[int], num_faces: Sequence[int]) -> None:
         self.faces_local = faces_local
-        self.num_verts = list(num_verts)
-        self.num_faces = list(num_faces)
-        self.n_meshes, self.n_verts, self.n_faces = len(self.num_verts), sum(self.num_verts), len(faces_local)
-        self.max_verts, self.max_faces = max(self.num_verts, default=0), max(self.num_faces, default=0)
         self.device = faces_local.device
+        self.vert_rows, self.face_rows = Partition(num_verts, self.device), Partition(num_faces, self.device)
+        self.num_verts, self.num_faces = self.vert_rows.counts, self.face_rows.counts
+        self.n_meshes, self.n_verts, self.n_faces = len(self.num_verts), self.vert_rows.n_rows, len(faces_local)
+        self.max_verts, self.max_faces = self.vert_rows.largest, self.face_rows.largest
         self._extended: tuple[int, Topology] | None = None
 
     def extend(self, n: int) -> Topology:
@@ -54,39 +54,38 @@ class Topology:
 
     # --- index maps ---
 
-    @cached_property
+    @property
     def num_verts_per_mesh(self) -> torch.Tensor:  # (N,) int64, as are all maps here
-        return self._tensor(self.num_verts)
+        return self.vert_rows.sizes
 
-    @cached_property
+    @property
     def num_faces_per_mesh(self) -> torch.Tensor:
-        return self._tensor(self.num_faces)
+        return self.face_rows.sizes
 
-    @cached_property
+    @property
     def first_vert(self) -> torch.Tensor:
         """(N,): the packed index of each mesh's first vertex."""
-        return self.num_verts_per_mesh.cumsum(0) - self.num_verts_per_mesh
+        return self.vert_rows.first
 
-    @cached_property
+    @property
     def first_face(self) -> torch.Tensor:
         """(N,): the packed index of each mesh's first face."""
-        return self.num_faces_per_mesh.cumsum(0) - self.num_faces_per_mesh
+        return self.face_rows.first
 
-    @cached_property
+    @property
     def vert_to_mesh(self) -> torch.Tensor:
         """(V,): the mesh of each packed vertex."""
-        return self._owners(self.num_verts_per_mesh, self.n_verts)
+        return self.vert_rows.owner
 
-    @cached_property
+    @property
     def face_to_mesh(self) -> torch.Tensor:
         """(F,): the mesh of each packed face."""
-        return self._owners(self.num_faces_per_mesh, self.n_faces)
+        return self.face_rows.owner
 
-    @cached_property
+    @property
     def padded_to_packed(self) -> torch.Tensor:
         """(V,): where each packed vertex lies in the flattened padded vertices."""
-        shift = torch.arange(self.n_meshes, device=self.device) * self.max_verts - self.first_vert
-        return torch.arange(self.n_verts, device=self.device) + shift.index_select(0, self.vert_to_mesh)
+        return self.vert_rows.padded_to_packed
 
     @cached_property
     def valid(self) -> torch.Tensor:
@@ -98,7 +97,7 @@ class Topology:
     @cached_property
     def faces_list(self) -> list[torch.Tensor]:
         """N tensors (F_i, 3): the faces of each mesh, indices within the mesh."""
-        return list(self.faces_local.split(self.num_faces))
+        return self.face_rows.split(self.faces_local)
 
     @cached_property
     def faces_packed(self) -> torch.Tensor:
@@ -115,9 +114,7 @@ class Topology:
     @cached_property
     def faces_padded(self) -> torch.Tensor:
         """(N, max F, 3) int64: the faces of each mesh, indices within the mesh, filled up with -1."""
-        if not self.n_meshes:
-            return self.faces_local.reshape(0, 0, 3)
-        return list_to_padded(self.faces_list, (self.max_faces, 3), -1)
+        return self.face_rows.pad(self.faces_local, -1)
 
     # --- edges ---
 
@@ -200,14 +197,8 @@ class Topology:
 
     # --- helpers ---
 
-    def _tensor(self, counts: list[int]) -> torch.Tensor:
-        return torch.tensor(counts, dtype=torch.int64, device=self.device)
-
     def _arange32(self, n: int) -> torch.Tensor:
         return torch.arange(n, dtype=torch.int32, device=self.device)
-
-    def _owners(self, counts: torch.Tensor, total: int) -> torch.Tensor:
-        return torch.arange(self.n_meshes, device=self.device).repeat_interleave(counts, output_size=total)
 
 
 class _ExtendedTopology(Topology):
@@ -215,7 +206,7 @@ class _ExtendedTopology(Topology):
 
     def __init__(self, base: Topology, n: int) -> None:
         super().__init__(
-            repeat_per_mesh(base.faces_local, base.num_faces, n),
+            repeat_rows(base.faces_local, base.num_faces, n),
             repeat_counts(base.num_verts, n),
             repeat_counts(base.num_faces, n),
         )
@@ -233,7 +224,7 @@ class _ExtendedTopology(Topology):
     def vertex_corners(self) -> Bags:
         indices, offsets = self._base.vertex_corners
         n_corners = [3 * n for n in self._base.num_faces]
-        counts = repeat_per_mesh(offsets.diff(), self._base.num_verts, self._n)
+        counts = repeat_rows(offsets.diff(), self._base.num_verts, self._n)
         return Bags(
             self._repeat_indices(indices, rows=n_corners, counted=n_corners),
             F.pad(counts.cumsum(0), (1, 0)).int(),
@@ -284,15 +275,3 @@ def uniform_laplacian(n_verts: int, edges: torch.Tensor, dtype: torch.dtype) -> 
     indices = torch.stack([torch.cat([row, diagonal]), torch.cat([column, diagonal])])
     values = torch.cat([degree.to(dtype).reciprocal().index_select(0, row), -torch.ones_like(diagonal, dtype=dtype)])
     return torch.sparse_coo_tensor(indices, values, (n_verts, n_verts), check_invariants=False).coalesce()
-
-
-def repeat_per_mesh(values: torch.Tensor, counts: Sequence[int], n: int) -> torch.Tensor:
-    """Repeat each mesh's rows of a packed tensor n times in a row; ``counts`` says how many rows each mesh has."""
-    if len(counts) == 1:
-        return values.expand(n, *values.shape).flatten(0, 1)
-    return torch.cat([part for part in values.split(list(counts)) for _ in range(n)]) if counts else values
-
-
-def repeat_counts(counts: Sequence[int], n: int) -> list[int]:
-    """Repeat each count n times in a row."""
-    return [count for count in counts for _ in range(n)]
