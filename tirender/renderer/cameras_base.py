@@ -41,6 +41,8 @@ class CamerasBase(TensorProperties):
         ValueError: where ``R`` or ``T`` has another shape.
     """
 
+    R: torch.Tensor
+    T: torch.Tensor
     _FIELDS: tuple[str, ...] = ()
     _SHARED_FIELDS: tuple[str, ...] = ()
 

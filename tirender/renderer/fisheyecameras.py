@@ -20,7 +20,7 @@ from tirender.renderer.cameras_base import IDENTITY_R, ZERO_T, CamerasBase, Imag
 from tirender.renderer.utils import Broadcastable
 from tirender.transforms.math import away_from_zero
 
-NEWTON_STEPS = 50
+MAX_NEWTON_STEPS = 50
 MAX_THETA = 0.999 * math.pi / 2  # unprojected points stay in front of the camera
 
 
@@ -196,12 +196,11 @@ class FishEyeCameras(CamerasBase):
         if not self.use_radial:
             return _solve(self._distort, distorted)
         radial = _solve(lambda d: d + self._offset(d), distorted)
-        target = torch.linalg.vector_norm(radial, dim=-1, keepdim=True)
-        theta = _solve(lambda t: t * self._radial_gain(t * t), target, 0, MAX_THETA)
+        length = torch.linalg.vector_norm(radial, dim=-1, keepdim=True)
+        theta = _solve(lambda t: t * self._radial_gain(t * t), length, 0, MAX_THETA)
         small = theta < 1e-4
-        angle = torch.where(small, 1, theta)
-        slope_over_theta = torch.where(small, 1 + theta * theta / 3, angle.tan() / angle)
-        return radial * slope_over_theta / self._radial_gain(theta * theta)
+        near_axis = (1 + theta * theta / 3) / self._radial_gain(theta * theta)
+        return radial * torch.where(small, near_axis, theta.tan() / torch.where(small, 1, length))
 
 
 def _solve(
@@ -217,8 +216,11 @@ def _solve(
     """
     with torch.no_grad():
         x = target.clamp(lower, upper)
-        for _ in range(NEWTON_STEPS):
+        for _ in range(MAX_NEWTON_STEPS):
+            previous = x
             x = (x + _newton_step(function, x, target)).clamp(lower, upper)
+            if not ((x - previous).abs() > 4 * torch.finfo(x.dtype).eps * (1 + x.abs())).any():
+                break
     return (x + _newton_step(function, x, target)).clamp(lower, upper)
 
 
