@@ -14,7 +14,7 @@ from tirender.transforms import Transform3d
 
 
 class FoVPerspectiveCameras(CamerasBase):
-    """Perspective cameras given by their vertical field of view.
+    """Perspective cameras given by their field of view.
 
     NDC z goes from 0 at ``znear`` to 1 at ``zfar``, not linearly.
 
