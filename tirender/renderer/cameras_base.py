@@ -151,7 +151,7 @@ class CamerasBase(TensorProperties):
         return self.get_full_projection_transform(**kwargs).transform_points(points, eps=eps)
 
     def transform_points_ndc(self, points: torch.Tensor, eps: float | None = None, **kwargs: Any) -> torch.Tensor:
-        """Project points from world space to NDC, also where the intrinsics are in pixels; see :meth:`transform_points`.
+        """Project points from world space to NDC, also with intrinsics in pixels; see :meth:`transform_points`.
 
         Raises:
             ValueError: where a shape does not fit, or the image size is needed and not known.
