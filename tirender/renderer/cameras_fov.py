@@ -82,9 +82,11 @@ class FoVPerspectiveCameras(CamerasBase):
         """
         K = self._given_matrix(kwargs)
         if K is None:
-            names = ("znear", "zfar", "fov", "aspect_ratio")
-            given = (self._parameter(name, kwargs) for name in names)
-            K = self.compute_projection_matrix(*given, degrees=kwargs.get("degrees", self.degrees))
+            znear, zfar, fov, aspect_ratio = (
+                self._parameter(name, kwargs) for name in ("znear", "zfar", "fov", "aspect_ratio")
+            )
+            degrees = kwargs.get("degrees", self.degrees)
+            K = self.compute_projection_matrix(znear, zfar, fov, aspect_ratio, degrees)
         return Transform3d(matrix=K.transpose(1, 2))
 
     def unproject_points(

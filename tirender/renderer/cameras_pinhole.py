@@ -24,6 +24,9 @@ from tirender.transforms import Transform3d, Translate
 class _CalibratedCameras(CamerasBase):
     """What perspective and orthographic cameras of focal length and principal point share."""
 
+    focal_length: torch.Tensor
+    principal_point: torch.Tensor
+    _in_ndc: bool
     _FIELDS = ("K", "R", "T", "focal_length", "principal_point", "_in_ndc", "image_size")
     _SHARED_FIELDS = ("_in_ndc",)
 

@@ -44,6 +44,11 @@ class FishEyeCameras(CamerasBase):
         ValueError: where a shape does not fit, or an image size is not positive.
     """
 
+    focal_length: torch.Tensor
+    principal_point: torch.Tensor
+    radial_params: torch.Tensor
+    tangential_params: torch.Tensor
+    thin_prism_params: torch.Tensor
     _SHARED_FIELDS = ("world_coordinates", "use_radial", "use_tangential", "use_thin_prism")
     _FIELDS = (
         "focal_length",
