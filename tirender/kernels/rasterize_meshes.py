@@ -27,6 +27,7 @@ Table = ti.types.ndarray(dtype=ti.i32, ndim=2)
 Tables = ti.types.ndarray(dtype=ti.i32, ndim=3)
 
 INSERTION_SORT_MAX = 24
+FAR = 1e30  # triangles that reach farther, or have a coordinate that is no number, are not drawn
 
 
 @ti.kernel
@@ -235,7 +236,8 @@ def pixel_box(v0, v1, v2, margin, cull_backfaces, height, width):
     """First and last column and row whose centres may lie within margin of the triangle; empty if it is not drawn."""
     box = ti.math.ivec4(0, -1, 0, -1)
     area = edge(v2, v0, v1)
-    if ti.abs(area) > AREA_EPS and ti.max(v0.z, v1.z, v2.z) >= 0 and (area > 0 or cull_backfaces == 0):
+    size = ti.abs(v0).sum() + ti.abs(v1).sum() + ti.abs(v2).sum()  # a sum keeps NaN, which a maximum may drop
+    if size < FAR and ti.abs(area) > AREA_EPS and ti.max(v0.z, v1.z, v2.z) >= 0 and (area > 0 or cull_backfaces == 0):
         short = ti.min(height, width)
         # x_ndc = (width - 2 column - 1) / short, clamped before the cast to int
         low_x = width - short * (ti.max(v0.x, v1.x, v2.x) + margin)

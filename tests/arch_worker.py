@@ -1,0 +1,86 @@
+"""Runs every kernel on one arch, in a process of its own: ``python arch_worker.py ARCH SELECTION.npz OUTPUT.npz``.
+
+The selection of triangles is read from a file, so that archs are compared on the same discrete choices, and made again
+to be compared by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+SIZE = (24, 40)
+
+
+def scene():
+    from conftest import random_scene, rasterization
+
+    verts, faces, image = random_scene(300, size=0.4)
+    mode = {"image_size": SIZE, "faces_per_pixel": 8, "blur_radius": 0.004, "clip_barycentric_coords": True}
+    soft = rasterization(verts.requires_grad_(), faces, image, perspective_correct=True, **mode)
+    hard = rasterization(verts, faces, image, image_size=SIZE, faces_per_pixel=1)
+    return verts, soft, hard
+
+
+def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
+    """Values and gradients of every kernel, and the selection that this arch makes."""
+    from tirender.ops.mesh_fragments import mesh_fragments
+    from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+    from tirender.ops.silhouette import soft_silhouette
+
+    torch.manual_seed(0)
+    verts, soft, hard = scene()
+    out = dict(zip(("offsets", "index"), soft.selection()))
+    out |= dict(zip(("hard_offsets", "hard_index"), hard.selection()))
+    chosen = out if selection is None else selection
+    offsets, index = chosen["offsets"], chosen["index"]
+    pixels = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff().long()).int()
+    faces = soft.triangles.faces
+    n = len(verts)
+
+    def record(name, values, leaves):
+        up = [torch.rand_like(v) for v in values]
+        for i, v in enumerate(values):
+            out[f"{name}_{i}"] = v.detach()
+        for i, g in enumerate(torch.autograd.grad(values, leaves, up, retain_graph=True)):
+            out[f"{name}_grad_{i}"] = g
+
+    record("fragments", mesh_fragments(soft.triangles, soft.mode, pixels, index), [verts])
+    record("silhouette", [soft_silhouette(soft.triangles, soft.mode, offsets, index, 1e-3)], [verts])
+    positions, normals, colors, uv, texels, params = (
+        torch.rand(*shape, requires_grad=True) for shape in ((n, 3), (n, 3), (n, 3), (n, 2), (6 * 5, 3), (2, 21))
+    )
+    with torch.no_grad():
+        params[:, 9] *= 20
+        params[:, 16:18] = torch.tensor([1.0, 10.0])
+    layout = torch.tensor([[0, 6, 5]], dtype=torch.int32)
+    zero = torch.zeros(len(faces), dtype=torch.int32)
+    sources = {
+        "vertex": (TextureSource("vertex", colors, faces), colors),
+        "bilinear": (TextureSource("bilinear", uv, faces, texels, layout, zero, "reflection", False), texels),
+    }
+    for kind, (source, leaf) in sources.items():
+        image = shade_mesh(
+            *(soft.triangles, soft.mode, offsets, index, SurfaceSource(positions, normals, faces), source, params),
+            ShadingMode("point", True, 1e-3, 1e-2),
+        )
+        record(f"shading_{kind}", [image], [verts, positions, normals, leaf, params])
+    return out
+
+
+def main(arch: str, selection_file: str, output_file: str) -> None:
+    import tirender
+
+    tirender.init(arch)
+    with np.load(selection_file) as data:
+        selection = {k: torch.from_numpy(data[k]) for k in data.files}
+    np.savez(output_file, **{k: v.numpy() for k, v in outputs(selection).items()})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

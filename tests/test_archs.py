@@ -1,0 +1,66 @@
+"""CPU and Vulkan agree, kernel by kernel, on the same discrete choices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import arch_worker
+import numpy as np
+import pytest
+
+WORKER = Path(arch_worker.__file__)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config):
+    if pytestconfig.getoption("--arch") != "cpu":
+        pytest.skip("compares with the cpu, which this run does not use")
+    folder = tmp_path_factory.mktemp("vulkan")
+    ours = {k: v.numpy() for k, v in arch_worker.outputs(None).items()}
+    selection, output = folder / "selection.npz", folder / "output.npz"
+    np.savez(selection, **{k: ours[k] for k in ("offsets", "index")})
+    command = [sys.executable, str(WORKER), "vulkan", str(selection), str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if "found no usable vulkan driver" in done.stderr:
+        pytest.skip("no Vulkan driver on this machine (Debian: libvulkan1 mesa-vulkan-drivers)")
+    assert done.returncode == 0, done.stderr
+    with np.load(output) as data:
+        return ours, {k: data[k] for k in data.files}
+
+
+def test_values_and_gradients_agree(results):
+    ours, theirs = results
+    assert set(ours) == set(theirs)
+    compared = [k for k in ours if "offsets" not in k and "index" not in k]
+    assert len(compared) > 15
+    for name in compared:
+        scale = max(float(np.abs(ours[name]).max()), 1e-12)
+        assert np.abs(ours[name] - theirs[name]).max() <= 1e-4 * scale, name
+
+
+@pytest.mark.parametrize("prefix", ["", "hard_"])
+def test_the_same_triangles_are_chosen_but_for_ties(results, prefix):
+    rows = []
+    for result in results:
+        offsets, index = result[f"{prefix}offsets"], result[f"{prefix}index"]
+        pixel = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        rows.append(set(zip(pixel.tolist(), index.tolist())))
+    assert len(rows[0]) > 400
+    assert len(rows[0] ^ rows[1]) <= 4
+
+
+def test_the_cpu_gives_the_same_bits_with_one_thread(results, tmp_path):
+    ours, _ = results
+    code = (
+        f"import sys; sys.path.insert(0, {str(WORKER.parent)!r})\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "import tirender; tirender.init('cpu', cpu_max_num_threads=1)\n"
+        "import arch_worker, numpy as np\n"
+        f"np.savez({str(tmp_path / 'one.npz')!r}, **{{k: v.numpy() for k, v in arch_worker.outputs(None).items()}})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, capture_output=True)
+    with np.load(tmp_path / "one.npz") as one:
+        for name in ours:
+            assert np.array_equal(ours[name], one[name]), name
