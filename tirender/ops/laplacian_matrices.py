@@ -55,18 +55,22 @@ def cot_laplacian(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) 
             Differentiable too.
     """
     _check(verts, "faces", faces, 3)
-    v0, v1, v2 = verts.index_select(0, faces.reshape(-1)).reshape(-1, 3, 3).unbind(1)
-    e0, e1, e2 = v2 - v1, v0 - v2, v1 - v0  # each opposite the vertex of its number
-    areas = (torch.linalg.cross(e1, e2).square().sum(1) / 4).clamp(min=eps).sqrt()
-    half_cotangents = torch.stack([-(e1 * e2).sum(1), -(e2 * e0).sum(1), -(e0 * e1).sum(1)], dim=1) / (
-        4 * areas[:, None]
-    )
+    cotangents, areas = half_cotangents(verts, faces, eps)
     start, end = faces[:, [1, 2, 0]].reshape(-1), faces[:, [2, 0, 1]].reshape(-1)
-    matrix = _symmetric(start, end, half_cotangents.reshape(-1), len(verts))
+    matrix = _symmetric(start, end, cotangents.reshape(-1), len(verts))
     around = areas.new_zeros(len(verts)).index_add(0, faces.reshape(-1), areas.repeat_interleave(3))
     has_faces = around > 0
     inverse = torch.where(has_faces, 1 / torch.where(has_faces, around, 1), 0)
     return matrix, inverse[:, None]
+
+
+def half_cotangents(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half the cotangent of each angle (F, 3) and the area (F,) of each face; see ``cot_laplacian``."""
+    v0, v1, v2 = verts.index_select(0, faces.reshape(-1)).reshape(-1, 3, 3).unbind(1)
+    e0, e1, e2 = v2 - v1, v0 - v2, v1 - v0  # each opposite the vertex of its number
+    areas = (torch.linalg.cross(e1, e2).square().sum(1) / 4).clamp(min=eps).sqrt()
+    products = torch.stack([-(e1 * e2).sum(1), -(e2 * e0).sum(1), -(e0 * e1).sum(1)], dim=1)
+    return products / (4 * areas[:, None]), areas
 
 
 def _symmetric(row: torch.Tensor, column: torch.Tensor, values: torch.Tensor, size: int) -> torch.Tensor:

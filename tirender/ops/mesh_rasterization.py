@@ -11,7 +11,7 @@ from tirender.ops.near_plane import NearCut, cut_near
 from tirender.ops.rasterize_meshes import RasterMode, Triangles, select_triangles
 from tirender.structures.fragments import PackedFragments
 
-W_MIN = 1e-8  # the least absolute divisor of the projection; no gradient passes to it below
+W_MIN = 1e-8  # without a near plane, the least absolute divisor; no gradient passes to it below
 
 
 class MeshRasterization:
@@ -38,12 +38,17 @@ class MeshRasterization:
         self.mode = mode
         self.n_faces = len(faces)
         self.cut: NearCut | None = None if z_near is None else cut_near(clip[:, 3], faces, z_near)
-        behind = None
+        w = clip[:, 2]
         if self.cut is not None:
             behind = clip[:, 3] < z_near
             clip, faces = self.cut.apply(clip, faces)
             image = image.index_select(0, self.cut.face)
-        self.triangles = Triangles(_project(clip, behind), faces.contiguous(), image, n_images)
+            # vertices behind belong to no triangle any more: they divide by 1
+            w = torch.cat([torch.where(behind, torch.ones_like(w), w), clip[len(w) :, 2]])
+        if z_near is None or z_near <= W_MIN:
+            w = torch.where(w.abs() < W_MIN, torch.full_like(w, W_MIN).copysign(w), w)
+        verts_ndc = torch.stack([clip[:, 0] / w, clip[:, 1] / w, clip[:, 3]], 1)
+        self.triangles = Triangles(verts_ndc, faces.contiguous(), image, n_images)
 
     def selection(self, by_depth: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """offsets (N * H * W + 1,) and triangles (M,), both int32; sorted by depth within a pixel where asked."""
@@ -85,12 +90,3 @@ class MeshRasterization:
             bary = torch.bmm(bary[:, None], corners)[:, 0]
         return zbuf, bary, dists
 
-
-def _project(clip: torch.Tensor, behind: torch.Tensor | None) -> torch.Tensor:
-    """(V, 3) rows (x_ndc, y_ndc, z_view). Vertices behind the near plane belong to no triangle and divide by 1."""
-    w = clip[:, 2]
-    if behind is not None:
-        n = len(behind)
-        w = torch.cat([torch.where(behind, torch.ones_like(w[:n]), w[:n]), w[n:]])
-    w = torch.where(w.abs() < W_MIN, torch.full_like(w, W_MIN).copysign(w), w)
-    return torch.stack([clip[:, 0] / w, clip[:, 1] / w, clip[:, 3]], 1)

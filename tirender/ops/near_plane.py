@@ -71,6 +71,8 @@ def cut_near(z: torch.Tensor, faces: torch.Tensor, z_near: float) -> NearCut | N
         faces: (F, 3) int32.
         z_near: depth in view space; what is nearer is cut away.
     """
+    if not bool((z.detach() < z_near).any()):
+        return None
     z_corners = z.index_select(0, faces.flatten()).view(-1, 3)
     behind = z_corners.detach() < z_near
     n_behind = behind.sum(1)

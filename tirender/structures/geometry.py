@@ -55,13 +55,13 @@ class Geometry:
 
     def face_normals(self) -> torch.Tensor:
         """(F, 3): unit normals by the right-hand rule."""
-        return self._keep("face_normals", lambda: _normalize(self._face_crosses()))
+        return self._keep("face_normals", lambda: _normalize(self.face_crosses()))
 
     def face_areas(self) -> torch.Tensor:
         """(F,): areas, in the vertices' unit squared."""
-        return self._keep("face_areas", lambda: self._face_crosses().norm(dim=1) / 2)
+        return self._keep("face_areas", lambda: self.face_crosses().norm(dim=1) / 2)
 
-    def _face_crosses(self) -> torch.Tensor:
+    def face_crosses(self) -> torch.Tensor:
         """(F, 3): the normal of each face, as long as twice its area."""
         return self._keep("face_crosses", self._compute_face_crosses)
 
@@ -73,7 +73,7 @@ class Geometry:
         if self._base is not None and self._base_state() == self._repeated_as:
             base, n = self._base
             return repeat_rows(base.vertex_normals(), base.topology.num_verts, n)
-        return _normalize(self.topology.sum_faces_at_vertices(self._face_crosses()))
+        return _normalize(self.topology.sum_faces_at_vertices(self.face_crosses()))
 
     def _keep(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
         version, wants_grad = _version(self.verts), self.verts.requires_grad and torch.is_grad_enabled()

@@ -160,14 +160,97 @@ class Topology:
     def _laplacians(self) -> dict[torch.dtype, torch.Tensor]:
         return {}
 
+    # --- faces on an edge ---
+
+    @property
+    def face_pairs(self) -> torch.Tensor:
+        """(P, 2) int64: every two faces that share an edge; an edge with n faces gives n (n - 1) / 2 pairs."""
+        return self._face_pairs_and_edges[0]
+
+    @cached_property
+    def pair_signs(self) -> torch.Tensor:
+        """(P,) int64: 1 where the two faces run along their edge in opposite directions, as neighbours should, or -1."""
+        start, end = self.faces_packed[:, [1, 2, 0]].reshape(-1), self.faces_packed[:, [2, 0, 1]].reshape(-1)
+        forward = (start < end).index_select(0, self._face_pairs_and_edges[1].reshape(-1)).reshape(-1, 2)
+        return torch.where(forward[:, 0] == forward[:, 1], -1, 1)
+
+    @cached_property
+    def pair_to_mesh(self) -> torch.Tensor:
+        """(P,): the mesh of each pair of faces."""
+        return self.face_to_mesh.index_select(0, self.face_pairs[:, 0])
+
+    @cached_property
+    def num_pairs_per_mesh(self) -> torch.Tensor:
+        return self.pair_to_mesh.bincount(minlength=self.n_meshes)
+
+    @cached_property
+    def _face_pairs_and_edges(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The pairs of faces and, as (P, 2), the half-edges that they share: 3 f + k lies opposite corner k of face f."""
+        edges, half_edges = self.faces_to_edges.reshape(-1).sort(stable=True)
+        pairs = [half_edges.new_zeros(0, 2)]
+        for step in range(1, int(edges.bincount().max()) if len(edges) else 1):
+            same = edges[step:] == edges[:-step]
+            pairs.append(torch.stack([half_edges[:-step][same], half_edges[step:][same]], dim=1))
+        shared = torch.cat(pairs)
+        return shared // 3, shared
+
+    def gather_pairs(self, values: torch.Tensor) -> torch.Tensor:
+        """The rows of a per-face quantity for each pair of faces: (F, C) to (P, 2, C); differentiable, twice too."""
+        return _BagSum.apply(values, self._pair_faces, self._face_pair_ends).reshape(-1, 2, values.shape[1])
+
+    @cached_property
+    def _pair_faces(self) -> Bags:
+        return Bags(self.face_pairs.reshape(-1).int(), self._arange32(2 * len(self.face_pairs) + 1))
+
+    @cached_property
+    def _face_pair_ends(self) -> Bags:
+        return group_by_owner(self.face_pairs.reshape(-1), self.n_faces)
+
+    # --- edges and neighbours of a vertex ---
+
+    @cached_property
+    def degree(self) -> torch.Tensor:
+        """(V,) int64: how many edges end at each packed vertex."""
+        return self.edges.reshape(-1).bincount(minlength=self.n_verts)
+
+    def gather_ends(self, values: torch.Tensor) -> torch.Tensor:
+        """The rows of a per-vertex quantity at both ends of each edge: (V, C) to (E, 2, C).
+
+        Differentiable, twice too; its adjoint is ``sum_ends_at_vertices``.
+        """
+        return _BagSum.apply(values, self._end_vertex, self._vertex_ends).reshape(-1, 2, values.shape[1])
+
+    def sum_ends_at_vertices(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum, at each vertex, of a quantity given per end of each edge: (E, 2, C) to (V, C).
+
+        Differentiable, twice too; 0 at a vertex without edges; added in a fixed order.
+        """
+        return _BagSum.apply(values.flatten(0, 1), self._vertex_ends, self._end_vertex)
+
+    def sum_neighbours(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of a per-vertex quantity over each vertex's neighbours: (V, C) to (V, C); differentiable, twice too."""
+        return _BagSum.apply(values, self.vertex_neighbours, self.vertex_neighbours)
+
+    @cached_property
+    def vertex_neighbours(self) -> Bags:
+        """The vertices that share an edge with each packed vertex."""
+        ends, offsets = self._vertex_ends
+        return Bags(self._end_vertex.indices.index_select(0, ends ^ 1), offsets)
+
+    @cached_property
+    def _end_vertex(self) -> Bags:
+        return Bags(self.edges.reshape(-1).int(), self._arange32(2 * len(self.edges) + 1))
+
+    @cached_property
+    def _vertex_ends(self) -> Bags:
+        return group_by_owner(self.edges.reshape(-1), self.n_verts)
+
     # --- incidence: which faces meet at a vertex ---
 
     @cached_property
     def vertex_corners(self) -> Bags:
         """The corners at each packed vertex, ascending; corner 3 f + k is the k-th of packed face f."""
-        owners = self.faces_packed.reshape(-1)
-        counts = owners.bincount(minlength=self.n_verts)
-        return Bags(owners.argsort(stable=True).int(), F.pad(counts.cumsum(0), (1, 0)).int())
+        return group_by_owner(self.faces_packed.reshape(-1), self.n_verts)
 
     def gather_corners(self, values: torch.Tensor) -> torch.Tensor:
         """Each face's three rows of a per-vertex quantity: (V, C) to (F, 3, C).
@@ -257,6 +340,12 @@ class _BagSum(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
         n_rows, n_columns = ctx.transposed.offsets.shape[0] - 1, grad.shape[1]
         return _BagSum.apply(grad, ctx.transposed, ctx.bags).reshape(n_rows, n_columns), None, None
+
+
+def group_by_owner(owners: torch.Tensor, n_owners: int) -> Bags:
+    """The items of each owner, ascending; item i belongs to ``owners[i]``."""
+    offsets = F.pad(owners.bincount(minlength=n_owners).cumsum(0), (1, 0))
+    return Bags(owners.argsort(stable=True).int(), offsets.int())
 
 
 def uniform_laplacian(n_verts: int, edges: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
