@@ -1,0 +1,432 @@
+"""Batches of point clouds of different sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from tirender.checks import FLOATS, batch_index, check_tensor, fail
+from tirender.structures.packing import (
+    Partition,
+    PartsOrPadded,
+    bounding_boxes,
+    concatenate,
+    pack_parts,
+    repeat_counts,
+    repeat_rows,
+)
+
+
+class Pointclouds:
+    """A batch of N point clouds with normals and features, seen as lists, as padded tensors or as packed tensors.
+
+    *List*: one tensor a cloud. *Packed*: all clouds in turn. *Padded*: (N, largest, ...), filled up with 0. One packed
+    tensor holds each quantity; everything else is derived from it and differentiable. Index tensors are shared between
+    clouds: copy before writing into one.
+
+    Args:
+        points: N tensors (P_i, 3) of one float dtype and device, or one (N, P, 3) tensor.
+        normals: as many vectors, in the same layout or padded to (N, max P_i, 3); None where there are none.
+        features: as many rows of C values of any dtype (colours, for one), likewise; None where there are none.
+    Raises:
+        ValueError: where shapes, dtypes, devices or lengths do not fit.
+    """
+
+    def __init__(
+        self, points: PartsOrPadded, normals: PartsOrPadded | None = None, features: PartsOrPadded | None = None
+    ) -> None:
+        self._points, counts = pack_parts("points", points, FLOATS)
+        self._rows = Partition(counts, self._points.device)
+        self._normals = self._pack("normals", normals, self._points.dtype, 3)
+        self._features = self._pack("features", features, None, None)
+
+    @classmethod
+    def _of(
+        cls, rows: Partition, points: torch.Tensor, normals: torch.Tensor | None, features: torch.Tensor | None
+    ) -> Pointclouds:
+        """Clouds of packed tensors that are known to fit."""
+        clouds = cls.__new__(cls)
+        clouds._rows, clouds._points, clouds._normals, clouds._features = rows, points, normals, features
+        return clouds
+
+    # --- the batch as a whole ---
+
+    def __len__(self) -> int:
+        """The number of clouds, N."""
+        return self._rows.n_items
+
+    @property
+    def device(self) -> torch.device:
+        """Where the points are."""
+        return self._points.device
+
+    @property
+    def valid(self) -> torch.Tensor:
+        """(N,) bool: whether each cloud has points."""
+        return self._rows.sizes > 0
+
+    @property
+    def equisized(self) -> bool:
+        """Whether all clouds have equally many points."""
+        return self._rows.is_even
+
+    def isempty(self) -> bool:
+        """Whether no cloud has points."""
+        return not self._rows.n_rows
+
+    # --- views ---
+
+    def points_list(self) -> list[torch.Tensor]:
+        """N tensors (P_i, 3)."""
+        return self._rows.split(self._points)
+
+    def points_packed(self) -> torch.Tensor:
+        """(sum P_i, 3): all points."""
+        return self._points
+
+    def points_padded(self) -> torch.Tensor:
+        """(N, max P_i, 3): filled up with 0."""
+        return self._rows.pad(self._points)
+
+    def normals_list(self) -> list[torch.Tensor] | None:
+        """N tensors (P_i, 3), or None."""
+        return None if self._normals is None else self._rows.split(self._normals)
+
+    def normals_packed(self) -> torch.Tensor | None:
+        """(sum P_i, 3), or None."""
+        return self._normals
+
+    def normals_padded(self) -> torch.Tensor | None:
+        """(N, max P_i, 3), filled up with 0, or None."""
+        return None if self._normals is None else self._rows.pad(self._normals)
+
+    def features_list(self) -> list[torch.Tensor] | None:
+        """N tensors (P_i, C), or None."""
+        return None if self._features is None else self._rows.split(self._features)
+
+    def features_packed(self) -> torch.Tensor | None:
+        """(sum P_i, C), or None."""
+        return self._features
+
+    def features_padded(self) -> torch.Tensor | None:
+        """(N, max P_i, C), filled up with 0, or None."""
+        return None if self._features is None else self._rows.pad(self._features)
+
+    def get_cloud(self, index: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Points (P_i, 3), normals (P_i, 3) or None and features (P_i, C) or None of one cloud.
+
+        Raises:
+            ValueError: if index is not an integer from 0 to N - 1.
+        """
+        if not isinstance(index, int) or not 0 <= index < len(self):
+            fail("index", f"an integer from 0 to {len(self) - 1}", index)
+        points, normals, features = (
+            None if values is None else self._rows.split(values)[index]
+            for values in (self._points, self._normals, self._features)
+        )
+        assert points is not None
+        return points, normals, features
+
+    # --- index maps ---
+
+    def num_points_per_cloud(self) -> torch.Tensor:
+        """(N,) int64: the P_i."""
+        return self._rows.sizes
+
+    def packed_to_cloud_idx(self) -> torch.Tensor:
+        """(sum P_i,) int64: the cloud of each packed point."""
+        return self._rows.owner
+
+    def cloud_to_packed_first_idx(self) -> torch.Tensor:
+        """(N,) int64: each cloud's first packed point."""
+        return self._rows.first
+
+    def padded_to_packed_idx(self) -> torch.Tensor:
+        """(sum P_i,) int64: ``points_padded().reshape(-1, 3)[idx]`` is ``points_packed()``."""
+        return self._rows.padded_to_packed
+
+    # --- geometry ---
+
+    def get_bounding_boxes(self) -> torch.Tensor:
+        """(N, 3, 2): the least and greatest x, y and z of each cloud; (inf, -inf) for one without points.
+
+        Differentiable; among equals one point gets the gradient.
+        """
+        return bounding_boxes(self._rows, self._points)
+
+    def inside_box(self, box: torch.Tensor) -> torch.Tensor:
+        """Which points lie in a box, its faces included.
+
+        Args:
+            box: (2, 3), the least and the greatest corner, or (N, 2, 3), one box a cloud.
+        Returns:
+            (sum P_i,) bool; False for NaN.
+        Raises:
+            ValueError: for another shape, or a least coordinate above the greatest.
+        """
+        check_tensor("box", box, ("...", 2, 3))
+        if box.dim() > 3 or (box.dim() == 3 and len(box) not in (1, len(self))):
+            fail("box", f"shape (2, 3) or ({len(self)}, 2, 3)", tuple(box.shape))
+        box = box.reshape(-1, 2, 3)
+        if bool((box[:, 0] > box[:, 1]).any()):
+            fail("box", "least coordinates no greater than the greatest", box.tolist())
+        least, greatest = (box if len(box) == 1 else box.index_select(0, self._rows.owner)).unbind(1)
+        return ((self._points >= least) & (self._points <= greatest)).all(dim=1)
+
+    def estimate_normals(
+        self, neighborhood_size: int = 50, disambiguate_directions: bool = True, assign_to_self: bool = False
+    ) -> torch.Tensor:
+        """Normals from the covariance of each point's neighbours; see ``ops.estimate_pointcloud_normals``.
+
+        Args:
+            neighborhood_size: neighbours a point; every cloud has more points than this.
+            disambiguate_directions: give all normals of a neighbourhood the same side.
+            assign_to_self: keep the normals as those of these clouds.
+        Returns:
+            (N, max P_i, 3), filled up with 0.
+        """
+        from tirender.ops import estimate_pointcloud_normals  # at the call, as ops stands above structures
+
+        normals = estimate_pointcloud_normals(
+            self, neighborhood_size=neighborhood_size, disambiguate_directions=disambiguate_directions
+        )
+        if assign_to_self:
+            self._normals = self._rows.unpad(normals)
+        return normals
+
+    # --- other points ---
+
+    def offset_(self, offsets_packed: torch.Tensor) -> Pointclouds:
+        """Move the points of these clouds; autograd goes on working, as points are replaced and not overwritten.
+
+        Args:
+            offsets_packed: (sum P_i, 3), or (3,) or (1, 3) for all points.
+        Returns:
+            self.
+        """
+        check_tensor("offsets_packed", offsets_packed, ("...", 3), like=self._points)
+        if offsets_packed.shape not in (self._points.shape, (3,), (1, 3)):
+            fail("offsets_packed", f"shape {tuple(self._points.shape)} or (3,)", tuple(offsets_packed.shape))
+        self._points = self._points + offsets_packed
+        return self
+
+    def offset(self, offsets_packed: torch.Tensor) -> Pointclouds:
+        """``offset_`` into new clouds that share normals and features."""
+        return self._map(lambda values: values).offset_(offsets_packed)
+
+    def scale_(self, scale: float | torch.Tensor) -> Pointclouds:
+        """Scale the points of these clouds about the origin; normals stay.
+
+        Args:
+            scale: a number or (N,) tensor, one factor a cloud; differentiable.
+        Returns:
+            self.
+        """
+        if isinstance(scale, torch.Tensor) and scale.dim():
+            check_tensor("scale", scale, (len(self),), like=self._points)
+            scale = scale.index_select(0, self._rows.owner)[:, None]
+        self._points = self._points * scale
+        return self
+
+    def scale(self, scale: float | torch.Tensor) -> Pointclouds:
+        """``scale_`` into new clouds that share normals and features."""
+        return self._map(lambda values: values).scale_(scale)
+
+    def update_padded(
+        self,
+        new_points_padded: torch.Tensor,
+        new_normals_padded: torch.Tensor | None = None,
+        new_features_padded: torch.Tensor | None = None,
+    ) -> Pointclouds:
+        """New clouds of the same sizes with other points, and with these normals and features unless others are given.
+
+        Args:
+            new_points_padded: (N, max P_i, 3); what it has in the padding is not looked at.
+            new_normals_padded: (N, max P_i, 3).
+            new_features_padded: (N, max P_i, C), with as many channels as before, if there were any.
+        """
+        n_channels = "C" if self._features is None else self._features.shape[1]
+        new = {
+            "points": (new_points_padded, self._points, 3),
+            "normals": (new_normals_padded, self._normals, 3),
+            "features": (new_features_padded, self._features, n_channels),
+        }
+        packed = {name: old for name, (_, old, _) in new.items()}
+        for name, (padded, _, columns) in new.items():
+            if padded is not None:
+                dtype = FLOATS if name == "points" else None
+                check_tensor(f"new_{name}_padded", padded, (len(self), self._rows.largest, columns), dtype)
+                self._check_device(f"new_{name}_padded", padded)
+                packed[name] = self._rows.unpad(padded)
+        assert packed["points"] is not None
+        return self._of(self._rows, packed["points"], packed["normals"], packed["features"])
+
+    # --- copies ---
+
+    def clone(self) -> Pointclouds:
+        """A copy with tensors of its own; differentiable."""
+        return self._map(torch.clone)
+
+    def detach(self) -> Pointclouds:
+        """The same clouds without gradients, sharing memory."""
+        return self._map(torch.Tensor.detach)
+
+    def to(self, device: torch.device | str, copy: bool = False) -> Pointclouds:
+        """These clouds on a device: self if they are there already, unless ``copy``."""
+        moved = self._map(lambda values: values.to(device))
+        if moved.device == self.device:
+            return self.clone() if copy else self
+        moved._rows = Partition(self._rows.counts, moved.device)
+        return moved
+
+    def cpu(self) -> Pointclouds:
+        """These clouds on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> Pointclouds:
+        """These clouds on the current CUDA device."""
+        return self.to("cuda")
+
+    # --- other batches ---
+
+    def extend(self, N: int) -> Pointclouds:
+        """Each cloud N times in a row; gradients add up in the original.
+
+        Raises:
+            ValueError: if N is not a positive integer.
+        """
+        if not isinstance(N, int) or N < 1:
+            fail("N", "a positive integer", N)
+        counts = self._rows.counts
+        rows = Partition(repeat_counts(counts, N), self.device)
+        return self._map(lambda values: repeat_rows(values, counts, N), rows)
+
+    def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> Pointclouds:
+        """A batch of the selected clouds; differentiable.
+
+        Args:
+            index: an integer, slice, list of integers, bool tensor (N,) or int64 tensor (n,); negatives count from the
+                end.
+        Raises:
+            IndexError: if an index is out of range.
+            TypeError: if the index is of another kind.
+        """
+        ids = batch_index(index, len(self), torch.device("cpu")).tolist()
+        rows = Partition([self._rows.counts[i] for i in ids], self.device)
+
+        def pick(values: torch.Tensor) -> torch.Tensor:
+            parts = self._rows.split(values)
+            return concatenate([parts[i] for i in ids], like=values)
+
+        return self._map(pick, rows)
+
+    def split(self, split_sizes: Sequence[int]) -> list[Pointclouds]:
+        """Cut the batch into consecutive batches of these sizes, which sum to N."""
+        if not all(isinstance(size, int) and size >= 0 for size in split_sizes) or sum(split_sizes) != len(self):
+            fail("split_sizes", f"non-negative integers that sum to {len(self)}", split_sizes)
+        ends = [sum(split_sizes[: i + 1]) for i in range(len(split_sizes))]
+        return [self[end - size : end] for size, end in zip(split_sizes, ends)]
+
+    def subsample(self, max_points: int | Sequence[int]) -> Pointclouds:
+        """At most so many points of each cloud, drawn without replacement from torch's generator.
+
+        Args:
+            max_points: one number, or one a cloud.
+        Returns:
+            new clouds, in which a cloud that is small enough is as it was; self if all are.
+        Raises:
+            ValueError: if there is not one number a cloud, or one is negative.
+        """
+        limits = [max_points] * len(self) if isinstance(max_points, int) else list(max_points)
+        if len(limits) != len(self) or any(limit < 0 for limit in limits):
+            fail("max_points", f"a non-negative integer, or {len(self)} of them", max_points)
+        counts = [min(limit, count) for limit, count in zip(limits, self._rows.counts)]
+        if counts == self._rows.counts:
+            return self
+        kept = []
+        for start, count, limit in zip(self._rows.first.tolist(), self._rows.counts, counts):
+            chosen = torch.randperm(count)[:limit] if limit < count else torch.arange(count)
+            kept.append(start + chosen)
+        index = torch.cat(kept).to(self.device)
+        return self._map(lambda values: values.index_select(0, index), Partition(counts, self.device))
+
+    # --- helpers ---
+
+    def _pack(
+        self, name: str, value: PartsOrPadded | None, dtype: torch.dtype | None, n_columns: int | None
+    ) -> torch.Tensor | None:
+        """Check normals or features against the points; return them packed."""
+        if value is None:
+            return None
+        if isinstance(value, torch.Tensor):
+            check_tensor(name, value, (len(self), self._rows.largest, n_columns or "C"), dtype)
+            packed = self._rows.unpad(value)
+        else:
+            packed, counts = pack_parts(name, value, dtype, n_columns)
+            if counts != self._rows.counts:
+                fail(name, f"as many as points in each cloud, {self._rows.counts}", counts)
+        self._check_device(name, packed)
+        return packed
+
+    def _check_device(self, name: str, values: torch.Tensor) -> None:
+        if values.device != self.device:
+            fail(name, f"a tensor on {self.device} as points", values.device)
+
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor], rows: Partition | None = None) -> Pointclouds:
+        """Clouds whose packed tensors are functions of these."""
+        points = function(self._points)
+        normals, features = (None if x is None else function(x) for x in (self._normals, self._features))
+        return self._of(rows or self._rows, points, normals, features)
+
+
+def join_pointclouds_as_batch(pointclouds: Sequence[Pointclouds]) -> Pointclouds:
+    """One batch of all the clouds of several batches, in order.
+
+    Args:
+        pointclouds: a list of batches, on one device and of one dtype; normals and features in all or in none.
+    Returns:
+        the joined batch; differentiable.
+    Raises:
+        ValueError: if pointclouds is no list of Pointclouds, or they do not go together.
+    """
+    if isinstance(pointclouds, Pointclouds) or not all(isinstance(batch, Pointclouds) for batch in pointclouds):
+        got: Any = "Pointclouds" if isinstance(pointclouds, Pointclouds) else pointclouds
+        fail("pointclouds", "a list of Pointclouds", got)
+    if not pointclouds:
+        return Pointclouds(points=[])
+    rows = Partition([n for batch in pointclouds for n in batch._rows.counts], pointclouds[0].device)
+    points, normals, features = (
+        _join(name, [getattr(batch, f"{name}_packed")() for batch in pointclouds])
+        for name in ("points", "normals", "features")
+    )
+    assert points is not None
+    return Pointclouds._of(rows, points, normals, features)
+
+
+def join_pointclouds_as_scene(pointclouds: Pointclouds | Sequence[Pointclouds]) -> Pointclouds:
+    """One cloud that holds all clouds of a batch, or of several.
+
+    Args:
+        pointclouds: a batch, or a list of batches as for ``join_pointclouds_as_batch``.
+    Returns:
+        a batch of one cloud (an empty batch stays empty); differentiable.
+    Raises:
+        ValueError: as ``join_pointclouds_as_batch``.
+    """
+    batch = pointclouds if isinstance(pointclouds, Pointclouds) else join_pointclouds_as_batch(pointclouds)
+    if len(batch) <= 1:
+        return batch
+    return batch._map(lambda values: values, Partition([batch._rows.n_rows], batch.device))
+
+
+def _join(name: str, parts: list[torch.Tensor | None]) -> torch.Tensor | None:
+    tensors = [part for part in parts if part is not None]
+    if not tensors:
+        return None
+    if len(tensors) < len(parts):
+        fail("pointclouds", f"{name} in all batches or in none", f"{len(tensors)} of {len(parts)} with {name}")
+    for i, tensor in enumerate(tensors):
+        check_tensor(f"pointclouds[{i}].{name}", tensor, ("P", tensors[0].shape[1]), like=tensors[0])
+    return torch.cat(tensors)
