@@ -64,7 +64,7 @@ class NearCut:
 
 
 def cut_near(z: torch.Tensor, faces: torch.Tensor, z_near: float) -> NearCut | None:
-    """How to cut faces at depth ``z_near``; None where all lie in front of it.
+    """How to cut faces at depth ``z_near``; None where all vertices lie in front of it.
 
     Args:
         z: (V,) depth in view space; the cut is differentiable in it.
@@ -76,8 +76,6 @@ def cut_near(z: torch.Tensor, faces: torch.Tensor, z_near: float) -> NearCut | N
     z_corners = z.index_select(0, faces.flatten()).view(-1, 3)
     behind = z_corners.detach() < z_near
     n_behind = behind.sum(1)
-    if not bool((n_behind > 0).any()):
-        return None
     kept, quads, tips = (torch.nonzero(n_behind == n).squeeze(1) for n in (0, 1, 2))
     cut = torch.cat([quads, tips])
     alone = torch.where((n_behind == 1)[:, None], behind, ~behind).int().argmax(1).index_select(0, cut)
