@@ -38,14 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_: print(f"tirender: {message}", file=sys.stderr)
         try:
             args.run(args)
+            return 0
         except OSError as error:
-            problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
+            problem: object = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
         except (ValueError, RuntimeError, ImportError) as error:
             problem = error
         except KeyboardInterrupt:
             return 130
-        else:
-            return 0
     print(f"tirender {args.command}: {problem}", file=sys.stderr)
     return 2
 
@@ -189,18 +188,19 @@ def _render(args: argparse.Namespace) -> None:
     size = tuple(args.size * 2)[:2]
     renderer = _renderer(args, size)
     distance = args.distance or 1.05 / math.sin(math.radians(args.fov) / 2)
+    zfar = 100 * distance
     n_views = args.turntable or 1
     frames = []
     for i in tqdm(range(n_views), desc="views", disable=n_views == 1 or not sys.stderr.isatty()):
         azimuth = args.azimuth + i * 360 / n_views
         R, T = r.look_at_view_transform(distance, args.elevation, azimuth)
-        cameras = r.FoVPerspectiveCameras(distance / 100, 100 * distance, R=R, T=T, fov=args.fov, device=device)
+        cameras = r.FoVPerspectiveCameras(0.01 * distance, zfar, R=R, T=T, fov=args.fov, device=device)
         over_the_shoulder = r.camera_position_from_spherical_angles(1.7 * distance, args.elevation + 22, azimuth + 12)
         place = over_the_shoulder if args.light is None else torch.tensor([args.light])
         lights = r.PointLights([[0.45] * 3], [[0.6] * 3], location=place, device=device)
         with torch.no_grad():
             image = renderer(mesh, cameras=cameras, lights=lights)[0]
-        frames.append(_picture(image, args.shader, args.supersample, float(cameras.zfar)))
+        frames.append(_picture(image, args.shader, args.supersample, zfar))
 
     if args.turntable:
         duration = round(1000 * TURN_SECONDS / n_views)
@@ -221,7 +221,9 @@ def _output(args: argparse.Namespace) -> Path:
     Image.init()
     kinds = ANIMATIONS if args.turntable else [end for end, kind in Image.EXTENSION.items() if kind in Image.SAVE]
     if output.suffix.lower() not in kinds:
-        usual = "a turntable's file to end in .gif, .png or .webp" if args.turntable else "a picture, such as .png or .jpg"
+        usual = (
+            "a turntable's file to end in .gif, .png or .webp" if args.turntable else "a picture, such as .png or .jpg"
+        )
         fail("--output", usual, repr(str(output)))
     if output.is_dir() or not output.parent.is_dir():
         fail("--output", "a file in a folder that exists", repr(str(output)))

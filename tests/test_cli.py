@@ -1,0 +1,249 @@
+"""The command line: pictures of every kind, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from gltf_files import GltfBuilder
+from PIL import Image
+
+import tirender
+from tirender.cli import SHADERS, main
+from tirender.io import IO
+from tirender.renderer import TexturesVertex
+from tirender.utils import ico_sphere
+
+
+@pytest.fixture
+def sphere(tmp_path):
+    """A PLY of a sphere with coloured vertices, away from the origin."""
+    mesh = ico_sphere(2)
+    mesh.textures = TexturesVertex(mesh.verts_padded() / 2 + 0.5)
+    path = tmp_path / "sphere.ply"
+    IO().save_mesh(mesh.offset_verts(torch.tensor([5.0, 6.0, 7.0])), path)
+    return path
+
+
+def render(*args: object) -> int:
+    return main(["render", *map(str, args)])
+
+
+def pixels(path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def test_without_a_mesh_it_draws_the_creature_whole(tmp_path, capsys):
+    out = tmp_path / "creature.png"
+    assert render("-o", out, "--size", 64) == 0
+    assert capsys.readouterr().out == f"{out}: 64 x 64 px, 1 view of 5860 faces\n"
+    picture = pixels(out)
+    fur = (picture[..., 0] > 1.5 * picture[..., 2]).mean()
+    assert picture.shape == (64, 64, 3)
+    assert 0.15 < fur < 0.4
+    for border in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
+        assert (border == 255).all()
+
+
+@pytest.mark.parametrize("shader", SHADERS)
+def test_every_shader_draws_the_sphere_where_it_is(tmp_path, sphere, shader):
+    assert render(sphere, "-o", tmp_path / "out.png", "--size", 32, "--shader", shader) == 0
+    picture = pixels(tmp_path / "out.png")
+    seen = (np.abs(picture - picture[0, 0]).max(-1) > 8).mean()
+    assert seen == pytest.approx(np.pi / 4 / 1.05**2, abs=0.06)  # the disc that just fits, drawn a little smaller
+
+
+@pytest.mark.parametrize("shader", ["phong", "gouraud", "flat"])
+def test_shaders_agree_on_the_colour_of_a_texture(tmp_path, shader):
+    assert render("-o", tmp_path / "out.png", "--size", 64, "--shader", shader) == 0
+    picture = pixels(tmp_path / "out.png")
+    mean = picture[picture.min(-1) < 250].mean(0)
+    assert mean == pytest.approx([190, 120, 80], abs=25)
+
+
+def test_depth_is_brighter_in_front_and_black_where_nothing_is(tmp_path, sphere):
+    assert render(sphere, "-o", tmp_path / "out.png", "--size", 32, "--shader", "depth") == 0
+    picture = pixels(tmp_path / "out.png")
+    assert picture[16, 16].min() >= 250
+    assert picture[16, 3].max() < picture[16, 16].min()
+    assert picture[0, 0].max() == 0
+
+
+def test_normal_points_at_the_camera(tmp_path, sphere):
+    args = ("--size", 31, "--shader", "normal", "--azimuth", 90, "--elevation", 0)
+    assert render(sphere, "-o", tmp_path / "out.png", *args) == 0
+    assert pixels(tmp_path / "out.png")[15, 15] == pytest.approx([255, 128, 128], abs=6)
+
+
+@pytest.mark.parametrize("end", [".png", ".jpg", ".bmp", ".webp", ".tiff", ".PNG"])
+def test_picture_formats(tmp_path, sphere, end):
+    assert render(sphere, "-o", tmp_path / f"out{end}", "--size", 16) == 0
+    assert pixels(tmp_path / f"out{end}").shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("end", [".obj", ".ply", ".off", ".glb"])
+def test_mesh_formats(tmp_path, end):
+    sphere = ico_sphere(1)
+    if end == ".glb":
+        gltf = GltfBuilder()
+        indices = gltf.array(sphere.faces_packed().flatten(), "u4")
+        gltf.mesh({"attributes": {"POSITION": gltf.array(sphere.verts_packed())}, "indices": indices})
+        (tmp_path / "mesh.glb").write_bytes(gltf.glb())
+    else:
+        IO().save_mesh(sphere, tmp_path / f"mesh{end}")
+    assert render(tmp_path / f"mesh{end}", "-o", tmp_path / "out.png", "--size", 16) == 0
+    middle = pixels(tmp_path / "out.png")[8, 8]
+    assert 100 < middle[0] < 250
+    assert middle[0] == middle[1] == middle[2]  # no texture: grey
+
+
+def test_size_is_height_and_width(tmp_path, sphere):
+    assert render(sphere, "-o", tmp_path / "out.png", "--size", 16, 48) == 0
+    assert pixels(tmp_path / "out.png").shape == (16, 48, 3)
+
+
+@pytest.mark.parametrize("end", [".gif", ".png", ".webp"])
+def test_turntable(tmp_path, sphere, end):
+    out = tmp_path / f"out{end}"
+    assert render(sphere, "-o", out, "--size", 24, "--turntable", 5) == 0
+    with Image.open(out) as picture:
+        assert picture.n_frames == 5
+        frames = []
+        for i in range(5):
+            picture.seek(i)
+            frames.append(np.asarray(picture.convert("RGB")).astype(int))
+    for i in range(5):
+        assert np.abs(frames[i] - frames[i - 1]).max() > 50
+
+
+def test_the_file_is_named_by_itself(tmp_path, sphere, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert render(sphere, "--size", 16) == 0
+    assert render(sphere, "--size", 16, "--turntable", 2) == 0
+    assert {"out.png", "out.gif"} < {p.name for p in tmp_path.iterdir()}
+
+
+def test_camera_light_background_and_samples_do_what_they_say(tmp_path, sphere):
+    def draw(*args: object) -> np.ndarray:
+        assert render(sphere, "-o", tmp_path / "out.png", "--size", 32, *args) == 0
+        return pixels(tmp_path / "out.png")
+
+    usual = draw()
+    assert (draw() == usual).all()
+    assert draw("--background", 1, 0, 0)[0, 0].tolist() == [255, 0, 0]
+    assert (draw("--distance", 5).min(-1) < 250).sum() < (usual.min(-1) < 250).sum() / 4
+    assert (draw("--fov", 20).min(-1) < 250).sum() == pytest.approx((usual.min(-1) < 250).sum(), rel=0.1)
+    back = np.abs(draw("--azimuth", 330) - usual).max(-1) > 20
+    above = np.abs(draw("--elevation", 90) - usual).max(-1) > 20
+    assert back.sum() > 200
+    assert above.sum() > 200
+    assert draw("--light", 0, 0, 9)[16, 16].sum() < usual[16, 16].sum() - 50  # from behind
+    grey = [len(np.unique(draw("--shader", "silhouette", "--supersample", n))) for n in (1, 4)]
+    assert grey[1] > grey[0]
+
+
+BROKEN = {
+    "missing.obj": (None, "missing.obj: No such file or directory"),
+    "broken.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 x\nf 1 2 3\n", "broken.obj, line 3: expected numbers, got 'x'"),
+    "points.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 0\n", "points.obj: expected at least one face, got none"),
+    "flat.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "expected finite vertices that are not all one point"),
+    "mesh.stl": ("", r"MESH: expected a file that ends in \.obj, \.ply, \.off, \.glb, \.gltf, got '.*mesh\.stl'"),
+    "folder.obj": ("/", "folder.obj"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_mesh_that_cannot_be_drawn(tmp_path, capsys, name):
+    content, message = BROKEN[name]
+    if content == "/":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_text(content)
+    assert render(tmp_path / name, "-o", tmp_path / "out.png") == 2
+    assert_one_line(capsys.readouterr().err, message)
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["-o", "out.xyz"], r"--output: expected a picture, such as .png or .jpg, got 'out.xyz'"),
+        (["-o", "out"], r"--output: expected a picture, such as .png or .jpg, got 'out'"),
+        (["-o", "nowhere/out.png"], "--output: expected a file in a folder that exists, got 'nowhere/out.png'"),
+        (["-o", "folder.png"], "--output: expected a file in a folder that exists, got 'folder.png'"),
+        (["-o", "out.jpg", "--turntable", "3"], r"expected a turntable's file to end in \.gif, \.png or \.webp, got"),
+        (["--size", "1", "2", "3"], "--size: expected the side, or height and width, got 1 2 3"),
+    ],
+)
+def test_arguments_that_do_not_fit(tmp_path, monkeypatch, capsys, args, message):
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert render(*args) == 2
+    assert_one_line(capsys.readouterr().err, message)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--size", "0"], r"argument --size: expected 1 to 16384 pixels .*, got '0'"),
+        (["--size", "64", "cow.obj"], r"argument --size: .*the mesh file goes before the options\), got 'cow.obj'"),
+        (["--turntable", "0"], "argument --turntable: expected 1 to 10000 views, got '0'"),
+        (["--supersample", "1.5"], "argument --supersample: expected 1 to 8, got '1.5'"),
+        (["--fov", "180"], "argument --fov: expected 1 to 170 degrees, got '180'"),
+        (["--distance", "0"], "argument --distance: expected 0.01 to 10000, got '0'"),
+        (["--azimuth", "nan"], "argument --azimuth: expected degrees, got 'nan'"),
+        (["--light", "0", "0", "inf"], "argument --light: expected a finite number, got 'inf'"),
+        (["--background", "2", "0", "0"], "argument --background: expected 0 to 1, got '2'"),
+        (["--shader", "toon"], "argument --shader: invalid choice: 'toon'"),
+    ],
+)
+def test_arguments_that_cannot_be_read(capsys, args, message):
+    with pytest.raises(SystemExit, match="2"):
+        render(*args)
+    assert_one_line(capsys.readouterr().err.splitlines()[-1], message)
+
+
+def test_a_file_that_may_not_be_written(tmp_path, sphere, capsys, monkeypatch):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied", "out.png")
+
+    monkeypatch.setattr(Image.Image, "save", refuse)  # the user who runs the tests may be allowed everything
+    assert render(sphere, "-o", tmp_path / "out.png", "--size", 16) == 2
+    assert_one_line(capsys.readouterr().err, "tirender render: out.png: Permission denied")
+
+
+def test_an_arch_that_is_not_the_running_one(capsys):
+    running = tirender.init()
+    other = next(name for name in ("cpu", "vulkan") if name != running)
+    assert main(["info", "--arch", other]) == 2
+    assert_one_line(capsys.readouterr().err, f"tirender info: arch: expected the running '{running}'")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line_too(tmp_path, capsys):
+    (tmp_path / "mesh.obj").write_text("mtllib missing.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1\n")
+    assert render(tmp_path / "mesh.obj", "-o", tmp_path / "out.png", "--size", 16) == 0
+    assert_one_line(capsys.readouterr().err, "tirender: .*missing.mtl")
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert facts["tirender"] == tirender.__version__
+    assert facts["torch"] == torch.__version__
+    assert facts["arch"] == tirender.init()
+
+
+@pytest.mark.parametrize("args", [["--help"], ["render", "--help"], ["info", "--help"], ["--version"]])
+def test_help(capsys, args):
+    with pytest.raises(SystemExit, match="0"):
+        main(args)
+    assert "tirender" in capsys.readouterr().out
+
+
+def assert_one_line(text: str, message: str) -> None:
+    assert len(text.strip().splitlines()) == 1, text
+    assert re.search(message, text), text
