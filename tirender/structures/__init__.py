@@ -3,10 +3,13 @@
 from tirender.structures.meshes import Meshes, join_meshes_as_batch, join_meshes_as_scene
 from tirender.structures.pointclouds import Pointclouds, join_pointclouds_as_batch, join_pointclouds_as_scene
 from tirender.structures.utils import list_to_packed, list_to_padded, packed_to_list, padded_to_list
+from tirender.structures.volumes import VolumeLocator, Volumes
 
 __all__ = [
     "Meshes",
     "Pointclouds",
+    "VolumeLocator",
+    "Volumes",
     "join_meshes_as_batch",
     "join_meshes_as_scene",
     "join_pointclouds_as_batch",
