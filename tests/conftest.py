@@ -71,4 +71,4 @@ def rasterization(
 ) -> MeshRasterization:
     """Triangles given in NDC, ready to be drawn."""
     clip = torch.cat([verts[:, :2], torch.ones_like(verts[:, :1]), verts[:, 2:]], 1)
-    return MeshRasterization(clip, faces, image, n_images, RasterMode(**mode), None)  # type: ignore[arg-type]
+    return MeshRasterization(clip, faces, image, n_images, RasterMode(**mode), None, False)  # type: ignore[arg-type]

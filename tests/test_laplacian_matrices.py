@@ -49,7 +49,7 @@ def test_cotangents():
     for face in FACES.tolist():
         for k in range(3):
             opposite, i, j = face[k], face[k - 1], face[k - 2]
-            weight = cotangent(verts[opposite], verts[i], verts[j]) / 2
+            weight = cotangent(verts[opposite], verts[i], verts[j])
             expected[i, j] += weight
             expected[j, i] += weight
             areas[opposite] += torch.linalg.cross(verts[i] - verts[opposite], verts[j] - verts[opposite]).norm() / 2

@@ -30,7 +30,7 @@ def test_faces_int32(topology):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gather_corners(topology, dtype):
     values = torch.rand(9, 2, dtype=dtype)
-    assert torch.equal(topology.gather_corners(values), values[topology.faces_packed])
+    assert torch.equal(topology.gather_corners(values), values[topology.faces_packed.t()])
 
 
 def test_sum_faces_at_vertices(topology):
@@ -56,8 +56,8 @@ def test_small(n_verts, n_faces):
     topology = Topology(torch.tensor([[0, 1, 2]])[:n_faces], [n_verts], [n_faces])
     values = torch.rand(n_verts, 3, requires_grad=True)
     gathered = topology.gather_corners(values)
-    assert gathered.shape == (n_faces, 3, 3)
-    summed = topology.sum_faces_at_vertices(gathered.sum(1))
+    assert gathered.shape == (3, n_faces, 3)
+    summed = topology.sum_faces_at_vertices(gathered.sum(0))
     assert summed.shape == (n_verts, 3)
     summed.sum().backward()
     assert torch.equal(values.grad, torch.full((n_verts, 3), 3.0 * n_faces))

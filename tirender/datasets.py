@@ -113,7 +113,7 @@ def _download(name: str) -> Path:
                 path=cache / folder,
             )
         except OSError as error:
-            raise FileNotFoundError(f"{part}: the download failed ({error}); try again, {by_hand}") from error
+            raise FileNotFoundError(f"{part}: the download failed ({error}); try again, {by_hand}") from None
     if name == BRIDGE:
         _check_bridge(cache / name)
     return cache / name

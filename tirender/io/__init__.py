@@ -1,4 +1,4 @@
-"""Meshes from and to files."""
+"""Meshes and point clouds from and to files."""
 
 from tirender.io.obj_io import load_obj, load_objs_as_meshes, save_obj
 from tirender.io.pluggable import IO

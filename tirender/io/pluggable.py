@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from tirender.checks import fail
 from tirender.io.gltf_io import MeshGlbFormat
+from tirender.io.npz_io import PointcloudNpzFormat
 from tirender.io.obj_io import MeshObjFormat
 from tirender.io.off_io import MeshOffFormat
-from tirender.io.pluggable_formats import MeshFormatInterpreter
-from tirender.io.ply_io import MeshPlyFormat
+from tirender.io.pluggable_formats import MeshFormatInterpreter, PointcloudFormatInterpreter
+from tirender.io.ply_io import MeshPlyFormat, PointcloudPlyFormat
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
+    from tirender.structures.pointclouds import Pointclouds
 
 
 class IO:
-    """Loads and saves meshes in the format that a path's ending stands for: .obj, .ply, .off, .glb and .gltf (reading).
+    """Loads and saves meshes and point clouds in the format that a path's ending stands for.
+
+    Meshes: .obj, .ply, .off, .glb and .gltf (reading). Clouds: .ply, .npz.
 
     Args:
         include_default_formats: whether to know these from the start.
@@ -27,6 +31,7 @@ class IO:
     def __init__(self, include_default_formats: bool = True, path_manager: Any = None) -> None:
         self.path_manager = path_manager
         self.mesh_interpreters: deque[MeshFormatInterpreter] = deque()
+        self.pointcloud_interpreters: deque[PointcloudFormatInterpreter] = deque()
         if include_default_formats:
             self.register_default_formats()
 
@@ -34,6 +39,8 @@ class IO:
         """Register the formats that come with tirender."""
         for interpreter in (MeshObjFormat(), MeshOffFormat(), MeshPlyFormat(), MeshGlbFormat()):
             self.register_meshes_format(interpreter)
+        for cloud_interpreter in (PointcloudNpzFormat(), PointcloudPlyFormat()):
+            self.register_pointcloud_format(cloud_interpreter)
 
     def register_meshes_format(self, interpreter: MeshFormatInterpreter) -> None:
         """Register a format; it is asked before those registered earlier.
@@ -44,6 +51,16 @@ class IO:
         if not isinstance(interpreter, MeshFormatInterpreter):
             fail("interpreter", "a MeshFormatInterpreter", type(interpreter).__name__)
         self.mesh_interpreters.appendleft(interpreter)
+
+    def register_pointcloud_format(self, interpreter: PointcloudFormatInterpreter) -> None:
+        """Register a format; it is asked before those registered earlier.
+
+        Raises:
+            ValueError: ``interpreter`` is no ``PointcloudFormatInterpreter``.
+        """
+        if not isinstance(interpreter, PointcloudFormatInterpreter):
+            fail("interpreter", "a PointcloudFormatInterpreter", type(interpreter).__name__)
+        self.pointcloud_interpreters.appendleft(interpreter)
 
     def load_mesh(self, path: Any, include_textures: bool = True, device: Any = "cpu", **kwargs: Any) -> Meshes:
         """Load one mesh.
@@ -86,3 +103,36 @@ class IO:
             if interpreter.save(data, path, path_manager=self.path_manager, binary=binary, **kwargs):
                 return
         fail("path", "the ending of a registered mesh format that can be written", repr(path))
+
+    def load_pointcloud(self, path: Any, device: Any = "cpu", **kwargs: Any) -> Pointclouds:
+        """Load one point cloud; colours become its features.
+
+        Args:
+            path: of the file.
+            device: of the cloud.
+            kwargs: the format's own options.
+        Raises:
+            ValueError: no registered format knows the path, or the file is damaged (the message says where).
+            OSError: the file cannot be opened.
+        """
+        for interpreter in self.pointcloud_interpreters:
+            cloud = interpreter.read(path, device=device, path_manager=self.path_manager, **kwargs)
+            if cloud is not None:
+                return cloud
+        return fail("path", "a file of a registered point cloud format", repr(path))
+
+    def save_pointcloud(self, data: Pointclouds, path: Any, binary: bool | None = None, **kwargs: Any) -> None:
+        """Save one point cloud.
+
+        Args:
+            data: a batch of one.
+            path: of the file; its ending decides the format.
+            binary: binary or text, where the format has both; None for the format's default.
+            kwargs: the format's own options, as ``colors_as_uint8`` of PLY.
+        Raises:
+            ValueError: no registered format writes such a path, or ``data`` is not one cloud.
+        """
+        for interpreter in self.pointcloud_interpreters:
+            if interpreter.save(data, path, path_manager=self.path_manager, binary=binary, **kwargs):
+                return
+        fail("path", "the ending of a registered point cloud format that can be written", repr(path))

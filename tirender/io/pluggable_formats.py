@@ -1,4 +1,4 @@
-"""What a mesh file format is to the ``IO`` registry, and the checks that the formats share."""
+"""What a file format is to the ``IO`` registry, and the checks that the formats share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
+    from tirender.structures.pointclouds import Pointclouds
 
 
 class MeshFormatInterpreter(ABC):
@@ -39,6 +40,20 @@ class MeshFormatInterpreter(ABC):
         """
 
 
+class PointcloudFormatInterpreter(ABC):
+    """Reads and writes point clouds of one file format; register it with ``IO.register_pointcloud_format``."""
+
+    @abstractmethod
+    def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
+        """Return the cloud at ``path`` on ``device``, or None if the file is not of this format."""
+
+    @abstractmethod
+    def save(
+        self, data: Pointclouds, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+    ) -> bool:
+        """Write ``data`` and return True, or return False if ``path`` is not of this format; as for meshes."""
+
+
 def has_suffix(path: Any, suffixes: Sequence[str]) -> bool:
     """Whether ``path`` is a path with one of these endings (lower case)."""
     return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(tuple(suffixes))
@@ -46,9 +61,19 @@ def has_suffix(path: Any, suffixes: Sequence[str]) -> bool:
 
 def one_mesh(data: Meshes, path: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return verts and faces of a batch of one."""
-    if len(data) != 1:
-        fail("data", f"one mesh, as {os.path.basename(path)} holds one", f"a batch of {len(data)}")
+    _check_one("mesh", data, path)
     return data.verts_list()[0], data.faces_list()[0]
+
+
+def one_cloud(data: Pointclouds, path: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Return points, normals and features of a batch of one."""
+    _check_one("cloud", data, path)
+    return data.get_cloud(0)
+
+
+def _check_one(what: str, data: Meshes | Pointclouds, path: Any) -> None:
+    if len(data) != 1:
+        fail("data", f"one {what}, as {os.path.basename(path)} holds one", f"a batch of {len(data)}")
 
 
 def check_rows(name: str, values: torch.Tensor, n_columns: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,22 @@ import torch
 
 from tirender.checks import fail
 from tirender.io.files import Source, read_source, write_file
-from tirender.io.pluggable_formats import MeshFormatInterpreter, check_indices, check_rows, has_suffix, one_mesh
+from tirender.io.pluggable_formats import (
+    MeshFormatInterpreter,
+    PointcloudFormatInterpreter,
+    check_indices,
+    check_rows,
+    has_suffix,
+    one_cloud,
+    one_mesh,
+)
 from tirender.io.ply_parser import Element, parse_ply
 from tirender.io.text import fan_triangles, finite_float32, format_rows, number_format
-from tirender.io.texturing import vertex_colors
+from tirender.io.texturing import colors_as_bytes, vertex_colors
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
+    from tirender.structures.pointclouds import Pointclouds
 
 
 def load_ply(f: Any, *, path_manager: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,10 +44,26 @@ def load_ply(f: Any, *, path_manager: Any = None) -> tuple[torch.Tensor, torch.T
     """
     source = read_source(f, path_manager)
     elements = parse_ply(source)
+    verts = _positions(source, elements)
+    return verts, _faces(source, elements, len(verts))
+
+
+def _positions(source: Source, elements: dict[str, Element]) -> torch.Tensor:
     verts = _vertex_columns(source, elements, "x", "y", "z")
     if verts is None:
         fail(source.name, "a 'vertex' element with x, y and z", "none")
-    return verts, _faces(source, elements, len(verts))
+    return verts
+
+
+def _normals(source: Source, elements: dict[str, Element]) -> torch.Tensor | None:
+    return _vertex_columns(source, elements, "nx", "ny", "nz")
+
+
+def _colors(source: Source, elements: dict[str, Element]) -> torch.Tensor | None:
+    """RGB; integers count to 255."""
+    colors = _vertex_columns(source, elements, "red", "green", "blue")
+    is_integer = colors is not None and elements["vertex"].scalars["red"].dtype.kind in "iu"
+    return colors / 255.0 if colors is not None and is_integer else colors
 
 
 def _vertex_columns(source: Source, elements: dict[str, Element], *names: str) -> torch.Tensor | None:
@@ -166,14 +192,9 @@ class MeshPlyFormat(MeshFormatInterpreter):
 
         source = read_source(path, path_manager)
         elements = parse_ply(source)
-        verts = _vertex_columns(source, elements, "x", "y", "z")
-        if verts is None:
-            fail(source.name, "a 'vertex' element with x, y and z", "none")
+        verts, normals = _positions(source, elements), _normals(source, elements)
         faces = _faces(source, elements, len(verts))
-        normals = _vertex_columns(source, elements, "nx", "ny", "nz")
-        colors = _vertex_columns(source, elements, "red", "green", "blue") if include_textures else None
-        if colors is not None and elements["vertex"].scalars["red"].dtype.kind in "iu":
-            colors = colors / 255.0
+        colors = _colors(source, elements) if include_textures else None
         textures = None if colors is None else TexturesVertex(verts_features=[colors.to(device)])
         verts_normals = None if normals is None else [normals.to(device)]
         return Meshes([verts.to(device)], [faces.to(device)], textures, verts_normals=verts_normals)
@@ -195,4 +216,47 @@ class MeshPlyFormat(MeshFormatInterpreter):
         normals = data.verts_normals_list()[0] if data.has_verts_normals() else None
         colors = vertex_colors(data, path, colors_as_uint8)
         _save(path, verts, faces, normals, colors, binary is False, decimal_places, path_manager)
+        return True
+
+
+class PointcloudPlyFormat(PointcloudFormatInterpreter):
+    """PLY clouds in the ``IO`` registry: paths that end in .ply; faces are not looked at."""
+
+    suffixes = (".ply",)
+
+    def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
+        """Read points, normals, and RGB (integers count to 255) as features."""
+        if not has_suffix(path, self.suffixes):
+            return None
+        from tirender.structures.pointclouds import Pointclouds
+
+        source = read_source(path, path_manager)
+        elements = parse_ply(source)
+        points, normals, colors = _positions(source, elements), _normals(source, elements), _colors(source, elements)
+        return Pointclouds(
+            [points.to(device)],
+            None if normals is None else [normals.to(device)],
+            None if colors is None else [colors.to(device)],
+        )
+
+    def save(
+        self,
+        data: Pointclouds,
+        path: Any,
+        path_manager: Any = None,
+        binary: bool | None = None,
+        decimal_places: int | None = None,
+        colors_as_uint8: bool = False,
+        **kwargs: Any,
+    ) -> bool:
+        """Write one cloud, its normals, and features of 3 channels as RGB (as float, or 0 to 255)."""
+        if not has_suffix(path, self.suffixes):
+            return False
+        points, normals, colors = one_cloud(data, path)
+        if colors is not None and colors.shape[1] != 3:
+            warnings.warn(f"{path}: features of {colors.shape[1]} channels are no RGB, left out", stacklevel=2)
+            colors = None
+        if colors is not None and colors_as_uint8:
+            colors = colors_as_bytes(colors)
+        _save(path, points, None, normals, colors, binary is False, decimal_places, path_manager)
         return True

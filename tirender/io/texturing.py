@@ -169,4 +169,9 @@ def vertex_colors(mesh: Meshes, path: Any, as_uint8: bool) -> torch.Tensor | Non
     if colors is None or colors.shape[1] != 3:
         warnings.warn(f"{path}: {type(mesh.textures).__name__} is no RGB at each vertex, left out", stacklevel=2)
         return None
-    return (colors.detach().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8) if as_uint8 else colors
+    return colors_as_bytes(colors) if as_uint8 else colors
+
+
+def colors_as_bytes(colors: torch.Tensor) -> torch.Tensor:
+    """Colours in [0, 1] as uint8, rounded and clamped."""
+    return (colors.detach().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

@@ -27,7 +27,7 @@ Table = ti.types.ndarray(dtype=ti.i32, ndim=2)
 Tables = ti.types.ndarray(dtype=ti.i32, ndim=3)
 
 INSERTION_SORT_MAX = 24
-FAR = 1e30  # triangles that reach farther, or have a coordinate that is no number, are not drawn
+FAR = 1e15  # triangles that reach farther (areas would overflow), or have a coordinate that is no number, are not drawn
 
 
 @ti.kernel

@@ -49,13 +49,13 @@ def cot_laplacian(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) 
         faces: (F, 3) int64.
         eps: least squared area of a face; below it, areas count as constant.
     Returns:
-        L: (V, V) sparse, symmetric: (cot a + cot b) / 2 at (i, j), with a and b the angles opposite the edge; nothing
-            on the diagonal. Differentiable in ``verts``.
+        L: (V, V) sparse, symmetric: cot a + cot b at (i, j), with a and b the angles opposite the edge; nothing on the
+            diagonal. Differentiable in ``verts``.
         inv_areas: (V, 1): 1 over the summed area of the faces around each vertex, 0 where there is none.
             Differentiable too.
     """
     _check(verts, "faces", faces, 3)
-    cotangents, areas = half_cotangents(verts, faces, eps)
+    cotangents, areas = triangle_cotangents(verts, faces, eps)
     start, end = faces[:, [1, 2, 0]].reshape(-1), faces[:, [2, 0, 1]].reshape(-1)
     matrix = _symmetric(start, end, cotangents.reshape(-1), len(verts))
     around = areas.new_zeros(len(verts)).index_add(0, faces.reshape(-1), areas.repeat_interleave(3))
@@ -64,13 +64,13 @@ def cot_laplacian(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) 
     return matrix, inverse[:, None]
 
 
-def half_cotangents(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) -> tuple[torch.Tensor, torch.Tensor]:
-    """Half the cotangent of each angle (F, 3) and the area (F,) of each face; see ``cot_laplacian``."""
+def triangle_cotangents(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) -> tuple[torch.Tensor, torch.Tensor]:
+    """The cotangent of each angle (F, 3) and the area (F,) of each face; see ``cot_laplacian``."""
     v0, v1, v2 = verts.index_select(0, faces.reshape(-1)).reshape(-1, 3, 3).unbind(1)
     e0, e1, e2 = v2 - v1, v0 - v2, v1 - v0  # each opposite the vertex of its number
     areas = (torch.linalg.cross(e1, e2).square().sum(1) / 4).clamp(min=eps).sqrt()
     products = torch.stack([-(e1 * e2).sum(1), -(e2 * e0).sum(1), -(e0 * e1).sum(1)], dim=1)
-    return products / (4 * areas[:, None]), areas
+    return products / (2 * areas[:, None]), areas
 
 
 def _symmetric(row: torch.Tensor, column: torch.Tensor, values: torch.Tensor, size: int) -> torch.Tensor:

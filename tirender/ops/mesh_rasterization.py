@@ -24,6 +24,7 @@ class MeshRasterization:
         n_images: N.
         mode: how pixels are matched with faces.
         z_near: faces are cut at this depth (view space); None: not at all.
+        perspective: whether w is z_view; else it is 1.
     """
 
     def __init__(
@@ -34,20 +35,23 @@ class MeshRasterization:
         n_images: int,
         mode: RasterMode,
         z_near: float | None,
+        perspective: bool,
     ):
         self.mode = mode
         self.n_faces = len(faces)
         self.cut: NearCut | None = None if z_near is None else cut_near(clip[:, 3], faces, z_near)
-        w = clip[:, 2]
+        w, z = clip[:, 2], clip[:, 3]
         if self.cut is not None:
-            behind = clip[:, 3] < z_near
+            behind = z < z_near
             clip, faces = self.cut.apply(clip, faces)
             image = image.index_select(0, self.cut.face)
-            # vertices behind belong to no triangle any more: they divide by 1
-            w = torch.cat([torch.where(behind, torch.ones_like(w), w), clip[len(w) :, 2]])
+            # vertices behind belong to no triangle any more: they divide by 1; new points lie on the plane exactly
+            new = z.new_full((len(clip) - len(z),), z_near)
+            w = torch.cat([torch.where(behind, torch.ones_like(w), w), new if perspective else torch.ones_like(new)])
+            z = torch.cat([z, new])
         if z_near is None or z_near <= W_MIN:
             w = torch.where(w.abs() < W_MIN, torch.full_like(w, W_MIN).copysign(w), w)
-        verts_ndc = torch.stack([clip[:, 0] / w, clip[:, 1] / w, clip[:, 3]], 1)
+        verts_ndc = torch.stack([clip[:, 0] / w, clip[:, 1] / w, z], 1)
         self.triangles = Triangles(verts_ndc, faces.contiguous(), image, n_images)
 
     def selection(self, by_depth: bool = True) -> tuple[torch.Tensor, torch.Tensor]:

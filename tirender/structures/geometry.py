@@ -66,7 +66,7 @@ class Geometry:
         return self._keep("face_crosses", self._compute_face_crosses)
 
     def _compute_face_crosses(self) -> torch.Tensor:
-        v0, v1, v2 = self.topology.gather_corners(self.verts).unbind(1)
+        v0, v1, v2 = self.topology.gather_corners(self.verts).unbind(0)
         return torch.linalg.cross(v1 - v0, v2 - v0)
 
     def _compute_vertex_normals(self) -> torch.Tensor:

@@ -61,10 +61,16 @@ def rasterize_meshes(
         image_size, blur_radius, faces_per_pixel, perspective_correct, clip_barycentric_coords, cull_backfaces
     )
     verts = meshes.verts_packed()
-    w = verts[:, 2:] if perspective_correct and z_clip_value is not None else torch.ones_like(verts[:, 2:])
-    clip = torch.cat([verts[:, :2] * w, w, verts[:, 2:]], 1)
+    perspective = perspective_correct and z_clip_value is not None
+    w = verts[:, 2:] if perspective else torch.ones_like(verts[:, 2:])
     rasterization = MeshRasterization(
-        clip, meshes.topology.faces_int32, meshes.faces_packed_to_mesh_idx().int(), len(meshes), mode, z_clip_value
+        torch.cat([verts[:, :2] * w, w, verts[:, 2:]], 1),
+        meshes.topology.faces_int32,
+        meshes.faces_packed_to_mesh_idx().int(),
+        len(meshes),
+        mode,
+        z_clip_value,
+        perspective,
     )
     fragments = Fragments.from_packed(rasterization.packed(), faces_per_pixel)
     return fragments.pix_to_face, fragments.zbuf, fragments.bary_coords, fragments.dists

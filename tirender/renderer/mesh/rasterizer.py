@@ -119,6 +119,7 @@ class MeshRasterizer(nn.Module):
             len(meshes_world),
             mode,
             _near_plane(settings, cameras, clip),
+            cameras.is_perspective(),
         )
         return Fragments.from_packed(rasterization.packed(), mode.faces_per_pixel)
 
