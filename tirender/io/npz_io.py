@@ -1,0 +1,104 @@
+"""Point clouds in NumPy's .npz archives, as PyTorch3D's tutorial has them: arrays ``verts`` and ``rgb``."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+
+from tirender.checks import fail
+from tirender.io.files import MAX_FILE_BYTES, Source, read_source, write_file
+from tirender.io.pluggable_formats import PointcloudFormatInterpreter, has_suffix, one_cloud
+from tirender.io.text import finite_float32
+
+if TYPE_CHECKING:
+    from tirender.structures.pointclouds import Pointclouds
+
+
+class PointcloudNpzFormat(PointcloudFormatInterpreter):
+    """Clouds in the ``IO`` registry: paths that end in .npz; no pickle is ever loaded, and no array allocated unseen.
+
+    Arrays: ``verts`` (P, 3); if wanted ``normals`` (P, 3) and ``rgb`` (P, C), colours with or without alpha, or other
+    features. Integer colours count to 255.
+    """
+
+    suffixes = (".npz",)
+
+    def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
+        """Read points, normals, and ``rgb`` with all its channels as features, in float32."""
+        if not has_suffix(path, self.suffixes):
+            return None
+        from tirender.structures.pointclouds import Pointclouds
+
+        source = read_source(path, path_manager)
+        arrays = _read_arrays(source, ("verts", "normals", "rgb"))
+        if "verts" not in arrays:
+            fail(source.name, "an array 'verts'", "none of that name")
+        n_points = len(arrays["verts"])
+        tensors: dict[str, list[torch.Tensor]] = {}
+        for name, array in arrays.items():
+            columns = "C" if name == "rgb" else 3
+            if len(array) != n_points or columns not in ("C", array.shape[1]):
+                rows = "P" if name == "verts" else n_points
+                fail(f"{source.name}, array '{name}'", f"shape ({rows}, {columns})", array.shape)
+            where = lambda row, name=name: f"{source.name}, array '{name}', row {row}"  # noqa: E731
+            values = torch.from_numpy(finite_float32(array, "values", where))
+            is_byte_color = name == "rgb" and array.dtype.kind in "iu"
+            tensors[name] = [(values / 255.0 if is_byte_color else values).to(device)]
+        return Pointclouds(tensors["verts"], tensors.get("normals"), tensors.get("rgb"))
+
+    def save(
+        self, data: Pointclouds, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+    ) -> bool:
+        """Write one cloud, its normals, and its features as ``rgb``; the format is binary."""
+        if not has_suffix(path, self.suffixes):
+            return False
+        if binary is False:
+            fail("binary", "None or True, as .npz has no text form", binary)
+        named = zip(("verts", "normals", "rgb"), one_cloud(data, path))
+        arrays: dict[str, Any] = {name: x.detach().cpu().numpy() for name, x in named if x is not None}
+        stream = io.BytesIO()
+        np.savez(stream, **arrays)
+        write_file(path, [stream.getvalue()], path_manager)
+        return True
+
+
+def _read_arrays(source: Source, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Those of the named arrays that the archive has."""
+    contents = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
+            members = {name: archive.getinfo(f"{name}.npy") for name in names if f"{name}.npy" in archive.namelist()}
+            n_bytes = sum(member.file_size for member in members.values())
+            if n_bytes <= MAX_FILE_BYTES:
+                contents = {name: archive.read(member) for name, member in members.items()}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        fail(source.name, "an undamaged .npz archive", error)
+    if n_bytes > MAX_FILE_BYTES:
+        fail(source.name, f"at most {MAX_FILE_BYTES} bytes of arrays", n_bytes)
+    return {name: _read_array(f"{source.name}, array '{name}'", data) for name, data in contents.items()}
+
+
+def _read_array(where: str, contents: bytes) -> np.ndarray:
+    """The array of a .npy file that is as large as its header says."""
+    stream = io.BytesIO(contents)
+    try:
+        read_header = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+        shape, fortran_order, dtype = read_header(stream)
+    except Exception as error:  # the header is a Python literal, of which hostile input may be anything
+        fail(where, "a .npy header", error)
+    if dtype.kind not in "fiu":
+        fail(where, "numbers", dtype)
+    n_bytes = len(contents) - stream.tell()
+    if shape == (0, 3):
+        return np.zeros(shape, dtype)
+    if len(shape) != 2 or min(shape) < 1 or math.prod(shape) * dtype.itemsize != n_bytes:
+        fail(where, f"a shape of two dimensions that fills {n_bytes} bytes of {dtype}", shape)
+    values = np.frombuffer(contents, dtype=dtype, offset=stream.tell())
+    return values.reshape(shape, order="F" if fortran_order else "C")
