@@ -17,8 +17,11 @@ def fragments_and_twin(verts, faces, image, perspective, clip, blur=0.01):
     """The op's outputs and the twin's for the same selection."""
     r = rasterization(
         *(verts, faces, image),
-        **{"image_size": SIZE, "faces_per_pixel": 6, "blur_radius": blur},
-        **{"perspective_correct": perspective, "clip_barycentric_coords": clip},
+        image_size=SIZE,
+        faces_per_pixel=6,
+        blur_radius=blur,
+        perspective_correct=perspective,
+        clip_barycentric_coords=clip,
     )
     packed = r.packed()
     points = pixel_centres(*SIZE, verts).reshape(-1, 2).index_select(0, packed.pixel_index % (SIZE[0] * SIZE[1]))
@@ -46,8 +49,11 @@ def test_gradcheck(perspective, clip):
     verts, faces, image = random_scene(12, dtype=torch.float64, size=1.5)
     r = rasterization(
         *(verts, faces, image),
-        **{"image_size": (6, 5), "faces_per_pixel": None, "blur_radius": 0.02},
-        **{"perspective_correct": perspective, "clip_barycentric_coords": clip},
+        image_size=(6, 5),
+        faces_per_pixel=None,
+        blur_radius=0.02,
+        perspective_correct=perspective,
+        clip_barycentric_coords=clip,
     )
     _, index = r.selection()
     pixels = r.packed().pixel_index.int()

@@ -16,6 +16,7 @@ from tirender.renderer.mesh.rasterizer import Fragments
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere
 
+
 class ByHand(nn.Module):
     """Passes a shader dense fragments made by hand, as a user's own rasterizer would."""
 

@@ -57,8 +57,11 @@ class Scene:
     def fragments(self, perspective, k):
         return rasterization(
             *(self.verts, self.faces, self.image),
-            **{"image_size": SIZE, "faces_per_pixel": k, "blur_radius": 0.004 if k != 1 else 0.0},
-            **{"perspective_correct": perspective, "clip_barycentric_coords": k != 1},
+            image_size=SIZE,
+            faces_per_pixel=k,
+            blur_radius=0.004 if k != 1 else 0.0,
+            perspective_correct=perspective,
+            clip_barycentric_coords=k != 1,
         )
 
     def coord_faces(self):
@@ -138,7 +141,8 @@ def compare(scene, soft, k, perspective=True, rtol=1e-6):
     )
     for a, b in gradients:
         if a is None or b is None:  # an input that this kind does not read
-            assert (a is None or not a.any()) and (b is None or not b.any())
+            assert a is None or not a.any()
+            assert b is None or not b.any()
             continue
         torch.testing.assert_close(a, b, rtol=100 * rtol, atol=10 * rtol * max(float(b.abs().max()), 1.0))
 

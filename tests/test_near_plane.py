@@ -90,7 +90,9 @@ def test_gradients_of_cut_faces_match_finite_differences(shader):
     colors = torch.rand(4, 3, dtype=torch.float64)
     weights = torch.rand(1, 8, 8, 4, dtype=torch.float64)
     blend = r.BlendParams(sigma=1e-1, gamma=1e-1)
-    module = r.SoftSilhouetteShader(blend) if "Sil" in shader else r.SoftPhongShader(cameras=cameras, blend_params=blend)
+    module = (
+        r.SoftSilhouetteShader(blend) if "Sil" in shader else r.SoftPhongShader(cameras=cameras, blend_params=blend)
+    )
 
     def loss(v):
         meshes = Meshes([v], [FACES], r.TexturesVertex([colors]))

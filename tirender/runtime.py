@@ -158,4 +158,6 @@ def _refuse_fork() -> None:
 
 
 def _say_compiling() -> None:
-    print("tirender: compiling kernels for their first use here (kept in a cache for the next run) ...", file=sys.stderr)
+    print(
+        "tirender: compiling kernels for their first use here (kept in a cache for the next run) ...", file=sys.stderr
+    )

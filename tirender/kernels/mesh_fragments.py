@@ -53,9 +53,7 @@ def mesh_fragments_adjoint(
             f = faces[triangles[m]]
             v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
             p = pixel_ndc(pixels[m] % width, pixels[m] // width % height, height, width, v0.x)
-            g0, g1, g2 = fragment_vjp(
-                p, v0, v1, v2, perspective, clip, grad_zbuf[m], grad_bary[m], grad_dists[m]
-            )
+            g0, g1, g2 = fragment_vjp(p, v0, v1, v2, perspective, clip, grad_zbuf[m], grad_bary[m], grad_dists[m])
             accumulate(grad_verts, s, f[0], g0, atomic)
             accumulate(grad_verts, s, f[1], g1, atomic)
             accumulate(grad_verts, s, f[2], g2, atomic)

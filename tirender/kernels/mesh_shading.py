@@ -18,14 +18,14 @@ from tirender.kernels.lighting import (
     SPECULAR,
     ZFAR,
     ZNEAR,
-    ParamSlabs,
     Params,
+    ParamSlabs,
     reflect,
     reflect_vjp,
     vector,
 )
 from tirender.kernels.slabs import PointSlabs, accumulate, accumulate_at
-from tirender.kernels.texture import VERTEX, CoordSlabs, Coords, Texels, corner, sample, sample_vjp
+from tirender.kernels.texture import VERTEX, Coords, CoordSlabs, Texels, corner, sample, sample_vjp
 from tirender.kernels.triangle import Index, Points, Triples, fragment, fragment_vjp, number, pixel_ndc
 
 Image = ti.types.ndarray(dtype=ti.math.vec4, ndim=1)
@@ -204,8 +204,8 @@ def mesh_shading_adjoint(
                         )
                         grad_b += spread_coords(t, b, grad_at, texture, coord_faces, coords, s, grad_coords, atomic)
                         if light or want_params:
-                            grad_point, grad_normal, cosine, glint, grad_shininess, grad_camera, grad_light = reflect_vjp(
-                                params, n, light, point, normal, g * texel, g
+                            grad_point, grad_normal, cosine, glint, grad_shininess, grad_camera, grad_light = (
+                                reflect_vjp(params, n, light, point, normal, g * texel, g)
                             )
                             if light:
                                 grad_b += spread_surface(
@@ -269,7 +269,11 @@ def interpolate(
 ):
     """Texture coordinates, position and normal; flat shading takes the last two from the face alone."""
     c = coord_faces[t]
-    at = b[0] * corner(coords, c[0], texture) + b[1] * corner(coords, c[1], texture) + b[2] * corner(coords, c[2], texture)
+    at = (
+        b[0] * corner(coords, c[0], texture)
+        + b[1] * corner(coords, c[1], texture)
+        + b[2] * corner(coords, c[2], texture)
+    )
     point, normal = 0 * b, 0 * b
     if light:
         f = surface_faces[t]

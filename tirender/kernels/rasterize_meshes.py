@@ -219,9 +219,7 @@ def list_fragments(
 
 
 @ti.kernel
-def compact_fragments(
-    chosen: Index, start: Index, offsets: Index, first_pixel: ti.i32, block: ti.i32, packed: Index
-):
+def compact_fragments(chosen: Index, start: Index, offsets: Index, first_pixel: ti.i32, block: ti.i32, packed: Index):
     """packed: the kept triangles of the pixels from first_pixel on; offsets: theirs, from 0."""
     n_pixels = offsets.shape[0] - 1
     for i in range((n_pixels + block - 1) // block):

@@ -2,8 +2,8 @@
 
 Every kind interpolates a table of corner coordinates with the barycentric coordinates first: the colours themselves
 (VERTEX), texture coordinates (UV), or the barycentric coordinates of the corners (ATLAS, whose table is the unit
-vectors). The maps lie in one row of texels, each with its first texel, rows and columns in ``layout``; the first row of a
-map is at its top, and v points up. An atlas has a square map for each face.
+vectors). The maps lie in one row of texels, each with its first texel, rows and columns in ``layout``; the first row of
+a map is at its top, and v points up. An atlas has a square map for each face.
 """
 
 import taichi as ti

@@ -41,7 +41,7 @@ class MeshRasterization:
         self.n_faces = len(faces)
         self.cut: NearCut | None = None if z_near is None else cut_near(clip[:, 3], faces, z_near)
         w, z = clip[:, 2], clip[:, 3]
-        if self.cut is not None:
+        if self.cut is not None and z_near is not None:
             behind = z < z_near
             clip, faces = self.cut.apply(clip, faces)
             image = image.index_select(0, self.cut.face)
@@ -65,7 +65,7 @@ class MeshRasterization:
         )
 
     def corner_values(self, values: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values (n, D) and their int32 rows at the corners of the triangles, from those at the corners of the faces."""
+        """Values (n, D) and their int32 rows at the corners of the triangles, from those of the faces."""
         return (values, faces.int()) if self.cut is None else self.cut.apply(values, faces)
 
     def face_values(self, values: torch.Tensor) -> torch.Tensor:
@@ -93,4 +93,3 @@ class MeshRasterization:
             corners = self.cut.barycentric(self.n_faces).index_select(0, index.long())
             bary = torch.bmm(bary[:, None], corners)[:, 0]
         return zbuf, bary, dists
-

@@ -19,6 +19,7 @@ TEXTURES = {"vertex": VERTEX, "bilinear": UV_BILINEAR, "nearest": UV_NEAREST, "a
 PADDINGS = {"zeros": ZEROS, "border": BORDER, "reflection": REFLECTION}
 LIGHTS = {"unlit": UNLIT, "directional": DIRECTIONAL, "point": POINT}
 
+
 @dataclass(frozen=True)
 class TextureSource:
     """Where a surface's colour comes from (see ``kernels/texture.py``).
@@ -60,6 +61,7 @@ class SurfaceSource:
     faces: torch.Tensor
     flat: bool = False
 
+
 @dataclass(frozen=True)
 class ShadingMode:
     """How fragments become a pixel: the light's kind, and soft blending or the nearest fragment alone.
@@ -73,6 +75,7 @@ class ShadingMode:
     soft: bool
     sigma: float = 1e-4
     gamma: float = 1e-4
+
 
 @torch.compiler.disable
 def shade_mesh(
@@ -114,6 +117,7 @@ def shade_mesh(
         image = _ShadeMesh.apply(*(t.to(verts.dtype) for t in floats), arrays, flags)
     return image.view(triangles.n_images, *raster.image_size, 4)
 
+
 class _ShadeMesh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
@@ -144,6 +148,7 @@ class _ShadeMesh(torch.autograd.Function):
             )
         needed = (g.sum(0) if need else None for g, need in zip(grads, ctx.needs_input_grad))
         return (*needed, None, None)
+
 
 def _in_kernel_order(arrays: Any, floats: Any) -> tuple[torch.Tensor, ...]:
     offsets, index, faces, surface_faces, coord_faces, map_index, layout = (t.contiguous() for t in arrays)

@@ -11,7 +11,7 @@ SLAB_BYTES = 64 << 20
 
 
 def slab_count(floats_per_slab: int, n_terms: int) -> int:
-    """Copies of the sums: as many as memory allows, so that threads have something to share; fixed by the sizes only."""
+    """Copies of the sums: as many as memory and work justify, so that threads can share; fixed by the sizes alone."""
     if runtime.is_parallel_device():
         return 1
     by_memory = SLAB_BYTES // max(4 * floats_per_slab, 1)

@@ -68,9 +68,7 @@ def shade(
     params = _params(len(meshes), meshes.verts_packed(), shading, cameras, lights, materials, blend_params, znear, zfar)
     mode = ShadingMode(light, soft, float(blend_params.sigma), float(blend_params.gamma))
     offsets, index = rasterization.selection(by_depth=True)
-    return shade_mesh(
-        rasterization.triangles, rasterization.mode, offsets, index, surface, texture, params, mode
-    )
+    return shade_mesh(rasterization.triangles, rasterization.mode, offsets, index, surface, texture, params, mode)
 
 
 def _surface(rasterization: MeshRasterization, meshes: Meshes, flat: bool) -> SurfaceSource:
@@ -82,7 +80,9 @@ def _surface(rasterization: MeshRasterization, meshes: Meshes, flat: bool) -> Su
         return SurfaceSource(centroids, meshes.faces_normals_packed(), rows, flat=True)
     if rasterization.cut is None:
         return SurfaceSource(meshes.verts_packed(), meshes.verts_normals_packed(), faces)
-    both, rows = rasterization.corner_values(torch.cat([meshes.verts_packed(), meshes.verts_normals_packed()], 1), faces)
+    both, rows = rasterization.corner_values(
+        torch.cat([meshes.verts_packed(), meshes.verts_normals_packed()], 1), faces
+    )
     return SurfaceSource(both[:, :3], both[:, 3:], rows)
 
 

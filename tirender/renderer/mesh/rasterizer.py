@@ -61,7 +61,9 @@ class MeshRasterizer(nn.Module):
         raster_settings: may be given at the call instead.
     """
 
-    def __init__(self, cameras: CamerasBase | None = None, raster_settings: RasterizationSettings | None = None) -> None:
+    def __init__(
+        self, cameras: CamerasBase | None = None, raster_settings: RasterizationSettings | None = None
+    ) -> None:
         super().__init__()
         self.cameras = cameras
         self.raster_settings = RasterizationSettings() if raster_settings is None else raster_settings
@@ -69,7 +71,7 @@ class MeshRasterizer(nn.Module):
     def to(self, device: Any) -> MeshRasterizer:  # type: ignore[override]
         """Moves the cameras."""
         if self.cameras is not None:
-            self.cameras = self.cameras.to(device)
+            self.cameras = self.cameras.to(device)  # type: ignore[assignment]
         return self
 
     def transform(self, meshes_world: Meshes, **kwargs: Any) -> Meshes:

@@ -27,7 +27,7 @@ from tirender.renderer.mesh.shading import (
 )
 from tirender.renderer.mesh.textures import TexturesVertex
 from tirender.renderer.splatter_blend import SplatterBlender
-from tirender.structures.fragments import Fragments, PackedFragments
+from tirender.structures.fragments import Fragments
 
 if TYPE_CHECKING:
     from tirender.renderer.cameras import CamerasBase
@@ -114,7 +114,7 @@ class _ColorShader(ShaderBase):
                 *(rasterization, meshes, shading, self._soft, cameras, lights, materials, blend_params),
                 *(znear, zfar, colors),
             )
-        seen = fragments if rasterization is None else fragments.packed
+        seen = fragments if fragments.packed is None else fragments.packed
         if self._shading == "gouraud":
             colors = gouraud_shading(meshes, seen, lights, cameras, materials)
         else:
@@ -230,8 +230,9 @@ class SplatterPhongShader(ShaderBase):
         cameras, lights, materials, blend_params, *_ = self._scene(kwargs)
         texels = meshes.sample_textures(fragments)
         colors, points = _phong_shading_with_pixels(meshes, fragments, lights, cameras, materials, texels)
-        if self.splatter_blender is None or self.splatter_blender.input_shape != tuple(colors.shape[:4]):
-            self.splatter_blender = SplatterBlender(tuple(colors.shape[:4]), colors.device)
+        n, height, width, k = fragments.pix_to_face.shape
+        if self.splatter_blender is None or self.splatter_blender.input_shape != (n, height, width, k):
+            self.splatter_blender = SplatterBlender((n, height, width, k), colors.device)
         return self.splatter_blender(colors, points, cameras, fragments.pix_to_face < 0, blend_params)
 
 
