@@ -1,0 +1,30 @@
+"""What importing costs, counted in modules: tirender starts no Taichi, and brings little beyond torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def imported_by(statement: str) -> set[str]:
+    """The modules that a statement imports in a fresh interpreter which has torch already."""
+    code = f"import sys, torch; before = set(sys.modules); {statement}; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_tirender_brings_nothing_but_its_runtime():
+    assert imported_by("import tirender") - sys.stdlib_module_names == {"tirender", "tirender.runtime"}
+
+
+@pytest.mark.parametrize("package", ["structures", "transforms"])
+def test_structures_need_no_taichi(package):
+    roots = {name.split(".")[0] for name in imported_by(f"import tirender.{package}")}
+    assert roots - sys.stdlib_module_names <= {"tirender", "torch"}
+
+
+def test_the_command_line_reads_its_arguments_first():
+    assert not {"taichi", "matplotlib", "PIL"} & imported_by("import tirender.cli")

@@ -1,0 +1,106 @@
+"""Imports point down only, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = [  # from the bottom; names in one tuple lie side by side and do not know one another
+    ("runtime", "checks"),
+    ("transforms",),
+    ("kernels", "structures"),
+    ("ops",),
+    ("renderer", "loss", "fields"),
+    ("io", "utils"),
+    ("fit", "vis", "datasets"),
+    ("cli", "examples"),
+]
+HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+EXCEPTIONS = {  # methods of PyTorch3D's that need what lies above; imported when called
+    "tirender.structures.pointclouds": ["tirender.ops.estimate_pointcloud_normals"],
+}
+KERNEL_MODULES = {"taichi", "math", "typing"}  # what a kernel file may import beside other kernel files
+
+PACKAGE = sorted((ROOT / "tirender").rglob("*.py"))
+SOURCES = PACKAGE + sorted((ROOT / "examples").glob("*.py"))
+KERNELS = [path for path in (ROOT / "tirender" / "kernels").glob("*.py") if "@ti.kernel" in path.read_text("utf-8")]
+
+
+def imports(source: str, module: str) -> Iterator[str]:
+    """The full names of all modules and members that the source of a module imports, at any depth."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: -node.level] if node.level else []
+            base += node.module.split(".") if node.module else []
+            yield from (".".join([*base, alias.name]) for alias in node.names)
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file; a package's ``__init__`` stays in it, for relative imports."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def upward(source: str, module: str) -> list[str]:
+    """The imports of a module that do not point down, nor stay in its own package."""
+    parts = module.removeprefix("tirender.").split(".")
+    own = parts[0]
+    if own == "__init__":  # of tirender itself: re-exports the runtime's init
+        return [name for name in imports(source, module) if name.startswith("tirender.") and "runtime" not in name]
+    found = []
+    for name in imports(source, module):
+        package, _, rest = name.partition(".")
+        target = rest.split(".")[0]
+        if package == "tirender" and target in HEIGHT and target != own and HEIGHT[target] >= HEIGHT[own]:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_imports_point_down(path):
+    module = module_of(path)
+    assert upward(path.read_text("utf-8"), module) == EXCEPTIONS.get(module, [])
+
+
+def test_every_module_has_a_layer():
+    assert {module_of(path).removeprefix("tirender.").split(".")[0] for path in SOURCES} <= {"__init__", *HEIGHT}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("tirender.ops.x", "from tirender.renderer import cameras", ["tirender.renderer.cameras"]),
+        ("tirender.ops.x", "def f():\n    import tirender.io.obj_io", ["tirender.io.obj_io"]),
+        ("tirender.ops.x", "from ..vis import image_grid", ["tirender.vis.image_grid"]),
+        ("tirender.ops.x", "from tirender import loss", ["tirender.loss"]),
+        ("tirender.kernels.x", "from tirender.structures import meshes", ["tirender.structures.meshes"]),
+        ("tirender.ops.__init__", "from . import x\nfrom .x import y\nfrom ..checks import fail", []),
+        ("tirender.vis.x", "import torch\nfrom tirender import io, runtime\nimport tirender", []),
+    ],
+)
+def test_this_test_sees_upward_imports(module, source, found):
+    assert upward(source, module) == found
+
+
+@pytest.mark.parametrize("path", [p for p in PACKAGE if p.parent.name == "kernels"], ids=module_of)
+def test_kernels_know_taichi_and_nothing_of_torch(path):
+    for name in imports(path.read_text("utf-8"), module_of(path)):
+        assert name.startswith("tirender.kernels.") or name.split(".")[0] in KERNEL_MODULES, name
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=module_of)
+def test_taichi_is_imported_by_kernels_and_the_runtime_only(path):
+    module = module_of(path)
+    if module != "tirender.runtime" and not module.startswith("tirender.kernels."):
+        assert "taichi" not in {name.split(".")[0] for name in imports(path.read_text("utf-8"), module)}
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.stem)
+def test_kernels_operation_and_test_share_a_stem(path):
+    assert (ROOT / "tirender" / "ops" / path.name).is_file()
+    assert (ROOT / "tests" / f"test_{path.name}").is_file()
