@@ -11,11 +11,15 @@ import taichi as ti
 
 from tirender.kernels.triangle import (
     AREA_EPS,
+    FAR,
     Index,
     Points,
     Triples,
     edge,
+    edge_bounds,
+    edges,
     is_inside,
+    may_touch,
     outline_distance,
     pixel_ndc,
     surface_coords,
@@ -27,7 +31,6 @@ Table = ti.types.ndarray(dtype=ti.i32, ndim=2)
 Tables = ti.types.ndarray(dtype=ti.i32, ndim=3)
 
 INSERTION_SORT_MAX = 24
-FAR = 1e15  # triangles that reach farther (areas would overflow), or have a coordinate that is no number, are not drawn
 
 
 @ti.kernel
@@ -123,17 +126,19 @@ def select_nearest(
             t = binned[i]
             f = faces[t]
             v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
+            orientation, bounds = edge_bounds(v0, v1, v2, 0, perspective)
             box = overlap_box(boxes[t], window)
             for y in range(box[2], box[3] + 1):
                 for x in range(box[0], box[1] + 1):
                     p = pixel_ndc(x, y, height, width, v0.x)
-                    b, c = surface_coords(p, v0, v1, v2, perspective, clip)
-                    if is_inside(b):
-                        z = c[0] * v0.z + c[1] * v1.z + c[2] * v2.z
-                        pixel = base + y * width + x
-                        if z >= 0 and (nearest[pixel] < 0 or z < depth[pixel]):
-                            nearest[pixel] = t
-                            depth[pixel] = z
+                    if may_touch(edges(p, v0, v1, v2), orientation, bounds):
+                        b, c = surface_coords(p, v0, v1, v2, perspective, clip)
+                        if is_inside(b):
+                            z = c[0] * v0.z + c[1] * v1.z + c[2] * v2.z
+                            pixel = base + y * width + x
+                            if z >= 0 and (nearest[pixel] < 0 or z < depth[pixel]):
+                                nearest[pixel] = t
+                                depth[pixel] = z
 
 
 @ti.kernel
@@ -181,19 +186,22 @@ def list_fragments(
             t = binned[i]
             f = faces[t]
             v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
+            orientation, bounds = edge_bounds(v0, v1, v2, ti.sqrt(blur), perspective)
             box = overlap_box(boxes[t], window)
             for y in range(box[2], box[3] + 1):
                 for x in range(box[0], box[1] + 1):
                     p = pixel_ndc(x, y, height, width, v0.x)
-                    b, c = surface_coords(p, v0, v1, v2, perspective, clip)
-                    z = c[0] * v0.z + c[1] * v1.z + c[2] * v2.z
-                    if z >= 0 and (is_inside(b) or outline_distance(p, v0, v1, v2) < blur):
-                        pixel = base + y * width + x
-                        found[end, 0] = pixel
-                        found[end, 1] = t
-                        found_z[end] = z
-                        end += 1
-                        kept[pixel] = kept[pixel] + 1
+                    if may_touch(edges(p, v0, v1, v2), orientation, bounds):
+                        b, c = surface_coords(p, v0, v1, v2, perspective, clip)
+                        if is_inside(b) or outline_distance(p, v0, v1, v2) < blur:
+                            z = c[0] * v0.z + c[1] * v1.z + c[2] * v2.z
+                            if z >= 0:
+                                pixel = base + y * width + x
+                                found[end, 0] = pixel
+                                found[end, 1] = t
+                                found_z[end] = z
+                                end += 1
+                                kept[pixel] = kept[pixel] + 1
 
         at = room[k]
         for y in range(window[2], window[3] + 1):

@@ -15,6 +15,7 @@ Triples = ti.types.ndarray(dtype=ti.math.ivec3, ndim=1)  # torch (n, 3) int32
 AREA_EPS = 1e-8  # added to twice the signed area; a triangle with less is not drawn
 PERSPECTIVE_BOUND = 1e-3  # the denominator is at least this share of its largest term
 CLIP_SUM_MIN = 1e-5  # clipped coordinates are divided by at least this
+FAR = 1e15  # triangles that reach farther (areas would overflow), or have a coordinate that is no number, are not drawn
 SEGMENT_EPS = 1e-8  # a segment with a smaller squared length counts as its end point
 
 
@@ -53,10 +54,37 @@ def edge_vjp(p, a, b, g):
 
 
 @ti.func
+def edges(p, v0, v1, v2):
+    """The three edge functions at p, opposite v0, v1 and v2."""
+    return ti.Vector([edge(p, v1, v2), edge(p, v2, v0), edge(p, v0, v1)])
+
+
+@ti.func
 def affine_coords(p, v0, v1, v2):
     """Barycentric coordinates in the image plane."""
-    area = edge(v2, v0, v1) + AREA_EPS
-    return ti.Vector([edge(p, v1, v2), edge(p, v2, v0), edge(p, v0, v1)]) / area
+    return edges(p, v0, v1, v2) / (edge(v2, v0, v1) + AREA_EPS)
+
+
+@ti.func
+def edge_bounds(v0, v1, v2, margin, perspective: ti.i32):
+    """Orientation (1 or -1), and bounds that each edge function times it reaches within ``margin`` of the triangle.
+
+    They let most pixels of the box be left out without a division. Where a perspective triangle reaches behind the
+    camera its inside lies outside, and the bounds are open.
+    """
+    orientation = number(1, v0.x)
+    if edge(v2, v0, v1) < 0:
+        orientation = -orientation
+    reach = -1.001 * margin  # the exact test comes after
+    bounds = reach * ti.Vector([(v2 - v1).xy.norm(), (v0 - v2).xy.norm(), (v1 - v0).xy.norm()])
+    if perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
+        bounds = bounds - FAR
+    return orientation, bounds
+
+
+@ti.func
+def may_touch(e, orientation, bounds):
+    return e[0] * orientation >= bounds[0] and e[1] * orientation >= bounds[1] and e[2] * orientation >= bounds[2]
 
 
 @ti.func
@@ -101,7 +129,7 @@ def surface_coords_vjp(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32, grad_c,
     """Gradients in v0, v1, v2 of ``grad_c . c + grad_z * (c . z)``, c the coordinates after clipping."""
     z = ti.Vector([v0.z, v1.z, v2.z])
     area = edge(v2, v0, v1) + AREA_EPS
-    w = ti.Vector([edge(p, v1, v2), edge(p, v2, v0), edge(p, v0, v1)]) / area
+    w = edges(p, v0, v1, v2) / area
     b = w
     if perspective:
         b = perspective_coords(w, z)

@@ -16,7 +16,9 @@ def slab_count(floats_per_slab: int, n_terms: int) -> int:
         return 1
     by_memory = SLAB_BYTES // max(4 * floats_per_slab, 1)
     by_work = n_terms // 256
-    return int(max(1, min(MAX_SLABS, by_memory, by_work)))
+    # clearing and adding the copies must not cost more than the terms themselves
+    by_copies = 2 + 64 * n_terms // max(floats_per_slab, 1)
+    return int(max(1, min(MAX_SLABS, by_memory, by_work, by_copies)))
 
 
 def slab_bounds(n_terms: int, n_slabs: int, device: torch.device) -> torch.Tensor:
