@@ -15,8 +15,6 @@ STILL_TO_COME = {
     "loss.point_mesh_face_distance",
     "ops.GraphConv",
     "ops.SubdivideMeshes",
-    "ops.add_pointclouds_to_volumes",
-    "ops.add_points_features_to_volume_densities_features",
     "ops.ball_query",
     "ops.box3d_overlap",
     "ops.convert_pointclouds_to_tensor",

@@ -35,7 +35,7 @@ def points_to_volumes_forward(
     width: ti.i32,
     sums: Volumes,
 ):
-    """order: the points of each cell, which begin at ``offsets``; sizes: (D, H, W) of each volume; sums: zero before."""
+    """order: the points of each cell, which begin at ``offsets``; sizes: (D, H, W) a volume; sums: zero before."""
     n_voxels = depth * height * width
     for voxel in range(sizes.shape[0] * n_voxels):
         image, index = voxel // n_voxels, voxel % n_voxels
@@ -55,6 +55,7 @@ def points_to_volumes_forward(
 def points_to_volumes_adjoint(
     points: Points,
     values: Values,
+    order: Index,
     cells: Index,
     sizes: Triples,
     depth: ti.i32,
@@ -64,8 +65,9 @@ def points_to_volumes_adjoint(
     grad_points: Points,
     grad_values: Values,
 ):
-    """cells: of each point, -1 for one outside; the gradients: zero before."""
-    for m in points:
+    """cells: of each point, -1 for one outside; points come in cell order for the cache; gradients: zero before."""
+    for i in order:
+        m = order[i]
         cell = cells[m]
         if cell >= 0:
             image = cell // ((depth + 1) * (height + 1) * (width + 1))
@@ -84,7 +86,7 @@ def points_to_volumes_adjoint(
                 if 0 <= z < size[0] and 0 <= y < size[1] and 0 <= x < size[2]:
                     index = (z * height + y) * width + x
                     corner = ti.Vector([dx, dy, dz])
-                    w = ti.Vector([hat(fraction[i] - corner[i]) for i in ti.static(range(3))])
+                    w = ti.Vector([hat(fraction[j] - corner[j]) for j in ti.static(range(3))])
                     dot = number(0, grad.x)
                     for c in range(grad_sums.shape[1]):
                         grad_values[m, c] = grad_values[m, c] + w.x * w.y * w.z * grad_sums[image, c, index]

@@ -1,0 +1,205 @@
+"""Point clouds accumulated in volumes, over ``kernels/points_to_volumes.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from tirender import runtime
+from tirender.checks import FLOATS, check_choice, check_tensor, fail
+from tirender.kernels import points_to_volumes as kernels
+from tirender.structures.pointclouds import Pointclouds
+from tirender.structures.volumes import Volumes, local_to_voxel_coords
+
+
+def add_pointclouds_to_volumes(
+    pointclouds: Pointclouds,
+    initial_volumes: Volumes,
+    mode: str = "trilinear",
+    min_weight: float = 1e-4,
+    rescale_features: bool = True,
+    _python: bool = False,
+) -> Volumes:
+    """Add the features of N clouds to N volumes, and the weight that each voxel receives to its density.
+
+    Args:
+        pointclouds: N clouds with features of as many channels as those of the volumes, which may also have none.
+        initial_volumes: N volumes with densities of one channel; their own values are added to.
+        mode: ``"trilinear"``: a point is shared out among the eight voxels around it; ``"nearest"``: it counts for the
+            voxel that it lies in (ties to even indices).
+        min_weight: the least weight that features are divided by.
+        rescale_features: divide each voxel's features by its weight, so that they are a mean; else they are a sum.
+        _python: accepted for PyTorch3D's callers, without effect.
+    Returns:
+        new volumes in the same places. Differentiable in the features, the volumes and, for ``"trilinear"``, in the
+        points; the same bits each time on the CPU. Points outside a volume, or NaN, are left out.
+    Raises:
+        ValueError: where the batches or channels do not fit.
+    """
+    if len(pointclouds) != len(initial_volumes):
+        fail("initial_volumes", f"{len(pointclouds)} volumes, as there are clouds", len(initial_volumes))
+    features = pointclouds.features_packed()
+    if features is None:
+        fail("pointclouds", "clouds with features", None)
+    padded = pointclouds.points_padded()
+    check_tensor("pointclouds.points", padded, like=initial_volumes.densities())
+    grid_sizes, align_corners = initial_volumes.get_grid_sizes(), initial_volumes.get_align_corners()
+    local = initial_volumes.world_to_local_coords(padded)
+    voxel_coords = local_to_voxel_coords(local, grid_sizes, align_corners).flatten(0, 1)
+    new_features, new_densities = _add(
+        voxel_coords.index_select(0, pointclouds.padded_to_packed_idx()),
+        features,
+        pointclouds.packed_to_cloud_idx(),
+        initial_volumes.densities(),
+        initial_volumes.features(),
+        grid_sizes,
+        mode,
+        min_weight if rescale_features else None,
+    )
+    return initial_volumes.update_padded(new_densities, new_features)
+
+
+def add_points_features_to_volume_densities_features(
+    points_3d: torch.Tensor,
+    points_features: torch.Tensor,
+    volume_densities: torch.Tensor,
+    volume_features: torch.Tensor | None,
+    mode: str = "trilinear",
+    min_weight: float = 1e-4,
+    mask: torch.Tensor | None = None,
+    grid_sizes: torch.Tensor | None = None,
+    rescale_features: bool = True,
+    _python: bool = False,
+    align_corners: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`add_pointclouds_to_volumes`, of tensors.
+
+    Args:
+        points_3d: (N, P, 3), in the volumes' local coordinates (-1 to 1).
+        points_features: (N, P, C).
+        volume_densities: (N, 1, D, H, W).
+        volume_features: (N, C, D, H, W), or None for 0.
+        mode, min_weight, rescale_features, _python: as there.
+        mask: (N, P), 0 for points to leave out.
+        grid_sizes: (N, 3) or (3,) integers, D_i, H_i, W_i where volumes are padded.
+        align_corners: whether local -1 and 1 are the centres of the outermost voxels, or their outer faces.
+    Returns:
+        features (N, C, D, H, W) and densities (N, 1, D, H, W).
+    Raises:
+        ValueError: where shapes, dtypes or devices do not fit.
+    """
+    check_tensor("points_3d", points_3d, ("N", "P", 3), FLOATS)
+    n, n_points = points_3d.shape[:2]
+    check_tensor("points_features", points_features, (n, n_points, "C"), like=points_3d)
+    check_tensor("volume_densities", volume_densities, (n, 1, "D", "H", "W"), like=points_3d)
+    if grid_sizes is None:
+        grid_sizes = torch.tensor(volume_densities.shape[2:], device=points_3d.device)
+    grid_sizes = grid_sizes.expand(n, 3) if grid_sizes.dim() == 1 else grid_sizes
+    check_tensor("grid_sizes", grid_sizes, (n, 3))
+    image = torch.arange(n, device=points_3d.device).repeat_interleave(n_points)
+    voxel_coords = local_to_voxel_coords(points_3d, grid_sizes, align_corners).flatten(0, 1)
+    if mask is not None:
+        check_tensor("mask", mask, (n, n_points))
+        voxel_coords = voxel_coords.masked_fill(mask.reshape(-1, 1) == 0, torch.nan)
+    return _add(
+        voxel_coords,
+        points_features.flatten(0, 1),
+        image,
+        volume_densities,
+        volume_features,
+        grid_sizes,
+        mode,
+        min_weight if rescale_features else None,
+    )
+
+
+def _add(
+    voxel_coords: torch.Tensor,
+    features: torch.Tensor,
+    image: torch.Tensor,
+    densities: torch.Tensor,
+    volume_features: torch.Tensor | None,
+    grid_sizes: torch.Tensor,
+    mode: str,
+    min_weight: float | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """New features and densities; ``min_weight=None`` leaves the features as sums."""
+    check_choice("mode", mode, ("trilinear", "nearest"))
+    check_tensor("features", features, ("P", "C"), like=voxel_coords)
+    shape = densities.shape[2:]
+    check_tensor("volume_densities", densities, ("N", 1, *shape))
+    if volume_features is not None:
+        check_tensor("volume_features", volume_features, (len(densities), features.shape[1], *shape), like=densities)
+    if mode == "nearest":
+        voxel_coords = voxel_coords.detach().round()
+    weighed = torch.cat([torch.ones_like(features[:, :1]), features], 1)
+    sums = points_to_volumes(voxel_coords, weighed, image, grid_sizes, shape)
+    densities = densities + sums[:, :1]
+    new_features = sums[:, 1:] if volume_features is None else volume_features + sums[:, 1:]
+    return new_features if min_weight is None else new_features / densities.clamp(min=min_weight), densities
+
+
+@torch.compiler.disable
+def points_to_volumes(
+    voxel_coords: torch.Tensor,
+    values: torch.Tensor,
+    image: torch.Tensor,
+    grid_sizes: torch.Tensor,
+    shape: Sequence[int],
+) -> torch.Tensor:
+    """Sum values of points over the eight voxels around each, by trilinear weights.
+
+    Args:
+        voxel_coords: (P, 3), x, y and z; whole numbers are voxel centres. What lies a voxel or more outside, or is NaN,
+            is left out.
+        values: (P, C).
+        image: (P,) integers, the volume of each point.
+        grid_sizes: (N, 3) integers, D_i, H_i, W_i.
+        shape: D, H, W that the volumes are padded to.
+    Returns:
+        (N, C, D, H, W), differentiable in points and values; at a voxel centre the gradient in the point is that
+        towards increasing coordinates.
+    """
+    n, (depth, height, width) = len(grid_sizes), shape
+    n_cells = n * (depth + 1) * (height + 1) * (width + 1)
+    if n_cells >= 2**31:
+        fail("volumes", "less than 2^31 voxels", f"{n} volumes of {depth} x {height} x {width}")
+    coords, sizes = voxel_coords.detach(), grid_sizes.index_select(0, image).flip(1)
+    is_inside = ((coords > -1) & (coords < sizes)).all(1)
+    x, y, z = torch.where(is_inside[:, None], coords.floor() + 1, 0).long().unbind(1)
+    cells = ((image * (depth + 1) + z) * (height + 1) + y) * (width + 1) + x
+    cells = torch.where(is_inside, cells, -1).int()
+    with torch.autocast(values.device.type, enabled=False):
+        sums = _PointsToVolumes.apply(voxel_coords, values, cells, grid_sizes.int(), n_cells, tuple(shape))
+    return sums.view(n, values.shape[1], *shape)
+
+
+class _PointsToVolumes(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, points: torch.Tensor, values: torch.Tensor, cells: Any, sizes: Any, n_cells: int, shape: Any
+    ) -> Any:
+        points, values = points.detach().contiguous(), values.detach().contiguous()
+        sums = values.new_zeros(len(sizes), values.shape[1], math.prod(shape))
+        sizes, order = sizes.contiguous(), cells.argsort(stable=True).int()
+        if len(points) and len(sizes):
+            counts = torch.bincount(cells + 1, minlength=n_cells + 1)  # of the points outside first
+            offsets = counts.cumsum(0).int()
+            runtime.launch(kernels.points_to_volumes_forward, points, values, order, offsets, sizes, *shape, sums)
+        ctx.shape = shape
+        ctx.save_for_backward(points, values, order, cells, sizes)
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_sums: torch.Tensor) -> Any:
+        points, values, order, cells, sizes = ctx.saved_tensors
+        grad_points, grad_values = torch.zeros_like(points), torch.zeros_like(values)
+        if len(points) and grad_sums.numel():
+            args = (points, values, order, cells, sizes, *ctx.shape, grad_sums.contiguous(), grad_points, grad_values)
+            runtime.launch(kernels.points_to_volumes_adjoint, *args)
+        return grad_points, grad_values, None, None, None, None
