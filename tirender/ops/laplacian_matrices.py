@@ -64,7 +64,9 @@ def cot_laplacian(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) 
     return matrix, inverse[:, None]
 
 
-def triangle_cotangents(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) -> tuple[torch.Tensor, torch.Tensor]:
+def triangle_cotangents(
+    verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The cotangent of each angle (F, 3) and the area (F,) of each face; see ``cot_laplacian``."""
     v0, v1, v2 = verts.index_select(0, faces.reshape(-1)).reshape(-1, 3, 3).unbind(1)
     e0, e1, e2 = v2 - v1, v0 - v2, v1 - v0  # each opposite the vertex of its number

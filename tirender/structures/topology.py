@@ -5,33 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from tirender.structures.gathering import Bags, Gather, gather_rows, group_by_owner, partners, scatter_rows, sum_bags
 from tirender.structures.packing import Partition, repeat_counts, repeat_rows
-
-
-class Bags(NamedTuple):
-    """A list of indices per owner, end to end: those of owner i are ``indices[offsets[i]:offsets[i + 1]]``."""
-
-    indices: torch.Tensor  # (n,) int32
-    offsets: torch.Tensor  # (n_owners + 1,) int32
-
-
-class Gather(NamedTuple):
-    """k rows of a tensor for each owner, and its adjoint; what is gathered is (k, n_owners, C), so that splitting it
-    copies nothing."""
-
-    indices: torch.Tensor  # (k * n_owners,) int32, the first row of each owner, then the second of each, ...
-    users: Bags  # for each row that is gathered from, where in ``indices`` it stands, ascending
-
-    @classmethod
-    def of(cls, indices: torch.Tensor, n_rows: int) -> Gather:
-        """The gather of ``indices`` (n_owners, k) from n_rows rows."""
-        flat = indices.t().reshape(-1)
-        return cls(flat.int(), group_by_owner(flat, n_rows))
 
 
 class Topology:
@@ -183,7 +162,7 @@ class Topology:
 
     @cached_property
     def pair_signs(self) -> torch.Tensor:
-        """(P,) int64: 1 where the two faces run along their edge in opposite directions, as neighbours should, or -1."""
+        """(P,) int64: 1 where the two faces run along their edge in opposite directions, as they should, else -1."""
         start, end = self.faces_packed[:, [1, 2, 0]].reshape(-1), self.faces_packed[:, [2, 0, 1]].reshape(-1)
         forward = (start < end).index_select(0, self._face_pairs_and_edges[1].reshape(-1)).reshape(-1, 2)
         return torch.where(forward[:, 0] == forward[:, 1], -1, 1)
@@ -199,7 +178,7 @@ class Topology:
 
     @cached_property
     def _face_pairs_and_edges(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The pairs of faces and, as (P, 2), the half-edges that they share: 3 f + k lies opposite corner k of face f."""
+        """The pairs of faces and the half-edges (P, 2) that they share: 3 f + k lies opposite corner k of face f."""
         edges, half_edges = self.faces_to_edges.reshape(-1).sort(stable=True)
         pairs = [half_edges.new_zeros(0, 2)]
         for step in range(1, int(edges.bincount().max()) if len(edges) else 1):
@@ -209,18 +188,19 @@ class Topology:
         return shared // 3, shared
 
     def sum_face_neighbours(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum of a per-face quantity over the partners of each face in ``face_pairs``, times the pair's sign.
+        """The sum of a per-face quantity over the partners of each face, times sign / number of pairs in the mesh.
 
-        (F, C) to (F, C); differentiable, twice too; added in a fixed order.
+        (F, C) to (F, C); symmetric and differentiable, twice too; added in a fixed order.
         """
-        bags, signs = self._face_neighbours
-        return _BagSum.apply(values, bags, bags, signs.to(values.dtype))
+        bags, weights = self._face_neighbours
+        return sum_bags(values, bags, bags, weights.to(values.dtype))
 
     @cached_property
     def _face_neighbours(self) -> tuple[Bags, torch.Tensor]:
-        """The partners of each face, and the signs of these pairs as (2 P,) float32."""
-        order, bags = _neighbours(self.face_pairs, self.n_faces)
-        return bags, self.pair_signs.repeat(2).index_select(0, order).float()
+        """The partners of each face in ``face_pairs``, and the weights of these pairs, (2 P,) float64."""
+        order, bags = partners(self.face_pairs, self.n_faces)
+        weights = self.pair_signs / self.num_pairs_per_mesh.double().index_select(0, self.pair_to_mesh)
+        return bags, weights.repeat(2).index_select(0, order)
 
     # --- edges and neighbours of a vertex ---
 
@@ -230,24 +210,24 @@ class Topology:
         return self.edges.reshape(-1).bincount(minlength=self.n_verts)
 
     def gather_ends(self, values: torch.Tensor) -> torch.Tensor:
-        """The rows of a per-vertex quantity at both ends of each edge: (V, C) to (2, E, C); differentiable, twice too."""
-        return _gather(values, self._end_vertices, 2)
+        """The rows of a per-vertex quantity at the ends of each edge: (V, C) to (2, E, C); differentiable twice."""
+        return gather_rows(values, self._end_vertices, 2)
 
     def sum_ends_at_vertices(self, values: torch.Tensor) -> torch.Tensor:
         """The sum, at each vertex, of a quantity given per end of each edge: (2, E, C) to (V, C).
 
         The adjoint of ``gather_ends``. 0 at a vertex without edges; added in a fixed order.
         """
-        return _Scatter.apply(values.flatten(0, 1), self._end_vertices)
+        return scatter_rows(values, self._end_vertices)
 
     def sum_neighbours(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum of a per-vertex quantity over each vertex's neighbours: (V, C) to (V, C); differentiable, twice too."""
-        return _BagSum.apply(values, self.vertex_neighbours, self.vertex_neighbours, None)
+        """The sum of a per-vertex quantity over its neighbours: (V, C) to (V, C); differentiable, twice too."""
+        return sum_bags(values, self.vertex_neighbours, self.vertex_neighbours)
 
     @cached_property
     def vertex_neighbours(self) -> Bags:
         """The vertices that share an edge with each packed vertex, in the order of the edges."""
-        return _neighbours(self.edges, self.n_verts)[1]
+        return partners(self.edges, self.n_verts)[1]
 
     @cached_property
     def _end_vertices(self) -> Gather:
@@ -265,14 +245,14 @@ class Topology:
 
         Differentiable, twice too; its adjoint adds at each vertex in a fixed order, so gradients repeat to the bit.
         """
-        return _gather(values, self._corner_vertices, 3)
+        return gather_rows(values, self._corner_vertices, 3)
 
     def sum_faces_at_vertices(self, values: torch.Tensor) -> torch.Tensor:
         """The sum, at each vertex, of a per-face quantity over the corners there: (F, C) to (V, C).
 
         Differentiable, twice too; 0 at a vertex without faces; added in a fixed order.
         """
-        return _BagSum.apply(values, self._vertex_faces, self._face_vertices, None)
+        return sum_bags(values, self._vertex_faces, self._face_vertices)
 
     @cached_property
     def _corner_vertices(self) -> Gather:
@@ -331,74 +311,6 @@ class _ExtendedTopology(Topology):
             for copy in range(self._n)
         ]
         return torch.cat(parts) if parts else values
-
-
-def _gather(values: torch.Tensor, gather: Gather, k: int) -> torch.Tensor:
-    return _Gather.apply(values, gather).reshape(k, len(gather.indices) // k, values.shape[1])
-
-
-class _Gather(torch.autograd.Function):
-    """y[i] = x[gather.indices[i]]; the adjoint is ``_Scatter``."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, gather: Gather) -> torch.Tensor:
-        ctx.gather = gather
-        return x.index_select(0, gather.indices)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
-        return _Scatter.apply(grad, ctx.gather), None
-
-
-class _Scatter(torch.autograd.Function):
-    """y[j] = sum of x[i] where gather.indices[i] is j, in ascending order of i."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, gather: Gather) -> torch.Tensor:
-        ctx.gather = gather
-        return _sum_bags(x, gather.users)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
-        return _Gather.apply(grad, ctx.gather), None
-
-
-class _BagSum(torch.autograd.Function):
-    """y[i] = sum of w x[j] over the bag of i, in the bag's order.
-
-    ``transposed`` has, for each j, the bags that hold it. ``weights`` (one per index) only where both are the same.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, bags: Bags, transposed: Bags, weights: torch.Tensor | None
-    ) -> torch.Tensor:
-        ctx.bags, ctx.transposed, ctx.weights = bags, transposed, weights
-        return _sum_bags(x, bags, weights)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:  # type: ignore[override]
-        return _BagSum.apply(grad, ctx.transposed, ctx.bags, ctx.weights), None, None, None
-
-
-def _sum_bags(x: torch.Tensor, bags: Bags, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """The sum of a gather in one pass: 3 to 4 times faster here than ``index_add``, and without its atomics on CUDA."""
-    sums = F.embedding_bag(
-        bags.indices, x.contiguous(), bags.offsets, mode="sum", include_last_offset=True, per_sample_weights=weights
-    )
-    return sums.reshape(len(bags.offsets) - 1, x.shape[1])  # without owners or without rows it has another shape
-
-
-def _neighbours(pairs: torch.Tensor, n_owners: int) -> tuple[torch.Tensor, Bags]:
-    """The partners of each item in pairs (n, 2), and the order in which they stand among (2 n,) pair ends."""
-    order, offsets = group_by_owner(pairs.t().reshape(-1), n_owners)
-    return order, Bags(pairs.flip(1).t().reshape(-1).index_select(0, order).int(), offsets)
-
-
-def group_by_owner(owners: torch.Tensor, n_owners: int) -> Bags:
-    """The items of each owner, ascending; item i belongs to ``owners[i]``."""
-    offsets = F.pad(owners.bincount(minlength=n_owners).cumsum(0), (1, 0))
-    return Bags(owners.argsort(stable=True).int(), offsets.int())
 
 
 def uniform_laplacian(n_verts: int, edges: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

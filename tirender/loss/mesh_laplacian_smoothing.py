@@ -1,0 +1,56 @@
+"""Smooth surfaces: each vertex near the mean of its neighbours."""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.checks import check_choice
+from tirender.loss.mesh_reduction import mean_over_meshes, zero_loss
+from tirender.ops.laplacian_matrices import triangle_cotangents
+from tirender.structures import Meshes
+
+
+def mesh_laplacian_smoothing(meshes: Meshes, method: str = "uniform") -> torch.Tensor:
+    """The length of the Laplacian at the vertices: the mean over each mesh's vertices, then over the batch.
+
+    See Nealen et al., "Laplacian mesh optimization", 2006, and Desbrun et al., "Implicit fairing of irregular meshes
+    using diffusion and curvature flow", 1999.
+
+    Args:
+        meshes: a batch of N meshes; one without faces adds the distance of its vertices from the origin.
+        method: how neighbours are weighted. ``"uniform"``: equally. ``"cot"``: by the cotangents of the angles opposite
+            the edge, normalised to sum to 1. ``"cotcurv"``: by cotangents and the area of the faces around the vertex,
+            which measures mean curvature. Weights count as constants.
+    Returns:
+        a scalar, 0 if there is no face at all; differentiable in the vertices, with gradient 0 where the Laplacian is
+        0. A vertex without neighbours gives its distance from the origin (0 for ``"cotcurv"``).
+    Raises:
+        ValueError: for another method.
+    """
+    check_choice("method", method, ("uniform", "cot", "cotcurv"))
+    if meshes.isempty():
+        return zero_loss(meshes)
+    topology = meshes.topology
+    vectors = _uniform(meshes) if method == "uniform" else _cotangent(meshes, by_area=method == "cotcurv")
+    return mean_over_meshes(vectors.norm(dim=1), topology.vert_to_mesh, topology.num_verts_per_mesh)
+
+
+def _uniform(meshes: Meshes) -> torch.Tensor:
+    topology, verts = meshes.topology, meshes.verts_packed()
+    degree = topology.degree.clamp(min=1).to(verts.dtype)[:, None]
+    return topology.sum_neighbours(verts) / degree - verts
+
+
+def _cotangent(meshes: Meshes, by_area: bool) -> torch.Tensor:
+    topology, verts = meshes.topology, meshes.verts_packed()
+    cotangents, areas = triangle_cotangents(verts.detach(), topology.faces_packed)
+    weights = verts.new_zeros(len(topology.edges), 1)
+    weights = weights.index_add(0, topology.faces_to_edges.reshape(-1), cotangents.reshape(-1, 1))
+    neighbours = topology.sum_ends_at_vertices(topology.gather_ends(verts).flip(0) * weights)
+    total = topology.sum_ends_at_vertices(weights.expand(2, -1, 1))
+    if by_area:
+        around = topology.sum_faces_at_vertices(areas[:, None])
+        return (neighbours - total * verts) / (4 * torch.where(around > 0, around, torch.inf))
+    # a total of 0 or less, as obtuse angles can make it, multiplies where it should divide: PyTorch3D does so
+    is_divisor = total > torch.finfo(total.dtype).tiny
+    return neighbours * torch.where(is_divisor, 1 / torch.where(is_divisor, total, 1), total) - verts

@@ -1,0 +1,55 @@
+"""Neighbouring faces that look the same way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from tirender.loss.mesh_reduction import zero_loss
+from tirender.structures import Meshes
+from tirender.structures.topology import Topology
+
+EPS = 1e-8  # twice the area below which a face counts as having no direction
+
+
+def mesh_normal_consistency(meshes: Meshes) -> torch.Tensor:
+    """1 - cos of the angle between faces that share an edge: the mean over each mesh's pairs, then over the batch.
+
+    Each two faces on an edge are a pair: an edge at a boundary has none, one with three faces has three. The order of
+    the vertices in a face does not matter: a flat pair gives 0, two faces folded onto each other give 2.
+
+    Args:
+        meshes: a batch of N meshes; one without a pair adds 0.
+    Returns:
+        a scalar, 0 if there is no pair at all; differentiable in the vertices. A pair with a face of no area gives 1,
+        without a gradient through that face.
+    """
+    topology = meshes.topology
+    if meshes.isempty() or not len(topology.face_pairs):
+        return zero_loss(meshes)
+    cosines = _MeanCosines.apply(meshes._geometry.face_crosses(), topology)
+    return ((topology.num_pairs_per_mesh > 0).sum() - cosines) / len(meshes)
+
+
+class _MeanCosines(torch.autograd.Function):
+    """The sum over meshes of the mean over pairs of faces of sign * cos of the angle between their normals (F, 3).
+
+    Summed over faces, which meet each pair twice. A normal shorter than EPS is divided by EPS and passes no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, crosses: torch.Tensor, topology: Topology) -> torch.Tensor:
+        lengths = crosses.norm(dim=1, keepdim=True)
+        directions = crosses / lengths.clamp(min=EPS)
+        neighbours = topology.sum_face_neighbours(directions)
+        ctx.save_for_backward(directions, neighbours, torch.where(lengths > EPS, lengths, torch.inf))
+        return (directions * neighbours).sum() / 2
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        directions, neighbours, lengths = ctx.saved_tensors
+        along = (directions * neighbours).sum(1, keepdim=True)
+        return grad * (neighbours - directions * along) / lengths, None

@@ -1,0 +1,112 @@
+"""Gathers and sums of rows along fixed indices, differentiable with sums in a fixed order.
+
+The adjoint of a gather is a sum and the other way round, so both directions are sorted out once and kept: no atomics,
+no ``index_add``, and gradients that repeat to the bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+
+class Bags(NamedTuple):
+    """A list of indices per owner, end to end: those of owner i are ``indices[offsets[i]:offsets[i + 1]]``."""
+
+    indices: torch.Tensor  # (n,) int32
+    offsets: torch.Tensor  # (n_owners + 1,) int32
+
+
+class Gather(NamedTuple):
+    """k rows of a tensor for each owner, and its adjoint; what is gathered is (k, n_owners, C), so that splitting it
+    copies nothing."""
+
+    indices: torch.Tensor  # (k * n_owners,) int32, the first row of each owner, then the second of each, ...
+    users: Bags  # for each row that is gathered from, where in ``indices`` it stands, ascending
+
+    @classmethod
+    def of(cls, indices: torch.Tensor, n_rows: int) -> Gather:
+        """The gather of ``indices`` (n_owners, k) from n_rows rows."""
+        flat = indices.t().reshape(-1)
+        return cls(flat.int(), group_by_owner(flat, n_rows))
+
+
+def gather_rows(values: torch.Tensor, gather: Gather, k: int) -> torch.Tensor:
+    """The k rows of each owner: (n, C) to (k, n_owners, C); differentiable, twice too."""
+    return _Gather.apply(values, gather).reshape(k, len(gather.indices) // k, values.shape[1])
+
+
+def scatter_rows(values: torch.Tensor, gather: Gather) -> torch.Tensor:
+    """The sum, at each row that is gathered from, over its users: (k, n_owners, C) to (n, C); the gather's adjoint."""
+    return _Scatter.apply(values.flatten(0, 1), gather)
+
+
+def sum_bags(values: torch.Tensor, bags: Bags, transposed: Bags, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """The sum over each owner's bag, in its order: (n, C) to (n_owners, C); differentiable, twice too.
+
+    Args:
+        values: what the bags index.
+        bags: the rows of each owner.
+        transposed: the owners of each row.
+        weights: (len(bags.indices),) factors; only where ``bags`` and ``transposed`` are the same.
+    """
+    return _BagSum.apply(values, bags, transposed, weights)
+
+
+class _Gather(torch.autograd.Function):
+    """y[i] = x[gather.indices[i]]; the adjoint is ``_Scatter``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, gather: Gather) -> torch.Tensor:
+        ctx.gather = gather
+        return x.index_select(0, gather.indices)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        return _Scatter.apply(grad, ctx.gather), None
+
+
+class _Scatter(torch.autograd.Function):
+    """y[j] = sum of x[i] where gather.indices[i] is j, in ascending order of i."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, gather: Gather) -> torch.Tensor:
+        ctx.gather = gather
+        return _sum_bags(x, gather.users)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        return _Gather.apply(grad, ctx.gather), None
+
+
+class _BagSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, bags: Bags, transposed: Bags, weights: torch.Tensor | None) -> torch.Tensor:
+        ctx.bags, ctx.transposed, ctx.weights = bags, transposed, weights
+        return _sum_bags(x, bags, weights)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:  # type: ignore[override]
+        return _BagSum.apply(grad, ctx.transposed, ctx.bags, ctx.weights), None, None, None
+
+
+def _sum_bags(x: torch.Tensor, bags: Bags, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """The sum of a gather in one pass: 3 to 4 times faster here than ``index_add``, and without its atomics on CUDA."""
+    sums = F.embedding_bag(
+        bags.indices, x.contiguous(), bags.offsets, mode="sum", include_last_offset=True, per_sample_weights=weights
+    )
+    return sums.reshape(len(bags.offsets) - 1, x.shape[1])  # without owners or without rows it has another shape
+
+
+def partners(pairs: torch.Tensor, n_owners: int) -> tuple[torch.Tensor, Bags]:
+    """The partners of each item in pairs (n, 2), and the order in which they stand among (2 n,) pair ends."""
+    order, offsets = group_by_owner(pairs.t().reshape(-1), n_owners)
+    return order, Bags(pairs.flip(1).t().reshape(-1).index_select(0, order).int(), offsets)
+
+
+def group_by_owner(owners: torch.Tensor, n_owners: int) -> Bags:
+    """The items of each owner, ascending; item i belongs to ``owners[i]``."""
+    offsets = F.pad(owners.bincount(minlength=n_owners).cumsum(0), (1, 0))
+    return Bags(owners.argsort(stable=True).int(), offsets.int())
