@@ -55,7 +55,6 @@ STILL_TO_COME = {
     "renderer.RayBundle",
     "renderer.VolumeRenderer",
     "renderer.VolumeSampler",
-    "renderer.implicit.sample_pdf.sample_pdf",
     "renderer.rasterize_points",
     "renderer.ray_bundle_to_ray_points",
     "renderer.ray_bundle_variables_to_ray_points",

@@ -1,0 +1,170 @@
+"""Rendering of functions along rays, and of volumes as one such function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tirender.checks import check_choice, check_tensor, fail
+from tirender.renderer.cameras import CamerasBase
+from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle, ray_bundle_to_ray_points
+from tirender.structures.volumes import Volumes, local_to_voxel_coords
+
+
+class ImplicitRenderer(torch.nn.Module):
+    """Renders a function that gives densities and features along rays.
+
+    Args:
+        raysampler: called with ``cameras``, ``volumetric_function`` and the renderer's keyword arguments; returns a
+            ``RayBundle``.
+        raymarcher: called with ``rays_densities``, ``rays_features``, ``ray_bundle`` and these; returns images.
+    Raises:
+        ValueError: if one is not callable.
+    """
+
+    def __init__(self, raysampler: Callable[..., Any], raymarcher: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        for name, value in (("raysampler", raysampler), ("raymarcher", raymarcher)):
+            if not callable(value):
+                fail(name, "a callable", type(value).__name__)
+        self.raysampler = raysampler
+        self.raymarcher = raymarcher
+
+    def forward(
+        self, cameras: CamerasBase, volumetric_function: Callable[..., tuple[torch.Tensor, Any]], **kwargs: Any
+    ) -> tuple[torch.Tensor, RayBundle | HeterogeneousRayBundle]:
+        """Render.
+
+        Args:
+            cameras: N cameras.
+            volumetric_function: called with ``ray_bundle``, ``cameras`` and ``kwargs``; returns densities
+                (N, ..., P, 1) and features (N, ..., P, C) of the bundle's samples.
+            kwargs: passed to the raysampler, the function and the raymarcher.
+        Returns:
+            images as the raymarcher has them, (N, ..., C + 1) for the emission-absorption one, and the ray bundle.
+        Raises:
+            ValueError: if ``volumetric_function`` is not callable.
+        """
+        if not callable(volumetric_function):
+            fail("volumetric_function", "a callable", type(volumetric_function).__name__)
+        ray_bundle = self.raysampler(cameras=cameras, volumetric_function=volumetric_function, **kwargs)
+        densities, features = volumetric_function(ray_bundle=ray_bundle, cameras=cameras, **kwargs)
+        images = self.raymarcher(rays_densities=densities, rays_features=features, ray_bundle=ray_bundle, **kwargs)
+        return images, ray_bundle
+
+
+class VolumeRenderer(torch.nn.Module):
+    """Renders ``Volumes``.
+
+    Args:
+        raysampler, raymarcher: as for :class:`ImplicitRenderer`.
+        sample_mode: ``"bilinear"`` (trilinear in fact) or ``"nearest"``.
+    """
+
+    def __init__(
+        self, raysampler: Callable[..., Any], raymarcher: Callable[..., torch.Tensor], sample_mode: str = "bilinear"
+    ) -> None:
+        super().__init__()
+        self.renderer = ImplicitRenderer(raysampler, raymarcher)
+        self._sample_mode = check_choice("sample_mode", sample_mode, SAMPLE_MODES)
+
+    def forward(
+        self, cameras: CamerasBase, volumes: Volumes, **kwargs: Any
+    ) -> tuple[torch.Tensor, RayBundle | HeterogeneousRayBundle]:
+        """Render.
+
+        Args:
+            cameras: N cameras.
+            volumes: N volumes, or one, which all cameras see.
+            kwargs: passed to the raysampler and the raymarcher.
+        Returns:
+            images as the raymarcher has them, and the ray bundle. Differentiable in the volumes and the cameras.
+        """
+        volumetric_function = VolumeSampler(volumes, sample_mode=self._sample_mode)
+        return self.renderer(cameras=cameras, volumetric_function=volumetric_function, **kwargs)
+
+
+SAMPLE_MODES = ("bilinear", "nearest")
+
+
+class VolumeSampler(torch.nn.Module):
+    """The densities and features of volumes along rays.
+
+    Args:
+        volumes: N volumes, or one (also expanded), which is sampled as one without a copy.
+        sample_mode: ``"bilinear"`` or ``"nearest"``.
+        padding_mode: what lies outside, as ``torch.nn.functional.grid_sample`` has it: ``"zeros"``, ``"border"``, or
+            ``"reflection"`` for volumes of one size.
+    Raises:
+        ValueError: for another object or mode.
+    """
+
+    def __init__(self, volumes: Volumes, sample_mode: str = "bilinear", padding_mode: str = "zeros") -> None:
+        super().__init__()
+        if not isinstance(volumes, Volumes):
+            fail("volumes", "Volumes", type(volumes).__name__)
+        self._volumes = volumes[0] if volumes.is_one_volume else volumes
+        self._sample_mode = check_choice("sample_mode", sample_mode, SAMPLE_MODES)
+        self._padding_mode = check_choice("padding_mode", padding_mode, ("zeros", "border", "reflection"))
+        is_ragged = bool((volumes.get_grid_sizes() != self._resolution).any())
+        if is_ragged and padding_mode == "reflection":
+            fail("padding_mode", "'zeros' or 'border' for volumes of different sizes", repr(padding_mode))
+
+    def forward(
+        self, ray_bundle: RayBundle | HeterogeneousRayBundle, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Sample the volumes at a bundle's points.
+
+        Args:
+            ray_bundle: rays (N, ..., .) with P samples each.
+            kwargs: not used.
+        Returns:
+            densities (N, ..., P, Cd) and features (N, ..., P, Cf), or None. Differentiable in the volumes and, for
+            ``"bilinear"``, in the rays. With ``"zeros"`` a bilinear volume fades over one voxel past its outermost
+            centres.
+        Raises:
+            ValueError: where the bundle is not one of N cameras.
+        """
+        points = check_tensor("rays", ray_bundle_to_ray_points(ray_bundle), ("...", 3), like=self._volumes.densities())
+        n_volumes = len(self._volumes)
+        if n_volumes not in (1, len(points)):
+            fail("ray_bundle", f"rays of {n_volumes} cameras, as there are volumes", f"of {len(points)}")
+        local = self._volumes.world_to_local_coords(points.reshape(n_volumes, -1, 3))
+        grid, align_corners = self._grid_sample_coords(local)
+
+        def sample(values: torch.Tensor) -> torch.Tensor:
+            sampled = F.grid_sample(
+                values,
+                grid[:, :, None, None],
+                mode=self._sample_mode,
+                padding_mode=self._padding_mode,
+                align_corners=align_corners,
+            )
+            return sampled.flatten(2).transpose(1, 2).reshape(*points.shape[:-1], values.shape[1])
+
+        features = self._volumes.features()
+        return sample(self._volumes.densities()), None if features is None else sample(features)
+
+    @property
+    def _resolution(self) -> torch.Tensor:
+        """(3,): D, H, W of the padded volumes."""
+        densities = self._volumes.densities()
+        return torch.tensor(densities.shape[2:], device=densities.device)
+
+    def _grid_sample_coords(self, local: torch.Tensor) -> tuple[torch.Tensor, bool]:
+        """Local coordinates as ``grid_sample`` on the padded volumes has them, and its ``align_corners``.
+
+        The same, but where a volume is smaller than its padding, or an axis of one voxel has no extent to align.
+        """
+        sizes, align_corners = self._volumes.get_grid_sizes(), self._volumes.get_align_corners()
+        resolution = self._resolution
+        if not bool((sizes != resolution).any()) and not (align_corners and bool((sizes == 1).any())):
+            return local, align_corners
+        voxels = local_to_voxel_coords(local, sizes, align_corners)
+        if self._padding_mode == "border":
+            last = (sizes.flip(1) - 1)[:, None].to(voxels.dtype)
+            voxels = torch.minimum(voxels.clamp(min=0), last)
+        return (2 * voxels + 1) / resolution.flip(0) - 1, False
