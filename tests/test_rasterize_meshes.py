@@ -9,7 +9,6 @@ from reference.rasterize import rasterize
 from reference.slots import by_face
 
 from tirender import runtime
-from tirender.ops import rasterize_meshes as ops
 from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
 from tirender.structures import Meshes
 
@@ -91,15 +90,6 @@ def test_deep_pixels_are_sorted_and_ties_go_to_the_lower_index():
     for k in (1, 7, n, None):
         packed = rasterization(verts, faces, image, 1, image_size=(4, 4), faces_per_pixel=k).packed()
         assert torch.equal(packed.pix_to_face.view(16, -1), expected[:k].expand(16, -1))
-
-
-def test_scratch_memory_in_several_rounds_gives_the_same(monkeypatch):
-    scene = random_scene(300)
-    mode = {"image_size": (40, 24), "faces_per_pixel": 4, "blur_radius": 0.01}
-    once = rasterization(*scene, **mode).selection()
-    monkeypatch.setattr(ops, "SCRATCH_RECORDS", 500)
-    for a, b in zip(once, rasterization(*scene, **mode).selection()):
-        assert torch.equal(a, b)
 
 
 def test_unsorted_selection_holds_the_same_triangles():

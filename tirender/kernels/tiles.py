@@ -1,0 +1,230 @@
+"""Lists of the primitives (triangles, points) that overlap each pixel, whatever the primitive is.
+
+The image is cut into tiles; on a CPU a tile is a band of whole rows. ``count_bins`` and ``fill_bins`` list the
+primitives of each tile in ascending order from their pixel boxes: a counting sort whose chunks of primitives each own a
+column of the counts, so that the order never depends on the threads. Then each tile is the work of one thread: it
+finds all overlaps, ``group_by_pixel`` groups them and sorts them by depth, and ``compact_fragments`` writes the kept
+ones out.
+"""
+
+import taichi as ti
+
+from tirender.kernels.triangle import Index
+
+Boxes = ti.types.ndarray(dtype=ti.math.ivec4, ndim=1)  # first and last column, first and last row
+Reals = ti.types.ndarray(ndim=1)
+Table = ti.types.ndarray(dtype=ti.i32, ndim=2)
+Tables = ti.types.ndarray(dtype=ti.i32, ndim=3)
+
+INSERTION_SORT_MAX = 24
+
+
+@ti.kernel
+def count_bins(
+    boxes: Boxes,
+    image: Index,
+    height: ti.i32,
+    width: ti.i32,
+    tile_h: ti.i32,
+    tile_w: ti.i32,
+    counts: Tables,
+):
+    """counts: (2, tile, chunk) primitives, and pixels of their boxes; zero before."""
+    n_chunks = counts.shape[2]
+    tiles_x = (width + tile_w - 1) // tile_w
+    tiles_y = (height + tile_h - 1) // tile_h
+    chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
+    for chunk in range(n_chunks):
+        for t in range(chunk * chunk_len, ti.min((chunk + 1) * chunk_len, boxes.shape[0])):
+            box = boxes[t]
+            if box[0] <= box[1] and box[2] <= box[3]:
+                for ty in range(box[2] // tile_h, box[3] // tile_h + 1):
+                    rows = ti.min(box[3], (ty + 1) * tile_h - 1) - ti.max(box[2], ty * tile_h) + 1
+                    for tx in range(box[0] // tile_w, box[1] // tile_w + 1):
+                        columns = ti.min(box[1], (tx + 1) * tile_w - 1) - ti.max(box[0], tx * tile_w) + 1
+                        tile = (image[t] * tiles_y + ty) * tiles_x + tx
+                        # not +=, which would be atomic: the chunk owns its column
+                        counts[0, tile, chunk] = counts[0, tile, chunk] + 1
+                        counts[1, tile, chunk] = counts[1, tile, chunk] + rows * columns
+
+
+@ti.kernel
+def fill_bins(
+    boxes: Boxes,
+    image: Index,
+    height: ti.i32,
+    width: ti.i32,
+    tile_h: ti.i32,
+    tile_w: ti.i32,
+    cursor: Table,
+    binned: Index,
+):
+    """binned: the primitives of each tile; cursor: (tile, chunk) where they begin, moved to where they end."""
+    n_chunks = cursor.shape[1]
+    tiles_x = (width + tile_w - 1) // tile_w
+    tiles_y = (height + tile_h - 1) // tile_h
+    chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
+    for chunk in range(n_chunks):
+        for t in range(chunk * chunk_len, ti.min((chunk + 1) * chunk_len, boxes.shape[0])):
+            box = boxes[t]
+            if box[0] <= box[1] and box[2] <= box[3]:
+                for ty in range(box[2] // tile_h, box[3] // tile_h + 1):
+                    for tx in range(box[0] // tile_w, box[1] // tile_w + 1):
+                        tile = (image[t] * tiles_y + ty) * tiles_x + tx
+                        at = cursor[tile, chunk]
+                        binned[at] = t
+                        cursor[tile, chunk] = at + 1
+
+
+@ti.kernel
+def compact_fragments(chosen: Index, start: Index, offsets: Index, first_pixel: ti.i32, block: ti.i32, packed: Index):
+    """packed: the kept primitives of the pixels from first_pixel on; offsets: theirs, from 0."""
+    n_pixels = offsets.shape[0] - 1
+    for i in range((n_pixels + block - 1) // block):
+        for pixel in range(i * block, ti.min((i + 1) * block, n_pixels)):
+            begin = offsets[pixel]
+            for k in range(offsets[pixel + 1] - begin):
+                packed[begin + k] = chosen[start[first_pixel + pixel] + k]
+
+
+@ti.func
+def pixel_box(low, high, height: ti.i32, width: ti.i32):
+    """The pixels whose centres may lie between two corners (x_ndc, y_ndc); empty where there is none."""
+    box = ti.math.ivec4(0, -1, 0, -1)
+    short = ti.min(height, width)
+    # x_ndc = (width - 2 column - 1) / short; a little wider against rounding, and clamped before the cast to int
+    slack = 1e-5 * short * (ti.max(ti.abs(low.x), ti.abs(low.y), ti.abs(high.x), ti.abs(high.y)) + 1)
+    left, right = width - short * high.x - slack, width - short * low.x + slack
+    top, bottom = height - short * high.y - slack, height - short * low.y + slack
+    if left <= 2 * width and right >= 0 and top <= 2 * height and bottom >= 0:
+        box = ti.math.ivec4(
+            ti.max(ti.cast(ti.ceil((ti.max(left, 0) - 1) / 2), ti.i32), 0),
+            ti.min(ti.cast(ti.floor((ti.min(right, 2 * width) - 1) / 2), ti.i32), width - 1),
+            ti.max(ti.cast(ti.ceil((ti.max(top, 0) - 1) / 2), ti.i32), 0),
+            ti.min(ti.cast(ti.floor((ti.min(bottom, 2 * height) - 1) / 2), ti.i32), height - 1),
+        )
+    return box
+
+
+@ti.func
+def tile_window(tile, tiles_x, tiles_y, tile_h, tile_w, height, width):
+    x = tile % tiles_x * tile_w
+    y = tile // tiles_x % tiles_y * tile_h
+    return ti.math.ivec4(x, ti.min(x + tile_w, width) - 1, y, ti.min(y + tile_h, height) - 1)
+
+
+@ti.func
+def overlap_box(a, b):
+    return ti.math.ivec4(ti.max(a[0], b[0]), ti.min(a[1], b[1]), ti.max(a[2], b[2]), ti.min(a[3], b[3]))
+
+
+@ti.func
+def first_pixel_of(tile: ti.i32, tiles_x: ti.i32, tiles_y: ti.i32, height: ti.i32, width: ti.i32):
+    """The first pixel of the tile's image."""
+    return tile // (tiles_x * tiles_y) * height * width
+
+
+@ti.func
+def clear_counts(kept: ti.template(), base: ti.i32, window, width: ti.i32):
+    for y in range(window[2], window[3] + 1):
+        for x in range(window[0], window[1] + 1):
+            kept[base + y * width + x] = 0
+
+
+@ti.func
+def record(
+    found: ti.template(), found_z: ti.template(), kept: ti.template(), at: ti.i32, pixel: ti.i32, primitive: ti.i32, z
+):
+    """Notes one overlap of the tile."""
+    found[at, 0] = pixel
+    found[at, 1] = primitive
+    found_z[at] = z
+    kept[pixel] = kept[pixel] + 1
+
+
+@ti.func
+def group_by_pixel(
+    found: ti.template(),
+    found_z: ti.template(),
+    begin: ti.i32,
+    end: ti.i32,
+    base: ti.i32,
+    window,
+    width: ti.i32,
+    limit: ti.i32,
+    by_depth: ti.i32,
+    chosen: ti.template(),
+    chosen_z: ti.template(),
+    start: ti.template(),
+    kept: ti.template(),
+):
+    """chosen: the overlaps recorded from begin to end, grouped by pixel, sorted by depth where asked or where some are
+    dropped; start, kept: for each pixel of all images its first place in chosen and how many of the nearest it keeps.
+    """
+    at = begin
+    for y in range(window[2], window[3] + 1):
+        for x in range(window[0], window[1] + 1):
+            pixel = base + y * width + x
+            start[pixel] = at
+            at += kept[pixel]
+    for i in range(begin, end):  # start moves to the end of each pixel's group ...
+        pixel = found[i, 0]
+        at = start[pixel]
+        chosen[at] = found[i, 1]
+        chosen_z[at] = found_z[i]
+        start[pixel] = at + 1
+    for y in range(window[2], window[3] + 1):
+        for x in range(window[0], window[1] + 1):
+            pixel = base + y * width + x
+            n = kept[pixel]
+            first = start[pixel] - n  # ... and back
+            start[pixel] = first
+            if by_depth or n > limit:
+                sort_by_depth(chosen, chosen_z, first, n)
+            kept[pixel] = ti.min(n, limit)
+
+
+@ti.func
+def sort_by_depth(index: ti.template(), z: ti.template(), begin: ti.i32, n: ti.i32):
+    """Sorts n entries by (z, index): insertion where few, else a heap, so that deep pixels cost n log n."""
+    if n <= INSERTION_SORT_MAX:
+        for i in range(begin + 1, begin + n):
+            zi, ti_ = z[i], index[i]
+            j = i - 1
+            while j >= begin and comes_before(zi, ti_, z[j], index[j]):
+                z[j + 1], index[j + 1] = z[j], index[j]
+                j -= 1
+            z[j + 1], index[j + 1] = zi, ti_
+    else:
+        for i in range(n // 2):
+            sift_down(index, z, begin, n // 2 - 1 - i, n)
+        for i in range(n - 1):
+            last = begin + n - 1 - i
+            zl, tl = z[last], index[last]
+            z[last], index[last] = z[begin], index[begin]
+            z[begin], index[begin] = zl, tl
+            sift_down(index, z, begin, 0, n - 1 - i)
+
+
+@ti.func
+def sift_down(index: ti.template(), z: ti.template(), begin: ti.i32, root: ti.i32, n: ti.i32):
+    zr, tr = z[begin + root], index[begin + root]
+    hole = root
+    child = 2 * hole + 1
+    while child < n:
+        if child + 1 < n and comes_before(
+            z[begin + child], index[begin + child], z[begin + child + 1], index[begin + child + 1]
+        ):
+            child += 1
+        if comes_before(zr, tr, z[begin + child], index[begin + child]):
+            z[begin + hole], index[begin + hole] = z[begin + child], index[begin + child]
+            hole = child
+            child = 2 * hole + 1
+        else:
+            child = n
+    z[begin + hole], index[begin + hole] = zr, tr
+
+
+@ti.func
+def comes_before(z, t, other_z, other_t):
+    return z < other_z or (z == other_z and t < other_t)
