@@ -65,10 +65,12 @@ def points_to_volumes_adjoint(
     grad_points: Points,
     grad_values: Values,
 ):
-    """cells: of each point, -1 for one outside; points come in cell order for the cache; gradients: zero before."""
+    """cells: of each point, -1 for one outside; points come in cell order for the cache; grad_values: zero before."""
     for i in order:
         m = order[i]
         cell = cells[m]
+        point = points[m]
+        grad = number(0, point)
         if cell >= 0:
             image = cell // ((depth + 1) * (height + 1) * (width + 1))
             base = ti.Vector(
@@ -79,8 +81,7 @@ def points_to_volumes_adjoint(
                 ]
             )
             size = sizes[image]
-            fraction = points[m] - base
-            grad = 0 * fraction
+            fraction = point - base
             for dz, dy, dx in ti.ndrange(2, 2, 2):
                 z, y, x = base.z + dz, base.y + dy, base.x + dx
                 if 0 <= z < size[0] and 0 <= y < size[1] and 0 <= x < size[2]:
@@ -92,4 +93,4 @@ def points_to_volumes_adjoint(
                         grad_values[m, c] = grad_values[m, c] + w.x * w.y * w.z * grad_sums[image, c, index]
                         dot += values[m, c] * grad_sums[image, c, index]
                     grad += dot * (2 * corner - 1) * ti.Vector([w.y * w.z, w.x * w.z, w.x * w.y])
-            grad_points[m] = grad
+        grad_points[m] = grad  # of points outside too: what a kernel only writes is not copied to Vulkan before
