@@ -85,6 +85,17 @@ class Topology:
         """(N,) bool: whether a mesh has both vertices and faces."""
         return (self.num_verts_per_mesh > 0) & (self.num_faces_per_mesh > 0)
 
+    @cached_property
+    def meshes_with_faces(self) -> torch.Tensor:
+        """(M,): the meshes that have faces."""
+        return self.num_faces_per_mesh.nonzero()[:, 0]
+
+    @cached_property
+    def face_bounds(self) -> torch.Tensor:
+        """(2, M): where the packed faces of each mesh that has any begin and end."""
+        bounds = torch.stack([self.first_face, self.first_face + self.num_faces_per_mesh])
+        return bounds.index_select(1, self.meshes_with_faces)
+
     # --- faces ---
 
     @cached_property

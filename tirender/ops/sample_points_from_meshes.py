@@ -1,0 +1,121 @@
+"""Points drawn uniformly from the surface of meshes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from tirender.checks import fail
+from tirender.structures import Meshes
+from tirender.structures.fragments import Fragments
+
+NORMAL_EPS = 1e-16  # twice the area below which a face has no normal
+
+
+def sample_points_from_meshes(
+    meshes: Meshes, num_samples: int = 10000, return_normals: bool = False, return_textures: bool = False
+) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    """Points from the surface of each mesh, equally likely everywhere on it.
+
+    Reproducible under ``torch.manual_seed``. A mesh whose faces all have no area has each face equally likely.
+
+    Args:
+        meshes: a batch of N meshes with finite vertices.
+        num_samples: S, points from each mesh.
+        return_normals: return unit normals of the faces sampled, too.
+        return_textures: return the textures at the points, too.
+    Returns:
+        samples: (N, S, 3), 0 for a mesh without faces; differentiable in the vertices, the choice of face and of the
+            place within it held fixed. Then, as asked for:
+        normals: (N, S, 3), differentiable; 0 where a face has no area.
+        textures: (N, S, C), differentiable in the textures.
+    Raises:
+        ValueError: if no mesh has faces, vertices or areas are not finite, or there are no textures to return.
+    """
+    if not isinstance(num_samples, int) or num_samples < 0:
+        fail("num_samples", "an integer of 0 or more", num_samples)
+    if meshes.isempty():
+        fail("meshes", "at least one mesh with faces", f"{len(meshes)} empty meshes")
+    if not meshes.verts_packed().isfinite().all():
+        fail("meshes", "finite vertices", "nan or inf")
+    if return_textures and meshes.textures is None:
+        fail("meshes", "textures, as return_textures asks for", None)
+
+    faces = _draw_faces(meshes, num_samples)
+    coords = _draw_coords(faces, meshes.verts_packed().dtype)
+    results = [_per_mesh(_positions(meshes, faces, coords), meshes, num_samples)]
+    if return_normals:
+        results.append(_per_mesh(_normals(meshes, faces), meshes, num_samples))
+    if return_textures:
+        results.append(_sample_textures(meshes, faces, coords, num_samples))
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _draw_faces(meshes: Meshes, num_samples: int) -> torch.Tensor:
+    """(M S,) packed faces for the M meshes that have any, where the running area passes a random share of the total.
+
+    In float64, so that small faces among millions are not lost.
+    """
+    areas = meshes._geometry.face_areas().detach().double()
+    cumulative, begin, end = _cumulative_areas(meshes, areas)
+    if not (end > begin).all() or not end.isfinite().all():
+        cumulative, begin, end = _cumulative_areas(meshes, _even_where_flat(meshes, areas, begin == end))
+    shares = torch.rand(len(begin), num_samples, dtype=torch.float64, device=meshes.device)
+    # below the end even when rounded up, so that the face found is in the mesh and has an area
+    targets = torch.minimum(begin + shares * (end - begin), torch.nextafter(end, begin))
+    return torch.searchsorted(cumulative[1:], targets.reshape(-1), right=True)
+
+
+def _cumulative_areas(meshes: Meshes, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The area (F + 1,) before each face and after all, and its values (M, 1) before and after each mesh with faces."""
+    cumulative = F.pad(areas.cumsum(0), (1, 0))
+    begin, end = cumulative[meshes.topology.face_bounds][..., None]
+    return cumulative, begin, end
+
+
+def _even_where_flat(meshes: Meshes, areas: torch.Tensor, is_flat: torch.Tensor) -> torch.Tensor:
+    """Areas, all 1 in meshes without any area."""
+    if not areas.isfinite().all():
+        fail("meshes", "finite areas", "inf")
+    topology = meshes.topology
+    flat_meshes = torch.zeros_like(topology.valid).index_copy(0, topology.meshes_with_faces, is_flat[:, 0])
+    return torch.where(flat_meshes.index_select(0, topology.face_to_mesh), 1, areas)
+
+
+def _draw_coords(faces: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(3, n) barycentric coordinates, uniform over the triangle: the parts into which two random cuts divide 1."""
+    u, v = torch.rand(2, len(faces), dtype=dtype, device=faces.device)
+    low, high = torch.minimum(u, v), torch.maximum(u, v)
+    return torch.stack([low, high - low, 1 - high])
+
+
+def _positions(meshes: Meshes, faces: torch.Tensor, coords: torch.Tensor) -> torch.Tensor:
+    """(3, n) points; coordinates come first, as gathering and scattering columns is several times faster than rows."""
+    corners = meshes.faces_packed().index_select(0, faces).t().reshape(-1)
+    verts = meshes.verts_packed().t().index_select(1, corners)
+    return (verts.reshape(3, 3, -1) * coords).sum(1)
+
+
+def _normals(meshes: Meshes, faces: torch.Tensor) -> torch.Tensor:
+    """(3, n) unit normals; 0, also in their gradient, where a face has no area."""
+    crosses = meshes._geometry.face_crosses().t().index_select(1, faces)
+    lengths = crosses.norm(dim=0)
+    return crosses / torch.where(lengths > NORMAL_EPS, lengths, torch.inf)
+
+
+def _sample_textures(meshes: Meshes, faces: torch.Tensor, coords: torch.Tensor, num_samples: int) -> torch.Tensor:
+    """(N, S, C): textures at points, as at fragments of an image S high and 1 wide."""
+    pix_to_face = _per_mesh(faces[None] + 1, meshes, num_samples)[..., None, :] - 1  # -1 where there is no face
+    bary_coords = _per_mesh(coords, meshes, num_samples)[:, :, None, None]
+    nowhere = torch.zeros_like(bary_coords[..., 0])
+    fragments = Fragments(pix_to_face=pix_to_face, zbuf=nowhere, bary_coords=bary_coords, dists=nowhere)
+    return meshes.sample_textures(fragments)[:, :, 0, 0]
+
+
+def _per_mesh(values: torch.Tensor, meshes: Meshes, num_samples: int) -> torch.Tensor:
+    """(C, M S) values for the meshes that have faces as (N, S, C), 0 for the others."""
+    has_faces = meshes.topology.meshes_with_faces
+    rows = values.t().reshape(len(has_faces), num_samples, len(values))
+    if len(has_faces) == len(meshes):
+        return rows
+    return rows.new_zeros(len(meshes), *rows.shape[1:]).index_copy(0, has_faces, rows)
