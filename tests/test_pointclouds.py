@@ -112,6 +112,19 @@ def test_inside_box():
     assert clouds.inside_box(unit[None]).tolist() == clouds.inside_box(unit).tolist()
 
 
+def test_estimate_normals_can_be_kept(monkeypatch):
+    def estimate(clouds, neighborhood_size=50, disambiguate_directions=True):
+        assert (neighborhood_size, disambiguate_directions) == (3, False)
+        return clouds.points_padded() + 1
+
+    monkeypatch.setattr("tirender.ops.estimate_pointcloud_normals", estimate, raising=False)
+    clouds = Pointclouds(parts(3))
+    assert torch.equal(clouds.estimate_normals(3, False), clouds.points_padded() + 1)
+    assert clouds.normals_packed() is None
+    clouds.estimate_normals(3, False, assign_to_self=True)
+    assert torch.equal(clouds.normals_packed(), clouds.points_packed() + 1)
+
+
 @pytest.mark.parametrize("in_place", [False, True])
 def test_offset_and_scale(in_place):
     clouds = make()

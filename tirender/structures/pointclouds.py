@@ -187,11 +187,10 @@ class Pointclouds:
         Returns:
             (N, max P_i, 3), filled up with 0.
         """
-        from tirender.ops import estimate_pointcloud_normals  # at the call, as ops stands above structures
+        # at the call, as ops stands above structures
+        from tirender.ops import estimate_pointcloud_normals  # type: ignore[attr-defined]
 
-        normals = estimate_pointcloud_normals(
-            self, neighborhood_size=neighborhood_size, disambiguate_directions=disambiguate_directions
-        )
+        normals = estimate_pointcloud_normals(self, neighborhood_size, disambiguate_directions)
         if assign_to_self:
             self._normals = self._rows.unpad(normals)
         return normals
