@@ -1,0 +1,71 @@
+"""The README tells the truth: its Python runs and prints what it says, its commands parse, its links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tirender.cli import _parser
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+    """The words of every shell command, chained ones apart."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.split(part, comments=True) for line in lines for part in line.split(" && ")]
+
+
+def test_python_prints_what_the_readme_says():
+    examples = re.findall(r"^```python\n(.*?)^```\n```text\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    assert len(examples) == len(blocks("python")) > 0
+    for code, expected in examples:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+        assert printed.getvalue() == expected
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_command_is_one_that_exists(words):
+    program = Path(words[0]).name
+    if program == "tirender":
+        _parser().parse_args(words[1:])
+    elif program == "python" and words[1].endswith(".py"):
+        assert (ROOT / words[1]).is_file()
+    else:
+        assert program in ("python3", "pip", "python")
+
+
+def test_the_first_command_renders_and_the_second_tests():
+    first, second = blocks("sh")[:2]
+    assert first.strip() == (
+        "python3 -m venv .venv && .venv/bin/pip install -c .ci/constraints.txt -e '.[test]' "
+        "&& .venv/bin/tirender render -o creature.png"
+    )
+    assert second.strip() == ".venv/bin/python -m pytest"
+
+
+def test_links_and_pictures_exist():
+    targets = re.findall(r'src="([^"]+)"', README) + re.findall(r"\]\(([^)]+)\)", README)
+    here = [target for target in targets if not target.startswith("https://")]
+    assert len(here) >= 1
+    for target in here + re.findall(r"`((?:tests|docs|examples|\.ci)/[^` ]*)`", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_tables_names_of_archs_are_the_runtime_s():
+    from tirender.runtime import ARCHS
+
+    (heading,) = re.findall(r"^\| \| (.*) \|$", README, re.MULTILINE)
+    assert tuple(heading.lower().split(" | ")) == ARCHS
