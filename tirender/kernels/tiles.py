@@ -16,9 +16,6 @@ Reals = ti.types.ndarray(ndim=1)
 Table = ti.types.ndarray(dtype=ti.i32, ndim=2)
 Tables = ti.types.ndarray(dtype=ti.i32, ndim=3)
 
-INSERTION_SORT_MAX = 24
-
-
 @ti.kernel
 def count_bins(
     boxes: Boxes,
@@ -179,50 +176,55 @@ def group_by_pixel(
             n = kept[pixel]
             first = start[pixel] - n  # ... and back
             start[pixel] = first
-            if by_depth or n > limit:
+            if n > limit:
+                nearest_first(chosen, chosen_z, first, n, limit)
+                n = limit
+            if by_depth:
                 sort_by_depth(chosen, chosen_z, first, n)
-            kept[pixel] = ti.min(n, limit)
+            kept[pixel] = n
 
 
 @ti.func
 def sort_by_depth(index: ti.template(), z: ti.template(), begin: ti.i32, n: ti.i32):
-    """Sorts n entries by (z, index): insertion where few, else a heap, so that deep pixels cost n log n."""
-    if n <= INSERTION_SORT_MAX:
-        for i in range(begin + 1, begin + n):
+    """Sorts n entries by (z, index): Shell's sort with Knuth's gaps, which is insertion for the few of most pixels."""
+    gap = 1
+    while 9 * gap < n:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(begin + gap, begin + n):
             zi, ti_ = z[i], index[i]
-            j = i - 1
-            while j >= begin and comes_before(zi, ti_, z[j], index[j]):
-                z[j + 1], index[j + 1] = z[j], index[j]
-                j -= 1
-            z[j + 1], index[j + 1] = zi, ti_
-    else:
-        for i in range(n // 2):
-            sift_down(index, z, begin, n // 2 - 1 - i, n)
-        for i in range(n - 1):
-            last = begin + n - 1 - i
-            zl, tl = z[last], index[last]
-            z[last], index[last] = z[begin], index[begin]
-            z[begin], index[begin] = zl, tl
-            sift_down(index, z, begin, 0, n - 1 - i)
+            hole = i
+            while hole >= begin + gap and comes_before(zi, ti_, z[hole - gap], index[hole - gap]):
+                z[hole], index[hole] = z[hole - gap], index[hole - gap]
+                hole -= gap
+            z[hole], index[hole] = zi, ti_
+        gap //= 3
 
 
 @ti.func
-def sift_down(index: ti.template(), z: ti.template(), begin: ti.i32, root: ti.i32, n: ti.i32):
-    zr, tr = z[begin + root], index[begin + root]
-    hole = root
-    child = 2 * hole + 1
-    while child < n:
-        if child + 1 < n and comes_before(
-            z[begin + child], index[begin + child], z[begin + child + 1], index[begin + child + 1]
-        ):
-            child += 1
-        if comes_before(zr, tr, z[begin + child], index[begin + child]):
-            z[begin + hole], index[begin + hole] = z[begin + child], index[begin + child]
-            hole = child
-            child = 2 * hole + 1
+def nearest_first(index: ti.template(), z: ti.template(), begin: ti.i32, n: ti.i32, k: ti.i32):
+    """Moves the k least of n entries by (z, index) to the front, in any order (Hoare's selection)."""
+    low, high, wanted = begin, begin + n - 1, begin + k - 1
+    while low < high:
+        zp, tp = z[(low + high) // 2], index[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while comes_before(z[i], index[i], zp, tp):
+                i += 1
+            while comes_before(zp, tp, z[j], index[j]):
+                j -= 1
+            if i <= j:
+                zi, ti_ = z[i], index[i]
+                z[i], index[i] = z[j], index[j]
+                z[j], index[j] = zi, ti_
+                i += 1
+                j -= 1
+        if wanted <= j:
+            high = j
+        elif wanted >= i:
+            low = i
         else:
-            child = n
-    z[begin + hole], index[begin + hole] = zr, tr
+            low = high
 
 
 @ti.func
