@@ -7,7 +7,7 @@ needs no division: d alpha / d d_k = -prod (1 - p) * p_k / sigma.
 import taichi as ti
 
 from tirender.kernels.mesh_shading import sigmoid
-from tirender.kernels.slabs import PointSlabs, accumulate
+from tirender.kernels.slabs import PairSlabs, accumulate
 from tirender.kernels.triangle import (
     Index,
     Points,
@@ -61,9 +61,9 @@ def silhouette_adjoint(
     grad_alpha: Reals,
     bounds: Index,
     atomic: ti.template(),
-    grad_verts: PointSlabs,
+    grad_xy: PairSlabs,
 ):
-    """bounds: the pixels of each slab; grad_verts: (slab, vertex), zero before."""
+    """bounds: the pixels of each slab; grad_xy: (slab, vertex), zero before."""
     for s in range(bounds.shape[0] - 1):
         for pixel in range(bounds[s], bounds[s + 1]):
             scale = grad_alpha[pixel] * transmittance[pixel] * inv_sigma
@@ -76,9 +76,9 @@ def silhouette_adjoint(
                     inside, d = signed_distance(p, v0, v1, v2, perspective)
                     g = -scale * sigmoid(-d * inv_sigma)
                     h0, h1, h2 = outline_distance_vjp(p, v0, v1, v2, -g if inside else g)
-                    accumulate(grad_verts, s, f[0], ti.Vector([h0.x, h0.y, 0 * g]), atomic)
-                    accumulate(grad_verts, s, f[1], ti.Vector([h1.x, h1.y, 0 * g]), atomic)
-                    accumulate(grad_verts, s, f[2], ti.Vector([h2.x, h2.y, 0 * g]), atomic)
+                    accumulate(grad_xy, s, f[0], h0, atomic)
+                    accumulate(grad_xy, s, f[1], h1, atomic)
+                    accumulate(grad_xy, s, f[2], h2, atomic)
 
 
 @ti.func

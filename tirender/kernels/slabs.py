@@ -7,6 +7,7 @@ where a slab would be too long a task, every term is its own slab and they share
 
 import taichi as ti
 
+PairSlabs = ti.types.ndarray(dtype=ti.math.vec2, ndim=2)  # torch (slab, n, 2)
 PointSlabs = ti.types.ndarray(dtype=ti.math.vec3, ndim=2)  # torch (slab, n, 3)
 
 

@@ -46,12 +46,13 @@ class _Silhouette(torch.autograd.Function):
     def backward(ctx: Any, grad_transmittance: torch.Tensor) -> Any:
         *geometry, verts, transmittance = ctx.saved_tensors
         offsets, index, _ = geometry
-        n_slabs = slab_count(verts.numel(), len(index))
-        grad_verts = verts.new_zeros(n_slabs, *verts.shape)
+        n_slabs = slab_count(2 * len(verts), len(index))
+        grad_xy = verts.new_zeros(n_slabs, len(verts), 2)
         if len(index):
             runtime.launch(
                 kernels.silhouette_adjoint,
                 *(*geometry, verts, *ctx.flags, transmittance, -grad_transmittance.contiguous()),
-                *(slab_bounds_by_work(offsets, n_slabs), runtime.is_parallel_device(), grad_verts),
+                *(slab_bounds_by_work(offsets, n_slabs), runtime.is_parallel_device(), grad_xy),
             )
-        return grad_verts.sum(0), None, None, None, None, None
+        grad_verts = torch.nn.functional.pad(grad_xy.sum(0), (0, 1))  # depth does not matter
+        return grad_verts, None, None, None, None, None
