@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import platform
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,7 +53,8 @@ def init(arch: str | None = None, **options: Any) -> str:
             raise ValueError(f"arch: expected 'cpu', 'cuda' or 'vulkan', got {wanted!r}")
         if _arch is None:
             _arch = _start(wanted, options)
-            os.register_at_fork(after_in_child=_mark_forked)
+            if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
+                os.register_at_fork(after_in_child=_mark_forked)
         elif (arch is not None and arch != _arch) or options:
             raise RuntimeError(f"arch: expected the running {_arch!r} without options (it starts once), got {arch!r}")
         return _arch
@@ -100,16 +103,11 @@ def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:
 
 def describe() -> dict[str, str]:
     """Versions, arch, device, driver and cache folder, as ``tirender info`` prints them."""
-    import platform
-
     import taichi as ti
 
     import tirender
 
     running = arch()
-    device = platform.processor() or platform.machine()
-    if running == "cuda":
-        device = f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda})"
     return {
         "tirender": tirender.__version__,
         "taichi": ".".join(map(str, ti.__version__)),
@@ -117,10 +115,32 @@ def describe() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "arch": running,
-        "device": device,
+        "device": _device_name(running),
+        "driver": _driver_name(running),
         "threads": str(ti.cfg.cpu_max_num_threads) if running == "cpu" else "-",
         "kernel cache": ti.cfg.offline_cache_file_path if ti.cfg.offline_cache else "off",
     }
+
+
+def _device_name(running: str) -> str:
+    if running == "cuda":
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    models = (
+        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    )
+    name = models[0].partition(":")[2].strip() if models else platform.processor() or platform.machine()
+    return f"{name} ({os.cpu_count()} threads)" if running == "cpu" else "chosen by the Vulkan driver"
+
+
+def _driver_name(running: str) -> str:
+    if running == "cuda":
+        return f"CUDA {torch.version.cuda}"
+    if running == "vulkan":
+        folders = (Path("/usr/share/vulkan/icd.d"), Path("/etc/vulkan/icd.d"))
+        found = sorted(file.stem for folder in folders if folder.is_dir() for file in folder.glob("*.json"))
+        return ", ".join(os.environ.get("VK_DRIVER_FILES", "").split(":") if "VK_DRIVER_FILES" in os.environ else found)
+    return "LLVM (in Taichi)"
 
 
 def _start(wanted: str | None, options: dict[str, Any]) -> str:

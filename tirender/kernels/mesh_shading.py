@@ -31,6 +31,9 @@ from tirender.kernels.triangle import Index, Points, Triples, fragment, fragment
 Image = ti.types.ndarray(dtype=ti.math.vec4, ndim=1)
 Pairs = ti.types.ndarray(dtype=ti.math.vec2, ndim=1)
 
+# what the adjoint is asked for
+VERTS, SURFACE, COORDS, TEXELS, PARAMS = 1, 2, 4, 8, 16
+
 BLEND_EPS = 1e-10  # the background's least weight, and the least inverse depth
 NEGLIGIBLE = 1e-12  # fragments with a smaller share of the weight add nothing that a float32 could hold
 
@@ -136,8 +139,7 @@ def mesh_shading_adjoint(
     blend: Pairs,
     grad_image: Image,
     bounds: Index,
-    want_texels: ti.i32,
-    want_params: ti.i32,
+    wanted: ti.i32,
     atomic: ti.template(),
     grad_verts: PointSlabs,
     grad_positions: PointSlabs,
@@ -146,12 +148,13 @@ def mesh_shading_adjoint(
     grad_texels: PointSlabs,
     grad_params: ParamSlabs,
 ):
-    """bounds: the pixels of each slab; the gradients have a leading slab and are zero before."""
+    """bounds: the pixels of each slab; wanted: a sum of VERTS, SURFACE ...; gradients have a leading slab and are zero
+    before, or empty where not wanted."""
     for s in range(bounds.shape[0] - 1):
         for pixel in range(bounds[s], bounds[s + 1]):
             begin, end = offsets[pixel], offsets[pixel + 1]
             if begin == end:
-                if want_params:
+                if wanted & PARAMS:
                     n = pixel // (height * width)
                     for c in ti.static(range(3)):
                         accumulate_at(grad_params, s, n, BACKGROUND + c, grad_image[pixel][c], atomic)
@@ -180,7 +183,7 @@ def mesh_shading_adjoint(
                             share = background_weight(zmax, inv_gamma)
                             if inverse_depth > BLEND_EPS and share <= BLEND_EPS:
                                 grad_inverse_depth -= share * inv_gamma * grad_color.dot(color - background)
-                            if want_params:
+                            if wanted & PARAMS:
                                 for c in ti.static(range(3)):
                                     accumulate_at(grad_params, s, n, BACKGROUND + c, share * grad_color[c], atomic)
                         coverage = sigmoid(-d * inv_sigma)
@@ -200,19 +203,21 @@ def mesh_shading_adjoint(
                             grad_inverse_depth += grad_weight * inv_gamma
                         g = weight * grad_color
                         grad_at = sample_vjp(
-                            texels, k, texture, padding, align, at, g * factor, want_texels, s, grad_texels, atomic
+                            texels, k, texture, padding, align, at, g * factor, wanted & TEXELS, s, grad_texels, atomic
                         )
-                        grad_b += spread_coords(t, b, grad_at, texture, coord_faces, coords, s, grad_coords, atomic)
-                        if light or want_params:
+                        grad_b += spread_coords(
+                            t, b, grad_at, texture, coord_faces, coords, wanted & COORDS, s, grad_coords, atomic
+                        )
+                        if light and wanted & (VERTS | SURFACE) or wanted & PARAMS:
                             grad_point, grad_normal, cosine, glint, grad_shininess, grad_camera, grad_light = (
                                 reflect_vjp(params, n, light, point, normal, g * texel, g)
                             )
                             if light:
                                 grad_b += spread_surface(
                                     *(t, b, flat, grad_point, grad_normal, surface_faces, positions, normals),
-                                    *(s, grad_positions, grad_normals, atomic),
+                                    *(wanted & SURFACE, s, grad_positions, grad_normals, atomic),
                                 )
-                            if want_params:
+                            if wanted & PARAMS:
                                 for c in ti.static(range(3)):
                                     gc = g[c] * texel[c]
                                     accumulate_at(grad_params, s, n, AMBIENT + c, gc, atomic)
@@ -222,16 +227,17 @@ def mesh_shading_adjoint(
                                     accumulate_at(grad_params, s, n, LIGHT + c, grad_light[c], atomic)
                                 accumulate_at(grad_params, s, n, SHININESS, grad_shininess, atomic)
                     span = zfar - znear
-                    if want_params and soft:
+                    if wanted & PARAMS and soft:
                         g_span = grad_inverse_depth / span
                         accumulate_at(grad_params, s, n, ZFAR, g_span * (1 - inverse_depth), atomic)
                         accumulate_at(grad_params, s, n, ZNEAR, g_span * inverse_depth, atomic)
-                    g0, g1, g2 = fragment_vjp(
-                        p, v0, v1, v2, perspective, clip, -grad_inverse_depth / span, grad_b, grad_d
-                    )
-                    accumulate(grad_verts, s, f[0], g0, atomic)
-                    accumulate(grad_verts, s, f[1], g1, atomic)
-                    accumulate(grad_verts, s, f[2], g2, atomic)
+                    if wanted & VERTS:
+                        g0, g1, g2 = fragment_vjp(
+                            p, v0, v1, v2, perspective, clip, -grad_inverse_depth / span, grad_b, grad_d
+                        )
+                        accumulate(grad_verts, s, f[0], g0, atomic)
+                        accumulate(grad_verts, s, f[1], g1, atomic)
+                        accumulate(grad_verts, s, f[2], g2, atomic)
 
 
 @ti.func
@@ -293,6 +299,7 @@ def spread_coords(
     texture: ti.i32,
     coord_faces: ti.template(),
     coords: ti.template(),
+    wanted: ti.i32,
     s: ti.i32,
     grad_coords: ti.template(),
     atomic: ti.template(),
@@ -302,10 +309,11 @@ def spread_coords(
     out = 0 * b
     for i in ti.static(range(3)):
         out[i] = g.dot(corner(coords, f[i], texture))
-        accumulate_at(grad_coords, s, f[i], 0, b[i] * g[0], atomic)
-        accumulate_at(grad_coords, s, f[i], 1, b[i] * g[1], atomic)
-        if texture == VERTEX:
-            accumulate_at(grad_coords, s, f[i], 2, b[i] * g[2], atomic)
+        if wanted:
+            accumulate_at(grad_coords, s, f[i], 0, b[i] * g[0], atomic)
+            accumulate_at(grad_coords, s, f[i], 1, b[i] * g[1], atomic)
+            if texture == VERTEX:
+                accumulate_at(grad_coords, s, f[i], 2, b[i] * g[2], atomic)
     return out
 
 
@@ -319,6 +327,7 @@ def spread_surface(
     surface_faces: ti.template(),
     positions: ti.template(),
     normals: ti.template(),
+    wanted: ti.i32,
     s: ti.i32,
     grad_positions: ti.template(),
     grad_normals: ti.template(),
@@ -328,11 +337,13 @@ def spread_surface(
     f = surface_faces[t]
     out = 0 * b
     if flat:
-        accumulate(grad_positions, s, f[0], grad_point, atomic)
-        accumulate(grad_normals, s, f[0], grad_normal, atomic)
+        if wanted:
+            accumulate(grad_positions, s, f[0], grad_point, atomic)
+            accumulate(grad_normals, s, f[0], grad_normal, atomic)
     else:
         for i in ti.static(range(3)):
             out[i] = grad_point.dot(positions[f[i]]) + grad_normal.dot(normals[f[i]])
-            accumulate(grad_positions, s, f[i], b[i] * grad_point, atomic)
-            accumulate(grad_normals, s, f[i], b[i] * grad_normal, atomic)
+            if wanted:
+                accumulate(grad_positions, s, f[i], b[i] * grad_point, atomic)
+                accumulate(grad_normals, s, f[i], b[i] * grad_normal, atomic)
     return out

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from tirender import runtime
 from tirender.kernels import mesh_shading as kernels
 from tirender.kernels.lighting import DIRECTIONAL, POINT, UNLIT
+from tirender.kernels.mesh_shading import COORDS, PARAMS, SURFACE, TEXELS, VERTS
 from tirender.kernels.texture import ATLAS, BORDER, REFLECTION, UV_BILINEAR, UV_NEAREST, VERTEX, ZEROS
 from tirender.ops.rasterize_meshes import RasterMode, Triangles
 from tirender.ops.slabs import slab_bounds_by_work, slab_count
@@ -135,19 +136,19 @@ class _ShadeMesh(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
         arrays, floats, (image, blend) = ctx.saved_tensors[:7], ctx.saved_tensors[7:13], ctx.saved_tensors[13:]
-        want_texels, want_params = ctx.needs_input_grad[4:6]
-        wanted = [*floats[:4], floats[4] if want_texels else floats[4][:0], floats[5] if want_params else floats[5][:0]]
-        n_slabs = slab_count(sum(t.numel() for t in wanted), len(arrays[1]))
-        grads = [t.new_zeros(n_slabs, *t.shape) for t in wanted]
+        needs = list(ctx.needs_input_grad[:6])
+        needs[1] = needs[2] = needs[1] or needs[2]  # positions and normals go together
+        wanted = sum(flag for flag, need in zip((VERTS, SURFACE, 0, COORDS, TEXELS, PARAMS), needs) if need)
+        owners = [t if need else t[:0] for t, need in zip(floats, needs)]
+        n_slabs = slab_count(sum(t.numel() for t in owners), len(arrays[1]))
+        grads = [t.new_zeros(n_slabs, *t.shape) for t in owners]
         if len(arrays[0]) > 1:
             runtime.launch(
                 kernels.mesh_shading_adjoint,
                 *(*_in_kernel_order(arrays, floats), *ctx.flags, image, blend, grad_image.contiguous()),
-                *(slab_bounds_by_work(arrays[0], n_slabs), int(want_texels), int(want_params)),
-                *(runtime.is_parallel_device(), *grads),
+                *(slab_bounds_by_work(arrays[0], n_slabs), wanted, runtime.is_parallel_device(), *grads),
             )
-        needed = (g.sum(0) if need else None for g, need in zip(grads, ctx.needs_input_grad))
-        return (*needed, None, None)
+        return (*(g.sum(0) if need else None for g, need in zip(grads, needs)), None, None)
 
 
 def _in_kernel_order(arrays: Any, floats: Any) -> tuple[torch.Tensor, ...]:
