@@ -142,14 +142,15 @@ def write_file(f: Any, chunks: Iterable[bytes], path_manager: Any = None) -> Non
         raise
 
 
-def decode_image(data: bytes, name: str) -> torch.Tensor:
+def decode_image(data: bytes, name: str, alpha: bool = False) -> torch.Tensor:
     """Decode an image file.
 
     Args:
         data: the file's bytes.
         name: what messages call it.
+        alpha: return alpha too, 1 where the image has none.
     Returns:
-        float32 RGB of shape (H, W, 3) in [0, 1]; grey is repeated, alpha dropped, 16 bits a channel kept for grey.
+        float32 RGB of shape (H, W, 3), or RGBA (H, W, 4), in [0, 1]; grey is repeated, with 16 bits where it has them.
     Raises:
         ValueError: not an image, damaged, or larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``.
     """
@@ -168,16 +169,16 @@ def decode_image(data: bytes, name: str) -> torch.Tensor:
             if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
                 fail(name, _IMAGE_LIMIT, f"{width} x {height}")
             try:
-                return torch.from_numpy(_rgb(image))
+                return torch.from_numpy(_pixels(image, "RGBA" if alpha else "RGB"))
             except Exception as error:
                 fail(name, "an undamaged image", error)
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def _pixels(image: Image.Image, mode: str) -> np.ndarray:
     if image.mode.startswith("I"):
-        grey = (np.asarray(image, dtype=np.float32) / 65535.0).clip(0.0, 1.0)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0
+        grey = (np.asarray(image, dtype=np.float32) / 65535.0).clip(0.0, 1.0)[..., None]
+        return np.concatenate([grey, grey, grey, np.ones_like(grey)][: len(mode)], axis=2)
+    return np.asarray(image.convert(mode), dtype=np.float32) / 255.0
 
 
 def encode_png(image: torch.Tensor) -> bytes:

@@ -1,6 +1,7 @@
 """Figures: grids of images, textures, and scenes in 3D."""
 
 from .camera_wireframe import get_camera_wireframe
+from .fitting import plot_losses, plot_pointcloud, visualize_prediction
 from .image_grid import image_grid
 from .plotting import plot_batch_individually, plot_scene
 from .texture_vis import texturesuv_image_matplotlib, texturesuv_image_PIL
@@ -9,7 +10,10 @@ __all__ = [
     "get_camera_wireframe",
     "image_grid",
     "plot_batch_individually",
+    "plot_losses",
+    "plot_pointcloud",
     "plot_scene",
     "texturesuv_image_PIL",
     "texturesuv_image_matplotlib",
+    "visualize_prediction",
 ]

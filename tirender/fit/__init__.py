@@ -1,0 +1,34 @@
+"""Fits: one loop, what to fit, and the tutorials' ready-made fits of meshes."""
+
+from tirender.fit.callbacks import Checkpoint, Every, Figures
+from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
+from tirender.fit.loop import Callback, FitConfig, FitRun, NonFiniteLoss, fit
+from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
+from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fit_silhouettes
+from tirender.fit.shape import normalized
+from tirender.fit.transforms_json import load_views
+from tirender.fit.views import Views, render_views
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "DeformedMesh",
+    "Every",
+    "Figures",
+    "FitConfig",
+    "FitRun",
+    "ImageConfig",
+    "NonFiniteLoss",
+    "SilhouetteConfig",
+    "TextureMap",
+    "VertexColors",
+    "Views",
+    "fit",
+    "fit_images",
+    "fit_silhouettes",
+    "load_checkpoint",
+    "load_views",
+    "normalized",
+    "render_views",
+    "save_checkpoint",
+]

@@ -1,0 +1,92 @@
+"""What a fit can do on its way: draw figures, save checkpoints, call a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tirender.checks import fail
+from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
+from tirender.fit.loop import Callback, FitRun
+
+
+class Every(Callback):
+    """Calls ``function(run)`` at steps 0, n, 2n ..., before their update.
+
+    Args:
+        n: the period, in steps.
+        function: whatever is to be done.
+    """
+
+    def __init__(self, n: int, function: Callable[[FitRun], object]) -> None:
+        if n < 1:
+            fail("n", "at least 1", n)
+        self.n, self.function = n, function
+
+    def on_losses(self, run: FitRun) -> None:
+        if run.step % self.n == 0:
+            self.function(run)
+
+
+class Figures(Every):
+    """Draws a pyplot figure at steps 0, n, 2n ..., and saves it as ``iter_00000.png`` and so on.
+
+    Args:
+        n: the period, in steps.
+        draw: makes a pyplot figure and leaves it the current one.
+        folder: where the figures go; it is made if need be.
+    """
+
+    def __init__(self, n: int, draw: Callable[[FitRun], object], folder: str | os.PathLike[str]) -> None:
+        super().__init__(n, self._save)
+        self.draw, self.folder = draw, Path(folder)
+
+    def _save(self, run: FitRun) -> None:
+        import matplotlib.pyplot as plt
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.draw(run)
+        plt.savefig(self.folder / f"iter_{run.step:05d}.png")
+        plt.close()
+
+
+class Checkpoint(Callback):
+    """Saves the state of the fit every n steps, and at the end; goes on from an earlier one at the start.
+
+    Resumed on the CPU, a fit ends with the same bits as one that was never interrupted, wherever it was killed.
+
+    Args:
+        path: of the checkpoint; its folder is made if need be.
+        n: the period, in steps.
+        resume: go on from the checkpoint that is there, if any; else it is overwritten.
+        settings: numbers and strings that a checkpoint must share to be resumed from.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        n: int = 100,
+        resume: bool = True,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        if n < 1:
+            fail("n", "at least 1", n)
+        self.path, self.n, self.resume, self.settings = Path(path), n, resume, dict(settings or {})
+
+    def on_start(self, run: FitRun) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        state = load_checkpoint(self.path) if self.resume else None
+        if state is None:
+            return
+        saved = state.get("settings", {})
+        differing = sorted(k for k in {*saved, *self.settings} if saved.get(k) != self.settings.get(k))
+        if differing:
+            want, got = ({k: d.get(k) for k in differing} for d in (self.settings, saved))
+            fail(str(self.path), f"the checkpoint of a fit with {want}", got)
+        run.load_state_dict(state)
+
+    def on_step(self, run: FitRun) -> None:
+        if run.step % self.n == 0 or run.step == run.config.steps:
+            save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings})

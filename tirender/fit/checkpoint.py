@@ -1,0 +1,90 @@
+"""Checkpoints on disk: replaced in one step and checked when read; the one before is kept, in case of damage."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tirender.checks import fail
+
+
+def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
+    """Write a checkpoint; a crash at any moment leaves this one or the one before to :func:`load_checkpoint`.
+
+    Args:
+        path: of the file; the checkpoint that it holds is kept beside it, under :func:`previous`.
+        state: tensors, numbers, strings, and dicts, lists and tuples of them.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as stream:
+        torch.save(dict(state), stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if path.exists():
+        os.replace(path, previous(path))
+    os.replace(partial, path)
+    _sync_folder(path.parent)
+
+
+def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """Read the newest undamaged checkpoint; None where there is none, damaged or not.
+
+    Nothing but data is read (``weights_only``), and the checksums of all of it are compared.
+
+    Args:
+        path: as given to :func:`save_checkpoint`.
+        device: where its tensors go.
+    Raises:
+        ValueError: there are checkpoints, and all are damaged.
+    """
+    path = Path(path)
+    path.with_name(path.name + ".partial").unlink(missing_ok=True)
+    problems = []
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            state = _read(candidate, device)
+        except (ValueError, RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+            problems.append(f"{candidate}: {' '.join(str(error).split())[:200]}")
+            continue
+        for problem in problems:
+            warnings.warn(f"{problem}; continuing from {candidate.name}", stacklevel=2)
+        return state
+    if problems:
+        fail("checkpoint", "an undamaged file", "; ".join(problems))
+    return None
+
+
+def previous(path: str | os.PathLike[str]) -> Path:
+    """Where the checkpoint before that of ``path`` is kept."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksums
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} is damaged")
+    state = torch.load(path, map_location=device, weights_only=True)
+    if not isinstance(state, dict):
+        fail(str(path), "a checkpoint", type(state).__name__)
+    return state
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renamings in a folder last through a power failure, where the system can."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

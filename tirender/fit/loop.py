@@ -1,0 +1,248 @@
+"""The loop of every fit: losses, gradients, a step of the optimizer; history, progress, a stop at what is not finite.
+
+::
+
+    run = fit(losses, module, optimizer, FitConfig(steps=2000), weights={"normal": 0.01}, callbacks=[...])
+
+``losses(step)`` returns named scalars, whose weighted sum is minimised over the parameters of ``module``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from tirender.checks import fail
+from tirender.fit.generators import generator_states, seeded, set_generator_states
+
+Losses = Callable[[int], Mapping[str, torch.Tensor]]
+TOTAL = "total"  # the weighted sum, beside the losses in a history
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of the loop.
+
+    Attributes:
+        steps: updates of the parameters in all, those before a resumed checkpoint included.
+        seed: of the generators of torch, numpy and Python during the fit; None leaves them alone.
+        progress: show a bar with the losses on stderr; None: where that is a terminal.
+        smoothing: of the running mean of the total by which the best step is told; 0 takes single steps.
+    """
+
+    steps: int
+    seed: int | None = 0
+    progress: bool | None = True
+    smoothing: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, int) or self.steps < 0:
+            fail("steps", "an integer of 0 or more", self.steps)
+        if not 0 <= self.smoothing < 1:
+            fail("smoothing", "a number in [0, 1)", self.smoothing)
+
+
+class Callback:
+    """What a fit calls on its way; subclasses override what they need."""
+
+    def on_start(self, run: FitRun) -> None:
+        """Before the first step; may load an earlier state into the run."""
+
+    def on_losses(self, run: FitRun) -> None:
+        """At each step, when its losses are known and the parameters not yet updated."""
+
+    def on_step(self, run: FitRun) -> None:
+        """After each update; ``run.step`` updates have been made."""
+
+    def on_end(self, run: FitRun) -> None:
+        """After the last step."""
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss or gradient was infinite or NaN; ``run.module`` holds the parameters of the last good step."""
+
+    def __init__(self, message: str, run: FitRun) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class FitRun:
+    """The state of a fit.
+
+    Attributes:
+        module: what is fitted.
+        optimizer, scheduler, config, weights: as given to :func:`fit`.
+        step: how many updates have been made.
+        history: each loss, unweighted, and ``"total"``, their weighted sum: one float a step.
+        best_step: the step with the lowest running mean of the total; its parameters are kept, see :meth:`load_best`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        config: FitConfig,
+        weights: Mapping[str, float] | None = None,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    ) -> None:
+        self.module, self.optimizer, self.config, self.scheduler = module, optimizer, config, scheduler
+        self.weights = dict(weights or {})
+        self.step = 0
+        self.history: dict[str, list[float]] = {}
+        self.best_step = 0
+        self._best_mean = self._mean = math.inf
+        self._best = _copy_of(module)
+        self._last_good = _copy_of(module)
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The losses of the latest step, and their ``"total"``."""
+        return {name: values[-1] for name, values in self.history.items() if values}
+
+    def load_best(self) -> None:
+        """Set the module back to the best step so far."""
+        self.module.load_state_dict(self._best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed fit needs to go on as if it had not been interrupted; of types safe to load."""
+        return {
+            "step": self.step,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "history": {name: torch.tensor(values, dtype=torch.float64) for name, values in self.history.items()},
+            "best": {"step": self.best_step, "mean": self._best_mean, "module": self._best},
+            "mean": self._mean,
+            "generators": generator_states(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a :meth:`state_dict`.
+
+        Raises:
+            ValueError: where it belongs to another kind of fit.
+        """
+        try:
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.scheduler:
+                self.scheduler.load_state_dict(state["scheduler"])
+            self.step = state["step"]
+            self.history = {name: values.tolist() for name, values in state["history"].items()}
+            self.best_step, self._best_mean = state["best"]["step"], state["best"]["mean"]
+            self._best, self._mean = state["best"]["module"], state["mean"]
+            self._last_good = _copy_of(self.module)
+            set_generator_states(state["generators"])
+        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+            fail("checkpoint", "the state of this fit", f"that of another ({' '.join(str(error).split())})")
+
+    def _record(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The total of a step's losses, which go into the history."""
+        if not losses or TOTAL in losses:
+            fail("losses", f"at least one, none of the name {TOTAL!r}", list(losses))
+        if unknown := self.weights.keys() - losses.keys():
+            fail("weights", f"names among {sorted(losses)}", sorted(unknown))
+        terms = [loss if name not in self.weights else loss * self.weights[name] for name, loss in losses.items()]
+        total = torch.stack(terms).sum() if len(terms) > 1 else terms[0]
+        values = torch.stack([*(loss.detach() for loss in losses.values()), total.detach()]).tolist()
+        named = dict(zip([*losses, TOTAL], values))
+        if bad := [f"{name} is {value}" for name, value in named.items() if not math.isfinite(value)]:
+            self._stop(f"the loss {bad[0]}")
+        for name, value in named.items():
+            self.history.setdefault(name, []).append(value)
+        return total
+
+    def _check_gradients(self) -> None:
+        """Stop before gradients that are not finite reach the parameters."""
+        for name, parameter in self.module.named_parameters():
+            if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+                self._stop(f"the gradient of {name} is not finite", restore=False)
+
+    def _remember(self) -> None:
+        """Keep the parameters, which have proved good, and compare them with the best."""
+        _copy_into(self._last_good, self.module)
+        total, smoothing = self.history[TOTAL][-1], self.config.smoothing
+        self._mean = total if math.isinf(self._mean) else smoothing * self._mean + (1 - smoothing) * total
+        if self._mean < self._best_mean:
+            self.best_step, self._best_mean = self.step, self._mean
+            _copy_into(self._best, self.module)
+
+    def _stop(self, what: str, restore: bool = True) -> None:
+        good = self.step
+        if restore and self.step > 0:
+            good -= 1
+            self.module.load_state_dict(self._last_good)
+        message = f"step {self.step}: {what}; stopped, with the parameters of step {good}. Try a lower learning rate."
+        raise NonFiniteLoss(message, self)
+
+
+def fit(
+    losses: Losses,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: FitConfig,
+    *,
+    weights: Mapping[str, float] | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> FitRun:
+    """Minimise the weighted sum of losses over the parameters of a module.
+
+    With a seed the result is a function of the arguments: to the bit on the CPU, if the losses draw their random
+    numbers from the global generators of torch, numpy or Python.
+
+    Args:
+        losses: called with the number of the step, returns named scalar losses computed from ``module``.
+        module: holds the parameters.
+        optimizer: over the module's parameters.
+        config: see :class:`FitConfig`.
+        weights: of the losses by name; 1 for those left out.
+        scheduler: stepped after each update.
+        callbacks: called in this order.
+    Returns:
+        the finished run; ``run.history`` has the losses of each step.
+    Raises:
+        NonFiniteLoss: a loss or gradient is not finite.
+        ValueError: weights for losses that there are not.
+    """
+    run = FitRun(module, optimizer, config, weights, scheduler)
+    with seeded(config.seed):
+        for callback in callbacks:
+            callback.on_start(run)
+        disable = None if config.progress is None else not config.progress
+        with tqdm(total=config.steps, initial=run.step, disable=disable) as bar:
+            while run.step < config.steps:
+                optimizer.zero_grad()
+                total = run._record(losses(run.step))
+                for callback in callbacks:
+                    callback.on_losses(run)
+                total.backward()
+                run._check_gradients()
+                run._remember()
+                optimizer.step()
+                if scheduler is not None:
+                    scheduler.step()
+                run.step += 1
+                for callback in callbacks:
+                    callback.on_step(run)
+                if not bar.disable:
+                    bar.set_postfix_str(", ".join(f"{k} {v:.5f}" for k, v in run.losses.items()), refresh=False)
+                bar.update()
+        for callback in callbacks:
+            callback.on_end(run)
+    return run
+
+
+def _copy_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _copy_into(copies: dict[str, torch.Tensor], module: nn.Module) -> None:
+    for name, value in module.state_dict().items():
+        copies[name].copy_(value)

@@ -1,0 +1,67 @@
+"""Fits of a mesh to another mesh (section 1 of the tutorials)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tirender.checks import fail
+from tirender.fit.loop import Callback, FitRun, fit
+from tirender.fit.models import DeformedMesh
+from tirender.fit.shape import ShapeConfig, shape_losses
+from tirender.loss import chamfer_distance
+from tirender.ops.sample_points_from_meshes import sample_points_from_meshes
+from tirender.structures import Meshes
+from tirender.utils import ico_sphere
+
+
+@dataclass(frozen=True)
+class MeshConfig(ShapeConfig):
+    """Settings of :func:`fit_mesh`; the defaults are the tutorials'.
+
+    Attributes:
+        n_samples: points drawn from each surface at each step.
+        w_chamfer: weight of the chamfer distance between them.
+    """
+
+    n_samples: int = 5000
+    w_laplacian: float = 0.1
+    w_chamfer: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_samples < 1:
+            fail("n_samples", "at least 1", self.n_samples)
+
+
+def fit_mesh(
+    target: Meshes,
+    source: Meshes | None = None,
+    config: MeshConfig | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> FitRun:
+    """Deform a mesh until points sampled from it lie where those of a target do.
+
+    Args:
+        target: one mesh, about the size of the source; see :func:`~tirender.fit.shape.normalized`.
+        source: the mesh to start from; a unit sphere by default.
+        config: the tutorials' settings by default.
+        callbacks: see :func:`~tirender.fit.loop.fit`.
+    Returns:
+        the run; ``run.module()`` is the fitted mesh.
+    Raises:
+        NonFiniteLoss: see :func:`~tirender.fit.loop.fit`.
+    """
+    config = config or MeshConfig()
+    module = DeformedMesh(ico_sphere(config.level, target.device) if source is None else source)
+
+    def losses(step: int) -> dict[str, torch.Tensor]:
+        mesh = module()
+        of_target = sample_points_from_meshes(target, config.n_samples)
+        of_mesh = sample_points_from_meshes(mesh, config.n_samples)
+        chamfer, _ = chamfer_distance(of_target, of_mesh)
+        return {"chamfer": chamfer, **shape_losses(mesh)}
+
+    return fit(losses, module, config.make_optimizer(module), config, weights=config.weights, callbacks=callbacks)

@@ -1,0 +1,174 @@
+"""Fits of a mesh to views of an object: to its silhouettes (section 4.3), or to its images too (section 4.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tirender.checks import check_choice, fail
+from tirender.fit.loop import Callback, FitRun, fit
+from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
+from tirender.fit.shape import ShapeConfig, shape_losses
+from tirender.fit.views import Lights, Views
+from tirender.renderer import (
+    BlendParams,
+    MeshRasterizer,
+    MeshRenderer,
+    RasterizationSettings,
+    SoftPhongShader,
+    SoftSilhouetteShader,
+)
+from tirender.structures import Meshes
+from tirender.utils import ico_sphere
+
+
+@dataclass(frozen=True)
+class SilhouetteConfig(ShapeConfig):
+    """Settings of :func:`fit_silhouettes`; the defaults are the tutorials'.
+
+    Attributes:
+        views_per_step: views drawn at random for each step, each at most once.
+        sigma: width of the transition at an edge, in NDC units squared.
+        faces_per_pixel: faces blended in a pixel, nearest first.
+        perspective_correct: None: whether the camera is a perspective one.
+        w_silhouette: weight of the squared difference of silhouettes.
+    """
+
+    views_per_step: int = 2
+    sigma: float = 1e-4
+    faces_per_pixel: int = 50
+    perspective_correct: bool | None = None
+    w_silhouette: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.views_per_step < 1:
+            fail("views_per_step", "at least 1", self.views_per_step)
+
+    def renderer(self, image_size: tuple[int, int], shader: nn.Module) -> MeshRenderer:
+        """A renderer with these settings, soft at edges as far as the coverage is above 1e-4."""
+        settings = RasterizationSettings(
+            image_size=image_size,
+            blur_radius=math.log(1 / 1e-4 - 1) * self.sigma,
+            faces_per_pixel=self.faces_per_pixel,
+            perspective_correct=self.perspective_correct,
+        )
+        return MeshRenderer(MeshRasterizer(raster_settings=settings), shader)
+
+
+@dataclass(frozen=True)
+class ImageConfig(SilhouetteConfig):
+    """Settings of :func:`fit_images`; the defaults are the tutorials'.
+
+    Attributes:
+        texture: "vertex" for a colour at each vertex, "uv" for a texture map.
+        texture_size: height of the map in texels; it is twice as wide.
+        lr_texture: learning rate of the colours; None: ``lr``.
+        w_rgb: weight of the squared difference of colours.
+    """
+
+    texture: str = "vertex"
+    texture_size: int = 256
+    lr_texture: float | None = None
+    w_rgb: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("texture", self.texture, ("vertex", "uv"))
+
+    def make_textures(self, source: Meshes) -> nn.Module:
+        """The module that holds the colours."""
+        return VertexColors(source) if self.texture == "vertex" else TextureMap(source, self.texture_size)
+
+
+def fit_silhouettes(
+    views: Views,
+    source: Meshes | None = None,
+    config: SilhouetteConfig | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> FitRun:
+    """Deform a mesh until it covers the same pixels as an object in all views.
+
+    Args:
+        views: cameras and silhouettes.
+        source: the mesh to start from; a unit sphere by default.
+        config: the tutorials' settings by default.
+        callbacks: see :func:`~tirender.fit.loop.fit`.
+    Returns:
+        the run; ``run.module()`` is the fitted mesh.
+    Raises:
+        NonFiniteLoss: see :func:`~tirender.fit.loop.fit`.
+    """
+    config = config or SilhouetteConfig()
+    module = DeformedMesh(ico_sphere(config.level, views.silhouettes.device) if source is None else source)
+    render = silhouette_renderer(views.image_size, config)
+
+    def losses(step: int) -> dict[str, torch.Tensor]:
+        mesh = module()
+        chosen = _choose(views, config)
+        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen])
+        silhouette = (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean()
+        return {"silhouette": silhouette, **shape_losses(mesh)}
+
+    return fit(losses, module, config.make_optimizer(module), config, weights=config.weights, callbacks=callbacks)
+
+
+def fit_images(
+    views: Views,
+    source: Meshes | None = None,
+    config: ImageConfig | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> FitRun:
+    """Deform and colour a mesh until it looks like an object in all views.
+
+    Args:
+        views: cameras, images and silhouettes.
+        source: the mesh to start from; a unit sphere by default.
+        config: the tutorials' settings by default.
+        callbacks: see :func:`~tirender.fit.loop.fit`.
+    Returns:
+        the run; ``run.module()`` is the fitted mesh, with textures.
+    Raises:
+        NonFiniteLoss: see :func:`~tirender.fit.loop.fit`.
+        ValueError: the views have no images.
+    """
+    config = config or ImageConfig()
+    images = views.images
+    if images is None:
+        fail("views", "images", "silhouettes only")
+    source = ico_sphere(config.level, images.device) if source is None else source
+    module = DeformedMesh(source, config.make_textures(source))
+    render = image_renderer(views.image_size, config, views.lights)
+
+    def losses(step: int) -> dict[str, torch.Tensor]:
+        mesh = module()
+        chosen = _choose(views, config)
+        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen])
+        return {
+            "rgb": (rendered[..., :3] - images.index_select(0, chosen)).square().mean(),
+            "silhouette": (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean(),
+            **shape_losses(mesh),
+        }
+
+    optimizer = config.make_optimizer(module, config.lr_texture)
+    return fit(losses, module, optimizer, config, weights=config.weights, callbacks=callbacks)
+
+
+def silhouette_renderer(image_size: tuple[int, int], config: SilhouetteConfig) -> MeshRenderer:
+    """The renderer of :func:`fit_silhouettes`: alpha is the silhouette; cameras are given at the call."""
+    return config.renderer(image_size, SoftSilhouetteShader(BlendParams(sigma=config.sigma)))
+
+
+def image_renderer(image_size: tuple[int, int], config: ImageConfig, lights: Lights) -> MeshRenderer:
+    """The renderer of :func:`fit_images`: soft Phong shading; cameras are given at the call."""
+    blend_params = BlendParams(sigma=config.sigma)
+    return config.renderer(image_size, SoftPhongShader(lights.device, lights=lights, blend_params=blend_params))
+
+
+def _choose(views: Views, config: SilhouetteConfig) -> torch.Tensor:
+    """The views of a step."""
+    return torch.randperm(len(views))[: config.views_per_step].to(views.silhouettes.device)

@@ -1,0 +1,156 @@
+"""Views of an object: images, silhouettes and the cameras that took them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+
+from tirender.checks import FLOATS, check_tensor, fail
+from tirender.renderer import (
+    AmbientLights,
+    CamerasBase,
+    FoVPerspectiveCameras,
+    MeshRasterizer,
+    MeshRenderer,
+    PointLights,
+    RasterizationSettings,
+    SoftPhongShader,
+    look_at_view_transform,
+)
+from tirender.structures import Meshes
+
+Lights = AmbientLights | PointLights
+
+
+@dataclass(frozen=True)
+class Views:
+    """N views of one object.
+
+    Attributes:
+        cameras: N cameras.
+        silhouettes: (N, H, W) in [0, 1], how much of a pixel the object covers.
+        images: (N, H, W, 3) in [0, 1] on a white background; None where only silhouettes are known.
+        lights: what lights the object in the images.
+    """
+
+    cameras: CamerasBase
+    silhouettes: torch.Tensor
+    images: torch.Tensor | None
+    lights: Lights
+
+    def __post_init__(self) -> None:
+        check_tensor("silhouettes", self.silhouettes, ("N", "H", "W"), FLOATS)
+        n = len(self.silhouettes)
+        if self.images is not None:
+            check_tensor("images", self.images, (*self.silhouettes.shape, 3), like=self.silhouettes)
+        if len(self.cameras) != n or n == 0:
+            fail("cameras", f"at least one, and one for each of the {n} silhouettes", len(self.cameras))
+
+    def __len__(self) -> int:
+        return len(self.silhouettes)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.silhouettes.shape[1], self.silhouettes.shape[2]
+
+    def resized(self, size: int) -> Views:
+        """The same views with ``size`` pixels on the short side, each the mean of those it covers; never larger ones.
+
+        The cameras' intrinsics must be in NDC.
+        """
+        height, width = self.image_size
+        scale = size / min(height, width)
+        if scale >= 1:
+            return self
+        small = (max(round(height * scale), 1), max(round(width * scale), 1))
+        images = self.images
+        if images is not None:
+            images = F.interpolate(images.movedim(3, 1), small, mode="area").movedim(1, 3).contiguous()
+        silhouettes = F.interpolate(self.silhouettes[:, None], small, mode="area")[:, 0]
+        return replace(self, images=images, silhouettes=silhouettes)
+
+    def normalized(self) -> tuple[Views, torch.Tensor, float]:
+        """The same views of a world in which the object is about the unit sphere around the origin.
+
+        The centre is where the rays through the middles of the silhouettes meet; the radius is that of the sphere
+        around it which the median silhouette touches from within.
+
+        Returns:
+            the views, and the centre (3,) and scale with which ``new * scale + centre`` is the old world.
+        Raises:
+            ValueError: a silhouette is empty.
+        """
+        small = self.resized(64)
+        eyes = self.cameras.get_camera_center()
+        middles, all_rays = [], []
+        for i in range(len(self)):
+            points = _covered_ndc(small.silhouettes[i])
+            if not len(points):
+                fail(f"silhouettes[{i}]", "a covered pixel", "none")
+            camera = self.cameras[i]
+            middles.append(_directions(camera, (points.amin(0) + points.amax(0))[None] / 2)[0])
+            all_rays.append(_directions(camera, points))
+        ahead = torch.stack(middles)
+        across = torch.eye(3, device=ahead.device) - ahead[:, :, None] * ahead[:, None]  # projections along the rays
+        centre = torch.linalg.pinv(across.sum(0), hermitian=True) @ (across @ eyes[..., None]).sum(0)[:, 0]
+        radii = [
+            torch.linalg.cross(rays, (centre - eye).expand_as(rays)).norm(dim=1).max()
+            for eye, rays in zip(eyes, all_rays)
+        ]
+        scale = float(torch.stack(radii).median())
+        cameras = self.cameras.clone()
+        cameras.T = ((centre @ cameras.R) + cameras.T) / scale
+        return replace(self, cameras=cameras), centre, scale
+
+
+def render_views(
+    mesh: Meshes,
+    n_views: int = 20,
+    image_size: int = 128,
+    *,
+    elev: torch.Tensor | None = None,
+    azim: torch.Tensor | None = None,
+    dist: float = 2.7,
+) -> Views:
+    """Views of a textured mesh from around it, as section 4.2 of the tutorials makes them.
+
+    Args:
+        mesh: one mesh with textures, within the unit sphere; a light at (0, 0, -3) shines on it.
+        n_views: how many.
+        image_size: side of the images in pixels.
+        elev, azim: (n_views,) angles in degrees; by default once around both ways, from 0 and from -180.
+        dist: of the cameras from the origin.
+    Returns:
+        the views; silhouettes are 1 where a pixel's centre is covered.
+    """
+    elev = torch.linspace(0, 360, n_views) if elev is None else elev
+    azim = torch.linspace(-180, 180, n_views) if azim is None else azim
+    R, T = look_at_view_transform(dist=dist, elev=elev, azim=azim)
+    cameras = FoVPerspectiveCameras(R=R, T=T, device=mesh.device)
+    lights = PointLights(location=[[0.0, 0.0, -3.0]], device=mesh.device)
+    renderer = MeshRenderer(
+        MeshRasterizer(raster_settings=RasterizationSettings(image_size=image_size)),
+        SoftPhongShader(device=mesh.device, lights=lights),
+    )
+    with torch.no_grad():
+        rendered = renderer(mesh.extend(n_views), cameras=cameras)
+    silhouettes = (rendered[..., 3] > 0).to(rendered.dtype)
+    return Views(cameras, silhouettes, rendered[..., :3].contiguous(), lights)
+
+
+def _covered_ndc(silhouette: torch.Tensor) -> torch.Tensor:
+    """(P, 2): the centres of covered pixels, in NDC."""
+    height, width = silhouette.shape
+    rows, columns = (silhouette > 0.5).nonzero().unbind(1)
+    half = min(height, width) / 2
+    return torch.stack([(width / 2 - columns - 0.5) / half, (height / 2 - rows - 0.5) / half], dim=1)
+
+
+def _directions(camera: CamerasBase, points_ndc: torch.Tensor) -> torch.Tensor:
+    """(P, 3): unit directions in the world of the rays of a perspective camera through points (P, 2)."""
+    at_depth_1 = torch.cat([points_ndc, torch.ones_like(points_ndc[:, :1])], dim=1)
+    points = camera.unproject_points(at_depth_1[None], world_coordinates=True, from_ndc=True)
+    return F.normalize(points.reshape(-1, 3) - camera.get_camera_center(), dim=1)

@@ -1,0 +1,80 @@
+"""Figures of a fit in progress, under the names that the tutorials call them by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+
+from tirender.checks import check_tensor, fail
+from tirender.ops.sample_points_from_meshes import sample_points_from_meshes
+from tirender.structures import Meshes
+
+N_POINTS = 5000
+
+
+def plot_pointcloud(mesh: Meshes, title: str = "") -> None:
+    """Draw points sampled from a mesh in 3D, in a new pyplot figure, which is current afterwards (``plt.gcf()``).
+
+    The random numbers that a fit draws are not disturbed.
+
+    Args:
+        mesh: a batch of meshes with faces, drawn together.
+        title: of the figure.
+    Raises:
+        ValueError: there are no faces, or vertices are not finite.
+    """
+    with torch.no_grad(), torch.random.fork_rng():
+        points: Any = sample_points_from_meshes(mesh, N_POINTS)
+    x, y, z = points.reshape(-1, 3).cpu().unbind(1)
+    axes: Any = plt.figure(figsize=(5, 5)).add_subplot(projection="3d")
+    axes.scatter(x, z, -y, s=4)
+    axes.set(xlabel="x", ylabel="z", zlabel="y", title=title, aspect="equal")
+    axes.view_init(190, 30)  # upright, as y points down
+
+
+def visualize_prediction(
+    predicted_mesh: Meshes,
+    renderer: Callable[[Meshes], torch.Tensor],
+    target_image: torch.Tensor,
+    title: str = "",
+    silhouette: bool = False,
+) -> None:
+    """Draw a rendered mesh beside its target, in a new pyplot figure, which is current afterwards (``plt.gcf()``).
+
+    Args:
+        predicted_mesh: one mesh.
+        renderer: gives (1, H, W, 4) RGBA images of it, as ``MeshRenderer`` does.
+        target_image: (H, W, 3) colours, or (H, W) a silhouette; values in [0, 1].
+        title: of the figure.
+        silhouette: show the prediction's alpha in place of its colours.
+    Raises:
+        ValueError: the target has another shape.
+    """
+    if target_image.dim() not in (2, 3) or target_image.shape[2:] not in ((), (3,)):
+        fail("target_image", "shape (H, W, 3) or (H, W)", tuple(target_image.shape))
+    with torch.no_grad():
+        predicted = check_tensor("renderer's image", renderer(predicted_mesh), ("N", "H", "W", 4))[0]
+    figure, axes = plt.subplots(1, 2, figsize=(20, 10), layout="constrained")
+    predicted_image = predicted[..., 3] if silhouette else predicted[..., :3]
+    for axis, image, name in zip(axes, (predicted_image, target_image), ("predicted", "target")):
+        axis.imshow(image.detach().clamp(0, 1).cpu().numpy(), vmin=0, vmax=1)
+        axis.set_title(name)
+        axis.axis("off")
+    figure.suptitle(title)
+
+
+def plot_losses(losses: Mapping[str, Mapping[str, Sequence[float]] | Sequence[float]]) -> None:
+    """Draw the curves of losses in a new pyplot figure, which is current afterwards (``plt.gcf()``).
+
+    Args:
+        losses: name -> the loss of each step, or name -> {"values": the loss of each step} as the tutorials keep them.
+    """
+    axes = plt.figure(figsize=(13, 5)).gca()
+    for name, loss in losses.items():
+        axes.plot(loss["values"] if isinstance(loss, Mapping) else loss, label=f"{name} loss")
+    axes.set(xlabel="iteration", ylabel="loss", title="Loss vs iterations")
+    if losses:
+        axes.legend(fontsize=16)
