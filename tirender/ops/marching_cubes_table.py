@@ -1,0 +1,95 @@
+"""Which triangles separate the low corners of a cube from the high ones, for each of the 256 ways they can lie.
+
+The table is derived, not listed: on each side of the cube, the outline of the low corners is drawn from edge to edge;
+these lines close to loops around the cube, and each loop is cut into triangles. What is drawn on a side depends on its
+four corners only, so that neighbouring cubes fit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
+
+import torch
+
+# Corner c has the coordinates x = c & 1, y = c >> 1 & 1, z = c >> 2. An edge is its axis and its corner of lower index;
+# those along x come first, then those along y and z.
+EDGES = tuple((axis, corner) for axis in range(3) for corner in range(8) if not corner >> axis & 1)
+
+Loop = list[int]  # edges
+
+
+@lru_cache(maxsize=1)
+def triangle_table() -> tuple[torch.Tensor, torch.Tensor]:
+    """The triangles of all cases, end to end, and where those of each case begin.
+
+    Bit c of a case says that corner c is low. Triangles look towards the high corners.
+
+    Returns:
+        triangles: (T, 3) int64, indices into ``EDGES``.
+        offsets: (257,) int64.
+    """
+    triangles: list[tuple[int, int, int]] = []
+    offsets = [0]
+    for case in range(256):
+        for loop in _loops(case):
+            triangles += _triangulate(loop)
+        offsets.append(len(triangles))
+    return torch.tensor(triangles), torch.tensor(offsets)
+
+
+def _loops(case: int) -> list[Loop]:
+    following: dict[int, int] = {}
+    for side in _sides():
+        following.update(_outlines(side, case))
+    loops = []
+    while following:
+        loop = [min(following)]
+        while (edge := following.pop(loop[-1])) != loop[0]:
+            loop.append(edge)
+        loops.append(loop)
+    return loops
+
+
+def _sides() -> Iterator[tuple[int, ...]]:
+    """The corners of each side, counter-clockwise as seen from outside."""
+    for axis, upper in product(range(3), (0, 1)):
+        u, v = 1 << (axis + 1) % 3, 1 << (axis + 2) % 3
+        base = upper << axis
+        ring = (base, base + u, base + u + v, base + v)
+        yield ring if upper else ring[::-1]
+
+
+def _outlines(side: tuple[int, ...], case: int) -> dict[int, int]:
+    """From the edge on which each run of low corners is entered to the one on which it is left; runs are kept apart."""
+    is_low = [bool(case >> corner & 1) for corner in side]
+    outlines = {}
+    for i in range(4):
+        if is_low[i] and not is_low[i - 1]:
+            length = next(n for n in range(1, 4) if not is_low[(i + n) % 4])
+            outlines[_edge(side[i - 1], side[i])] = _edge(side[(i + length - 1) % 4], side[(i + length) % 4])
+    return outlines
+
+
+def _edge(a: int, b: int) -> int:
+    return EDGES.index(((a ^ b).bit_length() - 1, min(a, b)))
+
+
+def _triangulate(loop: Loop) -> list[tuple[int, int, int]]:
+    """Triangles between the edges of a loop, without a line along a side of the cube, which its neighbour may draw too."""
+    if len(loop) == 3:
+        return [(loop[0], loop[1], loop[2])]
+    n = len(loop)
+    for start in range(n):
+        ring = loop[start:] + loop[:start]
+        # cut off the triangle at ring[1]
+        if not _on_one_side(ring[0], ring[2]):
+            return [(ring[0], ring[1], ring[2]), *_triangulate([ring[0], *ring[2:]])]
+    raise AssertionError("a loop that cannot be cut")
+
+
+def _on_one_side(a: int, b: int) -> bool:
+    (axis_a, corner_a), (axis_b, corner_b) = EDGES[a], EDGES[b]
+    corners = (corner_a, corner_a | 1 << axis_a, corner_b, corner_b | 1 << axis_b)
+    return any(len({corner >> axis & 1 for corner in corners}) == 1 for axis in range(3))
