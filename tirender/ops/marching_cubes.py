@@ -21,7 +21,7 @@ def marching_cubes(
     Args:
         vol_batch: (N, D, H, W) floats, along z, y and x.
         isolevel: the value; for each volume the middle between its least and greatest if None.
-        return_local_coords: report vertices in [-1, 1] from the first grid point to the last, instead of in grid points.
+        return_local_coords: vertices in [-1, 1], from the first grid point to the last, instead of in grid points.
     Returns:
         verts: N tensors (V_i, 3) of x, y and z; differentiable in ``vol_batch``.
         faces: N int64 tensors (F_i, 3).
@@ -94,7 +94,7 @@ def _faces(is_low: torch.Tensor, crossings: torch.Tensor) -> torch.Tensor:
 
 
 def _active_cells(is_low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(C,) the lower points of the cells that have low and high corners, ascending, and which corners are low, as bits."""
+    """(C,) the lower points of the cells with low and high corners, ascending, and which corners are low, as bits."""
     depth, height, width = is_low.shape
     low = is_low.to(torch.uint8)
     cases = torch.zeros_like(low[1:, 1:, 1:])

@@ -77,16 +77,12 @@ def _edge(a: int, b: int) -> int:
 
 
 def _triangulate(loop: Loop) -> list[tuple[int, int, int]]:
-    """Triangles between the edges of a loop, without a line along a side of the cube, which its neighbour may draw too."""
+    """Triangles between the edges of a loop, without lines along a side of the cube, which its neighbour may draw too."""
     if len(loop) == 3:
         return [(loop[0], loop[1], loop[2])]
-    n = len(loop)
-    for start in range(n):
-        ring = loop[start:] + loop[:start]
-        # cut off the triangle at ring[1]
-        if not _on_one_side(ring[0], ring[2]):
-            return [(ring[0], ring[1], ring[2]), *_triangulate([ring[0], *ring[2:]])]
-    raise AssertionError("a loop that cannot be cut")
+    rings = (loop[start:] + loop[:start] for start in range(len(loop)))
+    first, second, third, *others = next(ring for ring in rings if not _on_one_side(ring[0], ring[2]))
+    return [(first, second, third), *_triangulate([first, third, *others])]
 
 
 def _on_one_side(a: int, b: int) -> bool:
