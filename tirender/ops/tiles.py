@@ -12,6 +12,7 @@ from tirender import runtime
 from tirender.kernels import tiles as kernels
 
 SCRATCH_RECORDS = 4 << 20  # overlaps listed at once (20 bytes each), unless one band of rows has more
+COUNTS = 1 << 24  # counts of primitives, for each tile and chunk, that a GPU may use
 NO_LIMIT = 2**31 - 1
 
 
@@ -74,7 +75,9 @@ def bin_primitives(boxes: torch.Tensor, image: torch.Tensor, grid: TileGrid) -> 
         boxes: (n, 4) int32 first and last column, first and last row, inside the image; empty where last < first.
         image: (n,) int32.
     """
-    n_chunks = max(1, min(64, len(boxes) // 64))
+    # a GPU wants many short chunks; each costs a count for every tile
+    most = min(1024, COUNTS // max(grid.n_tiles, 1)) if runtime.is_parallel_device() else 64
+    n_chunks = max(1, min(most, len(boxes) // 64))
     counts = boxes.new_zeros(2, grid.n_tiles, n_chunks)
     runtime.launch(kernels.count_bins, boxes, image, *grid.sizes, counts)
     cursor = prefix_sum(counts[0].view(-1))
