@@ -17,6 +17,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("renderer", "loss", "fields"),
     ("io", "utils"),
     ("fit", "vis", "datasets"),
+    ("commands",),
     ("cli", "examples"),
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

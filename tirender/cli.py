@@ -1,4 +1,4 @@
-"""The command line: ``tirender render`` and ``tirender info``."""
+"""The command line: ``tirender render``, ``tirender fit`` and ``tirender info``."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     import tirender
+    from tirender.commands import fit
 
     parser = argparse.ArgumentParser(
         prog="tirender", description="A differentiable renderer. Start with: tirender render -o creature.png"
@@ -132,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
         help="each 0 to 1 (default: white)",
     )
     render.set_defaults(run=_render)
+
+    fit.add_parser(commands, _number)
 
     info = commands.add_parser("info", help="versions, arch, device, driver and kernel cache")
     info.add_argument("--arch", choices=ARCHS, help="where kernels run (default: cuda if torch has it, else cpu)")

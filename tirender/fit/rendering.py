@@ -85,6 +85,11 @@ class ImageConfig(SilhouetteConfig):
         return VertexColors(source) if self.texture == "vertex" else TextureMap(source, self.texture_size)
 
 
+BEST_SILHOUETTE = SilhouetteConfig()
+BEST_IMAGES = ImageConfig()
+"""Presets that reach further than the tutorials' settings."""
+
+
 def fit_silhouettes(
     views: Views,
     source: Meshes | None = None,

@@ -1,0 +1,323 @@
+"""``tirender fit mesh | silhouette | images``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from tirender.fit import FitRun, Views
+    from tirender.fit.loop import Callback
+    from tirender.fit.shape import ShapeConfig
+    from tirender.structures import Meshes
+
+ARCHS = ("cpu", "cuda", "vulkan")
+PRESETS = ("tutorial", "best")
+LAST = 50  # final losses are also given as the mean over so many steps
+
+
+def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> None:
+    """Add ``fit`` to a command line.
+
+    Args:
+        commands: what ``add_subparsers`` returned.
+        number: ``number(kind, low, high, expected)`` makes a reader of a number in a range.
+    """
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for the results (default: out/fit_...)")
+    shared.add_argument(
+        "--preset", choices=PRESETS, default="tutorial", help="the tutorials' settings, or ones that reach further"
+    )
+    shared.add_argument("--steps", type=number(int, 1, 10**7, "1 or more steps"), metavar="N", help="default: 2000")
+    shared.add_argument(
+        "--level", type=number(int, 0, 7, "0 to 7"), metavar="N", help="of the icosphere to start from (default: 4)"
+    )
+    shared.add_argument("--seed", type=number(int, 0, 2**31, "an integer of 0 or more"), default=0, metavar="N")
+    shared.add_argument(
+        "--every", type=number(int, 1, 10**7, "1 or more steps"), metavar="N", help="steps between figures"
+    )
+    shared.add_argument(
+        "--checkpoint",
+        type=number(int, 1, 10**7, "1 or more steps"),
+        default=100,
+        metavar="N",
+        help="steps between checkpoints (default: 100)",
+    )
+    shared.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
+    shared.add_argument("--arch", choices=ARCHS, help="where kernels run (default: cuda if torch has it, else cpu)")
+
+    of_views = argparse.ArgumentParser(add_help=False)
+    of_views.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder with images, masks and a transforms.json, or a mesh file to render views of",
+    )
+    of_views.add_argument(
+        "--size", type=number(int, 8, 4096, "8 to 4096 pixels"), default=128, metavar="PX", help="of views (128)"
+    )
+    of_views.add_argument(
+        "--views", type=number(int, 1, 1000, "1 to 1000"), default=20, metavar="N", help="of a mesh file (default: 20)"
+    )
+
+    fit = commands.add_parser(
+        "fit",
+        help="deform a sphere into a mesh, silhouettes or images",
+        description="Deform a sphere until it looks like something. Writes mesh.obj, figures and losses.json.",
+        epilog=(
+            "examples:\n"
+            "  tirender fit mesh dolphin.obj -o dolphin\n"
+            "  tirender fit silhouette cow.obj --steps 500\n"
+            "  tirender fit images photos/ --texture uv --preset best\n"
+            "  tirender fit images photos/ --resume"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = fit.add_subparsers(dest="kind", required=True, metavar="KIND")
+    mesh = kinds.add_parser("mesh", parents=[shared], help="to the surface of a mesh")
+    mesh.add_argument("target", metavar="TARGET", help="the mesh file")
+    mesh.set_defaults(run=_fit_mesh)
+    silhouette = kinds.add_parser("silhouette", parents=[of_views, shared], help="to silhouettes")
+    silhouette.set_defaults(run=_fit_silhouette)
+    images = kinds.add_parser("images", parents=[of_views, shared], help="to images, with colours")
+    images.add_argument(
+        "--texture", choices=("vertex", "uv"), default="vertex", help="colours at vertices, or a texture map"
+    )
+    images.set_defaults(run=_fit_images)
+
+
+def _fit_mesh(args: argparse.Namespace) -> None:
+    from tirender import vis
+    from tirender.fit import normalized
+    from tirender.fit.mesh import BEST_MESH, MeshConfig, fit_mesh, surface_chamfer
+
+    device = _device(args)
+    target, centre, scale = normalized(_load(args.target, device))
+    config = _config(args, MeshConfig(), BEST_MESH)
+
+    def draw(run: FitRun) -> None:
+        vis.plot_pointcloud(run.module(), title=f"iter: {run.step}")
+
+    def compare(run: FitRun) -> None:
+        image, renderer = _drawn(target)
+        vis.visualize_prediction(_grey(run.module()), renderer, image)
+
+    def quality(run: FitRun) -> dict[str, float]:
+        return {"chamfer": surface_chamfer(run.module(), target)}
+
+    def fit(callbacks: Sequence[Callback]) -> FitRun:
+        return fit_mesh(target, config=config, callbacks=callbacks)
+
+    _run(args, config, [target.verts_packed()], fit, draw, compare, quality, centre, scale)
+
+
+def _fit_silhouette(args: argparse.Namespace) -> None:
+    from tirender import vis
+    from tirender.fit import SilhouetteConfig, fit_silhouettes
+    from tirender.fit.quality import silhouette_iou
+    from tirender.fit.rendering import BEST_SILHOUETTE, silhouette_renderer
+
+    views, centre, scale = _views(args, _device(args))
+    config = _config(args, SilhouetteConfig(), BEST_SILHOUETTE)
+    renderer = silhouette_renderer(views.image_size, config)
+    shown = min(1, len(views) - 1)
+
+    def draw(run: FitRun) -> None:
+        vis.visualize_prediction(
+            run.module(),
+            lambda mesh: renderer(mesh, cameras=views.cameras[shown]),
+            views.silhouettes[shown],
+            title=f"iter: {run.step}",
+            silhouette=True,
+        )
+
+    def quality(run: FitRun) -> dict[str, float]:
+        return {"silhouette_iou": silhouette_iou(run.module(), renderer, views)}
+
+    def fit(callbacks: Sequence[Callback]) -> FitRun:
+        return fit_silhouettes(views, config=config, callbacks=callbacks)
+
+    _run(args, config, [views.silhouettes], fit, draw, draw, quality, centre, scale)
+
+
+def _fit_images(args: argparse.Namespace) -> None:
+    from tirender import vis
+    from tirender.fit import ImageConfig, fit_images
+    from tirender.fit.quality import image_psnr, silhouette_iou
+    from tirender.fit.rendering import BEST_IMAGES, image_renderer
+
+    views, centre, scale = _views(args, _device(args))
+    images: Any = views.images
+    config = dataclasses.replace(_config(args, ImageConfig(), BEST_IMAGES), texture=args.texture)
+    renderer = image_renderer(views.image_size, config, views.lights)
+    shown = min(1, len(views) - 1)
+
+    def draw(run: FitRun) -> None:
+        vis.visualize_prediction(
+            run.module(),
+            lambda mesh: renderer(mesh, cameras=views.cameras[shown]),
+            images[shown],
+            title=f"iter: {run.step}",
+        )
+
+    def quality(run: FitRun) -> dict[str, float]:
+        mesh = run.module()
+        return {
+            "silhouette_iou": silhouette_iou(mesh, renderer, views),
+            "image_psnr": image_psnr(mesh, renderer, views),
+        }
+
+    def fit(callbacks: Sequence[Callback]) -> FitRun:
+        return fit_images(views, config=config, callbacks=callbacks)
+
+    _run(args, config, [views.silhouettes, images], fit, draw, draw, quality, centre, scale)
+
+
+def _run(
+    args: argparse.Namespace,
+    config: ShapeConfig,
+    data: list[torch.Tensor],
+    fit: Callable[[Sequence[Callback]], FitRun],
+    draw: Callable[[FitRun], None],
+    compare: Callable[[FitRun], None],
+    quality: Callable[[FitRun], dict[str, float]],
+    centre: torch.Tensor,
+    scale: float,
+) -> None:
+    """Fit and write everything; also where the fit stops half-way, from its last good state."""
+    import matplotlib
+
+    from tirender.fit import Checkpoint, Figures, NonFiniteLoss
+
+    matplotlib.use("agg")
+    folder = args.output or Path("out") / f"fit_{args.kind}"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {k: v for k, v in vars(config).items() if k not in ("steps", "progress")}
+    settings |= {"kind": args.kind, "data": _digest(data)}
+    callbacks = [
+        Checkpoint(folder / "checkpoint.pt", args.checkpoint, args.resume, settings),
+        Figures(args.every or math.ceil(config.steps / 8), draw, folder),
+    ]
+    try:
+        run = fit(callbacks)
+    except NonFiniteLoss as error:
+        _write(error.run, folder, settings, compare, quality, centre, scale)
+        raise
+    _write(run, folder, settings, compare, quality, centre, scale)
+    losses = ", ".join(f"{name} {value:.6f}" for name, value in run.losses.items())
+    print(f"{folder}: mesh.obj after {run.step} steps; {losses}")
+
+
+def _write(
+    run: FitRun,
+    folder: Path,
+    settings: dict[str, Any],
+    compare: Callable[[FitRun], None],
+    quality: Callable[[FitRun], dict[str, float]],
+    centre: torch.Tensor,
+    scale: float,
+) -> None:
+    """mesh.obj in the target's own coordinates, comparison.png, losses.png and losses.json."""
+    import matplotlib.pyplot as plt
+    import torch
+
+    from tirender import vis
+    from tirender.io import IO
+    from tirender.io.files import write_file
+    from tirender.renderer import TexturesVertex
+    from tirender.utils.bake_textures import bake_vertex_colors
+
+    with torch.no_grad():
+        mesh = run.module().scale_verts(scale).offset_verts(centre)
+        if isinstance(mesh.textures, TexturesVertex):
+            mesh.textures = bake_vertex_colors(mesh)
+    IO().save_mesh(mesh, folder / "mesh.obj")
+    for name, make in (("comparison", lambda: compare(run)), ("losses", lambda: vis.plot_losses(run.history))):
+        make()
+        plt.savefig(folder / f"{name}.png")
+        plt.close()
+    facts = {
+        "steps": run.step,
+        "losses": run.losses,
+        f"mean_of_last_{LAST}": {k: sum(v[-LAST:]) / len(v[-LAST:]) for k, v in run.history.items()},
+        "best_step": run.best_step,
+        "quality": quality(run),
+        "settings": settings,
+    }
+    write_file(folder / "losses.json", [(json.dumps(facts, indent=2) + "\n").encode()])
+
+
+def _device(args: argparse.Namespace) -> str:
+    import tirender
+
+    return "cuda" if tirender.init(args.arch) == "cuda" else "cpu"
+
+
+def _config(args: argparse.Namespace, tutorial: Any, best: Any) -> Any:
+    given = {name: getattr(args, name) for name in ("steps", "level") if getattr(args, name) is not None}
+    config = best if args.preset == "best" else tutorial
+    return dataclasses.replace(config, seed=args.seed, progress=None, **given)
+
+
+def _load(path: str, device: str) -> Meshes:
+    """A mesh file with faces and finite vertices that are not all one point."""
+    from tirender.checks import fail
+    from tirender.io import IO
+
+    mesh = IO().load_mesh(path, device=device)
+    if mesh.isempty():
+        fail(path, "at least one face", "none")
+    verts = mesh.verts_packed()
+    extent = float((verts - verts.mean(0)).abs().max())
+    if not 0 < extent < math.inf:
+        fail(path, "finite vertices that are not all one point", f"an extent of {extent}")
+    return mesh
+
+
+def _views(args: argparse.Namespace, device: str) -> tuple[Views, torch.Tensor, float]:
+    """The views of SOURCE, of an object at the origin, with the centre and scale that bring it back."""
+    from tirender.fit import load_views, normalized, render_views
+
+    source = Path(args.source)
+    if source.is_dir() or source.suffix.lower() == ".json":
+        return load_views(source, device).resized(args.size).normalized()
+    mesh, centre, scale = normalized(_load(args.source, device))
+    return render_views(mesh if mesh.textures is not None else _grey(mesh), args.views, args.size), centre, scale
+
+
+def _grey(mesh: Meshes) -> Meshes:
+    import torch
+
+    from tirender.renderer import TexturesVertex
+
+    mesh = mesh.clone()
+    mesh.textures = TexturesVertex([torch.full_like(verts, 0.7) for verts in mesh.verts_list()])
+    return mesh
+
+
+def _drawn(target: Meshes) -> tuple[torch.Tensor, Any]:
+    """A grey picture of a mesh, and the renderer that drew it."""
+    import tirender.renderer as r
+
+    R, T = r.look_at_view_transform(2.7, 10, 150)
+    renderer = r.MeshRenderer(
+        r.MeshRasterizer(r.FoVPerspectiveCameras(R=R, T=T, device=target.device), r.RasterizationSettings(512)),
+        r.HardPhongShader(target.device, lights=r.PointLights(location=[[1.0, 2.0, -3.0]], device=target.device)),
+    )
+    renderer.shader.cameras = renderer.rasterizer.cameras
+    return renderer(_grey(target))[0, ..., :3], renderer
+
+
+def _digest(tensors: list[torch.Tensor]) -> str:
+    """What tells data from other data."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
