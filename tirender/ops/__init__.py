@@ -1,20 +1,36 @@
 """Geometry operators, and the differentiable operations around the kernels."""
 
+from tirender.ops.cubify import cubify
+from tirender.ops.graph_conv import GraphConv
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
+from tirender.ops.iou_box3d import box3d_overlap
 from tirender.ops.laplacian_matrices import cot_laplacian, laplacian, norm_laplacian
+from tirender.ops.mesh_face_areas_normals import mesh_face_areas_normals
+from tirender.ops.mesh_filtering import taubin_smoothing
 from tirender.ops.packed_to_padded import packed_to_padded, padded_to_packed
 from tirender.ops.points_to_volumes import (
     add_pointclouds_to_volumes,
     add_points_features_to_volume_densities_features,
 )
+from tirender.ops.sample_points_from_meshes import sample_points_from_meshes
+from tirender.ops.subdivide_meshes import SubdivideMeshes
+from tirender.ops.vert_align import vert_align
 
 __all__ = [
+    "GraphConv",
+    "SubdivideMeshes",
     "add_pointclouds_to_volumes",
     "add_points_features_to_volume_densities_features",
+    "box3d_overlap",
     "cot_laplacian",
+    "cubify",
     "interpolate_face_attributes",
     "laplacian",
+    "mesh_face_areas_normals",
     "norm_laplacian",
     "packed_to_padded",
     "padded_to_packed",
+    "sample_points_from_meshes",
+    "taubin_smoothing",
+    "vert_align",
 ]
