@@ -37,12 +37,6 @@ STILL_TO_COME = {
     "ops.taubin_smoothing",
     "ops.vert_align",
     "ops.wmean",
-    "renderer.AlphaCompositor",
-    "renderer.NormWeightedCompositor",
-    "renderer.PointsRasterizationSettings",
-    "renderer.PointsRasterizer",
-    "renderer.PointsRenderer",
-    "renderer.rasterize_points",
 }
 
 

@@ -64,6 +64,14 @@ from tirender.renderer.mesh import (
     phong_shading,
     rasterize_meshes,
 )
+from tirender.renderer.points import (
+    AlphaCompositor,
+    NormWeightedCompositor,
+    PointsRasterizationSettings,
+    PointsRasterizer,
+    PointsRenderer,
+    rasterize_points,
+)
 from tirender.renderer.splatter_blend import SplatterBlender
 from tirender.renderer.utils import (
     TensorProperties,
@@ -74,6 +82,7 @@ from tirender.renderer.utils import (
 
 __all__ = [
     "AbsorptionOnlyRaymarcher",
+    "AlphaCompositor",
     "AmbientLights",
     "BlendParams",
     "CamerasBase",
@@ -99,11 +108,15 @@ __all__ = [
     "MultinomialRaysampler",
     "NDCGridRaysampler",
     "NDCMultinomialRaysampler",
+    "NormWeightedCompositor",
     "OpenGLOrthographicCameras",
     "OpenGLPerspectiveCameras",
     "OrthographicCameras",
     "PerspectiveCameras",
     "PointLights",
+    "PointsRasterizationSettings",
+    "PointsRasterizer",
+    "PointsRenderer",
     "RasterizationSettings",
     "RayBundle",
     "SfMOrthographicCameras",
@@ -137,6 +150,7 @@ __all__ = [
     "ndc_to_grid_sample_coords",
     "phong_shading",
     "rasterize_meshes",
+    "rasterize_points",
     "ray_bundle_to_ray_points",
     "ray_bundle_variables_to_ray_points",
     "rotate_on_spot",

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from tirender.checks import check_tensor, fail
 
-Values = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Values = tuple[torch.Tensor, ...]
+Self = TypeVar("Self", bound="_Packed")
+DenseSelf = TypeVar("DenseSelf", bound="_Dense")
 
 
-class PackedFragments:
-    """One entry for each kept (pixel, face) pair: pixel after pixel, by depth within a pixel, no empty slots.
+class _Packed:
+    """One entry for each kept (pixel, primitive) pair: pixel after pixel, by depth within a pixel, no empty slots.
 
-    Memory follows what is really covered. Attributes have the names of :class:`Fragments` with a leading shape (M,).
-    They are computed when first asked for; zbuf, bary_coords and dists are differentiable in the vertices.
+    Memory follows what is really covered. Attributes have the names of the dense class with a leading shape (M,); they
+    are computed when first asked for, and all but the index are differentiable in the primitives.
 
     Args:
         n_images: N.
         image_size: (H, W) in pixels.
         select: called once, returns offsets (N * H * W + 1,) int32, the first entry of each pixel in row-major order
-            and the total, and pix_to_face (M,) int64, indices into the batch's packed faces.
-        evaluate: called once, returns (zbuf, bary_coords, dists).
+            and the total, and the primitive of each entry (M,).
+        evaluate: called once, returns the values of each entry.
         source: what it was rasterized from, for the fused shaders.
     """
 
@@ -43,7 +45,7 @@ class PackedFragments:
         self._evaluate = evaluate
 
     def __len__(self) -> int:
-        return len(self.pix_to_face)
+        return len(self._selection[1])
 
     @cached_property
     def _selection(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,9 +60,30 @@ class PackedFragments:
         """(N * H * W + 1,) int32, where the entries of each pixel begin."""
         return self._selection[0]
 
+    @cached_property
+    def pixel_index(self) -> torch.Tensor:
+        """(M,) int64, the pixel of each entry, counted in row-major order through all images."""
+        counts = (self.offsets[1:] - self.offsets[:-1]).long()
+        pixels = torch.arange(len(counts), device=counts.device)
+        return torch.repeat_interleave(pixels, counts, output_size=len(self))
+
+    @cached_property
+    def image_index(self) -> torch.Tensor:
+        """(M,) int64, the image of each entry."""
+        return self.pixel_index // (self.image_size[0] * self.image_size[1])
+
+    def detach(self: Self) -> Self:
+        """The same fragments, cut from the graph."""
+        values = tuple(v.detach() for v in self._values)
+        return type(self)(self.n_images, self.image_size, lambda: self._selection, lambda: values)
+
+
+class PackedFragments(_Packed):
+    """Fragments of meshes, one entry for each kept (pixel, face) pair; see :class:`_Packed`."""
+
     @property
     def pix_to_face(self) -> torch.Tensor:
-        """(M,) int64."""
+        """(M,) int64, indices into the batch's packed faces."""
         return self._selection[1]
 
     @property
@@ -78,27 +101,65 @@ class PackedFragments:
         """(M,) squared distance to the face's outline in NDC units squared, negative inside."""
         return self._values[2]
 
-    @cached_property
-    def pixel_index(self) -> torch.Tensor:
-        """(M,) int64, the pixel of each entry, counted in row-major order through all images."""
-        counts = (self.offsets[1:] - self.offsets[:-1]).long()
-        pixels = torch.arange(len(counts), device=counts.device)
-        return torch.repeat_interleave(pixels, counts, output_size=len(self))
 
-    @cached_property
-    def image_index(self) -> torch.Tensor:
-        """(M,) int64, the image of each entry."""
-        return self.pixel_index // (self.image_size[0] * self.image_size[1])
+class PackedPointFragments(_Packed):
+    """Fragments of point clouds, one entry for each kept (pixel, point) pair; see :class:`_Packed`."""
 
-    def detach(self) -> PackedFragments:
-        """The same fragments, cut from the graph."""
-        zbuf, bary_coords, dists = (v.detach() for v in self._values)
-        return PackedFragments(
-            self.n_images, self.image_size, lambda: self._selection, lambda: (zbuf, bary_coords, dists)
-        )
+    @property
+    def idx(self) -> torch.Tensor:
+        """(M,) int32, indices into the batch's packed points."""
+        return self._selection[1]
+
+    @property
+    def zbuf(self) -> torch.Tensor:
+        """(M,) depth in view space."""
+        return self._values[0]
+
+    @property
+    def dists(self) -> torch.Tensor:
+        """(M,) squared distance to the point in NDC units squared."""
+        return self._values[1]
 
 
-class Fragments:
+class _Dense:
+    """N images with K slots a pixel, empty slots -1: made by hand from tensors, or a view of packed fragments."""
+
+    packed: Any
+
+    def __init__(self, **tensors: torch.Tensor | None):
+        self.packed = None
+        self._dense = tensors
+        self._slots: int | None = None
+
+    @classmethod
+    def from_packed(cls: type[DenseSelf], packed: Any, slots: int | None) -> DenseSelf:
+        """The dense view of packed fragments, built when asked for; None makes room for the fullest pixel."""
+        self = cls.__new__(cls)
+        self.packed, self._dense, self._slots = packed, {}, slots
+        return self
+
+    def _get(self, name: str) -> torch.Tensor:
+        if name not in self._dense:
+            self._dense[name] = self._spread(getattr(self.packed, name))
+        value = self._dense[name]
+        if value is None:
+            fail(name, "the tensor given at construction", None)
+        return value
+
+    def _spread(self, values: torch.Tensor) -> torch.Tensor:
+        """Packed (M, ...) to dense (N, H, W, K, ...), -1 where empty."""
+        packed = self.packed
+        if self._slots is None:
+            counts = packed.offsets[1:] - packed.offsets[:-1]
+            self._slots = max(int(counts.max()) if len(counts) else 0, 1)
+        pixel = packed.pixel_index
+        rank = torch.arange(len(packed), device=pixel.device) - packed.offsets.long().index_select(0, pixel)
+        shape = (packed.n_images, *packed.image_size, self._slots, *values.shape[1:])
+        dense = values.new_full((shape[0] * shape[1] * shape[2] * shape[3], *values.shape[1:]), -1)
+        return dense.index_copy(0, pixel * self._slots + rank, values).view(shape)
+
+
+class Fragments(_Dense):
     """Dense rasterization output of N images with K slots a pixel, empty slots -1.
 
     Made by hand from dense tensors, or by a rasterizer, which then fills ``packed`` and builds the dense tensors only
@@ -128,21 +189,7 @@ class Fragments:
         check_tensor("bary_coords", bary_coords, (*shape, 3))
         if dists is not None:
             check_tensor("dists", dists, shape)
-        self.packed = None
-        self._dense: dict[str, torch.Tensor | None] = {
-            "pix_to_face": pix_to_face,
-            "zbuf": zbuf,
-            "bary_coords": bary_coords,
-            "dists": dists,
-        }
-        self._slots: int | None = shape[3]
-
-    @classmethod
-    def from_packed(cls, packed: PackedFragments, faces_per_pixel: int | None) -> Fragments:
-        """The dense view of packed fragments; ``faces_per_pixel=None`` makes room for the fullest pixel."""
-        self = cls.__new__(cls)
-        self.packed, self._dense, self._slots = packed, {}, faces_per_pixel
-        return self
+        super().__init__(pix_to_face=pix_to_face, zbuf=zbuf, bary_coords=bary_coords, dists=dists)
 
     @property
     def pix_to_face(self) -> torch.Tensor:
@@ -168,23 +215,47 @@ class Fragments:
         """The same fragments, cut from the graph."""
         return Fragments(*(self._get(k).detach() for k in ("pix_to_face", "zbuf", "bary_coords", "dists")))
 
-    def _get(self, name: str) -> torch.Tensor:
-        if name not in self._dense:
-            self._dense[name] = self._spread(getattr(self.packed, name))
-        value = self._dense[name]
-        if value is None:
-            fail(name, "the tensor given at construction", None)
-        return value
 
-    def _spread(self, values: torch.Tensor) -> torch.Tensor:
-        """Packed (M, ...) to dense (N, H, W, K, ...), -1 where empty."""
-        packed = self.packed
-        assert packed is not None
-        if self._slots is None:
-            counts = packed.offsets[1:] - packed.offsets[:-1]
-            self._slots = max(int(counts.max()) if len(counts) else 0, 1)
-        pixel = packed.pixel_index
-        rank = torch.arange(len(packed), device=pixel.device) - packed.offsets.long().index_select(0, pixel)
-        shape = (packed.n_images, *packed.image_size, self._slots, *values.shape[1:])
-        dense = values.new_full((shape[0] * shape[1] * shape[2] * shape[3], *values.shape[1:]), -1)
-        return dense.index_copy(0, pixel * self._slots + rank, values).view(shape)
+class PointFragments(_Dense):
+    """Dense rasterization output of N point clouds with K slots a pixel, empty slots -1.
+
+    Made by hand from dense tensors, or by a rasterizer, which then fills ``packed`` and builds the dense tensors only
+    when they are asked for. Unpacks as ``idx, zbuf, dists = fragments``.
+
+    Args:
+        idx: (N, H, W, K) int32 or int64, index into the batch's packed points; -1 where empty.
+        zbuf: (N, H, W, K) depth in view space.
+        dists: (N, H, W, K) squared distance to the point in NDC units squared.
+    Raises:
+        ValueError: where the shapes do not fit each other.
+    """
+
+    packed: PackedPointFragments | None
+
+    def __init__(self, idx: torch.Tensor, zbuf: torch.Tensor, dists: torch.Tensor):
+        check_tensor("idx", idx, ("N", "H", "W", "K"), (torch.int32, torch.int64))
+        check_tensor("zbuf", zbuf, tuple(idx.shape))
+        check_tensor("dists", dists, tuple(idx.shape))
+        super().__init__(idx=idx, zbuf=zbuf, dists=dists)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter((self.idx, self.zbuf, self.dists))
+
+    @property
+    def idx(self) -> torch.Tensor:
+        """(N, H, W, K) int32 from the rasterizer."""
+        return self._get("idx")
+
+    @property
+    def zbuf(self) -> torch.Tensor:
+        """(N, H, W, K)."""
+        return self._get("zbuf")
+
+    @property
+    def dists(self) -> torch.Tensor:
+        """(N, H, W, K)."""
+        return self._get("dists")
+
+    def detach(self) -> PointFragments:
+        """The same fragments, cut from the graph."""
+        return PointFragments(*(v.detach() for v in self))

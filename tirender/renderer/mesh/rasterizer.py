@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tirender.checks import fail
 from tirender.ops.mesh_rasterization import MeshRasterization
-from tirender.renderer.cameras import try_get_projection_transform
 from tirender.renderer.mesh.rasterize_meshes import raster_mode
+from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.structures.fragments import Fragments
 
 if TYPE_CHECKING:
     from tirender.renderer.cameras import CamerasBase
     from tirender.structures.meshes import Meshes
-    from tirender.transforms import Transform3d
 
 __all__ = ["Fragments", "MeshRasterizer", "RasterizationSettings"]
 
@@ -80,10 +78,8 @@ class MeshRasterizer(nn.Module):
         Raises:
             ValueError: without cameras, or with a number of them that fits neither one nor the meshes.
         """
-        clip = _clip_padded(meshes_world, self._cameras(meshes_world, kwargs), kwargs)
-        w = clip[..., 2:3]
-        w = torch.where(w.abs() < 1e-8, torch.full_like(w, 1e-8).copysign(w), w)
-        return meshes_world.update_padded(torch.cat([clip[..., :2] / w, clip[..., 3:]], -1))
+        cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")
+        return meshes_world.update_padded(to_ndc(to_clip(meshes_world.verts_padded(), cameras, kwargs)))
 
     def forward(self, meshes_world: Meshes, **kwargs: Any) -> Fragments:
         """Rasterizes a batch.
@@ -98,7 +94,7 @@ class MeshRasterizer(nn.Module):
             ValueError: without cameras, or with settings out of range.
         """
         settings = kwargs.pop("raster_settings", None) or self.raster_settings
-        cameras = self._cameras(meshes_world, kwargs)
+        cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")
         perspective, clip_bary = settings.perspective_correct, settings.clip_barycentric_coords
         mode = raster_mode(
             settings.image_size,
@@ -110,7 +106,7 @@ class MeshRasterizer(nn.Module):
         )
         if cameras.get_image_size() is None:
             kwargs.setdefault("image_size", (mode.image_size,))
-        padded = _clip_padded(meshes_world, cameras, kwargs)
+        padded = to_clip(meshes_world.verts_padded(), cameras, kwargs)
         clip = padded.reshape(-1, 4)
         if len(clip) != len(meshes_world.verts_packed()):
             clip = clip.index_select(0, meshes_world.verts_padded_to_packed_idx())
@@ -124,35 +120,6 @@ class MeshRasterizer(nn.Module):
             cameras.is_perspective(),
         )
         return Fragments.from_packed(rasterization.packed(), mode.faces_per_pixel)
-
-    def _cameras(self, meshes: Meshes, kwargs: dict[str, Any]) -> CamerasBase:
-        cameras = kwargs.pop("cameras", None) or self.cameras
-        if cameras is None:
-            fail("cameras", "a camera, given to the rasterizer or to its call", None)
-        if len(cameras) not in (1, len(meshes)):
-            fail("cameras", f"1 camera or one for each of the {len(meshes)} meshes", f"{len(cameras)}")
-        return cameras
-
-
-def _clip_padded(meshes: Meshes, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:
-    """(N, V, 4) rows (x_ndc * w, y_ndc * w, w, z_view).
-
-    Through view space in two products, with PyTorch3D's roundings: ties then fall the same way.
-    """
-    verts = meshes.verts_padded()
-    view = _transformed(verts, cameras.get_world_to_view_transform(**kwargs))
-    projection = try_get_projection_transform(cameras, kwargs)
-    if projection is None:  # no 4x4 matrix does it: a fisheye
-        xy, w = cameras.transform_points_ndc(verts, **kwargs)[..., :2], torch.ones_like(view[..., :1])
-    else:
-        ndc = _transformed(view[..., :3], projection.compose(cameras.get_ndc_camera_transform(**kwargs)))
-        xy, w = ndc[..., :2], ndc[..., 3:]
-    return torch.cat([xy, w, view[..., 2:3]], -1)
-
-
-def _transformed(points: torch.Tensor, transform: Transform3d) -> torch.Tensor:
-    """(N, P, 4) homogeneous coordinates of (N or 1, P, 3) points."""
-    return torch.nn.functional.pad(points, (0, 1), value=1.0) @ transform.get_matrix().to(points.dtype)
 
 
 def _near_plane(settings: RasterizationSettings, cameras: CamerasBase, clip: torch.Tensor) -> float | None:

@@ -1,0 +1,110 @@
+"""From point clouds in world space and a camera to fragments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tirender.renderer.points.rasterize_points import Radius, packed_radius, point_rasterization
+from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
+from tirender.renderer.utils import parse_image_size
+from tirender.structures.fragments import PointFragments
+
+if TYPE_CHECKING:
+    from tirender.renderer.cameras import CamerasBase
+    from tirender.structures.pointclouds import Pointclouds
+
+__all__ = ["PointFragments", "PointsRasterizationSettings", "PointsRasterizer"]
+
+
+@dataclass
+class PointsRasterizationSettings:
+    """How points are rasterized; the fields may be assigned, and are checked when used.
+
+    Args:
+        image_size: side of a square image, or (H, W), in pixels.
+        radius: of the points in NDC units: a number above 0, or one a point, (N, max P_i) ((P,) for one cloud).
+        points_per_pixel: how many points a pixel keeps, nearest first; None keeps all.
+        bin_size, max_points_per_bin: accepted for compatibility; nothing here overflows or needs tuning.
+    """
+
+    image_size: int | list[int] | tuple[int, int] = 256
+    radius: Radius = 0.01
+    points_per_pixel: int | None = 8
+    bin_size: int | None = None
+    max_points_per_bin: int | None = None
+
+
+class PointsRasterizer(nn.Module):
+    """Projects point clouds with a camera and finds the points nearest at each pixel.
+
+    Args:
+        cameras: one camera for all clouds or one each; may be given at the call instead.
+        raster_settings: may be given at the call instead.
+    """
+
+    def __init__(
+        self, cameras: CamerasBase | None = None, raster_settings: PointsRasterizationSettings | None = None
+    ) -> None:
+        super().__init__()
+        self.cameras = cameras
+        self.raster_settings = PointsRasterizationSettings() if raster_settings is None else raster_settings
+
+    def to(self, device: Any) -> PointsRasterizer:  # type: ignore[override]
+        """Moves the cameras."""
+        if self.cameras is not None:
+            self.cameras = self.cameras.to(device)  # type: ignore[assignment]
+        return self
+
+    def transform(self, point_clouds: Pointclouds, **kwargs: Any) -> Pointclouds:
+        """The clouds with points (x_ndc, y_ndc, z_view), as :func:`rasterize_points` takes them.
+
+        A point with a coordinate that is not finite becomes NaN, and gets and passes on no gradient.
+
+        Raises:
+            ValueError: without cameras, or with a number of them that fits neither one nor the clouds.
+        """
+        cameras = pick_cameras(self.cameras, kwargs, len(point_clouds), "clouds")
+        return point_clouds.update_padded(_ndc_padded(point_clouds, cameras, kwargs))
+
+    def forward(self, point_clouds: Pointclouds, **kwargs: Any) -> PointFragments:
+        """Rasterizes a batch.
+
+        Args:
+            point_clouds: N clouds in world space.
+            kwargs: ``cameras`` and ``raster_settings`` in place of the rasterizer's own; the rest goes to the cameras
+                (``R``, ``T``, ``fov`` ...).
+        Returns:
+            PointFragments; see :func:`rasterize_points` for what they hold. Differentiable in points and cameras.
+        Raises:
+            ValueError: without cameras, or with settings out of range.
+        """
+        settings = kwargs.pop("raster_settings", None) or self.raster_settings
+        cameras = pick_cameras(self.cameras, kwargs, len(point_clouds), "clouds")
+        if cameras.get_image_size() is None:
+            kwargs.setdefault("image_size", (parse_image_size(settings.image_size),))
+        points_ndc = _ndc_padded(point_clouds, cameras, kwargs).reshape(-1, 3)
+        if len(points_ndc) != len(point_clouds.points_packed()):
+            points_ndc = points_ndc.index_select(0, point_clouds.padded_to_packed_idx())
+        rasterization = point_rasterization(
+            point_clouds,
+            points_ndc,
+            settings.image_size,
+            packed_radius(settings.radius, point_clouds),
+            settings.points_per_pixel,
+        )
+        return PointFragments.from_packed(rasterization.packed(), settings.points_per_pixel)
+
+
+def _ndc_padded(point_clouds: Pointclouds, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:
+    """(N, max P_i, 3) rows (x_ndc, y_ndc, z_view)."""
+    points = point_clouds.points_padded()
+    if bool(points.detach().sum().isfinite()):  # one pass; no if a sum overflows, which costs time only
+        return to_ndc(to_clip(points, cameras, kwargs))
+    # NaN * 0 is NaN: such points must not take part in the products, or all gradients to the camera were lost
+    finite = points.detach().isfinite().all(-1, keepdim=True)
+    ndc = to_ndc(to_clip(torch.where(finite, points, 0), cameras, kwargs))
+    return torch.where(finite, ndc, torch.nan)

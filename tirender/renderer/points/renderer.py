@@ -1,0 +1,75 @@
+"""A rasterizer and a compositor, one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tirender.checks import check_tensor, fail
+from tirender.renderer.points.compositor import AlphaCompositor, NormWeightedCompositor
+from tirender.renderer.points.rasterize_points import packed_radius
+
+if TYPE_CHECKING:
+    from tirender.renderer.points.rasterizer import PointsRasterizer
+    from tirender.structures.pointclouds import Pointclouds
+
+
+class PointsRenderer(nn.Module):
+    """Renders point clouds: ``images = renderer(point_clouds, cameras=…)``.
+
+    A point's weight at a pixel is ``1 - dist^2 / radius^2``, falling from 1 at the point to 0 at its outline.
+
+    Args:
+        rasterizer: clouds to fragments.
+        compositor: fragments, weights and features to images; any module with ``forward(idx (N, K, H, W), weights
+            (N, K, H, W), features (C, P), **kwargs) -> (N, C, H, W)``.
+    """
+
+    def __init__(self, rasterizer: PointsRasterizer, compositor: nn.Module) -> None:
+        super().__init__()
+        self.rasterizer = rasterizer
+        self.compositor = compositor
+
+    def to(self, device: Any) -> PointsRenderer:  # type: ignore[override]
+        """Moves rasterizer and compositor."""
+        self.rasterizer = self.rasterizer.to(device)
+        self.compositor = self.compositor.to(device)
+        return self
+
+    def forward(self, point_clouds: Pointclouds, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, C) images.
+
+        Nothing of the size of pixels times ``points_per_pixel`` is built with tirender's own compositors.
+
+        Args:
+            point_clouds: N clouds in world space with features of C channels.
+            kwargs: passed to rasterizer and compositor: ``cameras``, ``raster_settings``, ``background_color`` …
+        Returns:
+            Images, differentiable in positions, features, radius, cameras and background; which points a pixel sees
+            is held fixed.
+        Raises:
+            ValueError: for clouds without features, or features of another dtype than the points.
+        """
+        features = point_clouds.features_packed()
+        if features is None:
+            fail("point_clouds", "clouds with features", "none")
+        check_tensor("features", features, ("P", "C"), like=point_clouds.points_packed())
+        fragments = self.rasterizer(point_clouds, **kwargs)
+        settings = kwargs.get("raster_settings") or self.rasterizer.raster_settings
+        radius = packed_radius(settings.radius, point_clouds)
+        packed = getattr(fragments, "packed", None)
+        if packed is not None and type(self.compositor) in (AlphaCompositor, NormWeightedCompositor):
+            weights = _weights(packed.idx, packed.dists, radius)
+            return self.compositor.forward_packed(packed, weights, features, **kwargs)  # type: ignore[operator]
+        weights = _weights(fragments.idx.clamp(min=0), fragments.dists, radius)
+        idx, weights = (v.permute(0, 3, 1, 2) for v in (fragments.idx.long(), weights))
+        return self.compositor(idx, weights, features.t(), **kwargs).permute(0, 2, 3, 1)
+
+
+def _weights(idx: torch.Tensor, dists: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
+    """``1 - dists / radius^2``, the radius a number () or one a point (P,)."""
+    if radius.dim():
+        radius = radius.index_select(0, idx.reshape(-1)).view(idx.shape)
+    return 1 - dists / (radius * radius)
