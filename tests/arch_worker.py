@@ -1,6 +1,6 @@
 """Runs every kernel on one arch, in a process of its own: ``python arch_worker.py ARCH SELECTION.npz OUTPUT.npz``.
 
-The selection of triangles is read from a file, so that archs are compared on the same discrete choices, and made again
+The selection of triangles and points is read from a file, so that archs are compared on the same discrete choices, and made again
 to be compared by itself.
 """
 
@@ -27,19 +27,31 @@ def scene():
     return verts, soft, hard
 
 
+def cloud():
+    from tirender.ops.rasterize_points import PointRasterization
+
+    points = (torch.rand(400, 3) * 2 - 1 + torch.tensor([0.0, 0.0, 0.8])).requires_grad_()
+    radius, image = torch.rand(400) * 0.2, (torch.arange(400) // 200).int()
+    return points, PointRasterization(points, radius, image, 2, SIZE, 6)
+
+
 def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
     """Values and gradients of every kernel, and the selection that this arch makes."""
+    from tirender.ops.compositing import composite
     from tirender.ops.mesh_fragments import mesh_fragments
     from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+    from tirender.ops.rasterize_points import point_fragments, select_points
     from tirender.ops.silhouette import soft_silhouette
 
     torch.manual_seed(0)
     verts, soft, hard = scene()
+    points, point_rasterization = cloud()
     out = dict(zip(("offsets", "index"), soft.selection()))
     out |= dict(zip(("hard_offsets", "hard_index"), hard.selection()))
+    out |= dict(zip(("point_offsets", "point_index"), select_points(point_rasterization)))
     chosen = out if selection is None else selection
     offsets, index = chosen["offsets"], chosen["index"]
-    pixels = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff().long()).int()
+    pixels = pixels_of(offsets)
     faces = soft.triangles.faces
     n = len(verts)
 
@@ -70,7 +82,17 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
             ShadingMode("point", True, 1e-3, 1e-2),
         )
         record(f"shading_{kind}", [image], [verts, positions, normals, leaf, params])
+    offsets, index = chosen["point_offsets"], chosen["point_index"]
+    record("points", point_fragments(points, SIZE, pixels_of(offsets), index), [points])
+    alphas, features = torch.rand(len(index), requires_grad=True), torch.rand(len(points), 5, requires_grad=True)
+    for mode in ("alpha", "norm", "sum"):
+        record(f"composite_{mode}", [composite(offsets, index, alphas, features, mode)], [alphas, features])
     return out
+
+
+def pixels_of(offsets: torch.Tensor) -> torch.Tensor:
+    """The pixel of each fragment, int32."""
+    return torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff().long()).int()
 
 
 def main(arch: str, selection_file: str, output_file: str) -> None:

@@ -20,7 +20,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
     folder = tmp_path_factory.mktemp("vulkan")
     ours = {k: v.numpy() for k, v in arch_worker.outputs(None).items()}
     selection, output = folder / "selection.npz", folder / "output.npz"
-    np.savez(selection, **{k: ours[k] for k in ("offsets", "index")})
+    np.savez(selection, **{k: ours[k] for prefix in ("", "point_") for k in (f"{prefix}offsets", f"{prefix}index")})
     command = [sys.executable, str(WORKER), "vulkan", str(selection), str(output)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if "found no usable vulkan driver" in done.stderr:
@@ -40,8 +40,8 @@ def test_values_and_gradients_agree(results):
         assert np.abs(ours[name] - theirs[name]).max() <= 1e-4 * scale, name
 
 
-@pytest.mark.parametrize("prefix", ["", "hard_"])
-def test_the_same_triangles_are_chosen_but_for_ties(results, prefix):
+@pytest.mark.parametrize("prefix", ["", "hard_", "point_"])
+def test_the_same_primitives_are_chosen_but_for_ties(results, prefix):
     rows = []
     for result in results:
         offsets, index = result[f"{prefix}offsets"], result[f"{prefix}index"]
