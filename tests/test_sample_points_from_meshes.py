@@ -96,6 +96,14 @@ def test_a_mesh_without_area_has_all_its_faces_drawn():
     assert (samples[0, :, 0] == 4).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+def test_meshes_of_any_size_beside_each_other():
+    """Areas from 1e-14 to 1e14, and none: each mesh is sampled by its own areas."""
+    verts = [TRIANGLES * 1e7, TRIANGLES * 0, TRIANGLES * 1e-7]
+    samples = sample_points_from_meshes(Meshes(verts, [FACES] * 3), 5000)
+    for mesh, scale in ((0, 1e7), (2, 1e-7)):
+        assert (samples[mesh, :, 2] < scale).float().mean().item() == pytest.approx(0.5 / 3.5, abs=0.02)
+
+
 def test_small_faces_are_not_lost():
     """100,000 faces of 1e-8 of the area are drawn 1e-3 of the time; a float32 sum would not notice them."""
     big, small = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), torch.tensor([[5.0, 0, 0], [6, 0, 0], [5, 1e-8, 0]])

@@ -8,6 +8,7 @@ from tirender.ops.laplacian_matrices import cot_laplacian, laplacian, norm_lapla
 from tirender.ops.mesh_face_areas_normals import mesh_face_areas_normals
 from tirender.ops.mesh_filtering import taubin_smoothing
 from tirender.ops.packed_to_padded import packed_to_padded, padded_to_packed
+from tirender.ops.perspective_n_points import efficient_pnp
 from tirender.ops.points_to_volumes import (
     add_pointclouds_to_volumes,
     add_points_features_to_volume_densities_features,
@@ -24,6 +25,7 @@ __all__ = [
     "box3d_overlap",
     "cot_laplacian",
     "cubify",
+    "efficient_pnp",
     "interpolate_face_attributes",
     "laplacian",
     "mesh_face_areas_normals",

@@ -56,30 +56,22 @@ def _draw_faces(meshes: Meshes, num_samples: int) -> torch.Tensor:
 
     In float64, so that small faces among millions are not lost.
     """
-    areas = meshes._geometry.face_areas().detach().double()
-    cumulative, begin, end = _cumulative_areas(meshes, areas)
-    if not (end > begin).all() or not end.isfinite().all():
-        cumulative, begin, end = _cumulative_areas(meshes, _even_where_flat(meshes, areas, begin == end))
+    cumulative = F.pad(_face_weights(meshes).cumsum(0), (1, 0))
+    begin, end = cumulative[meshes.topology.face_bounds][..., None]
     shares = torch.rand(len(begin), num_samples, dtype=torch.float64, device=meshes.device)
     # below the end even when rounded up, so that the face found is in the mesh and has an area
     targets = torch.minimum(begin + shares * (end - begin), torch.nextafter(end, begin))
     return torch.searchsorted(cumulative[1:], targets.reshape(-1), right=True)
 
 
-def _cumulative_areas(meshes: Meshes, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The area (F + 1,) before each face and after all, and its values (M, 1) before and after each mesh with faces."""
-    cumulative = F.pad(areas.cumsum(0), (1, 0))
-    begin, end = cumulative[meshes.topology.face_bounds][..., None]
-    return cumulative, begin, end
-
-
-def _even_where_flat(meshes: Meshes, areas: torch.Tensor, is_flat: torch.Tensor) -> torch.Tensor:
-    """Areas, all 1 in meshes without any area."""
-    if not areas.isfinite().all():
+def _face_weights(meshes: Meshes) -> torch.Tensor:
+    """(F,) float64: the share of each face in the area of its mesh, which may be tiny beside others; 1 if that is 0."""
+    areas, owners = meshes._geometry.face_areas().detach().double(), meshes.topology.face_to_mesh
+    totals = areas.new_zeros(len(meshes)).index_add(0, owners, areas)
+    if not totals.isfinite().all():
         fail("meshes", "finite areas", "inf")
-    topology = meshes.topology
-    flat_meshes = torch.zeros_like(topology.valid).index_copy(0, topology.meshes_with_faces, is_flat[:, 0])
-    return torch.where(flat_meshes.index_select(0, topology.face_to_mesh), 1, areas)
+    totals = totals.index_select(0, owners)
+    return torch.where(totals > 0, areas / totals, 1)
 
 
 def _draw_coords(faces: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
