@@ -80,7 +80,10 @@ def packed_radius(radius: Radius, pointclouds: Pointclouds) -> torch.Tensor:
         ValueError: for a shape that does not fit the clouds, or a radius out of range.
     """
     points = pointclouds.points_packed()
-    value = torch.as_tensor(radius, device=points.device).to(points.dtype)
+    try:
+        value = torch.as_tensor(radius, device=points.device).to(points.dtype)
+    except (TypeError, ValueError, RuntimeError):
+        fail("radius", "a number, or one for each point", repr(radius))
     low, high = (float(v) for v in value.detach().aminmax()) if value.numel() else (1.0, 1.0)
     if value.dim() == 0:
         if not 0 < low < torch.inf:
