@@ -1,0 +1,147 @@
+"""Checkpoints: whole or absent, checked, data only; a fit killed anywhere ends as if it had not been."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from fit_worker import STEPS, run_fit
+
+from tirender.fit import Checkpoint, load_checkpoint, save_checkpoint
+from tirender.fit.checkpoint import previous
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    state = {"a": torch.arange(3), "b": [1, 2.5, "x", None, (True,)], "c": {"d": torch.rand(2, dtype=torch.float64)}}
+    save_checkpoint(tmp_path / "c.pt", state)
+    loaded = load_checkpoint(tmp_path / "c.pt")
+    assert torch.equal(loaded["a"], state["a"])
+    assert loaded["b"] == state["b"]
+    assert torch.equal(loaded["c"]["d"], state["c"]["d"])
+    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+    save_checkpoint(tmp_path / "c.pt", {"a": 2})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.previous.pt", "c.pt"]
+
+
+def test_there_may_be_none(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "c.pt") is None
+
+
+def damage(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "a bit":
+        with zipfile.ZipFile(path) as archive:
+            largest = max(archive.infolist(), key=lambda info: info.file_size)
+        data[largest.header_offset + largest.file_size] ^= 1
+    elif how == "the end":
+        del data[len(data) // 2 :]
+    else:
+        data = bytearray(len(data) if how == "zeros" else 0)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["a bit", "the end", "zeros", "everything"])
+def test_of_a_damaged_checkpoint_the_one_before_is_read(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "c.pt"
+    for value in (1, 2):
+        save_checkpoint(path, {"value": value, "data": torch.rand(1000)})
+    damage(path, how)
+    with pytest.warns(UserWarning, match=r"c\.pt: .*; continuing from c\.previous\.pt"):
+        assert load_checkpoint(path)["value"] == 1
+    damage(previous(path), how)
+    with pytest.raises(ValueError, match=r"checkpoint: expected an undamaged file, got .*c\.pt: .*c\.previous\.pt: "):
+        load_checkpoint(path)
+
+
+def test_a_crash_between_the_two_renamings_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, {"value": 1})
+    os.replace(path, previous(path))
+    (tmp_path / "c.pt.partial").write_bytes(b"half")
+    assert load_checkpoint(path) == {"value": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["c.previous.pt"]
+
+
+class Evil:
+    def __reduce__(self) -> tuple:
+        return (print, ("code in a checkpoint ran",))
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state": Evil()}, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="checkpoint: expected an undamaged file"):
+        load_checkpoint(tmp_path / "c.pt")
+    (tmp_path / "c.pt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="checkpoint: expected an undamaged file"):
+        load_checkpoint(tmp_path / "c.pt")
+    assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stop", [1, 7, 20])
+def test_a_fit_in_two_parts_is_one_in_one_to_the_bit(tmp_path: Path, stop: int) -> None:
+    whole = run_fit(tmp_path / "whole", 21, 100)
+    run_fit(tmp_path / "parts", stop, 100)
+    torch.rand(5)  # other random numbers drawn in between
+    assert torch.equal(run_fit(tmp_path / "parts", 21, 100), whole)
+
+
+def test_the_history_goes_on(tmp_path: Path) -> None:
+    class Keep(Checkpoint):
+        def on_end(self, run) -> None:
+            runs.append(run)
+
+    runs: list = []
+    for folder, steps in (("whole", 9), ("parts", 4), ("parts", 9)):
+        run_fit(tmp_path / folder, steps, 2, [Keep(tmp_path / "unused.pt", 1000, resume=False)])
+    whole, _, resumed = runs
+    assert resumed.history == whole.history
+    assert resumed.best_step == whole.best_step
+
+
+def test_checkpoints_of_other_settings_are_refused(tmp_path: Path) -> None:
+    first = Checkpoint(tmp_path / "c.pt", 1, settings={"lr": 1.0, "kind": "a"})
+    run_fit(tmp_path / "a", 1, 1, [first])
+    second = Checkpoint(tmp_path / "c.pt", 1, settings={"lr": 0.5, "kind": "a"})
+    with pytest.raises(ValueError, match=r"c\.pt: expected the checkpoint of a fit with {'lr': 0.5}, got {'lr': 1.0}"):
+        run_fit(tmp_path / "b", 1, 1, [second])
+    run_fit(tmp_path / "b", 1, 1, [Checkpoint(tmp_path / "c.pt", 1, resume=False)])
+
+
+def test_checkpoints_of_other_parameters_are_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "checkpoint.pt", {"step": 1, "module": {"x": torch.zeros(2)}, "settings": {}})
+    with pytest.raises(ValueError, match="checkpoint: expected the state of this fit, got that of another"):
+        run_fit(tmp_path, 1, 1)
+
+
+@pytest.mark.parametrize("kills", [pytest.param(1), pytest.param(12, marks=pytest.mark.long)])
+def test_a_fit_that_is_killed_and_resumed_gives_the_same_bits(tmp_path: Path, kills: int) -> None:
+    """Killed at random moments, saving at every step, so that most kills meet a checkpoint being written."""
+    expected = run_fit(tmp_path / "whole", STEPS, STEPS)
+    folder = tmp_path / "killed"
+    generator = torch.Generator().manual_seed(kills)
+    n_killed = 0
+    for _ in range(3 * kills + 20):
+        command = [sys.executable, str(Path(__file__).with_name("fit_worker.py")), str(folder), "1", "0.005"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        line = process.stdout.readline()  # the fit runs
+        if line and n_killed < kills:
+            for _line in range(int(torch.randint(1, max(STEPS // (kills + 2), 2), (), generator=generator))):
+                process.stdout.readline()
+            time.sleep(float(torch.rand((), generator=generator)) * 0.02)
+            process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        n_killed += process.returncode == -signal.SIGKILL
+        if process.returncode == 0:
+            break
+    assert n_killed == kills
+    assert torch.equal(torch.load(folder / "result.pt", weights_only=True), expected)
+    assert not list(folder.glob("*.partial"))
