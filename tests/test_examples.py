@@ -8,6 +8,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+
+from tirender.io import IO
+from tirender.structures import Pointclouds
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -34,6 +38,31 @@ def test_render_textured_mesh(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_render_textured_mesh_of_the_cow(tutorial_data: Path, tmp_path: Path) -> None:
     run_example("render_textured_mesh", "--mesh", "cow", "--size", 32, "--output", tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_render_point_cloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("render_point_cloud", "--size", 64, "--radius", 0.03, "--output", tmp_path)
+    names = ["figure7a_black", "figure7b_blue", "views"]
+    assert capsys.readouterr().out == f"{tmp_path}: " + ", ".join(f"{name}.png" for name in names) + "\n"
+    black, blue, views = (plt.imread(tmp_path / f"{name}.png")[..., :3] for name in names)
+    empty = (black == 0).all(-1)
+    assert 0.5 < empty.mean() < 0.95
+    assert ((blue == [0, 0, 1]).all(-1) == empty).all()
+    assert (blue[~empty] == black[~empty]).all()
+    rows, columns = views.shape[0] // 2, views.shape[1] // 4
+    grid = [views[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns] for i in range(2) for j in range(4)]
+    assert all(np.abs(a - b).max() > 0.2 for i, a in enumerate(grid) for b in grid[:i])
+
+
+def test_render_point_cloud_of_a_file(tmp_path: Path) -> None:
+    directions = torch.nn.functional.normalize(torch.randn(500, 3), dim=1)
+    IO().save_pointcloud(Pointclouds([100 + 7 * directions], features=[torch.rand(500, 3)]), tmp_path / "ball.ply")
+    folder = tmp_path / "out"
+    run_example(
+        "render_point_cloud", "--cloud", tmp_path / "ball.ply", "--size", 32, "--radius", 0.2, "--output", folder
+    )
+    seen = plt.imread(folder / "figure7a_black.png")[..., :3].any(-1)
+    assert seen.mean() > 0.75  # the disc, and the points' radius
 
 
 def test_examples_are_all_here() -> None:
