@@ -66,11 +66,14 @@ def _draw_faces(meshes: Meshes, num_samples: int) -> torch.Tensor:
 
 def _face_weights(meshes: Meshes) -> torch.Tensor:
     """(F,) float64: the share of each face in the area of its mesh, which may be tiny beside others; 1 if that is 0."""
-    areas, owners = meshes._geometry.face_areas().detach().double(), meshes.topology.face_to_mesh
-    totals = areas.new_zeros(len(meshes)).index_add(0, owners, areas)
+    areas = meshes._geometry.face_areas().detach().double()
+    if len(meshes) == 1:
+        totals = areas.sum(0, keepdim=True)
+    else:
+        owners = meshes.topology.face_to_mesh
+        totals = areas.new_zeros(len(meshes)).index_add(0, owners, areas).index_select(0, owners)
     if not totals.isfinite().all():
         fail("meshes", "finite areas", "inf")
-    totals = totals.index_select(0, owners)
     return torch.where(totals > 0, areas / totals, 1)
 
 
