@@ -29,6 +29,13 @@ def _pyplot(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         plt.close("all")
 
 
+@pytest.fixture(params=[pytest.param(6, id="short"), pytest.param(2000, id="full", marks=pytest.mark.long)])
+def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many steps the fits take."""
+    monkeypatch.setenv("TIRENDER_TUTORIAL_STEPS", str(request.param))
+    return request.param
+
+
 def run_section(number: int, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
     """The figures that a section draws, and its variables; each figure is saved and seen to be no blank."""
     variables = runpy.run_path(str(SECTIONS / f"section{number}.py"))
@@ -67,3 +74,60 @@ def test_section_2_render_textured_meshes(tutorial_data: Path, tmp_path: Path) -
     assert all(view.shape == (512, 512, 3) for view in grid)
     assert all(np.abs(a - b).max() > 0.5 for i, a in enumerate(grid) for b in grid[:i])
     np.testing.assert_allclose(grid[0], lit[0], atol=1e-3)  # azimuth -180 is azimuth 180
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")  # as the tutorial prints the loss
+def test_section_1_fit_mesh(tutorial_data: Path, tmp_path: Path, steps: int) -> None:
+    figures, variables = run_section(1, tmp_path)
+    assert len(figures) == 2 + -(-steps // 250) + 1
+    for cloud in figures[:-1]:
+        assert cloud.axes[0].collections[0].get_offsets().shape == (5000, 2)
+    curves = {line.get_label(): line.get_ydata() for line in figures[-1].axes[0].get_lines()}
+    assert list(curves) == ["chamfer loss", "edge loss", "normal loss", "laplacian loss"]
+    assert all(len(curve) == steps for curve in curves.values())
+    if steps == 2000:  # what PyTorch3D reaches: 0.0028 to 0.0029
+        assert float(variables["loss"]) <= 0.0029
+
+
+def test_section_3_render_color_pointclouds(
+    tutorial_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = tmp_path / "data" / "PittsburghBridge" / "pointcloud.npz"  # the bridge itself has no known licence
+    stand_in.parent.mkdir(parents=True)
+    stand_in.symlink_to((tutorial_data / "lion60k.npz").resolve())
+    monkeypatch.setenv("TIRENDER_DATA", str(tmp_path / "data"))
+    figures, variables = run_section(3, tmp_path)
+    (black,), (blue,) = map(images_of, figures)
+    assert black.shape == blue.shape == (512, 512, 3)
+    assert variables["images"].shape == (1, 512, 512, 4)
+    empty = (black == 0).all(-1)
+    assert 0.8 < empty.mean() < 0.9
+    assert ((blue == [0, 0, 1]).all(-1) == empty).all()
+    assert (blue[~empty] == black[~empty]).all()
+    assert ((variables["images"][0, ..., 3].numpy() == 1) >= empty).all()
+
+
+def test_section_4_fit_a_mesh_via_rendering(tutorial_data: Path, tmp_path: Path, steps: int) -> None:
+    figures, variables = run_section(4, tmp_path)
+    n_shown = -(-steps // 250) + 1
+    assert len(figures) == 2 + 2 * (n_shown + 1)
+    images, silhouettes = images_of(figures[0]), images_of(figures[1])
+    assert len(images) == len(silhouettes) == 20
+    covered = variables["target_images"][..., 3].numpy() > 0
+    for image, silhouette, cow in zip(images, silhouettes, covered):
+        assert (image[~cow] == 1).all()
+        assert (silhouette[cow] > 0.5).mean() > 0.999
+        assert (silhouette[~cow] > 0.5).mean() < 0.03  # the soft rim
+    for name, first, last in (
+        ("silhouette_losses", figures[2], figures[1 + n_shown]),
+        ("losses", figures[3 + n_shown], figures[2 + 2 * n_shown]),
+    ):
+        totals = sum(loss["weight"] * np.array(loss["values"]) for loss in variables[name].values())
+        assert len(totals) == steps
+        assert np.isfinite(totals).all()
+        predicted, target = images_of(last)
+        assert predicted.shape[:2] == target.shape[:2] == (128, 128)
+        error, at_first = (np.square(drawn - target).mean() for drawn in (predicted, images_of(first)[0]))
+        if steps == 2000:
+            assert totals[-50:].mean() < 0.12 * totals[:50].mean()
+            assert error < 0.05 * at_first
