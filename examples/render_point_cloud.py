@@ -23,7 +23,6 @@ from tirender.ops import sample_points_from_meshes
 from tirender.renderer import (
     AlphaCompositor,
     FoVOrthographicCameras,
-    NormWeightedCompositor,
     PointsRasterizationSettings,
     PointsRasterizer,
     PointsRenderer,
@@ -35,16 +34,18 @@ from tirender.vis import image_grid
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cloud", default="creature", help="creature, bridge, or a PLY or NPZ file")
+    parser.add_argument(
+        "--cloud", default="creature", help="creature, bridge, or a PLY or NPZ file (default: creature)"
+    )
     parser.add_argument("--size", type=int, default=512, help="side of each image in pixels (default: 512)")
-    parser.add_argument("--radius", type=float, default=0.005, help="of the points, half the image being 1")
+    parser.add_argument("--radius", type=float, default=0.008, help="of points; half the image is 1 (default: 0.008)")
     parser.add_argument("--output", type=Path, default=Path("out/render_point_cloud"), help="folder for the figures")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
 
     if args.cloud == "creature":
-        cloud = points_of_the_creature(args.device)
+        cloud = centred(points_of_the_creature(args.device))
     else:
         path = datasets.bridge() if args.cloud == "bridge" else args.cloud
         cloud = centred(IO().load_pointcloud(path, device=args.device))
@@ -57,11 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     on_blue = PointsRenderer(rasterizer, AlphaCompositor(background_color=(0, 0, 1)))
     save(on_blue(cloud), args.output / "figure7b_blue.png")
 
-    # The weighted mean of the points that a pixel sees, instead of the nearest first; cameras of a call replace the
-    # rasterizer's own.
-    mean = PointsRenderer(rasterizer, NormWeightedCompositor(background_color=1.0))
+    # Cameras and background of a call replace the renderer's own: 8 views in one go.
     R, T = look_at_view_transform(20, 10, torch.arange(8) * 45.0)
-    views = mean(cloud.extend(8), cameras=FoVOrthographicCameras(R=R, T=T, znear=0.01, device=args.device))
+    cameras = FoVOrthographicCameras(R=R, T=T, znear=0.01, device=args.device)
+    views = on_blue(cloud.extend(8), cameras=cameras, background_color=1.0)
     image_grid(views, rows=2, cols=4)
     plt.savefig(args.output / "views.png")
     plt.close()
