@@ -3,6 +3,7 @@
 from tirender.fit.callbacks import Checkpoint, Every, Figures
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.loop import Callback, FitConfig, FitRun, NonFiniteLoss, fit
+from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
 from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fit_silhouettes
 from tirender.fit.shape import normalized
@@ -18,6 +19,7 @@ __all__ = [
     "FitConfig",
     "FitRun",
     "ImageConfig",
+    "MeshConfig",
     "NonFiniteLoss",
     "SilhouetteConfig",
     "TextureMap",
@@ -25,10 +27,12 @@ __all__ = [
     "Views",
     "fit",
     "fit_images",
+    "fit_mesh",
     "fit_silhouettes",
     "load_checkpoint",
     "load_views",
     "normalized",
     "render_views",
     "save_checkpoint",
+    "surface_chamfer",
 ]

@@ -12,7 +12,7 @@ from tirender.fit.loop import Callback, FitRun, fit
 from tirender.fit.models import DeformedMesh
 from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.loss import chamfer_distance
-from tirender.ops.sample_points_from_meshes import sample_points_from_meshes
+from tirender.ops import sample_points_from_meshes
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere
 

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from tirender.checks import check_tensor, fail
-from tirender.ops.sample_points_from_meshes import sample_points_from_meshes
+from tirender.ops import sample_points_from_meshes
 from tirender.structures import Meshes
 
 N_POINTS = 5000
