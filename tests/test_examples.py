@@ -47,8 +47,10 @@ def test_render_point_cloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     black, blue, views = (plt.imread(tmp_path / f"{name}.png")[..., :3] for name in names)
     empty = (black == 0).all(-1)
     assert 0.5 < empty.mean() < 0.95
-    assert ((blue == [0, 0, 1]).all(-1) == empty).all()
-    assert (blue[~empty] == black[~empty]).all()
+    is_blue = (blue == [0, 0, 1]).all(-1)
+    assert (is_blue <= empty).all()
+    assert is_blue.sum() > 0.98 * empty.sum()  # in 8 bits the faintest points are black too
+    assert (blue[~is_blue] == black[~is_blue]).all()
     rows, columns = views.shape[0] // 2, views.shape[1] // 4
     grid = [views[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns] for i in range(2) for j in range(4)]
     assert all(np.abs(a - b).max() > 0.2 for i, a in enumerate(grid) for b in grid[:i])
