@@ -1,7 +1,16 @@
-"""Losses on meshes."""
+"""Losses on meshes and point clouds."""
 
+from tirender.loss.chamfer import chamfer_distance
 from tirender.loss.mesh_edge_loss import mesh_edge_loss
 from tirender.loss.mesh_laplacian_smoothing import mesh_laplacian_smoothing
 from tirender.loss.mesh_normal_consistency import mesh_normal_consistency
+from tirender.loss.point_mesh_distance import point_mesh_edge_distance, point_mesh_face_distance
 
-__all__ = ["mesh_edge_loss", "mesh_laplacian_smoothing", "mesh_normal_consistency"]
+__all__ = [
+    "chamfer_distance",
+    "mesh_edge_loss",
+    "mesh_laplacian_smoothing",
+    "mesh_normal_consistency",
+    "point_mesh_edge_distance",
+    "point_mesh_face_distance",
+]

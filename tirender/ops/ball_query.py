@@ -1,0 +1,72 @@
+"""The neighbours of points within a radius, over ``kernels/ball_query.py``."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from tirender import runtime
+from tirender.checks import fail
+from tirender.kernels import ball_query as kernels
+from tirender.ops.knn import KNN, check_clouds, check_k, neighbour_distances, point_forest, queries_per_task
+from tirender.ops.utils import masked_gather
+
+
+def ball_query(
+    p1: torch.Tensor,
+    p2: torch.Tensor,
+    lengths1: torch.Tensor | None = None,
+    lengths2: torch.Tensor | None = None,
+    K: int = 500,
+    radius: float = 0.2,
+    return_nn: bool = True,
+    skip_points_outside_cube: bool = False,
+) -> KNN:
+    """Up to K points of ``p2`` nearer than ``radius`` to each point of ``p1``: those of lowest index, not the nearest.
+
+    Args:
+        p1: (N, P1, D) float32 or float64.
+        p2: (N, P2, D), same dtype, device and space.
+        lengths1: (N,) integers, how many points of each cloud of ``p1`` count; the others are padding. None: all.
+        lengths2: (N,) the same for ``p2``.
+        K: the most neighbours of a point.
+        radius: in the space's unit; a point at exactly this distance is outside.
+        return_nn: whether to return the neighbours themselves too.
+        skip_points_outside_cube: ignored: points far outside are never looked at.
+    Returns:
+        dists: (N, P1, K) squared distances, 0 where there is no more neighbour; differentiable in ``p1`` and ``p2``.
+        idx: (N, P1, K) int64 into the points of the cloud of ``p2``, ascending; -1 where there is no more neighbour.
+        knn: (N, P1, K, D) the neighbours, 0 where there is none; or None.
+        A point with a NaN coordinate is in no ball, and its ball is empty.
+    Raises:
+        ValueError: where shapes, dtypes, devices or lengths do not fit, K < 1 or the radius is not a number above 0.
+    """
+    lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
+    check_k(K)
+    if not isinstance(radius, (int, float)) or not 0 < radius < math.inf:
+        fail("radius", "a number above 0", radius)
+    with torch.autocast(p1.device.type, enabled=False):
+        idx = _select_in_balls(p1, p2, lengths1, lengths2, K, radius)
+        dists = neighbour_distances(p1, p2, lengths1, lengths2, idx, norm=2)
+    return KNN(dists, idx, masked_gather(p2, idx) if return_nn else None)
+
+
+@torch.compiler.disable
+def _select_in_balls(
+    p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor, k: int, radius: float
+) -> torch.Tensor:
+    """(N, P1, k) int64, without gradient."""
+    n_rows = p1.shape[0] * p1.shape[1]
+    if n_rows * k >= 2**31:
+        fail("K", f"fewer than 2^31 distances, so below {2**31 // n_rows}", k)
+    index = torch.full((n_rows * k,), -1, dtype=torch.int64, device=p1.device)
+    n_queries = int(lengths1.sum())
+    if n_queries:
+        forest, rows = point_forest(p1, p2, lengths1, lengths2)
+        runtime.launch(
+            kernels.points_in_balls,
+            *(forest.lower, forest.order, forest.first, forest.boxes, forest.lowest, rows, n_queries, len(p1)),
+            *(queries_per_task(), k, p1.new_tensor([radius]).square(), p1.new_zeros(n_rows * k), index),
+        )
+    return index.view(*p1.shape[:2], k)

@@ -1,0 +1,215 @@
+"""Alignment of point clouds by a similarity transform."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from tirender.checks import check_tensor, fail
+from tirender.ops.knn import knn_points
+from tirender.ops.utils import convert_pointclouds_to_tensor, eyes, is_pointclouds, wmean
+from tirender.structures import Pointclouds
+from tirender.structures.utils import list_to_padded
+
+AMBIGUOUS_SINGULAR_VALUE = 1e-15
+
+
+class SimilarityTransform(NamedTuple):
+    """y = s x R + T: ``R`` (N, D, D), ``T`` (N, D), ``s`` (N,)."""
+
+    R: torch.Tensor
+    T: torch.Tensor
+    s: torch.Tensor
+
+
+class ICPSolution(NamedTuple):
+    """What ``iterative_closest_point`` found; see there."""
+
+    converged: bool
+    rmse: torch.Tensor
+    Xt: torch.Tensor | Pointclouds
+    RTs: SimilarityTransform
+    t_history: list[SimilarityTransform]
+
+
+def iterative_closest_point(
+    X: torch.Tensor | Pointclouds,
+    Y: torch.Tensor | Pointclouds,
+    init_transform: SimilarityTransform | None = None,
+    max_iterations: int = 100,
+    relative_rmse_thr: float = 1e-6,
+    estimate_scale: bool = False,
+    allow_reflection: bool = False,
+    verbose: bool = False,
+) -> ICPSolution:
+    """Align X with Y, by turns matching each point of X with the nearest of Y and aligning the pairs (Besl and McKay,
+    "A method for registration of 3-D shapes", 1992).
+
+    Args:
+        X: N clouds, or (N, P1, D) float32 or float64.
+        Y: N clouds, or (N, P2, D).
+        init_transform: where to begin; None: with X as it is.
+        max_iterations: at least 1.
+        relative_rmse_thr: stop when the error of no cloud sinks by more than this share.
+        estimate_scale: find a scale too; otherwise it is 1.
+        allow_reflection: R may be a reflection.
+        verbose: print the error at each iteration.
+    Returns:
+        converged: whether it stopped before ``max_iterations``.
+        rmse: (N,) root of the mean squared distance of the pairs.
+        Xt: X transformed, as given: clouds or a tensor.
+        RTs: the transform, so that Xt = s X R + T.
+        t_history: the transform at each iteration.
+        All differentiable in X and Y, the pairs held fixed.
+    Raises:
+        ValueError: where shapes, dtypes or devices do not fit, or max_iterations < 1.
+    """
+    points, num_x = convert_pointclouds_to_tensor(X)
+    targets, num_y = convert_pointclouds_to_tensor(Y)
+    check_tensor("Y", targets, (len(points), "P2", points.shape[2]), like=points)
+    if not isinstance(max_iterations, int) or max_iterations < 1:
+        fail("max_iterations", "a positive integer", max_iterations)
+    mask = _mask(points, num_x)
+    transform = _identity(points) if init_transform is None else _checked(init_transform, points)
+    moved = _apply(points, transform)
+    history: list[SimilarityTransform] = []
+    converged, previous = False, None
+    for iteration in range(max_iterations):
+        pairs = knn_points(moved, targets, num_x, num_y, return_nn=True).knn
+        assert pairs is not None
+        transform = corresponding_points_alignment(points, pairs[:, :, 0], mask, estimate_scale, allow_reflection)
+        history.append(transform)
+        moved = _apply(points, transform)
+        rmse = _root(wmean((moved - pairs[:, :, 0]).square().sum(2, keepdim=True), mask))[:, 0, 0]
+        if verbose:
+            print(f"ICP iteration {iteration}: rmse {rmse.mean().item():g}")
+        if previous is not None and bool((previous - rmse <= relative_rmse_thr * previous).all()):
+            converged = True
+            break
+        previous = rmse
+    return ICPSolution(converged, rmse, X.update_padded(moved) if is_pointclouds(X) else moved, transform, history)
+
+
+def corresponding_points_alignment(
+    X: torch.Tensor | Pointclouds,
+    Y: torch.Tensor | Pointclouds,
+    weights: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    estimate_scale: bool = False,
+    allow_reflection: bool = False,
+    eps: float = 1e-9,
+) -> SimilarityTransform:
+    """The rotation, translation and scale that bring the points of X nearest to those of Y with the same index, in the
+    least squares sense (Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
+    1991).
+
+    Args:
+        X: N clouds, or (N, P, D) float32 or float64.
+        Y: as many clouds of as many points.
+        weights: (N, P), or N tensors (P_i,), not negative; as in PyTorch3D they weigh the means once, and both factors
+            of the covariance.
+        estimate_scale: find a scale too; otherwise it is 1.
+        allow_reflection: R may be a reflection.
+        eps: the least sum of weights or variance to divide by.
+    Returns:
+        R (N, D, D), T (N, D) and s (N,), so that s X R + T is near Y. Differentiable in X, Y and the weights; where the
+        rotation is not unique, no gradient passes in the directions that are free. Warns there.
+    Raises:
+        ValueError: where shapes, dtypes, devices or numbers of points do not fit.
+    """
+    points, num_points = convert_pointclouds_to_tensor(X)
+    targets, num_targets = convert_pointclouds_to_tensor(Y)
+    check_tensor("Y", targets, tuple(points.shape), like=points)
+    if not torch.equal(num_points, num_targets):
+        fail("Y", f"clouds of {num_points.tolist()} points as in X", num_targets.tolist())
+    weight = _mask(points, num_points)
+    if weights is not None:
+        given = weights if isinstance(weights, torch.Tensor) else list_to_padded(list(weights), (points.shape[1],), 0.0)
+        weight = weight * check_tensor("weights", given, points.shape[:2], like=points)
+
+    mean_x, mean_y = wmean(points, weight, eps=eps), wmean(targets, weight, eps=eps)
+    x, y = (points - mean_x) * weight[..., None], (targets - mean_y) * weight[..., None]
+    total = weight.sum(1).clamp(min=eps)
+    covariance = x.mT @ y / total[:, None, None]
+    R, singular_values = _NearestRotation.apply(covariance, allow_reflection)
+    _warn_if_ambiguous(num_points, singular_values)
+    s = points.new_ones(len(points))
+    if estimate_scale:
+        s = (R * covariance).sum((1, 2)) / (x.square().sum((1, 2)) / total).clamp(min=eps)
+    T = (mean_y - s[:, None, None] * (mean_x @ R))[:, 0]
+    return SimilarityTransform(R, T, s)
+
+
+class _NearestRotation(torch.autograd.Function):
+    """The rotation nearest to each matrix, and the singular values.
+
+    With M = U S V' and R = U E V', a change dM turns R by U (A - A') / (S_i + S_j) E V', where A = U' dM V E and S has
+    the signs of E: finite also where singular values are equal, unlike the derivatives of U and V.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrices: torch.Tensor, allow_reflection: bool) -> Any:
+        u, s, vt = torch.linalg.svd(matrices)
+        signs = torch.ones_like(s)
+        if not allow_reflection and s.shape[1]:
+            signs[:, -1] = torch.linalg.det(u @ vt).sign()
+        vt = signs[..., None] * vt
+        ctx.save_for_backward(u, s * signs, vt)
+        ctx.mark_non_differentiable(s)
+        return u @ vt, s
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor, _: Any) -> Any:
+        u, s, vt = ctx.saved_tensors
+        sums = s[:, :, None] + s[:, None, :]
+        unique = sums > 8 * torch.finfo(s.dtype).eps * s.abs().amax(1)[:, None, None]
+        inner = u.mT @ grad @ vt.mT
+        turn = (inner - inner.mT) * torch.where(unique, 1 / torch.where(unique, sums, 1), 0)
+        return u @ turn @ vt, None
+
+
+def _warn_if_ambiguous(num_points: torch.Tensor, singular_values: torch.Tensor) -> None:
+    dim = singular_values.shape[1]
+    if bool((num_points <= dim).any()):
+        warnings.warn(
+            f"corresponding_points_alignment: a cloud of {dim} points or fewer leaves the rotation ambiguous",
+            stacklevel=3,
+        )
+    elif bool((singular_values.abs() <= AMBIGUOUS_SINGULAR_VALUE).any()):
+        warnings.warn(
+            "corresponding_points_alignment: points in a line or plane leave the rotation ambiguous", stacklevel=3
+        )
+
+
+def _mask(points: torch.Tensor, num_points: torch.Tensor) -> torch.Tensor:
+    """(N, P): 1 for points that count, 0 for padding."""
+    return (torch.arange(points.shape[1], device=points.device) < num_points[:, None]).to(points.dtype)
+
+
+def _identity(points: torch.Tensor) -> SimilarityTransform:
+    n, _, dim = points.shape
+    return SimilarityTransform(eyes(dim, n, points.device, points.dtype), points.new_zeros(n, dim), points.new_ones(n))
+
+
+def _checked(transform: SimilarityTransform, points: torch.Tensor) -> SimilarityTransform:
+    n, _, dim = points.shape
+    R, T, s = transform
+    check_tensor("init_transform.R", R, (n, dim, dim), like=points)
+    check_tensor("init_transform.T", T, (n, dim), like=points)
+    check_tensor("init_transform.s", s, (n,), like=points)
+    return SimilarityTransform(R, T, s)
+
+
+def _apply(points: torch.Tensor, transform: SimilarityTransform) -> torch.Tensor:
+    R, T, s = transform
+    return s[:, None, None] * (points @ R) + T[:, None]
+
+
+def _root(x: torch.Tensor) -> torch.Tensor:
+    """The square root, with gradient 0 at 0."""
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)

@@ -1,0 +1,77 @@
+"""Well-spread points of clouds, over ``kernels/sample_farthest_points.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from tirender import runtime
+from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
+from tirender.kernels import sample_farthest_points as kernels
+from tirender.ops.knn import check_lengths
+from tirender.ops.utils import masked_gather
+
+
+def sample_farthest_points(
+    points: torch.Tensor,
+    lengths: torch.Tensor | None = None,
+    K: int | Sequence[int] | torch.Tensor = 50,
+    random_start_point: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points of each cloud, each chosen farthest from those chosen before it (Eldar et al. 1997).
+
+    Args:
+        points: (N, P, D) float32 or float64.
+        lengths: (N,) how many points of each cloud count. None: all P.
+        K: how many points to choose: one number, or one a cloud (a sequence or an integer tensor (N,)).
+        random_start_point: begin with a random point (from torch's generator) instead of the first.
+    Returns:
+        selected_points: (N, max K, D), 0 past the end; differentiable in ``points``, the choice held fixed.
+        selected_indices: (N, max K) int64, -1 past the end; a cloud of fewer than K points gives all of them. The
+        first of equally far points is chosen; points with a NaN coordinate come last.
+    Raises:
+        ValueError: where shapes, dtypes or lengths do not fit, or K is negative.
+    """
+    check_tensor("points", points, ("N", "P", "D"), FLOATS)
+    lengths = check_lengths("lengths", lengths, points)
+    wanted = _check_k(K, lengths)
+    with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
+        index = _select(points, lengths, wanted, random_start_point)
+    return masked_gather(points, index), index
+
+
+def _check_k(k: int | Sequence[int] | torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(N,) int64."""
+    if isinstance(k, torch.Tensor):
+        wanted = check_tensor("K", k, (len(lengths),), INTEGERS).to(lengths)
+    elif isinstance(k, int):
+        wanted = torch.full_like(lengths, k)
+    elif len(k) == len(lengths):
+        wanted = torch.tensor(list(k), dtype=torch.int64, device=lengths.device)
+    else:
+        fail("K", f"an integer or one for each of {len(lengths)} clouds", k)
+    if len(wanted) and int(wanted.min()) < 0:
+        fail("K", "integers of 0 or more", k)
+    return wanted
+
+
+@torch.compiler.disable
+def _select(points: torch.Tensor, lengths: torch.Tensor, wanted: torch.Tensor, random_start: bool) -> torch.Tensor:
+    """(N, max K) int64."""
+    n, size, dims = points.shape
+    index = lengths.new_full((n, int(wanted.max()) if n else 0), -1)
+    if not index.numel() or not points.numel():
+        return index
+    starts = torch.zeros_like(lengths)
+    if random_start:
+        starts = (torch.rand(n, dtype=torch.float64, device=points.device) * lengths).long()
+    used = torch.arange(size, device=points.device) < lengths[:, None]
+    packed = points.reshape(-1, dims).index_select(0, used.reshape(-1).nonzero()[:, 0])
+    runtime.launch(
+        kernels.farthest_points,
+        *(packed, dims, F.pad(lengths.cumsum(0), (1, 0)).int(), starts.int(), torch.minimum(wanted, lengths).int()),
+        *(packed.new_empty(len(packed)), index),
+    )
+    return index

@@ -1,0 +1,106 @@
+"""Small helpers of the operators on points."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+import torch
+
+from tirender.checks import FLOATS, check_tensor, fail
+from tirender.ops.knn import check_lengths, knn_gather, knn_points
+from tirender.structures import Pointclouds
+
+
+def wmean(
+    x: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    dim: int | tuple[int, ...] = -2,
+    keepdim: bool = True,
+    eps: float = 1e-9,
+) -> torch.Tensor:
+    """The weighted mean of vectors over chosen dimensions.
+
+    Args:
+        x: (*, D), any dimensions before the last.
+        weight: (*) weights, broadcast against those dimensions. None: a plain mean.
+        dim: the dimensions of ``x`` to take the mean over.
+        keepdim: keep them, with size 1.
+        eps: the least sum of weights to divide by.
+    Returns:
+        the means; differentiable in ``x`` and ``weight``.
+    Raises:
+        ValueError: where the weights do not broadcast.
+    """
+    if weight is None:
+        return x.mean(dim=dim, keepdim=keepdim)
+    if x.dim() != weight.dim() + 1 or any(w not in (1, s) for w, s in zip(weight.shape, x.shape)):
+        fail("weight", f"a shape that broadcasts to {tuple(x.shape[:-1])}", tuple(weight.shape))
+    total = weight[..., None].sum(dim=dim, keepdim=keepdim)
+    return (x * weight[..., None]).sum(dim=dim, keepdim=keepdim) / total.clamp(min=eps)
+
+
+def eyes(
+    dim: int, N: int, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """(N, dim, dim): a batch of N identity matrices, each its own memory."""
+    return torch.eye(dim, device=device, dtype=dtype)[None].repeat(N, 1, 1)
+
+
+def is_pointclouds(pcl: torch.Tensor | Pointclouds) -> TypeGuard[Pointclouds]:
+    """Whether the argument has the methods of ``Pointclouds`` that turn it into a padded tensor."""
+    return hasattr(pcl, "points_padded") and hasattr(pcl, "num_points_per_cloud")
+
+
+def convert_pointclouds_to_tensor(pcl: torch.Tensor | Pointclouds) -> tuple[torch.Tensor, torch.Tensor]:
+    """The padded points (N, P, D) of clouds, and how many points of each count, (N,) int64.
+
+    Args:
+        pcl: ``Pointclouds``, or a tensor (N, P, D), of which all points count.
+    Raises:
+        ValueError: for anything else.
+    """
+    if is_pointclouds(pcl):
+        return pcl.points_padded(), pcl.num_points_per_cloud()
+    points = check_tensor("pcl", pcl, ("N", "P", "D"), FLOATS)
+    return points, check_lengths("lengths", None, points)
+
+
+def masked_gather(points: torch.Tensor, idx: torch.Tensor) -> torch.Tensor:
+    """The points that ``idx`` names.
+
+    Args:
+        points: (N, P, D).
+        idx: (N, K) or (N, P1, K) int64 within each cloud, -1 for none.
+    Returns:
+        (N, K, D) or (N, P1, K, D); 0 where ``idx`` is -1. Differentiable in ``points``.
+    """
+    check_tensor("points", points, ("N", "P", "D"))
+    if idx.dim() not in (2, 3) or len(idx) != len(points):
+        fail("idx", f"shape ({len(points)}, K) or ({len(points)}, P1, K)", tuple(idx.shape))
+    flat = idx.reshape(len(idx), -1, 1)
+    picked = knn_gather(points, flat.clamp(min=0))[:, :, 0].masked_fill(flat < 0, 0)
+    return picked.reshape(*idx.shape, points.shape[2])
+
+
+def get_point_covariances(
+    points_padded: torch.Tensor, num_points_per_cloud: torch.Tensor, neighborhood_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The covariance of each point's nearest neighbours, itself among them.
+
+    Args:
+        points_padded: (N, P, D) float32 or float64.
+        num_points_per_cloud: (N,) how many points of each cloud count.
+        neighborhood_size: K, neighbours of a point.
+    Returns:
+        covariances: (N, P, D, D), about the neighbours' mean, divided by K.
+        neighbours: (N, P, K, D).
+        Both differentiable in the points.
+    """
+    neighbours = knn_points(
+        *(points_padded, points_padded, num_points_per_cloud, num_points_per_cloud),
+        K=neighborhood_size,
+        return_nn=True,
+    ).knn
+    assert neighbours is not None
+    centred = neighbours - neighbours.mean(dim=2, keepdim=True)
+    return centred.transpose(2, 3) @ centred / neighborhood_size, neighbours
