@@ -1,6 +1,7 @@
 """Geometry operators, and the differentiable operations around the kernels."""
 
 from tirender.ops.ball_query import ball_query
+from tirender.ops.cameras_alignment import corresponding_cameras_alignment
 from tirender.ops.cubify import cubify
 from tirender.ops.graph_conv import GraphConv
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
@@ -38,6 +39,7 @@ __all__ = [
     "box3d_overlap",
     "convert_pointclouds_to_tensor",
     "corresponding_points_alignment",
+    "corresponding_cameras_alignment",
     "cot_laplacian",
     "cubify",
     "efficient_pnp",

@@ -1,0 +1,65 @@
+"""Bringing one set of cameras onto another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tirender.checks import check_choice, fail
+from tirender.ops.points_alignment import corresponding_points_alignment
+
+
+def corresponding_cameras_alignment(
+    cameras_src: Any, cameras_tgt: Any, estimate_scale: bool = True, mode: str = "extrinsics", eps: float = 1e-9
+) -> Any:
+    """Move, turn and scale the world of some cameras so that they come to lie on others.
+
+    A similarity of the world turns a camera's R and T into ``A @ R`` and ``t @ R + s * T``; A, t and s, the same for
+    all cameras, are found as least squares.
+
+    Args:
+        cameras_src: N cameras to align.
+        cameras_tgt: N cameras, in the same order.
+        estimate_scale: find s too, instead of 1.
+        mode: ``"extrinsics"`` compares rotations and translations, ``"centers"`` the positions of the cameras only.
+        eps: least variance from which a scale is found; below it, and for a single camera, it is 1.
+    Returns:
+        cameras like ``cameras_src`` with other R and T; differentiable where the alignment is unique. The rotation is
+        not unique in mode ``"centers"`` for cameras on a line.
+    Raises:
+        ValueError: for another mode, or unequal numbers of cameras.
+    """
+    check_choice("mode", mode, ("extrinsics", "centers"))
+    if len(cameras_src.R) != len(cameras_tgt.R) or not len(cameras_src.R):
+        fail("cameras_tgt", f"{len(cameras_src.R)} cameras as in cameras_src, and at least one", len(cameras_tgt.R))
+    align = _align_extrinsics if mode == "extrinsics" else _align_centers
+    rotation, translation, scale = align(cameras_src, cameras_tgt, estimate_scale, eps)
+    aligned = cameras_src.clone()
+    aligned.R = rotation @ cameras_src.R
+    aligned.T = translation @ cameras_src.R + scale * cameras_src.T
+    return aligned
+
+
+def _align_extrinsics(src: Any, tgt: Any, estimate_scale: bool, eps: float) -> tuple[torch.Tensor, ...]:
+    u, _, vh = torch.linalg.svd((tgt.R @ src.R.transpose(1, 2)).mean(0))
+    handedness = torch.ones_like(u[0])
+    handedness[-1] = torch.linalg.det(u @ vh).sign()
+    # seen from the source's world axes, translations are related by b = s a + t
+    a, b = ((src.R @ cameras.T[:, :, None])[:, :, 0] for cameras in (src, tgt))
+    a_mean, b_mean = a.mean(0), b.mean(0)
+    variance = (a - a_mean).square().sum()
+    scale = torch.ones_like(variance)
+    if estimate_scale and variance > eps:
+        scale = ((a - a_mean) * (b - b_mean)).sum() / variance
+    return u * handedness @ vh, b_mean - scale * a_mean, scale
+
+
+def _align_centers(src: Any, tgt: Any, estimate_scale: bool, eps: float) -> tuple[torch.Tensor, ...]:
+    centers_src, centers_tgt = src.get_camera_center()[None], tgt.get_camera_center()[None]
+    can_scale = estimate_scale and len(src.R) > 1
+    rotation, translation, scale = corresponding_points_alignment(
+        centers_src, centers_tgt, estimate_scale=can_scale, eps=eps
+    )
+    inverse = rotation[0].t()
+    return inverse, -translation[0] @ inverse, scale[0]
