@@ -1,7 +1,7 @@
 """Runs every kernel on one arch, in a process of its own: ``python arch_worker.py ARCH SELECTION.npz OUTPUT.npz``.
 
-The selection of triangles and points is read from a file, so that archs are compared on the same discrete choices, and made again
-to be compared by itself.
+The selection of triangles and points is read from a file, so that archs are compared on the same discrete choices, and
+made again to be compared by itself.
 """
 
 from __future__ import annotations
