@@ -77,7 +77,7 @@ def _edge(a: int, b: int) -> int:
 
 
 def _triangulate(loop: Loop) -> list[tuple[int, int, int]]:
-    """Triangles between the edges of a loop, without lines along a side of the cube: its neighbour may draw them too."""
+    """Triangles among the edges of a loop, without lines along a side of the cube: a neighbour may draw them too."""
     if len(loop) == 3:
         return [(loop[0], loop[1], loop[2])]
     rings = (loop[start:] + loop[:start] for start in range(len(loop)))
