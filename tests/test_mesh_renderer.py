@@ -253,3 +253,91 @@ def test_bad_input(change, message):
     shader = change.get("shader", r.SoftPhongShader)(cameras=cameras, blend_params=blend)
     with pytest.raises(ValueError, match=message):
         r.MeshRenderer(r.MeshRasterizer(cameras, SOFT), shader)(meshes)
+
+
+def test_fragments_of_other_meshes_are_refused():
+    meshes, cameras, _ = sphere_scene()
+    fragments = r.MeshRasterizer(cameras, SOFT)(meshes)
+    shader = r.SoftPhongShader(cameras=cameras[0])
+    other = Meshes([meshes.verts_list()[0]] * 2, [meshes.faces_list()[0][:5]] * 2, meshes.textures)
+    with pytest.raises(ValueError, match="fragments: expected those of 1 meshes, got 2 images"):
+        shader(fragments, meshes[0])
+    with pytest.raises(ValueError, match="fragments: expected those of meshes with 10 faces, got those of 640 faces"):
+        shader(fragments, other)
+    by_hand = Fragments(fragments.pix_to_face, fragments.zbuf, fragments.bary_coords, fragments.dists)
+    with pytest.raises(ValueError, match="fragments: expected those of 1 meshes, got 2 images"):
+        shader(by_hand, meshes[0])
+
+
+@pytest.mark.parametrize("shader", [r.SoftPhongShader, r.HardGouraudShader])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"lights": r.PointLights(location=torch.rand(3, 3))},
+            r"lights\.\w+: expected 1 or 2 rows of \w numbers, got shape \(3, 3\)",
+        ),
+        ({"materials": r.Materials(shininess=torch.rand(3))}, r"materials\.\w+: expected 1 or 2 rows of \w"),
+        (
+            {"cameras": r.FoVPerspectiveCameras(T=torch.rand(3, 3))},
+            "cameras: expected 1 camera or one for each of the 2",
+        ),
+        ({"zfar": torch.rand(3)}, "zfar: expected 1 or 2 rows of 1 numbers"),
+    ],
+)
+def test_properties_of_another_number_of_images(shader, change, message):
+    meshes, cameras, _ = sphere_scene()
+    fragments = r.MeshRasterizer(cameras, SOFT)(meshes)
+    with pytest.raises(ValueError, match=message):
+        shader(cameras=cameras)(fragments, meshes, **change)
+
+
+def test_assigned_properties_are_checked_at_use():
+    meshes, cameras, _ = sphere_scene()
+    lights = r.PointLights()
+    renderer = r.MeshRenderer(r.MeshRasterizer(cameras, SOFT), r.SoftPhongShader(cameras=cameras, lights=lights))
+    for wrong in (torch.zeros(1, 4), torch.zeros(1, 2), ((0.0, 1.0, 0.0),)):
+        lights.location = wrong
+        with pytest.raises(ValueError, match="lights.location: expected"):
+            renderer(meshes)
+
+
+def test_reading_fragments_without_grad_keeps_their_gradients():
+    meshes, cameras, (verts, _) = sphere_scene()
+    fragments = r.MeshRasterizer(cameras, SOFT)(meshes)
+    with torch.no_grad():
+        assert fragments.zbuf.max() > 1
+        assert len(fragments.packed.dists)
+    assert torch.autograd.grad(fragments.zbuf.sum() + fragments.packed.dists.sum(), verts)[0].any()
+
+
+def test_fields_of_fragments_can_be_assigned():
+    meshes, cameras, _ = sphere_scene()
+    fragments = r.MeshRasterizer(cameras, SOFT)(meshes)
+    shader = r.SoftPhongShader(cameras=cameras)
+    before = shader(fragments, meshes)
+    fragments.bary_coords = fragments.bary_coords.flip(-1)
+    assert fragments.packed is None
+    assert (shader(fragments, meshes) - before).abs().max() > 1e-3
+    assert Fragments(fragments.pix_to_face, fragments.zbuf, fragments.bary_coords).dists is None
+
+
+def test_autocast_changes_nothing():
+    meshes, cameras, (verts, _) = sphere_scene()
+    renderer = r.MeshRenderer(r.MeshRasterizer(cameras, SOFT), r.SoftPhongShader(cameras=cameras))
+    expected = renderer(meshes)
+    with torch.autocast("cpu", torch.bfloat16):
+        image = renderer(meshes)
+        fragments = renderer.rasterizer(meshes)
+        assert fragments.bary_coords.dtype == torch.float32
+    assert torch.equal(image, expected)
+    assert torch.autograd.grad(image.sum(), verts)[0].isfinite().all()
+
+
+def test_a_camera_without_znear_does_not_look_at_the_rest_of_the_batch():
+    near = torch.tensor([[-1.0, -1.0, 3.0], [1.0, -1.0, 3.0], [0.0, 1.0, 3.0], [0.0, 0.0, float("inf")]])
+    far = torch.tensor([[0.0, 0.0, 1e5], [1.0, 0.0, 1e5], [0.0, 1.0, 1e5], [0.0, 0.0, float("nan")]])
+    faces = torch.tensor([[0, 1, 2]])
+    cameras = r.PerspectiveCameras()
+    together = r.MeshRasterizer(cameras, r.RasterizationSettings(16))(Meshes([near, far], [faces, faces]))
+    assert (together.pix_to_face[0] >= 0).sum() > 10

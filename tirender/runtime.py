@@ -24,6 +24,7 @@ os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
 ARCHS = ("cpu", "cuda", "vulkan")
 
 _lock = threading.Lock()
+_home = os.getpid()
 _arch: str | None = None
 _forked = False
 _launched: set[int] = set()
@@ -148,6 +149,9 @@ def _start(wanted: str | None, options: dict[str, Any]) -> str:
 
     by_name = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}
     if ti.lang.impl.get_runtime().prog is not None:
+        if os.getpid() != _home:  # started by the program before this fork
+            _mark_forked()
+            _refuse_fork()
         found = {ti.x64: "cpu", ti.arm64: "cpu", ti.cuda: "cuda", ti.vulkan: "vulkan"}.get(ti.cfg.arch)
         if found is None:
             raise RuntimeError(f"arch: expected a Taichi runtime on cpu, cuda or vulkan, got {ti.cfg.arch}")

@@ -10,6 +10,7 @@ from tirender.ops.mesh_fragments import mesh_fragments
 from tirender.ops.near_plane import NearCut, cut_near
 from tirender.ops.rasterize_meshes import RasterMode, Triangles, select_triangles
 from tirender.structures.fragments import PackedFragments
+from tirender.transforms.math import away_from_zero, matmul
 
 W_MIN = 1e-8  # without a near plane, the least absolute divisor; no gradient passes to it below
 
@@ -49,8 +50,8 @@ class MeshRasterization:
             new = z.new_full((len(clip) - len(z),), z_near)
             w = torch.cat([torch.where(behind, torch.ones_like(w), w), new if perspective else torch.ones_like(new)])
             z = torch.cat([z, new])
-        if z_near is None or z_near <= W_MIN:
-            w = torch.where(w.abs() < W_MIN, torch.full_like(w, W_MIN).copysign(w), w)
+        if z_near is None or not z_near > W_MIN:
+            w = away_from_zero(w, W_MIN)
         verts_ndc = torch.stack([clip[:, 0] / w, clip[:, 1] / w, z], 1)
         self.triangles = Triangles(verts_ndc, faces.contiguous(), image, n_images)
 
@@ -91,5 +92,5 @@ class MeshRasterization:
         zbuf, bary, dists = mesh_fragments(self.triangles, self.mode, pixels, index)
         if self.cut is not None:
             corners = self.cut.barycentric(self.n_faces).index_select(0, index.long())
-            bary = torch.bmm(bary[:, None], corners)[:, 0]
+            bary = matmul(bary[:, None], corners)[:, 0]
         return zbuf, bary, dists

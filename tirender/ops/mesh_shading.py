@@ -9,8 +9,9 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from tirender import runtime
+from tirender.checks import check_tensor
 from tirender.kernels import mesh_shading as kernels
-from tirender.kernels.lighting import DIRECTIONAL, POINT, UNLIT
+from tirender.kernels.lighting import DIRECTIONAL, N_PARAMS, POINT, UNLIT
 from tirender.kernels.mesh_shading import COORDS, PARAMS, SURFACE, TEXELS, VERTS
 from tirender.kernels.texture import ATLAS, BORDER, REFLECTION, UV_BILINEAR, UV_NEAREST, VERTEX, ZEROS
 from tirender.ops.rasterize_meshes import RasterMode, Triangles
@@ -100,6 +101,7 @@ def shade_mesh(
         (N, H, W, 4) RGBA; differentiable in ``triangles.verts_ndc``, positions, normals, coords, texels and params, the
         selection held fixed. No gradient passes where a colour is sampled with "nearest", or from an atlas, to where.
     """
+    check_tensor("params", params, (triangles.n_images, N_PARAMS))
     verts, faces = triangles.verts_ndc, triangles.faces
     nothing = verts.new_zeros(1, 3)
     if surface is None:

@@ -61,6 +61,8 @@ def select_triangles(
     verts = triangles.verts_ndc.detach().contiguous()
     height, width = mode.image_size
     n_pixels = triangles.n_images * height * width
+    if n_pixels >= 2**31:
+        raise ValueError(f"image_size: expected fewer than 2^31 pixels in all images, got {n_pixels}")
     if n_pixels == 0 or len(triangles.faces) == 0:
         return verts.new_zeros(n_pixels + 1, dtype=torch.int32), verts.new_zeros(0, dtype=torch.int32)
     grid = TileGrid.of(height, width, triangles.n_images)

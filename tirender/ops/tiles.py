@@ -122,6 +122,9 @@ def list_overlaps(
         part = start.new_empty(int(offsets[-1]))
         runtime.launch(kernels.compact_fragments, chosen, start, offsets, pixels.start, 256, part)
         parts.append(part)
+    total = int(kept.sum(dtype=torch.int64))
+    if total >= 2**31:
+        raise ValueError(f"primitives: expected fewer than 2^31 kept overlaps in all images, got {total}")
     return prefix_sum(kept), parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tirender.checks import fail
+from tirender.ops.mesh_rasterization import W_MIN
 from tirender.renderer.cameras import try_get_projection_transform
+from tirender.transforms.math import away_from_zero, matmul
 
 if TYPE_CHECKING:
     from tirender.renderer.cameras import CamerasBase
     from tirender.transforms import Transform3d
-
-W_MIN = 1e-8  # the least absolute divisor; no gradient passes to it below
 
 
 def pick_cameras(own: CamerasBase | None, kwargs: dict[str, Any], n_items: int, items: str) -> CamerasBase:
@@ -22,7 +22,8 @@ def pick_cameras(own: CamerasBase | None, kwargs: dict[str, Any], n_items: int, 
     Raises:
         ValueError: where there are none, or neither one nor as many as items.
     """
-    cameras = kwargs.pop("cameras", None) or own
+    given = kwargs.pop("cameras", None)
+    cameras = own if given is None else given
     if cameras is None:
         fail("cameras", "a camera, given to the rasterizer or to its call", None)
     if len(cameras) not in (1, n_items):
@@ -47,11 +48,10 @@ def to_clip(points: torch.Tensor, cameras: CamerasBase, kwargs: dict[str, Any]) 
 
 def to_ndc(clip: torch.Tensor) -> torch.Tensor:
     """(..., 3) rows (x_ndc, y_ndc, z_view) of those that :func:`to_clip` returns."""
-    w = clip[..., 2:3]
-    w = torch.where(w.abs() < W_MIN, torch.full_like(w, W_MIN).copysign(w), w)
-    return torch.cat([clip[..., :2] / w, clip[..., 3:]], -1)
+    return torch.cat([clip[..., :2] / away_from_zero(clip[..., 2:3], W_MIN), clip[..., 3:]], -1)
 
 
 def _transformed(points: torch.Tensor, transform: Transform3d) -> torch.Tensor:
     """(N, P, 4) homogeneous coordinates of (N or 1, P, 3) points."""
-    return torch.nn.functional.pad(points, (0, 1), value=1.0) @ transform.get_matrix().to(points.dtype)
+    homogeneous = torch.nn.functional.pad(points, (0, 1), value=1.0)
+    return matmul(homogeneous, transform.get_matrix().to(points.dtype))

@@ -242,8 +242,9 @@ def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     Raises:
         ValueError: where it is not one or two positive ints.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or not all(isinstance(s, int | np.integer) and s > 0 for s in size):
+    pair: Any = image_size if isinstance(image_size, (tuple, list, np.ndarray, torch.Tensor)) else [image_size] * 2
+    size = [int(s) if isinstance(s, (np.integer, torch.Tensor)) else s for s in pair]
+    if len(size) != 2 or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in size):
         fail("image_size", "a positive int or (height, width) of two", repr(image_size))
     return int(size[0]), int(size[1])
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_tensor
 
 Values = tuple[torch.Tensor, ...]
 Self = TypeVar("Self", bound="_Packed")
@@ -43,6 +43,7 @@ class _Packed:
         self.source = source
         self._select = select
         self._evaluate = evaluate
+        self._with_grad = torch.is_grad_enabled()  # as at the rasterizer's call, whenever values are first asked for
 
     def __len__(self) -> int:
         return len(self._selection[1])
@@ -53,7 +54,8 @@ class _Packed:
 
     @cached_property
     def _values(self) -> Values:
-        return self._evaluate()
+        with torch.set_grad_enabled(self._with_grad):
+            return self._evaluate()
 
     @property
     def offsets(self) -> torch.Tensor:
@@ -121,6 +123,22 @@ class PackedPointFragments(_Packed):
         return self._values[1]
 
 
+class _Slots:
+    """A dense tensor of fragments: built when first read; once assigned, the fragments are made by hand."""
+
+    def __init__(self, doc: str):
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, fragments: Any, owner: type | None = None) -> torch.Tensor:
+        return self if fragments is None else fragments._get(self.name)  # type: ignore[return-value]
+
+    def __set__(self, fragments: Any, value: torch.Tensor) -> None:
+        fragments._set(self.name, value)
+
+
 class _Dense:
     """N images with K slots a pixel, empty slots -1: made by hand from tensors, or a view of packed fragments."""
 
@@ -138,13 +156,18 @@ class _Dense:
         self.packed, self._dense, self._slots = packed, {}, slots
         return self
 
-    def _get(self, name: str) -> torch.Tensor:
+    def _get(self, name: str) -> torch.Tensor | None:
         if name not in self._dense:
-            self._dense[name] = self._spread(getattr(self.packed, name))
-        value = self._dense[name]
-        if value is None:
-            fail(name, "the tensor given at construction", None)
-        return value
+            with torch.set_grad_enabled(self.packed._with_grad):
+                self._dense[name] = self._spread(getattr(self.packed, name))
+        return self._dense[name]
+
+    def _set(self, name: str, value: torch.Tensor) -> None:
+        for field, slots in vars(type(self)).items():
+            if isinstance(slots, _Slots):
+                self._get(field)
+        self.packed = None
+        self._dense[name] = value
 
     def _spread(self, values: torch.Tensor) -> torch.Tensor:
         """Packed (M, ...) to dense (N, H, W, K, ...), -1 where empty."""
@@ -191,29 +214,15 @@ class Fragments(_Dense):
             check_tensor("dists", dists, shape)
         super().__init__(pix_to_face=pix_to_face, zbuf=zbuf, bary_coords=bary_coords, dists=dists)
 
-    @property
-    def pix_to_face(self) -> torch.Tensor:
-        """(N, H, W, K) int64."""
-        return self._get("pix_to_face")
-
-    @property
-    def zbuf(self) -> torch.Tensor:
-        """(N, H, W, K)."""
-        return self._get("zbuf")
-
-    @property
-    def bary_coords(self) -> torch.Tensor:
-        """(N, H, W, K, 3)."""
-        return self._get("bary_coords")
-
-    @property
-    def dists(self) -> torch.Tensor:
-        """(N, H, W, K)."""
-        return self._get("dists")
+    pix_to_face = _Slots("(N, H, W, K) int64.")
+    zbuf = _Slots("(N, H, W, K).")
+    bary_coords = _Slots("(N, H, W, K, 3).")
+    dists = _Slots("(N, H, W, K).")
 
     def detach(self) -> Fragments:
         """The same fragments, cut from the graph."""
-        return Fragments(*(self._get(k).detach() for k in ("pix_to_face", "zbuf", "bary_coords", "dists")))
+        dists = None if self.dists is None else self.dists.detach()
+        return Fragments(self.pix_to_face, self.zbuf.detach(), self.bary_coords.detach(), dists)
 
 
 class PointFragments(_Dense):
@@ -241,20 +250,9 @@ class PointFragments(_Dense):
     def __iter__(self) -> Iterator[torch.Tensor]:
         return iter((self.idx, self.zbuf, self.dists))
 
-    @property
-    def idx(self) -> torch.Tensor:
-        """(N, H, W, K) int32 from the rasterizer."""
-        return self._get("idx")
-
-    @property
-    def zbuf(self) -> torch.Tensor:
-        """(N, H, W, K)."""
-        return self._get("zbuf")
-
-    @property
-    def dists(self) -> torch.Tensor:
-        """(N, H, W, K)."""
-        return self._get("dists")
+    idx = _Slots("(N, H, W, K) int32 from the rasterizer.")
+    zbuf = _Slots("(N, H, W, K).")
+    dists = _Slots("(N, H, W, K).")
 
     def detach(self) -> PointFragments:
         """The same fragments, cut from the graph."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tirender.checks import fail
 from tirender.ops.mesh_rasterization import MeshRasterization
 from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
 from tirender.renderer.blending import BlendParams, background_tensor
@@ -26,6 +27,19 @@ def rasterization_of(fragments: Any) -> MeshRasterization | None:
     packed = fragments.packed if isinstance(fragments, Fragments) else fragments
     source = getattr(packed, "source", None)
     return source if isinstance(source, MeshRasterization) else None
+
+
+def check_belong(fragments: Any, meshes: Meshes) -> None:
+    """Raise ``ValueError`` where fragments show other images, or faces, than the meshes have."""
+    rasterization = rasterization_of(fragments)
+    if rasterization is not None:
+        n_images, n_faces = rasterization.triangles.n_images, rasterization.n_faces
+    else:
+        n_images, n_faces = len(fragments.pix_to_face), None
+    if n_images != len(meshes):
+        fail("fragments", f"those of {len(meshes)} meshes", f"{n_images} images")
+    if n_faces is not None and n_faces != len(meshes.faces_packed()):
+        fail("fragments", f"those of meshes with {len(meshes.faces_packed())} faces", f"those of {n_faces} faces")
 
 
 def can_fuse(textures: Any, lights: Any) -> bool:
@@ -89,6 +103,8 @@ def _surface(rasterization: MeshRasterization, meshes: Meshes, flat: bool) -> Su
 def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> TextureSource:
     textures: TexturesBase = meshes.textures
     faces = meshes.topology.faces_int32
+    if not len(meshes):  # no maps, and no channels to tell
+        return TextureSource("vertex", *rasterization.corner_values(meshes.verts_packed(), faces))
     if isinstance(textures, TexturesVertex):
         return TextureSource("vertex", *rasterization.corner_values(textures.verts_features_packed(), faces))
     if isinstance(textures, TexturesAtlas):
@@ -110,6 +126,7 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
     for table in tables:
         first_row.append(first_row[-1] + len(table))
     corners = torch.cat([f.clamp(min=0) + first_row[w] for f, w in zip(textures.faces_uvs_list(), which)])
+    tables.append(tables[0].new_zeros(1, 2))  # so that -1, read as 0, is a row also in a last mesh without uv vertices
     coords, coord_faces = rasterization.corner_values(torch.cat(tables), corners)
     return TextureSource(
         textures.sampling_mode,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from tirender.checks import fail
@@ -69,7 +70,7 @@ def rasterize_meshes(
         meshes.faces_packed_to_mesh_idx().int(),
         len(meshes),
         mode,
-        z_clip_value,
+        None if z_clip_value is None else finite_number("z_clip_value", z_clip_value),
         perspective,
     )
     fragments = Fragments.from_packed(rasterization.packed(), faces_per_pixel)
@@ -81,22 +82,38 @@ def raster_mode(
     blur_radius: float,
     faces_per_pixel: int | None,
     perspective_correct: bool,
-    clip_barycentric_coords: bool,
+    clip_barycentric_coords: bool | None,
     cull_backfaces: bool,
 ) -> RasterMode:
-    """The checked settings of a rasterization."""
-    if not (isinstance(blur_radius, (int, float)) or hasattr(blur_radius, "__float__")):
-        fail("blur_radius", "a number", type(blur_radius).__name__)
-    blur_radius = float(blur_radius)
-    if not (math.isfinite(blur_radius) and blur_radius >= 0):
+    """The checked settings of a rasterization; ``clip_barycentric_coords=None`` clips where there is blur."""
+    blur_radius = finite_number("blur_radius", blur_radius)
+    if blur_radius < 0:
         fail("blur_radius", "a finite number >= 0", blur_radius)
-    if faces_per_pixel is not None and (int(faces_per_pixel) != faces_per_pixel or faces_per_pixel < 1):
-        fail("faces_per_pixel", "an integer >= 1 or None", faces_per_pixel)
+    if faces_per_pixel is not None:
+        wanted = finite_number("faces_per_pixel", faces_per_pixel)
+        if wanted != int(wanted) or wanted < 1:
+            fail("faces_per_pixel", "an integer >= 1 or None", faces_per_pixel)
     return RasterMode(
         image_size=parse_image_size(image_size),
         blur_radius=blur_radius,
         faces_per_pixel=None if faces_per_pixel is None else int(faces_per_pixel),
         perspective_correct=bool(perspective_correct),
-        clip_barycentric_coords=bool(clip_barycentric_coords),
+        clip_barycentric_coords=blur_radius > 0 if clip_barycentric_coords is None else bool(clip_barycentric_coords),
         cull_backfaces=bool(cull_backfaces),
     )
+
+
+def finite_number(name: str, value: object) -> float:
+    """The value as a float.
+
+    Raises:
+        ValueError: where it is no number, or not a finite one.
+    """
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    is_scalar = isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim == 0
+    if not (is_number or is_scalar):
+        fail(name, "a number", type(value).__name__)
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        fail(name, "a finite number", number)
+    return number

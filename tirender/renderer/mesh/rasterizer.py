@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tirender.ops.mesh_rasterization import MeshRasterization
-from tirender.renderer.mesh.rasterize_meshes import raster_mode
+from tirender.renderer.mesh.rasterize_meshes import finite_number, raster_mode
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.structures.fragments import Fragments
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fragments", "MeshRasterizer", "RasterizationSettings"]
 
-NEAR_SHARE = 1e-4  # a perspective camera without znear cuts at this share of the farthest vertex's depth
+NEAR_MIN = 1e-6  # where a perspective camera without znear cuts
 
 
 @dataclass
@@ -34,8 +34,8 @@ class RasterizationSettings:
         perspective_correct: None: whether the camera is a perspective one.
         clip_barycentric_coords: None: whether ``blur_radius`` > 0.
         cull_backfaces: skip faces seen from behind.
-        z_clip_value: depth at which faces are cut; None: half of ``znear`` for perspective cameras (where the camera
-            has none, 1e-4 of the farthest vertex's depth), and no cut for the others.
+        z_clip_value: depth at which faces are cut; None: half of ``znear`` for perspective cameras (1e-6 where the
+            camera has none), and no cut for the others.
         cull_to_frustum: accepted for compatibility; what is off screen costs nothing anyway.
     """
 
@@ -93,7 +93,8 @@ class MeshRasterizer(nn.Module):
         Raises:
             ValueError: without cameras, or with settings out of range.
         """
-        settings = kwargs.pop("raster_settings", None) or self.raster_settings
+        given = kwargs.pop("raster_settings", None)
+        settings = self.raster_settings if given is None else given
         cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")
         perspective, clip_bary = settings.perspective_correct, settings.clip_barycentric_coords
         mode = raster_mode(
@@ -101,7 +102,7 @@ class MeshRasterizer(nn.Module):
             settings.blur_radius,
             settings.faces_per_pixel,
             cameras.is_perspective() if perspective is None else perspective,
-            settings.blur_radius > 0 if clip_bary is None else clip_bary,
+            clip_bary,
             settings.cull_backfaces,
         )
         if cameras.get_image_size() is None:
@@ -116,18 +117,16 @@ class MeshRasterizer(nn.Module):
             meshes_world.faces_packed_to_mesh_idx().int(),
             len(meshes_world),
             mode,
-            _near_plane(settings, cameras, clip),
+            _near_plane(settings, cameras),
             cameras.is_perspective(),
         )
         return Fragments.from_packed(rasterization.packed(), mode.faces_per_pixel)
 
 
-def _near_plane(settings: RasterizationSettings, cameras: CamerasBase, clip: torch.Tensor) -> float | None:
+def _near_plane(settings: RasterizationSettings, cameras: CamerasBase) -> float | None:
     if settings.z_clip_value is not None:
-        return float(settings.z_clip_value)
+        return finite_number("z_clip_value", settings.z_clip_value)
     if not cameras.is_perspective():
         return None
     znear = cameras.get_znear()
-    if znear is None:
-        return NEAR_SHARE * float(clip[:, 3].detach().abs().max()) if len(clip) else None
-    return float(torch.as_tensor(znear).min()) / 2
+    return NEAR_MIN if znear is None else float(torch.as_tensor(znear).min()) / 2

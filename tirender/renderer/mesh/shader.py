@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tirender.checks import fail
+from tirender.checks import check_tensor, fail
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
 from tirender.ops.silhouette import soft_silhouette
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
 from tirender.renderer.lighting import PointLights
 from tirender.renderer.materials import Materials
-from tirender.renderer.mesh.fused_shading import can_fuse, rasterization_of, shade
+from tirender.renderer.mesh.fused_shading import can_fuse, check_belong, rasterization_of, shade
 from tirender.renderer.mesh.shading import (
     _phong_shading_with_pixels,
     flat_shading,
@@ -32,6 +32,17 @@ from tirender.structures.fragments import Fragments
 if TYPE_CHECKING:
     from tirender.renderer.cameras import CamerasBase
     from tirender.structures.meshes import Meshes
+
+# the tensors of lights and materials that may be assigned, with their numbers a row (None: as many as channels)
+PROPERTIES = {
+    "ambient_color": None,
+    "diffuse_color": 3,
+    "specular_color": 3,
+    "location": 3,
+    "direction": 3,
+    "shininess": 1,
+}
+DEPTHS = {"znear": 1.0, "zfar": 100.0}
 
 
 class ShaderBase(nn.Module):
@@ -67,19 +78,23 @@ class ShaderBase(nn.Module):
                 setattr(self, name, getattr(self, name).to(device))
         return self
 
-    def _scene(self, kwargs: dict[str, Any]) -> tuple[Any, Any, Any, BlendParams, Any, Any]:
-        """Cameras, lights, materials, blend parameters, znear and zfar of a call."""
-        cameras = kwargs.get("cameras") or self.cameras
+    def _scene(self, n_images: int, kwargs: dict[str, Any]) -> tuple[Any, Any, Any, BlendParams, Any, Any]:
+        """Cameras, lights, materials, blend parameters, znear and zfar of a call, each for one or all images."""
+        cameras, lights, materials, blend_params = (
+            _given(kwargs, name, getattr(self, name)) for name in ("cameras", "lights", "materials", "blend_params")
+        )
         if cameras is None:
             fail("cameras", "a camera, given to the shader or to its call", None)
-        return (
-            cameras,
-            kwargs.get("lights") or self.lights,
-            kwargs.get("materials") or self.materials,
-            _checked(kwargs.get("blend_params") or self.blend_params),
-            kwargs.get("znear", getattr(cameras, "znear", 1.0)),
-            kwargs.get("zfar", getattr(cameras, "zfar", 100.0)),
-        )
+        if len(cameras) not in (1, n_images):
+            fail("cameras", f"1 camera or one for each of the {n_images} images", len(cameras))
+        for owner, holder in (("lights", lights), ("materials", materials)):
+            for name, width in PROPERTIES.items():
+                if hasattr(holder, name):
+                    _check_rows(f"{owner}.{name}", getattr(holder, name), n_images, width)
+        znear, zfar = (_given(kwargs, name, getattr(cameras, name, default)) for name, default in DEPTHS.items())
+        for name, value in (("znear", znear), ("zfar", zfar)):
+            _check_rows(name, torch.as_tensor(value).reshape(-1), n_images, 1)
+        return cameras, lights, materials, _checked(blend_params), znear, zfar
 
 
 class _ColorShader(ShaderBase):
@@ -98,7 +113,8 @@ class _ColorShader(ShaderBase):
         Raises:
             ValueError: without cameras or textures.
         """
-        cameras, lights, materials, blend_params, znear, zfar = self._scene(kwargs)
+        cameras, lights, materials, blend_params, znear, zfar = self._scene(len(meshes), kwargs)
+        check_belong(fragments, meshes)
         textures = meshes.textures
         if textures is None:
             fail("meshes.textures", "textures", None)
@@ -172,7 +188,7 @@ class SoftSilhouetteShader(nn.Module):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4); RGB is 1, alpha is differentiable in the vertices. ``blend_params`` may be given."""
-        blend_params = _checked(kwargs.get("blend_params") or self.blend_params)
+        blend_params = _checked(_given(kwargs, "blend_params", self.blend_params))
         rasterization = rasterization_of(fragments)
         if rasterization is None:
             return sigmoid_alpha_blend(torch.ones_like(fragments.bary_coords), fragments, blend_params)
@@ -186,7 +202,7 @@ class HardDepthShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1), ``zfar`` where empty; differentiable in the vertices."""
-        zfar = _per_image(self._scene(kwargs)[5], fragments.zbuf)
+        zfar = _per_image(self._scene(len(meshes), kwargs)[5], fragments.zbuf)
         hit = fragments.pix_to_face[..., :1] >= 0
         return torch.where(hit, fragments.zbuf[..., :1], zfar)
 
@@ -196,7 +212,7 @@ class SoftDepthShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1); what weight is left goes to ``zfar``; differentiable in the vertices."""
-        *_, blend_params, _, zfar = self._scene(kwargs)
+        *_, blend_params, _, zfar = self._scene(len(meshes), kwargs)
         filled = fragments.pix_to_face >= 0
         coverage = torch.where(filled, torch.sigmoid(-fragments.dists / blend_params.sigma), 0)
         depth = torch.where(filled, fragments.zbuf, 0)
@@ -227,13 +243,29 @@ class SplatterPhongShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA; differentiable in what :class:`SoftPhongShader` is."""
-        cameras, lights, materials, blend_params, *_ = self._scene(kwargs)
+        cameras, lights, materials, blend_params, *_ = self._scene(len(meshes), kwargs)
+        check_belong(fragments, meshes)
         texels = meshes.sample_textures(fragments)
         colors, points = _phong_shading_with_pixels(meshes, fragments, lights, cameras, materials, texels)
         n, height, width, k = fragments.pix_to_face.shape
         if self.splatter_blender is None or self.splatter_blender.input_shape != (n, height, width, k):
             self.splatter_blender = SplatterBlender((n, height, width, k), colors.device)
         return self.splatter_blender(colors, points, cameras, fragments.pix_to_face < 0, blend_params)
+
+
+def _given(kwargs: dict[str, Any], name: str, own: Any) -> Any:
+    """What a call gives, else the shader's own."""
+    value = kwargs.get(name)
+    return own if value is None else value
+
+
+def _check_rows(name: str, value: Any, n_images: int, width: int | None) -> None:
+    """Raise where a property is no tensor with one row, or one an image, of ``width`` numbers."""
+    check_tensor(name, value)
+    rows = value.reshape(-1, 1) if value.dim() < 2 else value
+    if rows.dim() != 2 or len(rows) not in (1, n_images) or (width is not None and rows.shape[1] != width):
+        counts = " or ".join(str(n) for n in sorted({1, n_images}))
+        fail(name, f"{counts} rows of {'C' if width is None else width} numbers", f"shape {tuple(value.shape)}")
 
 
 def _checked(blend_params: BlendParams) -> BlendParams:
