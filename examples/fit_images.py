@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def save(path: Path) -> None:
     """Write the current figure."""
-    plt.savefig(path, dpi=50)
+    plt.savefig(path)
     plt.close()
 
 

@@ -307,11 +307,11 @@ def _drawn(target: Meshes) -> tuple[torch.Tensor, Any]:
     import tirender.renderer as r
 
     R, T = r.look_at_view_transform(2.7, 10, 150)
+    cameras = r.FoVPerspectiveCameras(R=R, T=T, device=target.device)
+    lights = r.PointLights(location=[[1.0, 2.0, -3.0]], device=target.device)
     renderer = r.MeshRenderer(
-        r.MeshRasterizer(r.FoVPerspectiveCameras(R=R, T=T, device=target.device), r.RasterizationSettings(512)),
-        r.HardPhongShader(target.device, lights=r.PointLights(location=[[1.0, 2.0, -3.0]], device=target.device)),
+        r.MeshRasterizer(cameras, r.RasterizationSettings(512)), r.HardPhongShader(target.device, cameras, lights)
     )
-    renderer.shader.cameras = renderer.rasterizer.cameras
     return renderer(_grey(target))[0, ..., :3], renderer
 
 

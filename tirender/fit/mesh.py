@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -63,10 +64,7 @@ def fit_mesh(
 
     def losses(step: int) -> dict[str, torch.Tensor]:
         mesh = module()
-        of_target = sample_points_from_meshes(target, config.n_samples)
-        of_mesh = sample_points_from_meshes(mesh, config.n_samples)
-        chamfer, _ = chamfer_distance(of_target, of_mesh)
-        return {"chamfer": chamfer, **shape_losses(mesh)}
+        return {"chamfer": _chamfer(target, mesh, config.n_samples), **shape_losses(mesh)}
 
     return fit(losses, module, config.make_optimizer(module), config, weights=config.weights, callbacks=callbacks)
 
@@ -80,5 +78,11 @@ def surface_chamfer(mesh: Meshes, target: Meshes, n_samples: int = 20000) -> flo
     """
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
-        points, of_target = (sample_points_from_meshes(m, n_samples) for m in (mesh, target))
-        return float(chamfer_distance(points, of_target)[0])
+        return float(_chamfer(target, mesh, n_samples))
+
+
+def _chamfer(target: Meshes, mesh: Meshes, n_samples: int) -> torch.Tensor:
+    of_target: Any = sample_points_from_meshes(target, n_samples)
+    of_mesh: Any = sample_points_from_meshes(mesh, n_samples)
+    distance: Any = chamfer_distance(of_target, of_mesh)[0]
+    return distance

@@ -57,7 +57,7 @@ def visualize_prediction(
         fail("target_image", "shape (H, W, 3) or (H, W)", tuple(target_image.shape))
     with torch.no_grad():
         predicted = check_tensor("renderer's image", renderer(predicted_mesh), ("N", "H", "W", 4))[0]
-    figure, axes = plt.subplots(1, 2, figsize=(20, 10), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(12, 6), layout="constrained")
     predicted_image = predicted[..., 3] if silhouette else predicted[..., :3]
     for axis, image, name in zip(axes, (predicted_image, target_image), ("predicted", "target")):
         axis.imshow(image.detach().clamp(0, 1).cpu().numpy(), vmin=0, vmax=1)

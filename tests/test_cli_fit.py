@@ -1,0 +1,164 @@
+"""``tirender fit``: what it writes, resumed too, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from test_transforms_json import write_folder
+
+from tirender.cli import main
+from tirender.fit import render_views
+from tirender.io import IO
+from tirender.renderer import TexturesUV, TexturesVertex
+from tirender.utils import torus
+
+FEW = ("--steps", "6", "--level", "1", "--every", "3", "--checkpoint", "2")
+
+
+def fit(*args: object) -> int:
+    return main(["fit", *map(str, args)])
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Path:
+    """A coloured ring away from the origin."""
+    mesh = torus(0.3, 1.0, 10, 20)
+    mesh.textures = TexturesVertex(mesh.verts_padded() / 3 + 0.5)
+    path = tmp_path / "ring.ply"
+    IO().save_mesh(mesh.scale_verts(2.0).offset_verts(torch.tensor([5.0, 6, 7])), path)
+    return path
+
+
+def check_results(folder: Path, names: set[str]) -> dict:
+    """losses.json, once all the files are seen to be there and no figure blank."""
+    figures = {"iter_00000.png", "iter_00003.png", "comparison.png", "losses.png"}
+    others = {"mesh.obj", "losses.json", "checkpoint.pt", "checkpoint.previous.pt", *names}
+    assert {path.name for path in folder.iterdir()} == figures | others
+    assert all(np.ptp(plt.imread(folder / name)) > 0.5 for name in figures)
+    return json.loads((folder / "losses.json").read_text("utf-8"))
+
+
+def test_to_a_mesh(tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert fit("mesh", ring, "-o", out, *FEW) == 0
+    facts = check_results(out, set())
+    assert list(facts["losses"]) == ["chamfer", "edge", "normal", "laplacian", "total"]
+    assert capsys.readouterr().out.startswith(
+        f"{out}: mesh.obj after 6 steps; chamfer {facts['losses']['chamfer']:.6f}"
+    )
+    assert facts["quality"]["chamfer"] == pytest.approx(facts["losses"]["chamfer"], rel=0.3)
+    verts = IO().load_mesh(out / "mesh.obj").verts_packed()
+    assert verts.shape == (42, 3)
+    assert (verts.mean(0) - torch.tensor([5.0, 6, 7])).abs().max() < 0.3
+    assert 1.2 < float((verts - verts.mean(0)).abs().max()) < 2.7  # the ring's is 2.6, the sphere's 2.6 and shrinking
+
+
+@pytest.mark.parametrize("of_folder", [False, True])
+def test_to_silhouettes(tmp_path: Path, ring: Path, of_folder: bool) -> None:
+    source, out = ring, tmp_path / "out"
+    if of_folder:
+        mesh = IO().load_mesh(ring)
+        source = tmp_path / "photos"
+        shown = mesh.offset_verts(torch.tensor([-5.0, -6, -7])).scale_verts(0.4)
+        write_folder(source, render_views(shown, 4, 32), scale=2.5)
+    assert fit("silhouette", source, "-o", out, "--views", 4, "--size", 24, *FEW) == 0
+    facts = check_results(out, set())
+    assert list(facts["losses"]) == ["silhouette", "edge", "normal", "laplacian", "total"]
+    assert 0 < facts["quality"]["silhouette_iou"] < 1
+    centre = IO().load_mesh(out / "mesh.obj").verts_packed().mean(0)
+    expected = torch.tensor([1.0, 2, 3] if of_folder else [5.0, 6, 7])
+    assert (centre - expected).abs().max() < 0.7
+
+
+@pytest.mark.parametrize("texture", ["vertex", "uv"])
+def test_to_images(tmp_path: Path, ring: Path, texture: str) -> None:
+    out = tmp_path / "out"
+    assert fit("images", ring, "-o", out, "--views", 4, "--size", 24, "--texture", texture, *FEW) == 0
+    facts = check_results(out, {"mesh.mtl", "mesh.png"})
+    assert list(facts["losses"]) == ["rgb", "silhouette", "edge", "normal", "laplacian", "total"]
+    assert facts["settings"]["texture"] == texture
+    assert facts["quality"]["image_psnr"] > 3
+    assert isinstance(IO().load_mesh(out / "mesh.obj").textures, TexturesUV)
+
+
+def test_a_mesh_without_colours_is_grey(tmp_path: Path) -> None:
+    IO().save_mesh(torus(0.3, 1.0, 10, 20), tmp_path / "ring.obj")
+    assert fit("images", tmp_path / "ring.obj", "-o", tmp_path / "out", "--views", 2, "--size", 16, *FEW) == 0
+
+
+def test_resumed_it_gives_the_same_mesh(tmp_path: Path, ring: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    args = ("silhouette", ring, "--views", 4, "--size", 24, "--level", 1, "--checkpoint", 2, "--every", 3)
+    assert fit(*args, "-o", whole, "--steps", 7) == 0
+    assert fit(*args, "-o", parts, "--steps", 4) == 0
+    assert fit(*args, "-o", parts, "--steps", 7, "--resume") == 0
+    assert (whole / "mesh.obj").read_bytes() == (parts / "mesh.obj").read_bytes()
+    assert (whole / "losses.json").read_bytes() == (parts / "losses.json").read_bytes()
+
+
+def test_resuming_another_fit_is_refused(tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ("silhouette", ring, "-o", tmp_path / "out", "--views", 4, "--size", 24, *FEW)
+    assert fit(*args) == 0
+    assert fit(*args, "--seed", 1, "--resume") == 2
+    message = "checkpoint.pt: expected the checkpoint of a fit with {'seed': 1}, got {'seed': 0}"
+    assert message in capsys.readouterr().err
+
+
+def test_a_fit_that_stops_leaves_what_it_has(
+    tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tirender.fit.rendering as module
+
+    calls = []
+
+    def break_at_4(mesh):
+        calls.append(mesh)
+        return {"edge": mesh.verts_packed().sum() * (float("nan") if len(calls) == 5 else 0)}
+
+    monkeypatch.setattr(module, "shape_losses", break_at_4)
+    monkeypatch.setattr(module.SilhouetteConfig, "weights", {})
+    out = tmp_path / "out"
+    assert fit("silhouette", ring, "-o", out, "--views", 4, "--size", 24, *FEW) == 2
+    assert "step 4: the loss edge is nan; stopped, with the parameters of step 3" in capsys.readouterr().err
+    facts = check_results(out, set())
+    assert facts["steps"] == 4
+    assert IO().load_mesh(out / "mesh.obj").verts_packed().isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["mesh", "missing.obj"], "missing.obj: No such file or directory"),
+        (["mesh", "point.obj"], "point.obj: expected finite vertices that are not all one point"),
+        (["mesh", "cloud.obj"], "cloud.obj: expected at least one face, got none"),
+        (["images", "."], "transforms.json: No such file or directory"),
+        (["silhouette", "bad.json"], "bad.json: expected JSON"),
+    ],
+)
+def test_sources_that_cannot_be_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("point.obj").write_text("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n")
+    Path("cloud.obj").write_text("v 1 1 1\n")
+    Path("bad.json").write_text("{")
+    assert fit(*args, *FEW) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tirender fit: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["mesh"], ["mesh", "a.obj", "--steps", "0"], ["images", "a.obj", "--texture", "atlas"]]
+)
+def test_arguments_that_cannot_be_read(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        fit(*args)
+    assert "usage: tirender fit" in capsys.readouterr().err
