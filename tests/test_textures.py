@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import tirender.renderer as r
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
 from tirender.renderer.mesh.texture_maps import PackedMaps, join_maps, pack_maps, pack_rectangles, sample_maps
 from tirender.renderer.mesh.textures import Textures, TexturesAtlas, TexturesBase, TexturesUV, TexturesVertex
@@ -50,6 +51,10 @@ def multi_uv_textures():
 
 KINDS = {"vertex": vertex_textures, "atlas": atlas_textures, "uv": uv_textures, "multi_uv": multi_uv_textures}
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+
+
+def uv_of(faces, n_uvs):
+    return TexturesUV([random(2, 2, 3)], [torch.tensor(faces)], [random(n_uvs, 2)])
 
 
 def meshes_with(textures):
@@ -378,6 +383,51 @@ def test_empty_batches():
     assert not vertex_textures().isempty()
     faceless = TexturesUV([torch.rand(2, 2, 3)], [torch.zeros(0, 3, dtype=torch.long)], [torch.zeros(0, 2)])
     assert faceless.faces_verts_textures_packed().shape == (0, 3, 3)
+    assert len(TexturesAtlas([torch.zeros(0, 2, 2, 3)])) == 1
+    assert len(TexturesAtlas([]).join_scene()) == 0
+
+
+def test_an_empty_batch_renders():
+    for textures in (TexturesVertex([]), TexturesAtlas([]), TexturesUV([], [], [])):
+        cameras = r.FoVPerspectiveCameras()
+        rasterizer = r.MeshRasterizer(cameras, r.RasterizationSettings(5))
+        image = r.MeshRenderer(rasterizer, r.SoftPhongShader(cameras=cameras))(Meshes([], [], textures))
+        assert image.shape == (0, 5, 5, 4)
+
+
+def test_a_face_without_uv_reads_within_the_tables():
+    """Its colour means nothing; here it is that of uv (0, 0)."""
+    image = torch.arange(12.0).view(2, 2, 3)
+    textures = TexturesUV([image], [torch.full((1, 3), -1)], [torch.zeros(0, 2)])
+    verts = torch.tensor([[-9.0, -9.0, 3.0], [9.0, -9.0, 3.0], [0.0, 9.0, 3.0]])
+    cameras = r.FoVPerspectiveCameras()
+    rasterizer = r.MeshRasterizer(cameras, r.RasterizationSettings(3))
+    shader = r.HardPhongShader(cameras=cameras, lights=r.AmbientLights())
+    pixels = r.MeshRenderer(rasterizer, shader)(Meshes([verts], [torch.tensor([[0, 1, 2]])], textures))
+    assert torch.equal(pixels[0, 1, 1, :3], image[1, 0])
+
+
+def test_uv_indices_are_checked_once_a_tensor(monkeypatch):
+    calls, aminmax = [], torch.aminmax
+    monkeypatch.setattr(torch, "aminmax", lambda t: calls.append(t) or aminmax(t))
+    image, uvs, faces = random(2, 2, 3), random(4, 2), torch.tensor([[0, 1, 3], [-1, -1, -1]])
+    textures = TexturesUV([image] * 3, [faces] * 3, [uvs] * 3)
+    assert len(calls) == 1
+    textures.extend(2)
+    assert len(calls) == 1
+    TexturesUV(image[None].expand(3, -1, -1, -1), faces.expand(3, 2, 3), uvs.expand(3, 4, 2))
+    assert len(calls) == 2
+
+
+@every_kind
+def test_lists_have_the_sizes_of_their_meshes(make):
+    """The largest mesh fits, the others do not."""
+    verts, faces = [random(v, 3) for v in N_VERTS], faces_list()
+    verts[1], faces[1] = verts[1][:3], faces[1][:1].clamp(max=2)
+    with pytest.raises(ValueError, match="textures: expected textures for 3 meshes of at most 6 verts and 5 faces"):
+        Meshes(verts, faces, make())
+    assert not make().check_sizes((6, 3, 5), (5, 1, 4))
+    assert make().check_sizes(N_VERTS, N_FACES)
 
 
 def test_textures_factory():
@@ -447,6 +497,31 @@ def test_one_map_is_neither_copied_nor_moved():
             ),
             "maps_ids: expected indices below 2, the number of maps, got 2",
         ),
+        (lambda: uv_of([[0, 1, 4]], 4), "faces_uvs: expected indices below 4, the number of verts_uvs, or -1, got 4"),
+        (lambda: uv_of([[0, 1, -2]], 4), "faces_uvs: expected indices below 4, the number of verts_uvs, or -1, got -2"),
+        (lambda: uv_of([[0, 0, 0]], 0), "faces_uvs: expected indices below 0, the number of verts_uvs, or -1, got 0"),
+        (
+            lambda: TexturesUV(torch.rand(1, 4, 4, 3), torch.tensor([[[0, 1, 5]]]), torch.rand(1, 5, 2)),
+            "faces_uvs: expected indices below 5",
+        ),
+        (
+            lambda: TexturesUV(torch.rand(1, 4, 4, 3).byte(), torch.zeros(1, 2, 3).long(), torch.rand(1, 4, 2)),
+            "maps: expected float32 or float64, got torch.uint8",
+        ),
+        (
+            lambda: TexturesUV(torch.rand(1, 4, 4, 3), torch.zeros(1, 2, 3).long(), torch.zeros(1, 4, 2).long()),
+            "verts_uvs: expected float32 or float64, got torch.int64",
+        ),
+        (
+            lambda: TexturesVertex([torch.zeros(4, 3).byte()]),
+            r"verts_features\[0\]: expected float32 or float64, got torch.uint8",
+        ),
+        (
+            lambda: TexturesAtlas(torch.zeros(1, 2, 2, 2, 3).half()),
+            "atlas: expected float32 or float64, got torch.float16",
+        ),
+        (lambda: TexturesAtlas(torch.zeros(1, 2, 0, 0, 3)), "atlas: expected at least one texel a face"),
+        (lambda: TexturesAtlas([torch.zeros(2, 0, 0, 3)]), "atlas: expected at least one texel a face"),
         (lambda: multi_uv_textures().centers_for_image(0), "index: expected textures with one map a mesh"),
         (lambda: vertex_textures().extend(0), "N: expected an integer above 0, got 0"),
         (lambda: vertex_textures()[torch.tensor([1.0])], "index: expected a bool mask"),

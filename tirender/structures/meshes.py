@@ -76,7 +76,10 @@ class Meshes(MeshViews):
             if not hasattr(textures, "check_shapes"):
                 raise TypeError(f"textures: expected a Textures object, got {type(textures).__name__}")
             topology = self.topology
-            if not textures.check_shapes(topology.n_meshes, topology.max_verts, topology.max_faces):
+            fits = textures.check_shapes(topology.n_meshes, topology.max_verts, topology.max_faces)
+            if fits and hasattr(textures, "check_sizes"):
+                fits = textures.check_sizes(topology.num_verts, topology.num_faces)
+            if not fits:
                 largest = f"at most {topology.max_verts} verts and {topology.max_faces} faces"
                 expected = f"textures for {topology.n_meshes} meshes of {largest}"
                 fail("textures", expected, f"{type(textures).__name__} of other sizes")

@@ -17,9 +17,9 @@ class TexturesAtlas(TexturesBase):
     The texel of a fragment is that of the cell in which its first two barycentric coordinates fall, without filtering.
 
     Args:
-        atlas: (N, F, R, R, D) padded, or N tensors (F_i, R, R, D) of one R and D.
+        atlas: (N, F, R, R, D) padded, or N tensors (F_i, R, R, D) of one R > 0 and D.
     Raises:
-        ValueError: where a shape does not fit.
+        ValueError: where a shape or dtype does not fit.
     """
 
     _fields: ClassVar[dict[str, str | None]] = {"_atlas": "faces"}
@@ -29,6 +29,8 @@ class TexturesAtlas(TexturesBase):
         tails = {tuple(t.shape[1:]) for t in atlas}
         if len(tails) > 1 or any(r != s for r, s, _ in tails):
             fail("atlas", "shapes (F, R, R, D) of one R and D", sorted(tails))
+        if any(r == 0 for r, _, _ in tails):
+            fail("atlas", "at least one texel a face", sorted(tails)[0])
         self._start(len(atlas), device_of(self._atlas), [len(t) for t in atlas], None)
 
     def atlas_padded(self) -> torch.Tensor:
@@ -95,7 +97,7 @@ class TexturesAtlas(TexturesBase):
 
     def join_scene(self) -> TexturesAtlas:
         """The texels of one mesh made of all the meshes."""
-        return TexturesAtlas([self.atlas_packed()])
+        return TexturesAtlas([self.atlas_packed()]) if self._N else self
 
     def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
         """Whether there are texels for ``max_num_faces`` padded faces of each of ``batch_size`` meshes."""

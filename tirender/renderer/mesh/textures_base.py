@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import FLOATS, check_tensor, fail
 from tirender.structures.utils import list_to_padded
 
 PerMesh = torch.Tensor | list[torch.Tensor]  # one padded tensor (N, ...), or one tensor a mesh
@@ -100,6 +100,12 @@ class TexturesBase(ABC):
     def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
         """Whether the textures fit a batch of meshes with these (padded) sizes."""
 
+    def check_sizes(self, num_verts: Sequence[int], num_faces: Sequence[int]) -> bool:
+        """Whether lists have as many rows a mesh as it has verts or faces; ``check_shapes`` sees only the largest."""
+        sizes = {"verts": list(num_verts), "faces": list(num_faces)}
+        lists = [(getattr(self, name), rows) for name, rows in self._fields.items() if rows is not None]
+        return all([len(t) for t in values] == sizes[rows] for values, rows in lists if isinstance(values, list))
+
     @abstractmethod
     def submeshes(
         self, vertex_ids_list: list[list[torch.Tensor]], faces_ids_list: list[list[torch.Tensor]]
@@ -189,19 +195,16 @@ def resolve_index(index: Index, n: int) -> list[int]:
     return list(positions[index]) if isinstance(index, slice) else [positions[i] for i in index]
 
 
-def check_per_mesh(name: str, values: Any, *shape: int | str) -> PerMesh:
-    """Return ``values`` if it is a padded tensor (N, *shape) or a list of tensors of that shape, else raise."""
+def check_per_mesh(name: str, values: Any, *shape: int | str, dtypes: tuple[torch.dtype, ...] = FLOATS) -> PerMesh:
+    """Return ``values`` if it is a tensor (N, *shape), or a list of such (*shape), of these dtypes, else raise."""
     if isinstance(values, torch.Tensor):
         if values.dim() != len(shape) + 1 or not _fits(values.shape[1:], shape):
             fail(name, f"shape (N, {', '.join(map(str, shape))}) or a list", tuple(values.shape))
-        return values
+        return check_tensor(name, values, dtype=dtypes)
     if not isinstance(values, (list, tuple)):
         fail(name, "a tensor or a list of tensors", type(values).__name__)
     for i, t in enumerate(values):
-        if not isinstance(t, torch.Tensor):
-            fail(f"{name}[{i}]", "a tensor", type(t).__name__)
-        if t.dim() != len(shape) or not _fits(t.shape, shape):
-            fail(f"{name}[{i}]", f"shape ({', '.join(map(str, shape))})", tuple(t.shape))
+        check_tensor(f"{name}[{i}]", t, shape, dtypes)
     devices = {t.device for t in values}
     if len(devices) > 1:
         fail(name, "tensors on one device", sorted(map(str, devices)))

@@ -43,7 +43,7 @@ class TexturesUV(TexturesBase):
         align_corners: whether 0 and 1 are the centres of the outermost texels, or their outer edges.
         sampling_mode: "bilinear" or "nearest".
     Raises:
-        ValueError: where a shape, size or choice does not fit.
+        ValueError: where a shape, size, dtype or choice does not fit, or an index is not a row of its mesh's verts_uvs.
     """
 
     _fields: ClassVar[dict[str, str | None]] = {
@@ -67,19 +67,15 @@ class TexturesUV(TexturesBase):
         self.padding_mode = check_choice("padding_mode", padding_mode, PADDING_MODES)
         self.sampling_mode = check_choice("sampling_mode", sampling_mode, SAMPLING_MODES)
         self.align_corners = align_corners
-        self._faces_uvs = check_per_mesh("faces_uvs", faces_uvs, "F", 3)
+        self._faces_uvs = check_per_mesh("faces_uvs", faces_uvs, "F", 3, dtypes=INTEGERS)
         self._verts_uvs = check_per_mesh("verts_uvs", verts_uvs, "T", 2)
         self._maps = check_per_mesh("maps", maps, *(() if maps_ids is None else ("M",)), "H", "W", "C")
-        self._maps_ids = None if maps_ids is None else check_per_mesh("maps_ids", maps_ids, "F")
+        self._maps_ids = None if maps_ids is None else check_per_mesh("maps_ids", maps_ids, "F", dtypes=INTEGERS)
         n = len(faces_uvs)
         for name, values in (("verts_uvs", verts_uvs), ("maps", maps), ("maps_ids", maps_ids)):
             if values is not None and len(values) != n:
                 fail(name, f"{n} meshes, as in faces_uvs", len(values))
         ids_list = [] if maps_ids is None else list(maps_ids)
-        for name, integers in (("faces_uvs", faces_uvs), ("maps_ids", ids_list)):
-            for t in integers:
-                if t.dtype not in INTEGERS:
-                    fail(name, "int32 or int64", t.dtype)
         if len({t.shape[-1] for t in maps}) > 1:
             fail("maps", "one number of channels", sorted({t.shape[-1] for t in maps}))
         if any(0 in t.shape for t in maps):
@@ -89,6 +85,7 @@ class TexturesUV(TexturesBase):
         for ids, m in zip(ids_list, maps):
             if len(ids) and int(ids.max()) >= len(m):
                 fail("maps_ids", f"indices below {len(m)}, the number of maps", int(ids.max()))
+        _check_indices(self._faces_uvs, self._verts_uvs)
         self._start(n, device_of(self._faces_uvs), [len(t) for t in faces_uvs], None)
 
     def maps_padded(self) -> torch.Tensor:
@@ -286,3 +283,16 @@ class TexturesUV(TexturesBase):
             return m
         resized = F.interpolate(m.permute(0, 3, 1, 2), size, mode="bilinear", align_corners=self.align_corners)
         return resized.permute(0, 2, 3, 1)
+
+
+def _check_indices(faces_uvs: PerMesh, verts_uvs: PerMesh) -> None:
+    """Raise unless each mesh's faces index its own uv vertices, or are -1 (padding): the kernels trust them."""
+    if isinstance(faces_uvs, torch.Tensor) and isinstance(verts_uvs, torch.Tensor):
+        pairs = [(faces_uvs, verts_uvs.shape[1])]
+    else:
+        pairs = [(faces, len(uvs)) for faces, uvs in zip(faces_uvs, verts_uvs)]
+    for faces, n in {(id(faces), n): (faces, n) for faces, n in pairs}.values():
+        if faces.numel():
+            low, high = torch.stack(torch.aminmax(faces)).tolist()
+            if low < -1 or high >= n:
+                fail("faces_uvs", f"indices below {n}, the number of verts_uvs, or -1", low if low < -1 else high)
