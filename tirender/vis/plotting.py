@@ -167,8 +167,8 @@ def _matplotlib_figure(
     lighting: Lighting,
 ) -> Any:
     figure = plt.figure(figsize=(size[0] / 100, size[1] / 100), dpi=100)
-    title = 30 / size[1] * grid[0]  # 30 pixels above each row; an automatic layout fails on 3D axes in matplotlib 3.10
-    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - title / grid[0], wspace=0, hspace=title)
+    margin = 30 / size[1] * grid[0]  # 30 pixels above each row; an automatic layout fails on 3D axes in matplotlib 3.10
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - margin / grid[0], wspace=0, hspace=margin)
     for n, (title, traces) in enumerate(scenes.items()):
         axes: Any = figure.add_subplot(*grid, n + 1, projection="3d")
         axes.set_title(title)
