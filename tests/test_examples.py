@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -65,6 +66,43 @@ def test_render_point_cloud_of_a_file(tmp_path: Path) -> None:
     )
     seen = plt.imread(folder / "figure7a_black.png")[..., :3].any(-1)
     assert seen.mean() > 0.75  # the disc, and the points' radius
+
+
+def run_fit(capsys: pytest.CaptureFixture[str], name: str, folder: Path, *args: object) -> list[str]:
+    """The figures of an example of a fit, seen to be no blanks; the total loss it ends with is below the first."""
+    first, last = (
+        float(re.findall(r"total loss (\d+\.\d+)", _output(capsys, name, folder, steps, *args))[0]) for steps in (1, 40)
+    )
+    assert last < 0.9 * first
+    assert len((folder / "mesh.obj").read_text().splitlines()) > 100
+    figures = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png") if path.name != "mesh.png")
+    assert all(np.ptp(plt.imread(folder / figure)) > 0.5 for figure in figures)
+    return figures
+
+
+def _output(capsys: pytest.CaptureFixture[str], name: str, folder: Path, steps: int, *args: object) -> str:
+    run_example(name, "--steps", steps, "--level", 2, "--output", folder, *args)
+    return capsys.readouterr().out
+
+
+def test_fit_mesh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = run_fit(capsys, "fit_mesh", tmp_path)
+    on_the_way = [f"figure2/iter_{step:05d}.png" for step in (0, 10, 20, 30)]
+    assert figures == ["figure1_source.png", "figure1_target.png", *on_the_way, "figure3_losses.png"]
+    fitted = IO().load_mesh(tmp_path / "mesh.obj").verts_packed()
+    assert fitted.abs().max() < 1.3  # the creature's own size
+
+
+def test_fit_silhouette(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = run_fit(capsys, "fit_silhouette", tmp_path, "--size", 24)
+    assert figures == ["figure8_images.png", "figure8_silhouettes.png", "figure9_losses.png", "prediction.png"]
+
+
+@pytest.mark.parametrize("texture", ["vertex", "uv"])
+def test_fit_images(tmp_path: Path, capsys: pytest.CaptureFixture[str], texture: str) -> None:
+    figures = run_fit(capsys, "fit_images", tmp_path, "--size", 24, "--texture", texture)
+    assert figures == ["figure10_prediction.png", "figure11_losses.png"]
+    assert (tmp_path / "mesh.png").is_file()
 
 
 def test_examples_are_all_here() -> None:
