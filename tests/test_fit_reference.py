@@ -1,4 +1,4 @@
-"""The first steps of the tutorials' fits follow PyTorch3D's."""
+"""The tutorials' fits follow PyTorch3D's step by step, and end where the tutorials' settings end, or better."""
 
 from __future__ import annotations
 
@@ -9,10 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from tirender.fit import DeformedMesh, SilhouetteConfig, normalized, render_views
-from tirender.fit.rendering import silhouette_renderer
+from tirender.fit import (
+    DeformedMesh,
+    ImageConfig,
+    MeshConfig,
+    SilhouetteConfig,
+    Views,
+    fit_images,
+    fit_mesh,
+    fit_silhouettes,
+    normalized,
+    render_views,
+    surface_chamfer,
+)
+from tirender.fit.quality import image_psnr, silhouette_iou
+from tirender.fit.rendering import image_renderer, silhouette_renderer
 from tirender.fit.shape import shape_losses
-from tirender.io import load_objs_as_meshes
+from tirender.io import load_obj, load_objs_as_meshes
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere
 
@@ -47,3 +60,50 @@ def test_25_steps_of_the_silhouette_fit(cow: Meshes, batched: bool) -> None:
         optimizer.step()
         curve.append(float(total.detach()))
     np.testing.assert_allclose(curve, CURVES["t4a"]["curve"], rtol=0.01)
+
+
+@pytest.mark.long
+def test_300_steps_of_the_mesh_fit(cow: Meshes) -> None:
+    reference = np.array(CURVES["t1"]["curve"])
+    run = fit_mesh(cow, config=MeshConfig(steps=300, progress=False))
+    total = np.array(run.history["total"])
+    assert total[250:].mean() <= 1.02 * 0.01624
+    np.testing.assert_allclose(
+        total.reshape(-1, 25).mean(1)[: len(reference) // 25],
+        reference[: len(reference) // 25 * 25].reshape(-1, 25).mean(1),
+        rtol=0.03,
+    )
+
+
+@pytest.mark.long
+def test_the_dolphin(tutorial_data: Path) -> None:
+    verts, faces, _ = load_obj(tutorial_data / "dolphin.obj")
+    target = normalized(Meshes([verts], [faces.verts_idx]))[0]
+    run = fit_mesh(target, config=MeshConfig(progress=False))
+    assert np.mean(run.history["total"][-50:]) <= 0.0029
+    assert surface_chamfer(run.module(), target) <= 1.5e-4
+
+
+@pytest.mark.long
+def test_the_silhouettes_of_the_cow(cow: Meshes) -> None:
+    views, config = render_views(cow), SilhouetteConfig(progress=False)
+    run = fit_silhouettes(views, config=config)
+    assert silhouette_iou(run.module(), silhouette_renderer(views.image_size, config), views) > 0.96
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("perspective_correct", [False, True])
+def test_the_images_of_the_cow(cow: Meshes, perspective_correct: bool) -> None:
+    """True is where PyTorch3D's gradients become NaN."""
+    views, config = render_views(cow), ImageConfig(perspective_correct=perspective_correct, progress=False)
+    run = fit_images(views, config=config)
+    renderer = image_renderer(views.image_size, config, views.lights)
+    assert image_psnr(run.module(), renderer, _between(cow)) > 20
+    assert silhouette_iou(run.module(), renderer, views) > 0.95
+
+
+def _between(mesh: Meshes) -> Views:
+    """20 views halfway between those of the tutorial."""
+    half = torch.linspace(0, 360, 20)[1] / 2
+    elev, azim = torch.linspace(0, 360, 20) + half, torch.linspace(-180, 180, 20) + half
+    return render_views(mesh, 20, elev=elev, azim=azim)
