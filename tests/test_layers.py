@@ -22,6 +22,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 EXCEPTIONS = {  # methods of PyTorch3D's that need what lies above; imported when called
+    "tirender.ops.cubify": ["tirender.renderer.mesh.textures_atlas.TexturesAtlas"],
     "tirender.structures.pointclouds": ["tirender.ops.estimate_pointcloud_normals"],
 }
 KERNEL_MODULES = {"taichi", "math", "typing"}  # what a kernel file may import beside other kernel files

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tirender.renderer.cameras import FoVPerspectiveCameras
 
 from tirender.renderer.blending import BlendParams
+from tirender.renderer.cameras import FoVPerspectiveCameras
 from tirender.renderer.splatter_blend import SplatterBlender, _surface_layer
 
 H, W = 5, 7
