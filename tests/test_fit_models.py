@@ -39,8 +39,8 @@ def test_colours_start_grey_and_have_gradients(kind: type) -> None:
     _, colors = sample_points_from_meshes(module(), 500, return_textures=True)
     assert torch.equal(colors, torch.full_like(colors, 0.5))
     colors.sum().backward()
-    (parameter,) = module.textures.parameters()
-    assert float(parameter.grad.sum()) == pytest.approx(1500, rel=1e-4)
+    for parameter in module.textures.parameters():
+        assert float(parameter.grad.sum()) == pytest.approx(1500, rel=1e-3)
 
 
 @pytest.mark.parametrize("level", [0, 1, 3])
@@ -59,7 +59,7 @@ def test_a_texture_map_shows_directions(level: int) -> None:
     longitude, latitude = (u / stretch - 0.5) * 2 * torch.pi, (v - 0.5) * torch.pi
     direction = [longitude.sin() * latitude.cos(), latitude.sin(), longitude.cos() * latitude.cos()]
     with torch.no_grad():
-        textures.map.copy_(torch.stack(direction, -1)[None])
+        textures.levels[0].copy_(torch.stack(direction)[None] - 0.5)
     colors = textures().faces_verts_textures_packed(faces_packed=source.faces_packed()).reshape(-1, 3)
     assert (colors - corners).norm(dim=1).max() < 0.05
 

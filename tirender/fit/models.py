@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from tirender.checks import fail
@@ -53,6 +54,9 @@ class VertexColors(nn.Module):
 class TextureMap(nn.Module):
     """A texture map around a mesh, grey at first; ``forward()`` gives ``TexturesUV``.
 
+    The map is a sum of maps, each with a quarter of the texels a side of the one before: the coarse ones learn first,
+    and give a colour to texels between those that pixels see.
+
     Args:
         source: one mesh, as seen from the origin without overlaps (a sphere, say).
         size: height of the map in texels; it is twice as wide.
@@ -62,9 +66,21 @@ class TextureMap(nn.Module):
         super().__init__()
         if size < 2:
             fail("size", "at least 2 texels", size)
-        verts_uvs, self.faces_uvs = spherical_uvs(source)
-        self.verts_uvs = verts_uvs
-        self.map = nn.Parameter(verts_uvs.new_full((1, size, 2 * size, 3), 0.5))
+        self.verts_uvs, self.faces_uvs = spherical_uvs(source)
+        self.levels = nn.ParameterList()
+        while size >= 2:
+            self.levels.append(nn.Parameter(self.verts_uvs.new_zeros(1, 3, size, 2 * size)))
+            size //= 4
+
+    @property
+    def map(self) -> torch.Tensor:
+        """(1, H, W, 3): the sum."""
+        finest, *coarser = self.levels
+        size = finest.shape[2:]
+        total = 0.5 + finest
+        for level in coarser:
+            total = total + F.interpolate(level, size, mode="bilinear", align_corners=True)
+        return total.movedim(1, 3)
 
     def forward(self) -> TexturesUV:
         return TexturesUV(maps=self.map, faces_uvs=[self.faces_uvs], verts_uvs=[self.verts_uvs])
@@ -73,7 +89,7 @@ class TextureMap(nn.Module):
 def spherical_uvs(mesh: Meshes) -> tuple[torch.Tensor, torch.Tensor]:
     """Texture coordinates by longitude and latitude about the Y axis.
 
-    Faces across the seam at -Z... go on to the right of it: the map shows a strip of it twice.
+    The seam is at -Z; faces across it go on at the right, where the map repeats what it begins with.
 
     Args:
         mesh: one mesh around the origin.
@@ -81,7 +97,7 @@ def spherical_uvs(mesh: Meshes) -> tuple[torch.Tensor, torch.Tensor]:
         verts_uvs (3 F, 2) in [0, 1], and faces_uvs (F, 3): each corner has its own.
     """
     corners = mesh.verts_packed().detach().index_select(0, mesh.faces_packed().reshape(-1)).reshape(-1, 3, 3)
-    x, y, z = torch.nn.functional.normalize(corners, dim=-1).unbind(-1)
+    x, y, z = F.normalize(corners, dim=-1).unbind(-1)
     u = torch.atan2(x, z) / (2 * math.pi) + 0.5
     is_pole = x.hypot(z) < 1e-6
     first = u.masked_fill(is_pole, 2).amin(1, keepdim=True)

@@ -67,7 +67,8 @@ class ImageConfig(SilhouetteConfig):
     Attributes:
         texture: "vertex" for a colour at each vertex, "uv" for a texture map.
         texture_size: height of the map in texels; it is twice as wide.
-        lr_texture: learning rate of the colours; None: ``lr``.
+        lr_texture: learning rate of the colours; None: ``lr`` at vertices, and 100 times that in a map, whose many
+            texels each have a small gradient.
         w_rgb: weight of the squared difference of colours.
     """
 
@@ -79,6 +80,13 @@ class ImageConfig(SilhouetteConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("texture", self.texture, ("vertex", "uv"))
+
+    @property
+    def texture_rate(self) -> float:
+        """The learning rate of the colours."""
+        if self.lr_texture is not None:
+            return self.lr_texture
+        return self.lr if self.texture == "vertex" else 100 * self.lr
 
     def make_textures(self, source: Meshes) -> nn.Module:
         """The module that holds the colours."""
@@ -159,7 +167,7 @@ def fit_images(
             **shape_losses(mesh),
         }
 
-    optimizer = config.make_optimizer(module, config.lr_texture)
+    optimizer = config.make_optimizer(module, config.texture_rate)
     return fit(losses, module, optimizer, config, weights=config.weights, callbacks=callbacks)
 
 

@@ -45,12 +45,11 @@ class ShapeConfig(FitConfig):
         """The weights by the losses' names."""
         return {name.removeprefix("w_"): value for name, value in vars(self).items() if name.startswith("w_")}
 
-    def make_optimizer(self, module: DeformedMesh, lr_texture: float | None = None) -> torch.optim.Optimizer:
+    def make_optimizer(self, module: DeformedMesh, lr_texture: float = 0.0) -> torch.optim.Optimizer:
         """The optimizer over a mesh's parameters; its textures may have a learning rate of their own."""
         groups: list[dict[str, Any]] = [{"params": [module.deform_verts]}]
         if module.textures is not None:
-            lr = self.lr if lr_texture is None else lr_texture
-            groups.append({"params": list(module.textures.parameters()), "lr": lr})
+            groups.append({"params": list(module.textures.parameters()), "lr": lr_texture})
         if self.optimizer == "adam":
             return torch.optim.Adam(groups, lr=self.lr)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
