@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from tirender.checks import FLOATS, check_choice, check_tensor, fail
-from tirender.ops.knn import check_clouds, check_lengths, knn_gather, neighbour_distances, select_nearest
+from tirender.ops.knn import check_lengths, knn_gather, neighbour_distances, select_nearest
 from tirender.ops.utils import is_pointclouds
 from tirender.structures import Pointclouds
 
@@ -55,7 +55,7 @@ def chamfer_distance(
     check_choice("norm", norm, (1, 2))
     x, x_lengths, x_normals = _unpack("x", x, x_lengths, x_normals)
     y, y_lengths, y_normals = _unpack("y", y, y_lengths, y_normals)
-    check_clouds(x, y, None, None)
+    check_tensor("y", y, (len(x), "P2", x.shape[2]), like=x)
     has_normals = x_normals is not None and y_normals is not None
     if has_normals and point_reduction == "max":
         fail("point_reduction", "'mean', 'sum' or None with normals", point_reduction)

@@ -234,7 +234,11 @@ class _Distances(torch.autograd.Function):
             runtime.launch(
                 kernels.distances_adjoint,
                 *_pairs(p1, p2, lengths1, lengths2, idx, ctx.norm),
-                *(grad_dists.reshape(-1), slab_bounds(n_rows, n_slabs, p1.device), runtime.is_parallel_device()),
+                *(
+                    grad_dists.reshape(-1).contiguous(),
+                    slab_bounds(n_rows, n_slabs, p1.device),
+                    runtime.is_parallel_device(),
+                ),
                 *(grad_p1.view(n_rows, -1), slabs),
             )
             grad_p2 = slabs.sum(0).view_as(p2)

@@ -77,7 +77,7 @@ def masked_gather(points: torch.Tensor, idx: torch.Tensor) -> torch.Tensor:
     check_tensor("points", points, ("N", "P", "D"))
     if idx.dim() not in (2, 3) or len(idx) != len(points):
         fail("idx", f"shape ({len(points)}, K) or ({len(points)}, P1, K)", tuple(idx.shape))
-    flat = idx.reshape(len(idx), -1, 1)
+    flat = idx.flatten(1)[..., None]
     picked = knn_gather(points, flat.clamp(min=0))[:, :, 0].masked_fill(flat < 0, 0)
     return picked.reshape(*idx.shape, points.shape[2])
 
