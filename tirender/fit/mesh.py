@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tirender.checks import fail
-from tirender.fit.loop import Callback, FitRun, fit
+from tirender.fit.loop import Callback, FitRun
 from tirender.fit.models import DeformedMesh
 from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.loss import chamfer_distance
@@ -66,7 +66,7 @@ def fit_mesh(
         mesh = module()
         return {"chamfer": _chamfer(target, mesh, config.n_samples), **shape_losses(mesh)}
 
-    return fit(losses, module, config.make_optimizer(module), config, weights=config.weights, callbacks=callbacks)
+    return config.fit(losses, module, config.make_optimizer(module), callbacks)
 
 
 def surface_chamfer(mesh: Meshes, target: Meshes, n_samples: int = 20000) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from tirender.checks import check_choice, fail
-from tirender.fit.loop import Callback, FitRun, fit
+from tirender.fit.loop import Callback, FitRun
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
 from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.fit.views import Lights, Views
@@ -32,7 +33,8 @@ class SilhouetteConfig(ShapeConfig):
 
     Attributes:
         views_per_step: views drawn at random for each step, each at most once.
-        sigma: width of the transition at an edge, in NDC units squared.
+        sigma: width of the transition at an edge, in NDC units squared, at the first step.
+        sigma_final: at the last step, reached geometrically; None: ``sigma`` all the time.
         faces_per_pixel: faces blended in a pixel, nearest first.
         perspective_correct: None: whether the camera is a perspective one.
         w_silhouette: weight of the squared difference of silhouettes.
@@ -40,6 +42,7 @@ class SilhouetteConfig(ShapeConfig):
 
     views_per_step: int = 2
     sigma: float = 1e-4
+    sigma_final: float | None = None
     faces_per_pixel: int = 50
     perspective_correct: bool | None = None
     w_silhouette: float = 1.0
@@ -48,16 +51,32 @@ class SilhouetteConfig(ShapeConfig):
         super().__post_init__()
         if self.views_per_step < 1:
             fail("views_per_step", "at least 1", self.views_per_step)
+        for name in ("sigma", "sigma_final"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                fail(name, "a finite number above 0", value)
 
-    def renderer(self, image_size: tuple[int, int], shader: nn.Module) -> MeshRenderer:
-        """A renderer with these settings, soft at edges as far as the coverage is above 1e-4."""
+    def softness(self, image_size: tuple[int, int], progress: float = 1.0) -> dict[str, Any]:
+        """Arguments of a renderer's call: soft at edges as far as the coverage is above 1e-4.
+
+        Args:
+            image_size: height and width in pixels.
+            progress: how much of the fit is done, 0 to 1.
+        """
+        sigma = self.sigma if self.sigma_final is None else self.sigma ** (1 - progress) * self.sigma_final**progress
         settings = RasterizationSettings(
             image_size=image_size,
-            blur_radius=math.log(1 / 1e-4 - 1) * self.sigma,
+            blur_radius=math.log(1 / 1e-4 - 1) * sigma,
             faces_per_pixel=self.faces_per_pixel,
             perspective_correct=self.perspective_correct,
         )
-        return MeshRenderer(MeshRasterizer(raster_settings=settings), shader)
+        return {"raster_settings": settings, "blend_params": BlendParams(sigma=sigma)}
+
+    def renderer(self, image_size: tuple[int, int], shader: SoftSilhouetteShader | SoftPhongShader) -> MeshRenderer:
+        """A renderer as soft as the last step's."""
+        softness = self.softness(image_size)
+        shader.blend_params = softness["blend_params"]
+        return MeshRenderer(MeshRasterizer(raster_settings=softness["raster_settings"]), shader)
 
 
 @dataclass(frozen=True)
@@ -123,11 +142,12 @@ def fit_silhouettes(
     def losses(step: int) -> dict[str, torch.Tensor]:
         mesh = module()
         chosen = _choose(views, config)
-        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen])
+        softness = config.softness(views.image_size, step / config.steps)
+        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen], **softness)
         silhouette = (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean()
         return {"silhouette": silhouette, **shape_losses(mesh)}
 
-    return fit(losses, module, config.make_optimizer(module), config, weights=config.weights, callbacks=callbacks)
+    return config.fit(losses, module, config.make_optimizer(module), callbacks)
 
 
 def fit_images(
@@ -160,7 +180,8 @@ def fit_images(
     def losses(step: int) -> dict[str, torch.Tensor]:
         mesh = module()
         chosen = _choose(views, config)
-        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen])
+        softness = config.softness(views.image_size, step / config.steps)
+        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen], **softness)
         return {
             "rgb": (rendered[..., :3] - images.index_select(0, chosen)).square().mean(),
             "silhouette": (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean(),
@@ -168,18 +189,17 @@ def fit_images(
         }
 
     optimizer = config.make_optimizer(module, config.texture_rate)
-    return fit(losses, module, optimizer, config, weights=config.weights, callbacks=callbacks)
+    return config.fit(losses, module, optimizer, callbacks)
 
 
 def silhouette_renderer(image_size: tuple[int, int], config: SilhouetteConfig) -> MeshRenderer:
     """The renderer of :func:`fit_silhouettes`: alpha is the silhouette; cameras are given at the call."""
-    return config.renderer(image_size, SoftSilhouetteShader(BlendParams(sigma=config.sigma)))
+    return config.renderer(image_size, SoftSilhouetteShader())
 
 
 def image_renderer(image_size: tuple[int, int], config: ImageConfig, lights: Lights) -> MeshRenderer:
     """The renderer of :func:`fit_images`: soft Phong shading; cameras are given at the call."""
-    blend_params = BlendParams(sigma=config.sigma)
-    return config.renderer(image_size, SoftPhongShader(lights.device, lights=lights, blend_params=blend_params))
+    return config.renderer(image_size, SoftPhongShader(lights.device, lights=lights))
 
 
 def _choose(views: Views, config: SilhouetteConfig) -> torch.Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tirender.checks import check_choice
-from tirender.fit.loop import FitConfig
+from tirender.checks import check_choice, fail
+from tirender.fit.loop import Callback, FitConfig, FitRun, Losses, fit
 from tirender.fit.models import DeformedMesh
 from tirender.loss import mesh_edge_loss, mesh_laplacian_smoothing, mesh_normal_consistency
 from tirender.structures import Meshes
@@ -24,6 +25,7 @@ class ShapeConfig(FitConfig):
         optimizer: "sgd" or "adam".
         lr: learning rate.
         momentum: of SGD.
+        decay: what learning rates are multiplied by in the course of the fit, evenly over its steps.
         w_edge, w_normal, w_laplacian: weights of the losses on edge lengths, normals and smoothness.
     """
 
@@ -32,6 +34,7 @@ class ShapeConfig(FitConfig):
     optimizer: str = "sgd"
     lr: float = 1.0
     momentum: float = 0.9
+    decay: float = 1.0
     w_edge: float = 1.0
     w_normal: float = 0.01
     w_laplacian: float = 1.0
@@ -39,6 +42,8 @@ class ShapeConfig(FitConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
+        if not 0 < self.decay <= 1:
+            fail("decay", "a number in (0, 1]", self.decay)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -53,6 +58,13 @@ class ShapeConfig(FitConfig):
         if self.optimizer == "adam":
             return torch.optim.Adam(groups, lr=self.lr)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
+
+    def fit(
+        self, losses: Losses, module: DeformedMesh, optimizer: torch.optim.Optimizer, callbacks: Sequence[Callback]
+    ) -> FitRun:
+        """Run the loop with these settings."""
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay ** (1 / max(self.steps, 1)))
+        return fit(losses, module, optimizer, self, weights=self.weights, scheduler=scheduler, callbacks=callbacks)
 
 
 def shape_losses(mesh: Meshes) -> dict[str, torch.Tensor]:
