@@ -15,7 +15,6 @@ def points_in_balls(
     first: Index,
     boxes: Reals,
     lowest: Index,
-    rows: Index,
     n_queries: ti.i32,
     shift: ti.i32,
     chunk: ti.i32,
@@ -39,7 +38,7 @@ def points_in_balls(
             begin = first[target]
             n = first[target + 1] - begin
             q = ti.Vector([points[0, i], points[1, i], points[2, i]])
-            out = rows[i] * k
+            out = order[i] * k
             bound = radius_sqr[0]
             highest = NO_INDEX  # that is kept, in a heap whose keys are the zeros in dists
             for m in range(k):

@@ -35,7 +35,6 @@ def nearest_points(
     first: Index,
     boxes: Reals,
     lowest: Index,
-    rows: Index,
     n_queries: ti.i32,
     shift: ti.i32,
     chunk: ti.i32,
@@ -47,9 +46,9 @@ def nearest_points(
 ):
     """For the first ``n_queries`` sorted points, their k nearest in the cloud ``shift`` clouds further on.
 
-    points: (D, n) sorted, D >= 3; rows: which row of the results belongs to each sorted point; single: whether k = 1
-    and D = 3; dists, index: k a row, in ascending order. Where a cloud has fewer points the index is 0, and the
-    distance 0; where fewer are at a distance other than NaN, NaN.
+    points: (D, n) sorted, D >= 3; order: their indices; single: whether k = 1 and D = 3; dists, index: k a query, by
+    its index, in ascending order. Where a cloud has fewer points the index is 0, and the distance 0; where fewer are at
+    a distance other than NaN, NaN.
     """
     n_clouds = first.shape[0] - 1
     for task in range((n_queries + chunk - 1) // chunk):
@@ -63,7 +62,7 @@ def nearest_points(
             begin = first[target]
             n = first[target + 1] - begin
             q = ti.Vector([points[0, i], points[1, i], points[2, i]])
-            out = rows[i] * k
+            out = order[i] * k
             bound, bound_index = number(ti.math.inf, q[0]), NO_INDEX  # the worst that is kept
             for m in range(k):
                 dists[out + m], index[out + m] = bound, bound_index

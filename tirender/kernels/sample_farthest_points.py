@@ -21,7 +21,7 @@ def farthest_points(
     index: Table,
 ):
     """points: (n, D) packed clouds, which begin at ``first``; starts, counts: the first point to choose in each cloud,
-    and how many; nearest: scratch, a number a point; index: (cloud, k) -1 before."""
+    and how many; nearest: scratch, a number a point; index: (cloud, k), -1 where no more is wanted."""
     for cloud in range(counts.shape[0]):
         begin, end = first[cloud], first[cloud + 1]
         for i in range(begin, end):
@@ -29,6 +29,8 @@ def farthest_points(
             for a in ti.static(range(n_dims)):
                 if not (points[i, a] == points[i, a]):
                     nearest[i] = number(UNKNOWN, nearest[i])
+        for m in range(counts[cloud], index.shape[1]):
+            index[cloud, m] = -1
         chosen = begin + starts[cloud]
         for m in range(counts[cloud]):
             index[cloud, m] = chosen - begin

@@ -9,7 +9,16 @@ import torch
 from tirender import runtime
 from tirender.checks import fail
 from tirender.kernels import ball_query as kernels
-from tirender.ops.knn import KNN, check_clouds, check_k, neighbour_distances, point_forest, queries_per_task
+from tirender.ops.knn import (
+    KNN,
+    check_clouds,
+    check_k,
+    check_size,
+    neighbour_distances,
+    pad_rows,
+    point_forest,
+    queries_per_task,
+)
 from tirender.ops.utils import masked_gather
 
 
@@ -57,16 +66,14 @@ def _select_in_balls(
     p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor, k: int, radius: float
 ) -> torch.Tensor:
     """(N, P1, k) int64, without gradient."""
-    n_rows = p1.shape[0] * p1.shape[1]
-    if n_rows * k >= 2**31:
-        fail("K", f"fewer than 2^31 distances, so below {2**31 // n_rows}", k)
-    index = torch.full((n_rows * k,), -1, dtype=torch.int64, device=p1.device)
+    check_size([(p1, lengths1)], k)
     n_queries = int(lengths1.sum())
+    index = torch.empty(n_queries * k, dtype=torch.int64, device=p1.device)
     if n_queries:
-        forest, rows = point_forest(p1, p2, lengths1, lengths2)
+        forest = point_forest(p1, p2, lengths1, lengths2)
         runtime.launch(
             kernels.points_in_balls,
-            *(forest.lower, forest.order, forest.first, forest.boxes, forest.lowest, rows, n_queries, len(p1)),
-            *(queries_per_task(), k, p1.new_tensor([radius]).square(), p1.new_zeros(n_rows * k), index),
+            *(forest.lower, forest.order, forest.first, forest.boxes, forest.lowest, n_queries, len(p1)),
+            *(queries_per_task(), k, p1.new_tensor([radius]).square(), p1.new_zeros(len(index)), index),
         )
-    return index.view(*p1.shape[:2], k)
+    return pad_rows(index.view(-1, k), p1, lengths1, fill=-1)

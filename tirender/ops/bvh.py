@@ -103,7 +103,7 @@ def _keys(
 ) -> torch.Tensor:
     """(n,) int64: the group in the high bits, the place along the curve through [low, low + extent] in the low ones."""
     n = points.shape[1]
-    bits = min(max(n.bit_length() - 1, 8), (63 - (n_groups - 1).bit_length()) // 3, 20)
+    bits = min(2 * n.bit_length() // 3 + 1, (63 - (n_groups - 1).bit_length()) // 3, 20)  # few in a cell even on a line
     cells = ((points - low) / torch.where(extent > 0, extent, 1)).mul_(2**bits - 1)
     codes = torch.empty(n, dtype=torch.int64, device=points.device)
     runtime.launch(kernels.hilbert_codes, cells, bits, codes)

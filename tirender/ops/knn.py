@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -136,51 +137,60 @@ def select_nearest(
 
     Without gradient. Arguments as for ``knn_points``, validated. Searching both ways at once shares the sorting.
     """
-    clouds = (p1, p2) if both else (p1,)
-    n_rows = sum(p.shape[0] * p.shape[1] for p in clouds)
-    if n_rows * k >= 2**31:
-        fail("K", f"fewer than 2^31 distances, so below {2**31 // n_rows}", k)
-    dists = p1.new_zeros(n_rows * k)
-    index = torch.zeros(n_rows * k, dtype=torch.int64, device=p1.device)
-    n_queries = int(lengths1.sum()) + (int(lengths2.sum()) if both else 0)
-    if n_queries:
-        forest, rows = point_forest(p1, p2, lengths1, lengths2)
+    clouds = ((p1, lengths1), (p2, lengths2)) if both else ((p1, lengths1),)
+    check_size(clouds, k)
+    n_queries = [int(lengths.sum()) for _, lengths in clouds]
+    dists = p1.new_empty(sum(n_queries) * k)
+    index = torch.empty(len(dists), dtype=torch.int64, device=p1.device)
+    if len(dists):
+        forest = point_forest(p1, p2, lengths1, lengths2)
         runtime.launch(
             kernels.nearest_points,
-            *(forest.lower, forest.order, forest.first, forest.boxes, forest.lowest, rows, n_queries, len(p1)),
+            *(forest.lower, forest.order, forest.first, forest.boxes, forest.lowest, sum(n_queries), len(p1)),
             *(queries_per_task(), k, norm, k == 1 and len(forest.lower) == 3, dists, index),
         )
-    sizes = [p.shape[0] * p.shape[1] * k for p in clouds]
-    return [
-        (d.view(*p.shape[:2], k), i.view(*p.shape[:2], k))
-        for p, d, i in zip(clouds, dists.split(sizes), index.split(sizes))
-    ]
+    parts = zip(clouds, dists.view(-1, k).split(n_queries), index.view(-1, k).split(n_queries))
+    return [(pad_rows(d, *cloud), pad_rows(i, *cloud)) for cloud, d, i in parts]
 
 
-def point_forest(
-    p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor
-) -> tuple[Forest, torch.Tensor]:
-    """The forest of the N clouds of p1 and then the N of p2, and for each sorted point its row among all (with the
-    padding) as int32."""
-    n, size1, dims = p1.shape
-    size2 = p2.shape[1]
-    points = torch.cat([p1.detach().reshape(-1, dims), p2.detach().reshape(-1, dims)]).t().contiguous()
+def check_size(clouds: Sequence[tuple[torch.Tensor, torch.Tensor]], k: int) -> None:
+    """Refuse more results than the kernels can count."""
+    n_rows = sum(p.shape[0] * p.shape[1] for p, _ in clouds)
+    if n_rows * k >= 2**31:
+        fail("K", f"fewer than 2^31 distances, so below {2**31 // n_rows}", k)
+
+
+def used_rows(points: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """(n,) which of the N P rows of padded clouds are points."""
+    used = torch.arange(points.shape[1], device=points.device) < lengths[:, None]
+    return used.reshape(-1).nonzero()[:, 0]
+
+
+def pad_rows(values: torch.Tensor, points: torch.Tensor, lengths: torch.Tensor, fill: int = 0) -> torch.Tensor:
+    """Rows (n, k) of the points of padded clouds to (N, P, k)."""
+    n, size = points.shape[:2]
+    if len(values) < n * size:
+        values = values.new_full((n * size, values.shape[1]), fill).index_copy(0, used_rows(points, lengths), values)
+    return values.view(n, size, values.shape[1])
+
+
+def point_forest(p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor) -> Forest:
+    """The forest of the N clouds of p1 and then the N of p2, without their padding."""
+    n, _, dims = p1.shape
     lengths = torch.cat([lengths1, lengths2])
     first = F.pad(lengths.cumsum(0), (1, 0))
     n_points = int(first[-1])
-    rows = None
-    if n_points < points.shape[1]:
-        used = [torch.arange(s, device=p1.device) < l[:, None] for s, l in ((size1, lengths1), (size2, lengths2))]
-        rows = torch.cat([u.reshape(-1) for u in used]).nonzero()[:, 0]
-        points = points.index_select(1, rows)
+    parts = [p.detach().reshape(-1, dims) for p in (p1, p2)]
+    if n_points < len(parts[0]) + len(parts[1]):
+        parts = [part.index_select(0, used_rows(p, l)) for part, p, l in zip(parts, (p1, p2), (lengths1, lengths2))]
+    points = torch.cat(parts).t().contiguous()
     if dims < 3:
         points = F.pad(points, (0, 0, 0, 3 - dims))
     elif dims > 3:  # the search is by the three widest
         extent = (points.amax(1) - points.amin(1)).nan_to_num()
         points = points.index_select(0, extent.argsort(descending=True, stable=True))
     cloud = torch.arange(2 * n, device=p1.device).repeat_interleave(lengths, output_size=n_points)
-    forest = build_forest(points, points, first.int(), cloud, kernels.LEAF_BITS)
-    return forest, forest.order if rows is None else rows.int().index_select(0, forest.order)
+    return build_forest(points, points, first.int(), cloud, kernels.LEAF_BITS)
 
 
 def queries_per_task() -> int:
