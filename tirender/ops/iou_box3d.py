@@ -96,7 +96,10 @@ def _shared_volume(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
     for plane in range(6):
         normal, distance = normals[:, plane], distances[:, plane]
         start, end, owner = _cut(start, end, owner, normal, distance, 6 + plane)
-    apex = start.new_zeros(12 * n, 3).index_copy(0, owner, start).index_select(0, owner)
+    # the start of each side's first edge (an index_copy to repeated rows may tear them between threads)
+    edge = torch.arange(len(owner), device=device)
+    first = owner.new_full((12 * n,), len(owner)).scatter_reduce(0, owner, edge, "amin")
+    apex = start.index_select(0, first.index_select(0, owner))
     cones = (apex * torch.linalg.cross(start, end)).sum(1) / 6
     return cones.new_zeros(n).index_add(0, owner // 12, cones).clamp(min=0)
 
