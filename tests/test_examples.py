@@ -71,9 +71,9 @@ def test_render_point_cloud_of_a_file(tmp_path: Path) -> None:
 def run_fit(capsys: pytest.CaptureFixture[str], name: str, folder: Path, *args: object) -> list[str]:
     """The figures of an example of a fit, seen to be no blanks; the total loss it ends with is below the first."""
     first, last = (
-        float(re.findall(r"total loss (\d+\.\d+)", _output(capsys, name, folder, steps, *args))[0]) for steps in (1, 40)
+        float(re.findall(r"total loss (\d+\.\d+)", _output(capsys, name, folder, steps, *args))[0]) for steps in (1, 20)
     )
-    assert last < 0.9 * first
+    assert last < 0.95 * first
     assert len((folder / "mesh.obj").read_text().splitlines()) > 100
     figures = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png") if path.name != "mesh.png")
     assert all(np.ptp(plt.imread(folder / figure)) > 0.5 for figure in figures)
@@ -87,7 +87,7 @@ def _output(capsys: pytest.CaptureFixture[str], name: str, folder: Path, steps: 
 
 def test_fit_mesh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = run_fit(capsys, "fit_mesh", tmp_path)
-    on_the_way = [f"figure2/iter_{step:05d}.png" for step in (0, 10, 20, 30)]
+    on_the_way = [f"figure2/iter_{step:05d}.png" for step in (0, 5, 10, 15)]
     assert figures == ["figure1_source.png", "figure1_target.png", *on_the_way, "figure3_losses.png"]
     fitted = IO().load_mesh(tmp_path / "mesh.obj").verts_packed()
     assert fitted.abs().max() < 1.3  # the creature's own size
