@@ -206,9 +206,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 
 def test_views_that_do_not_fit_together(views: Views) -> None:
-    with pytest.raises(
-        ValueError, match="cameras: expected at least one, .* the 5 silhouettes, got 6"
-    ):
+    with pytest.raises(ValueError, match="cameras: expected at least one, .* the 5 silhouettes, got 6"):
         Views(views.cameras, views.silhouettes[:5], None, views.lights)
     with pytest.raises(ValueError, match="images: expected shape"):
         Views(views.cameras, views.silhouettes, views.images[..., :2], views.lights)

@@ -179,7 +179,7 @@ def _primitive(gltf: GltfFile, place: str, primitive: dict, matrix: np.ndarray, 
         values = gltf.accessor(gltf.get(place, attributes, key, int), types, n_verts)
         return finite_float32(values, key, lambda row: gltf.where(f"{place}, {key} {row}"))
 
-    corners = np.arange(n_verts)
+    corners: np.ndarray = np.arange(n_verts)
     if "indices" in primitive:
         corners = gltf.accessor(gltf.get(place, primitive, "indices", int), ("SCALAR",))[:, 0]
         if corners.dtype.kind != "u" and len(corners):

@@ -173,7 +173,7 @@ class GltfFile:
             fail(self.where(place), f"a range inside the bufferView's {len(view)} bytes", f"{offset} to {end}")
         if not n:
             return np.zeros((0, width))
-        values = np.ndarray((n, width), dtype, view, offset, (stride, dtype.itemsize)).copy()
+        values: np.ndarray = np.ndarray((n, width), dtype, view, offset, (stride, dtype.itemsize)).copy()
         if not self.get(place, accessor, "normalized", bool, False) or dtype.kind == "f":
             return values
         return np.maximum(values / float(np.iinfo(dtype).max), -1.0)

@@ -245,7 +245,7 @@ def _parse_face_lines(
     check(corner_slashes > 2, corner_rows, "at most v/vt/vn in a corner")
     check(ends - starts > 18, corner_rows[corner_of], "indices of at most 18 digits")
 
-    index = np.zeros((len(corner_starts), 3), dtype=np.int64)
+    index: np.ndarray = np.zeros((len(corner_starts), 3), dtype=np.int64)
     given = np.zeros((len(corner_starts), 3), dtype=bool)
     index[corner_of, part_of] = np.where(minus[starts - 1], -1, 1) * _parse_digits(body, starts, ends)
     given[corner_of, part_of] = True
@@ -270,7 +270,7 @@ def _parse_face_lines(
 
 def _parse_digits(body: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     lengths = ends - starts
-    values = np.zeros(len(starts), dtype=np.int64)
+    values: np.ndarray = np.zeros(len(starts), dtype=np.int64)
     for i in range(int(lengths.max(initial=0))):
         inside = lengths > i
         values = np.where(inside, values * 10 + body[np.minimum(starts + i, ends - 1)] - 48, values)

@@ -16,6 +16,7 @@ Reals = ti.types.ndarray(ndim=1)
 Table = ti.types.ndarray(dtype=ti.i32, ndim=2)
 Tables = ti.types.ndarray(dtype=ti.i32, ndim=3)
 
+
 @ti.kernel
 def count_bins(
     boxes: Boxes,
