@@ -180,10 +180,10 @@ def point_forest(p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, len
     lengths = torch.cat([lengths1, lengths2])
     first = F.pad(lengths.cumsum(0), (1, 0))
     n_points = int(first[-1])
-    parts = [p.detach().reshape(-1, dims) for p in (p1, p2)]
-    if n_points < len(parts[0]) + len(parts[1]):
-        parts = [part.index_select(0, used_rows(p, l)) for part, p, l in zip(parts, (p1, p2), (lengths1, lengths2))]
-    points = torch.cat(parts).t().contiguous()
+    parts = [p.detach().reshape(-1, dims).t() for p in (p1, p2)]
+    if n_points < parts[0].shape[1] + parts[1].shape[1]:
+        parts = [part.index_select(1, used_rows(p, l)) for part, p, l in zip(parts, (p1, p2), (lengths1, lengths2))]
+    points = torch.cat(parts, 1)
     if dims < 3:
         points = F.pad(points, (0, 0, 0, 3 - dims))
     elif dims > 3:  # the search is by the three widest
@@ -195,7 +195,7 @@ def point_forest(p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, len
 
 def queries_per_task() -> int:
     """Queries in a row that one thread answers, each beginning where the one before it ended."""
-    return 1 if runtime.is_parallel_device() else 16
+    return 1 if runtime.is_parallel_device() else 32
 
 
 # --- evaluation: how far they are ---
@@ -239,7 +239,7 @@ class _Distances(torch.autograd.Function):
         grad_p1, grad_p2 = p1.new_zeros(p1.shape), p2.new_zeros(p2.shape)
         if p1.numel() and p2.numel():
             n_rows = p1.shape[0] * p1.shape[1]
-            n_slabs = slab_count(p2.numel(), grad_dists.numel())
+            n_slabs = slab_count(p2.numel(), grad_dists.numel() // 8)  # a pair is little work
             slabs = p2.new_zeros(n_slabs, p2.shape[0] * p2.shape[1], p2.shape[2])
             runtime.launch(
                 kernels.distances_adjoint,
