@@ -159,7 +159,12 @@ def _start(wanted: str | None, options: dict[str, Any]) -> str:
             raise RuntimeError(f"arch: expected the {found!r} runtime that the program has started, got {wanted!r}")
         return found
     name = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
-    settings: dict[str, Any] = {"offline_cache": True, "fast_math": False, "log_level": ti.ERROR}
+    settings: dict[str, Any] = {
+        "offline_cache": True,
+        "fast_math": False,
+        "make_cpu_multithreading_loop": False,
+        "log_level": ti.ERROR,
+    }
     with contextlib.redirect_stdout(io.StringIO()):  # its banner
         ti.init(arch=by_name[name], **(settings | options))
     if (ti.cfg.arch in (ti.x64, ti.arm64)) != (name == "cpu") or (name != "cpu" and ti.cfg.arch != by_name[name]):

@@ -5,6 +5,7 @@ import taichi as ti
 from tirender.kernels.bvh import NO_INDEX, Codes, Reals, Rows, cloud_of, first_bit, next_leaf, root_cursor
 from tirender.kernels.heap import replace_greatest, sort_heap
 from tirender.kernels.knn import LEAF, LEAF_BITS, distance, leaf_points_within
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index
 
 
@@ -29,6 +30,7 @@ def points_in_balls(
     Arguments as for ``nearest_points``; radius_sqr: one number; dists: zero before; index: -1 where there is no more.
     """
     n_clouds = first.shape[0] - 1
+    ti.loop_config(block_dim=ti.static(task_block()))
     for task in range((n_queries + chunk - 1) // chunk):
         cloud = cloud_of(first, task * chunk)
         for i in range(task * chunk, ti.min((task + 1) * chunk, n_queries)):

@@ -11,6 +11,7 @@ equal distances and keeps clouds of coinciding points from being searched whole.
 
 import taichi as ti
 
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index, number
 
 Reals = ti.types.ndarray(ndim=1)
@@ -42,6 +43,7 @@ def build_boxes(
     """lower, upper: (3 or more, n) corners of the sorted primitives; order: their indices; first: where each cloud
     begins, and the end; boxes, lowest: written here."""
     n_clouds = first.shape[0] - 1
+    ti.loop_config(block_dim=ti.static(task_block()))
     for slot in range((first[n_clouds] >> (leaf_bits + FAN_BITS)) + n_clouds):
         cloud = cloud_of_slot(first, slot, leaf_bits + FAN_BITS)
         n = first[cloud + 1] - first[cloud]
@@ -71,6 +73,7 @@ def build_boxes(
                 for below in ti.static(range(level - 1)):
                     base += n_groups(n, leaf_bits, below)
                 merge_children(boxes, lowest, base, n_groups(n, leaf_bits, level - 1), group)
+    ti.loop_config(block_dim=ti.static(task_block()))
     for cloud in range(n_clouds):  # what is left is little
         n = first[cloud + 1] - first[cloud]
         base = group_base(first[cloud], cloud, leaf_bits) + n_groups(n, leaf_bits, 0) + n_groups(n, leaf_bits, 1)

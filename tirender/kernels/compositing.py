@@ -14,6 +14,7 @@ before k. No division, so that opaque points are no exception.
 import taichi as ti
 
 from tirender.kernels.slabs import accumulate_at
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index, number
 
 Reals = ti.types.ndarray(ndim=1)
@@ -56,6 +57,7 @@ def composite_adjoint(
     grad_features: RowSlabs,
 ):
     """bounds: the pixels of each slab; grad_features: (slab, point, channel), zero before, written where wanted."""
+    ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for pixel in range(bounds[s], bounds[s + 1]):
             begin, end = offsets[pixel], offsets[pixel + 1]

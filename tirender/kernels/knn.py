@@ -20,6 +20,7 @@ from tirender.kernels.bvh import (
 )
 from tirender.kernels.heap import comes_before, replace_greatest, sort_heap
 from tirender.kernels.slabs import accumulate_at
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index, number
 
 LEAF_BITS = 4
@@ -51,6 +52,7 @@ def nearest_points(
     a distance other than NaN, NaN.
     """
     n_clouds = first.shape[0] - 1
+    ti.loop_config(block_dim=ti.static(task_block()))
     for task in range((n_queries + chunk - 1) // chunk):
         cloud = cloud_of(first, task * chunk)
         guess = -1
@@ -203,6 +205,7 @@ def distances_adjoint(
     """p1, p2: (N * P, D) padded clouds of these lengths; index: k a row of p1, in the cloud of p2, -1 for none; bounds:
     the rows of each slab; grad_p1, and grad_p2 (slab, N * P2, D): zero before."""
     n1, n2 = p1.shape[0] // lengths1.shape[0], p2.shape[0] // lengths2.shape[0]
+    ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for row in range(bounds[s], bounds[s + 1]):
             cloud = row // n1

@@ -3,6 +3,7 @@
 import taichi as ti
 
 from tirender.kernels.slabs import PointSlabs, accumulate
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index, Points, Triples, fragment, fragment_vjp, pixel_ndc
 
 Reals = ti.types.ndarray(ndim=1)
@@ -48,6 +49,7 @@ def mesh_fragments_adjoint(
     grad_verts: PointSlabs,
 ):
     """bounds: the fragments of each slab; grad_verts: (slab, vertex), zero before."""
+    ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for m in range(bounds[s], bounds[s + 1]):
             f = faces[triangles[m]]

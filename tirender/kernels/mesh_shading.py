@@ -25,6 +25,7 @@ from tirender.kernels.lighting import (
     vector,
 )
 from tirender.kernels.slabs import PointSlabs, accumulate, accumulate_at
+from tirender.kernels.tasks import task_block
 from tirender.kernels.texture import VERTEX, Coords, CoordSlabs, Texels, corner, sample, sample_vjp
 from tirender.kernels.triangle import Index, Points, Triples, fragment, fragment_vjp, number, pixel_ndc
 
@@ -150,6 +151,7 @@ def mesh_shading_adjoint(
 ):
     """bounds: the pixels of each slab; wanted: a sum of VERTS, SURFACE ...; gradients have a leading slab and are zero
     before, or empty where not wanted."""
+    ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for pixel in range(bounds[s], bounds[s + 1]):
             begin, end = offsets[pixel], offsets[pixel + 1]

@@ -22,6 +22,7 @@ from tirender.kernels.bvh import (
 from tirender.kernels.heap import comes_before
 from tirender.kernels.knn import LEAF, LEAF_BITS
 from tirender.kernels.slabs import PointSlabs, accumulate
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index, Points, number
 
 TRIANGLE_LEAF_BITS = 2
@@ -48,6 +49,7 @@ def nearest_triangles(
     order: their indices; index: the nearest triangle of the same cloud, or -1 where there is none, and its squared
     distance (0 where it is NaN)."""
     n_points = point_first[point_first.shape[0] - 1]
+    ti.loop_config(block_dim=ti.static(task_block()))
     for task in range((n_points + chunk - 1) // chunk):
         cloud = cloud_of(point_first, task * chunk)
         guess = -1
@@ -99,6 +101,7 @@ def nearest_points_of_triangles(
 ):
     """The same for the nearest point of each sorted triangle."""
     n_triangles = triangle_first[triangle_first.shape[0] - 1]
+    ti.loop_config(block_dim=ti.static(task_block()))
     for task in range((n_triangles + chunk - 1) // chunk):
         cloud = cloud_of(triangle_first, task * chunk)
         guess = -1
@@ -157,6 +160,7 @@ def point_triangle_adjoint(
 ):
     """For pairs of points and triangles (either -1: no pair); bounds: the pairs of each slab; gradients: (slab, point)
     and (slab, corner), zero before."""
+    ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for m in range(bounds[s], bounds[s + 1]):
             i, j = point_index[m], 3 * triangle_index[m]

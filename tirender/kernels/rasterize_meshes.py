@@ -5,6 +5,7 @@ Over the tiles of ``kernels/tiles.py``: ``select_nearest`` is a plain z-test, ``
 
 import taichi as ti
 
+from tirender.kernels.tasks import task_block
 from tirender.kernels.tiles import (
     Boxes,
     Reals,
@@ -79,6 +80,7 @@ def select_nearest(
     """nearest: the triangle in front at each pixel centre strictly inside one, else -1."""
     tiles_x = (width + tile_w - 1) // tile_w
     tiles_y = (height + tile_h - 1) // tile_h
+    ti.loop_config(block_dim=ti.static(task_block()))
     for tile in range(bins.shape[0] - 1):
         window = tile_window(tile, tiles_x, tiles_y, tile_h, tile_w, height, width)
         base = first_pixel_of(tile, tiles_x, tiles_y, height, width)
@@ -132,6 +134,7 @@ def list_triangles(
     """Lists the fragments of some tiles in scratch memory; room: where that of each tile begins."""
     tiles_x = (width + tile_w - 1) // tile_w
     tiles_y = (height + tile_h - 1) // tile_h
+    ti.loop_config(block_dim=ti.static(task_block()))
     for k in range(room.shape[0] - 1):
         tile = first_tile + k
         window = tile_window(tile, tiles_x, tiles_y, tile_h, tile_w, height, width)

@@ -6,6 +6,7 @@ A point is (x_ndc, y_ndc, z_view). Selection is discrete, over the tiles of ``ke
 import taichi as ti
 
 from tirender.kernels.slabs import PointSlabs, accumulate
+from tirender.kernels.tasks import task_block
 from tirender.kernels.tiles import (
     Boxes,
     Reals,
@@ -56,6 +57,7 @@ def list_points(
     """Lists the points of some tiles in scratch memory; room: where that of each tile begins."""
     tiles_x = (width + tile_w - 1) // tile_w
     tiles_y = (height + tile_h - 1) // tile_h
+    ti.loop_config(block_dim=ti.static(task_block()))
     for k in range(room.shape[0] - 1):
         tile = first_tile + k
         window = tile_window(tile, tiles_x, tiles_y, tile_h, tile_w, height, width)
@@ -104,6 +106,7 @@ def point_fragments_adjoint(
     grad_points: PointSlabs,
 ):
     """bounds: the fragments of each slab; grad_points: (slab, point), zero before."""
+    ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for m in range(bounds[s], bounds[s + 1]):
             point = points[index[m]]

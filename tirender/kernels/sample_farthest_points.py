@@ -3,6 +3,7 @@
 import taichi as ti
 
 from tirender.kernels.bvh import Reals, Rows
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index, number
 
 UNKNOWN, CHOSEN = -1, -2  # in place of a squared distance: of NaN, and of what is not to be chosen again
@@ -22,6 +23,7 @@ def farthest_points(
 ):
     """points: (n, D) packed clouds, which begin at ``first``; starts, counts: the first point to choose in each cloud,
     and how many; nearest: scratch, a number a point; index: (cloud, k), -1 where no more is wanted."""
+    ti.loop_config(block_dim=ti.static(task_block()))
     for cloud in range(counts.shape[0]):
         begin, end = first[cloud], first[cloud + 1]
         for i in range(begin, end):

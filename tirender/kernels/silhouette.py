@@ -8,6 +8,7 @@ import taichi as ti
 
 from tirender.kernels.mesh_shading import sigmoid
 from tirender.kernels.slabs import PairSlabs, accumulate
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import (
     Index,
     Points,
@@ -64,6 +65,7 @@ def silhouette_adjoint(
     grad_xy: PairSlabs,
 ):
     """bounds: the pixels of each slab; grad_xy: (slab, vertex), zero before."""
+    ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for pixel in range(bounds[s], bounds[s + 1]):
             scale = grad_alpha[pixel] * transmittance[pixel] * inv_sigma

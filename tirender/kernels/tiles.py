@@ -9,6 +9,7 @@ ones out.
 
 import taichi as ti
 
+from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index
 
 Boxes = ti.types.ndarray(dtype=ti.math.ivec4, ndim=1)  # first and last column, first and last row
@@ -32,6 +33,7 @@ def count_bins(
     tiles_x = (width + tile_w - 1) // tile_w
     tiles_y = (height + tile_h - 1) // tile_h
     chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
+    ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(n_chunks):
         for t in range(chunk * chunk_len, ti.min((chunk + 1) * chunk_len, boxes.shape[0])):
             box = boxes[t]
@@ -62,6 +64,7 @@ def fill_bins(
     tiles_x = (width + tile_w - 1) // tile_w
     tiles_y = (height + tile_h - 1) // tile_h
     chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
+    ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(n_chunks):
         for t in range(chunk * chunk_len, ti.min((chunk + 1) * chunk_len, boxes.shape[0])):
             box = boxes[t]
@@ -78,6 +81,7 @@ def fill_bins(
 def compact_fragments(chosen: Index, start: Index, offsets: Index, first_pixel: ti.i32, block: ti.i32, packed: Index):
     """packed: the kept primitives of the pixels from first_pixel on; offsets: theirs, from 0."""
     n_pixels = offsets.shape[0] - 1
+    ti.loop_config(block_dim=ti.static(task_block()))
     for i in range((n_pixels + block - 1) // block):
         for pixel in range(i * block, ti.min((i + 1) * block, n_pixels)):
             begin = offsets[pixel]
