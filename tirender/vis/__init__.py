@@ -1,5 +1,6 @@
-"""Figures: grids of images, textures, and scenes in 3D."""
+"""Figures: grids of images, textures, and scenes in 3D; animations."""
 
+from .animation import save_animation
 from .camera_wireframe import get_camera_wireframe
 from .fitting import plot_losses, plot_pointcloud, visualize_prediction
 from .image_grid import image_grid
@@ -13,6 +14,7 @@ __all__ = [
     "plot_losses",
     "plot_pointcloud",
     "plot_scene",
+    "save_animation",
     "texturesuv_image_PIL",
     "texturesuv_image_matplotlib",
     "visualize_prediction",
