@@ -139,9 +139,9 @@ BROKEN_ARRAYS = {
     "pickle": (header("{'descr': '|O', 'fortran_order': False, 'shape': (1, 3)}"), "numbers, got object"),
     "structured": (header("{'descr': [('a','<f4')], 'fortran_order': False, 'shape': (1, 3)}"), "numbers, got"),
     "code": (header("{'descr': __import__('os').getcwd(), 'fortran_order': False, 'shape': (1, 3)}"), "a .npy header"),
-    "claims much": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3)}"), "a shape of two"),
-    "claims less": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2)}"), "a shape of two dimensions"),
-    "negative": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -3)}"), "a shape of two dimensions"),
+    "claims much": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3)}"), "a shape of 2 dim"),
+    "claims less": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2)}"), "a shape of 2 dimensions"),
+    "negative": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -3)}"), "a shape of 2 dimensions"),
     "nested": (header("(" * 5000), "a .npy header"),
     "nan": (
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3)}", b"\xff" * 12),
@@ -180,7 +180,7 @@ def test_broken_archives(tmp_path, monkeypatch):
         ({"verts": POINTS[:, :2]}, r"array 'verts': expected shape \(P, 3\), got \(7, 2\)"),
         ({"verts": POINTS, "rgb": RGB[:5]}, r"array 'rgb': expected shape \(7, C\), got \(5, 3\)"),
         ({"verts": POINTS, "normals": torch.rand(7, 2)}, r"array 'normals': expected shape \(7, 3\), got \(7, 2\)"),
-        ({"verts": POINTS[0]}, "array 'verts': expected a shape of two dimensions"),
+        ({"verts": POINTS[0]}, "array 'verts': expected a shape of 2 dimensions"),
     ],
 )
 def test_wrong_arrays(tmp_path, arrays, message):

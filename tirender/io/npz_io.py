@@ -37,7 +37,7 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
         from tirender.structures.pointclouds import Pointclouds
 
         source = read_source(path, path_manager)
-        arrays = _read_arrays(source, ("verts", "normals", "rgb"))
+        arrays = read_arrays(source, ("verts", "normals", "rgb"))
         if "verts" not in arrays:
             fail(source.name, "an array 'verts'", "none of that name")
         n_points = len(arrays["verts"])
@@ -69,8 +69,16 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
         return True
 
 
-def _read_arrays(source: Source, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Those of the named arrays that the archive has."""
+def read_arrays(source: Source, names: tuple[str, ...], n_dims: tuple[int, ...] = (2,)) -> dict[str, np.ndarray]:
+    """Those of the named arrays of numbers that an archive has.
+
+    Args:
+        source: the archive.
+        names: of the arrays wanted.
+        n_dims: how many dimensions they may have.
+    Raises:
+        ValueError: a damaged archive, one that claims more than it holds, or an array of another kind.
+    """
     contents = {}
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
@@ -82,10 +90,10 @@ def _read_arrays(source: Source, names: tuple[str, ...]) -> dict[str, np.ndarray
         fail(source.name, "an undamaged .npz archive", error)
     if n_bytes > MAX_FILE_BYTES:
         fail(source.name, f"at most {MAX_FILE_BYTES} bytes of arrays", n_bytes)
-    return {name: _read_array(f"{source.name}, array '{name}'", data) for name, data in contents.items()}
+    return {name: _read_array(f"{source.name}, array '{name}'", data, n_dims) for name, data in contents.items()}
 
 
-def _read_array(where: str, contents: bytes) -> np.ndarray:
+def _read_array(where: str, contents: bytes, n_dims: tuple[int, ...]) -> np.ndarray:
     """The array of a .npy file that is as large as its header says."""
     stream = io.BytesIO(contents)
     try:
@@ -98,7 +106,8 @@ def _read_array(where: str, contents: bytes) -> np.ndarray:
     n_bytes = len(contents) - stream.tell()
     if shape == (0, 3):
         return np.zeros(shape, dtype)
-    if len(shape) != 2 or min(shape) < 1 or math.prod(shape) * dtype.itemsize != n_bytes:
-        fail(where, f"a shape of two dimensions that fills {n_bytes} bytes of {dtype}", shape)
+    if len(shape) not in n_dims or min(shape, default=1) < 1 or math.prod(shape) * dtype.itemsize != n_bytes:
+        dims = " or ".join(map(str, n_dims))
+        fail(where, f"a shape of {dims} dimensions that fills {n_bytes} bytes of {dtype}", shape)
     values = np.frombuffer(contents, dtype=dtype, offset=stream.tell())
     return values.reshape(shape, order="F" if fortran_order else "C")
