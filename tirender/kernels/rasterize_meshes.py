@@ -24,6 +24,7 @@ from tirender.kernels.triangle import (
     Index,
     Points,
     Triples,
+    contains,
     edge,
     edge_bounds,
     edges,
@@ -151,8 +152,8 @@ def list_triangles(
                 for x in range(box[0], box[1] + 1):
                     p = pixel_ndc(x, y, height, width, v0.x)
                     if may_touch(edges(p, v0, v1, v2), orientation, bounds):
-                        b, c = surface_coords(p, v0, v1, v2, perspective, clip)
-                        if is_inside(b) or outline_distance(p, v0, v1, v2) < blur:
+                        if contains(p, v0, v1, v2, perspective) or outline_distance(p, v0, v1, v2) < blur:
+                            _b, c = surface_coords(p, v0, v1, v2, perspective, clip)
                             z = c[0] * v0.z + c[1] * v1.z + c[2] * v2.z
                             if z >= 0:
                                 record(found, found_z, kept, end, base + y * width + x, t, z)

@@ -1,7 +1,7 @@
 """Soft silhouette of packed mesh fragments: coverage from the outline distance alone (SoftRas, Liu et al. 2019).
 
-alpha = 1 - prod_k (1 - sigmoid(-d_k / sigma)). Nothing but the triangles is stored for a fragment, and the adjoint
-needs no division: d alpha / d d_k = -prod (1 - p) * p_k / sigma.
+alpha = 1 - prod_k (1 - p_k), p_k = sigmoid(-d_k / sigma). Of a fragment are kept its p and the segment of the outline
+it is nearest to: all that the adjoint needs, which has no division: d alpha / d d_k = -prod (1 - p) * p_k / sigma.
 """
 
 import taichi as ti
@@ -13,12 +13,11 @@ from tirender.kernels.triangle import (
     Index,
     Points,
     Triples,
-    is_inside,
+    contains,
+    nearest_on_segment,
+    nearest_segment,
     number,
-    outline_distance,
-    outline_distance_vjp,
     pixel_ndc,
-    surface_coords,
 )
 
 Reals = ti.types.ndarray(ndim=1)
@@ -35,26 +34,34 @@ def silhouette_forward(
     width: ti.i32,
     inv_sigma: ti.f32,
     transmittance: Reals,
+    coverage: Reals,
+    segments: Index,
 ):
+    """segments: 3 * triangle + the corner opposite the nearest segment, for each fragment."""
     for pixel in transmittance:
         out = number(1, verts[0].x)
         begin, end = offsets[pixel], offsets[pixel + 1]
         if begin < end:
             p = pixel_ndc(pixel % width, pixel // width % height, height, width, out)
             for m in range(begin, end):
-                f = faces[triangles[m]]
+                t = triangles[m]
+                f = faces[t]
                 v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                out *= 1 - coverage(p, v0, v1, v2, perspective, inv_sigma)
+                corner, d = nearest_segment(p, v0, v1, v2)
+                covered = sigmoid((d if contains(p, v0, v1, v2, perspective) else -d) * inv_sigma)
+                out *= 1 - covered
+                coverage[m] = covered
+                segments[m] = 3 * t + corner
         transmittance[pixel] = out
 
 
 @ti.kernel
 def silhouette_adjoint(
     offsets: Index,
-    triangles: Index,
+    segments: Index,
+    coverage: Reals,
     faces: Triples,
     verts: Points,
-    perspective: ti.i32,
     height: ti.i32,
     width: ti.i32,
     inv_sigma: ti.f32,
@@ -68,30 +75,18 @@ def silhouette_adjoint(
     ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for pixel in range(bounds[s], bounds[s + 1]):
-            scale = grad_alpha[pixel] * transmittance[pixel] * inv_sigma
+            scale = 2 * grad_alpha[pixel] * transmittance[pixel] * inv_sigma
             begin, end = offsets[pixel], offsets[pixel + 1]
             if begin < end and scale != 0:
                 p = pixel_ndc(pixel % width, pixel // width % height, height, width, scale)
                 for m in range(begin, end):
-                    f = faces[triangles[m]]
-                    v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                    inside, d = signed_distance(p, v0, v1, v2, perspective)
-                    g = -scale * sigmoid(-d * inv_sigma)
-                    h0, h1, h2 = outline_distance_vjp(p, v0, v1, v2, -g if inside else g)
-                    accumulate(grad_xy, s, f[0], h0, atomic)
-                    accumulate(grad_xy, s, f[1], h1, atomic)
-                    accumulate(grad_xy, s, f[2], h2, atomic)
-
-
-@ti.func
-def signed_distance(p, v0, v1, v2, perspective: ti.i32):
-    b, _c = surface_coords(p, v0, v1, v2, perspective, 0)
-    d = outline_distance(p, v0, v1, v2)
-    inside = is_inside(b)
-    return inside, -d if inside else d
-
-
-@ti.func
-def coverage(p, v0, v1, v2, perspective: ti.i32, inv_sigma):
-    _inside, d = signed_distance(p, v0, v1, v2, perspective)
-    return sigmoid(-d * inv_sigma)
+                    f = faces[segments[m] // 3]
+                    corner = segments[m] % 3
+                    a = f[1] if corner == 0 else f[0]
+                    b = f[1] if corner == 2 else f[2]
+                    t, to_segment = nearest_on_segment(p, verts[a], verts[b])
+                    # inside, where the coverage is above a half, the signed distance is negative
+                    g = scale * coverage[m] * to_segment
+                    g = g if coverage[m] > 0.5 else -g
+                    accumulate(grad_xy, s, a, (1 - t) * g, atomic)
+                    accumulate(grad_xy, s, b, t * g, atomic)

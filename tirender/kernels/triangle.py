@@ -84,7 +84,7 @@ def edge_bounds(v0, v1, v2, margin, perspective: ti.i32):
 
 @ti.func
 def may_touch(e, orientation, bounds):
-    return e[0] * orientation >= bounds[0] and e[1] * orientation >= bounds[1] and e[2] * orientation >= bounds[2]
+    return (e * orientation - bounds).min() >= 0
 
 
 @ti.func
@@ -199,6 +199,17 @@ def outline_distance(p, v0, v1, v2):
 
 
 @ti.func
+def nearest_segment(p, v0, v1, v2):
+    """The corner opposite the segment of the outline nearest to p, and the squared distance; the first of equals."""
+    t01, d01 = nearest_on_segment(p, v0, v1)
+    t02, d02 = nearest_on_segment(p, v0, v2)
+    t12, d12 = nearest_on_segment(p, v1, v2)
+    s01, s02, s12 = d01.norm_sqr(), d02.norm_sqr(), d12.norm_sqr()
+    d = ti.min(s01, s02, s12)
+    return ti.select(s01 == d, 2, ti.select(s02 == d, 1, 0)), d
+
+
+@ti.func
 def outline_distance_vjp(p, v0, v1, v2, g):
     """Gradients of ``g * outline_distance``, through the nearest segment; the first of equals."""
     t01, d01 = nearest_on_segment(p, v0, v1)
@@ -218,6 +229,16 @@ def outline_distance_vjp(p, v0, v1, v2, g):
 @ti.func
 def is_inside(b):
     return b[0] > 0 and b[1] > 0 and b[2] > 0
+
+
+@ti.func
+def contains(p, v0, v1, v2, perspective: ti.i32):
+    """Whether all coordinates of p are positive; in front of the eye the edge functions tell, without a division."""
+    e = edges(p, v0, v1, v2)
+    area = edge(v2, v0, v1) + AREA_EPS
+    if perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
+        e = perspective_coords(e / area, ti.Vector([v0.z, v1.z, v2.z])) * area
+    return (e if area > 0 else -e).min() > 0
 
 
 @ti.func

@@ -34,24 +34,28 @@ class _Silhouette(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, verts: torch.Tensor, faces: Any, offsets: Any, index: Any, mode: Any, sigma: float) -> Any:
         verts = verts.detach().contiguous()
-        transmittance = verts.new_empty(len(offsets) - 1)
-        ctx.flags = (int(mode.perspective_correct), *mode.image_size, 1 / sigma)
+        transmittance, coverage = verts.new_empty(len(offsets) - 1), verts.new_empty(len(index))
+        segments = torch.empty_like(index)
+        ctx.grid = (*mode.image_size, 1 / sigma)
         if len(transmittance):
-            runtime.launch(kernels.silhouette_forward, offsets, index, faces, verts, *ctx.flags, transmittance)
-        ctx.save_for_backward(offsets, index, faces, verts, transmittance)
+            runtime.launch(
+                kernels.silhouette_forward,
+                *(offsets, index, faces, verts, int(mode.perspective_correct), *ctx.grid),
+                *(transmittance, coverage, segments),
+            )
+        ctx.save_for_backward(offsets, segments, coverage, faces, verts, transmittance)
         return transmittance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_transmittance: torch.Tensor) -> Any:
-        *geometry, verts, transmittance = ctx.saved_tensors
-        offsets, index, _ = geometry
-        n_slabs = slab_count(2 * len(verts), len(index))
+        offsets, segments, _, _, verts, transmittance = ctx.saved_tensors
+        n_slabs = slab_count(2 * len(verts), len(segments))
         grad_xy = verts.new_zeros(n_slabs, len(verts), 2)
-        if len(index):
+        if len(segments):
             runtime.launch(
                 kernels.silhouette_adjoint,
-                *(*geometry, verts, *ctx.flags, transmittance, -grad_transmittance.contiguous()),
+                *(*ctx.saved_tensors[:-1], *ctx.grid, transmittance, -grad_transmittance.contiguous()),
                 *(slab_bounds_by_work(offsets, n_slabs), runtime.is_parallel_device(), grad_xy),
             )
         grad_verts = torch.nn.functional.pad(grad_xy.sum(0), (0, 1))  # depth does not matter
