@@ -11,9 +11,10 @@ from gltf_files import GltfBuilder
 from PIL import Image
 
 import tirender
-from tirender.cli import SHADERS, main
+from tirender.cli import main
 from tirender.io import IO
 from tirender.renderer import TexturesVertex
+from tirender.scenes import MeshScene
 from tirender.utils import ico_sphere
 
 
@@ -48,7 +49,7 @@ def test_without_a_mesh_it_draws_the_creature_whole(tmp_path, capsys):
         assert (border == 255).all()
 
 
-@pytest.mark.parametrize("shader", SHADERS)
+@pytest.mark.parametrize("shader", MeshScene.shaders)
 def test_every_shader_draws_the_sphere_where_it_is(tmp_path, sphere, shader):
     assert render(sphere, "-o", tmp_path / "out.png", "--size", 32, "--shader", shader) == 0
     picture = pixels(tmp_path / "out.png")
@@ -149,8 +150,11 @@ BROKEN = {
     "missing.obj": (None, "missing.obj: No such file or directory"),
     "broken.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 x\nf 1 2 3\n", "broken.obj, line 3: expected numbers, got 'x'"),
     "points.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 0\n", "points.obj: expected at least one face, got none"),
-    "flat.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "expected finite vertices that are not all one point"),
-    "mesh.stl": ("", r"MESH: expected a file that ends in \.obj, \.ply, \.off, \.glb, \.gltf, got '.*mesh\.stl'"),
+    "flat.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "expected finite points that are not all one"),
+    "mesh.stl": (
+        "",
+        r"FILE: expected one that ends in \.obj, .*, \.npz, \.pt, got '.*mesh\.stl'",
+    ),
     "folder.obj": ("/", "folder.obj"),
 }
 
@@ -174,7 +178,10 @@ def test_a_mesh_that_cannot_be_drawn(tmp_path, capsys, name):
         (["-o", "out"], r"--output: expected a picture, such as .png or .jpg, got 'out'"),
         (["-o", "nowhere/out.png"], "--output: expected a file in a folder that exists, got 'nowhere/out.png'"),
         (["-o", "folder.png"], "--output: expected a file in a folder that exists, got 'folder.png'"),
-        (["-o", "out.jpg", "--turntable", "3"], r"expected a turntable's file to end in \.gif, \.png or \.webp, got"),
+        (
+            ["-o", "out.jpg", "--turntable", "3"],
+            r"a turntable's file to end in \.gif, \.webp, \.png or \.mp4, got",
+        ),
         (["--size", "1", "2", "3"], "--size: expected the side, or height and width, got 1 2 3"),
     ],
 )
@@ -189,7 +196,7 @@ def test_arguments_that_do_not_fit(tmp_path, monkeypatch, capsys, args, message)
     ("args", "message"),
     [
         (["--size", "0"], r"argument --size: expected 1 to 16384 pixels .*, got '0'"),
-        (["--size", "64", "cow.obj"], r"argument --size: .*the mesh file goes before the options\), got 'cow.obj'"),
+        (["--size", "64", "cow.obj"], r"argument --size: .*the file to draw goes before the options\), got 'cow.obj'"),
         (["--turntable", "0"], "argument --turntable: expected 1 to 10000 views, got '0'"),
         (["--supersample", "1.5"], "argument --supersample: expected 1 to 8, got '1.5'"),
         (["--fov", "180"], "argument --fov: expected 1 to 170 degrees, got '180'"),

@@ -139,7 +139,7 @@ BROKEN_ARRAYS = {
     "pickle": (header("{'descr': '|O', 'fortran_order': False, 'shape': (1, 3)}"), "numbers, got object"),
     "structured": (header("{'descr': [('a','<f4')], 'fortran_order': False, 'shape': (1, 3)}"), "numbers, got"),
     "code": (header("{'descr': __import__('os').getcwd(), 'fortran_order': False, 'shape': (1, 3)}"), "a .npy header"),
-    "claims much": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3)}"), "a shape of 2 dim"),
+    "claims much": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3)}"), "a shape of 2"),
     "claims less": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2)}"), "a shape of 2 dimensions"),
     "negative": (header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -3)}"), "a shape of 2 dimensions"),
     "nested": (header("(" * 5000), "a .npy header"),

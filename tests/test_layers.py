@@ -17,6 +17,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("renderer", "loss", "fields"),
     ("io", "utils"),
     ("fit", "vis", "datasets"),
+    ("scenes",),
     ("commands",),
     ("cli", "examples"),
 ]

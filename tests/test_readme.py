@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tirender.cli import _parser
+from tirender.cli import make_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -40,7 +40,7 @@ def test_python_prints_what_the_readme_says():
 def test_command_is_one_that_exists(words):
     program = Path(words[0]).name
     if program == "tirender":
-        _parser().parse_args(words[1:])
+        make_parser().parse_args(words[1:])
     elif program == "python" and words[1].endswith(".py"):
         assert (ROOT / words[1]).is_file()
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,15 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
         np.savez(stream, **arrays)
         write_file(path, [stream.getvalue()], path_manager)
         return True
+
+
+def array_names(path: str | os.PathLike[str]) -> set[str]:
+    """The names of the arrays in a .npz file; none where it is damaged, which reading them will tell."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        return set()
 
 
 def read_arrays(source: Source, names: tuple[str, ...], n_dims: tuple[int, ...] = (2,)) -> dict[str, np.ndarray]:

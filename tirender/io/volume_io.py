@@ -11,7 +11,7 @@ import torch
 from tirender.checks import check_tensor, fail
 from tirender.io.files import read_source, write_file
 from tirender.io.npz_io import read_arrays
-from tirender.structures.volumes import Volumes, extents
+from tirender.structures.volumes import Volumes, voxel_sizes
 
 ARRAYS = ("densities", "features", "voxel_size", "volume_translation")
 
@@ -60,12 +60,10 @@ def save_volume(f: Any, volume: Volumes, *, path_manager: Any = None) -> None:
         ValueError: a batch of another size, or densities of several channels.
     """
     densities = check_tensor("volume's densities", volume.densities(), (1, 1, "D", "H", "W"))
-    matrix = volume.get_local_to_world_coords_transform().get_matrix()[0]
-    extent = extents(volume.get_grid_sizes(), volume.get_align_corners())[0]
     tensors = {
         "densities": densities[0, 0],
-        "voxel_size": 2 * matrix.diagonal()[:3] / extent,
-        "volume_translation": -matrix[3, :3],
+        "voxel_size": voxel_sizes(volume)[0],
+        "volume_translation": -volume.get_local_to_world_coords_transform().get_matrix()[0, 3, :3],
     }
     features = volume.features()
     if features is not None:

@@ -319,6 +319,12 @@ def extents(grid_sizes: torch.Tensor, align_corners: bool) -> torch.Tensor:
     return (grid_sizes.flip(1) - int(align_corners)).clamp(min=1)
 
 
+def voxel_sizes(volumes: Volumes) -> torch.Tensor:
+    """The distances between voxel centres in world units: (N, 3) as (x, y, z)."""
+    scale = volumes.get_local_to_world_coords_transform().get_matrix().diagonal(dim1=1, dim2=2)[:, :3]
+    return 2 * scale / extents(volumes.get_grid_sizes(), volumes.get_align_corners())
+
+
 def local_to_voxel_coords(points_local: torch.Tensor, grid_sizes: torch.Tensor, align_corners: bool) -> torch.Tensor:
     """Points from local to voxel coordinates.
 

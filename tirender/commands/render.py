@@ -1,0 +1,178 @@
+"""``tirender render``: a mesh, cloud, volume or fit as a picture or a turntable."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tirender.commands.arguments import add_arch, number
+
+if TYPE_CHECKING:
+    import torch
+
+    from tirender.scenes import Look, Scene
+
+SHADERS = ("phong", "gouraud", "flat", "normal", "color", "silhouette", "depth")
+TURN_SECONDS = 3
+MAX_FPS = 60
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``render`` to what ``add_subparsers`` returned."""
+    parser = commands.add_parser(
+        "render",
+        help="draw a mesh, cloud, volume or fit as a picture or a turntable",
+        usage="tirender render [FILE] [-o FILE] [options]",
+        description=(
+            "Draw a mesh (OBJ, PLY, OFF, GLB, glTF), a point cloud (PLY, or NPZ with verts and rgb), a volume (NPZ\n"
+            "with densities and features), or the checkpoint of a fit; without a file, tirender's own creature."
+        ),
+        epilog=(
+            "examples:\n"
+            "  tirender render -o creature.png\n"
+            "  tirender render cow.obj -o cow.png --size 1080 1920 --azimuth 200\n"
+            "  tirender render cow.obj -o cow.mp4 --turntable 90\n"
+            "  tirender render scan.ply -o depth.png --shader depth\n"
+            "  tirender render out/fit_images -o fitted.gif --turntable 36 --size 256"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", nargs="?", metavar="FILE", help="what to draw; name it before the options")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: out.png, out.gif for a turntable")
+    parser.add_argument(
+        "--size",
+        type=number(int, 1, 16384, "1 to 16384 pixels (the file to draw goes before the options)"),
+        nargs="+",
+        default=[512],
+        metavar="PX",
+        help="side, or height and width (default: 512)",
+    )
+    parser.add_argument(
+        "--shader",
+        choices=SHADERS,
+        help="meshes: phong (default), gouraud, flat, normal; others: color (default); all: silhouette, depth",
+    )
+    parser.add_argument(
+        "--turntable",
+        type=number(int, 1, 10000, "1 to 10000 views"),
+        metavar="N",
+        help="N views around the object, as an animation (GIF, WebP, PNG or MP4)",
+    )
+    parser.add_argument(
+        "--supersample",
+        type=number(int, 1, 8, "1 to 8"),
+        metavar="N",
+        help="average N x N samples a pixel, for smooth outlines (default: 2; volumes and fields: 1)",
+    )
+    add_arch(parser)
+
+    view = parser.add_argument_group("camera", "It looks at the object, centred and scaled to the unit sphere.")
+    degrees, position = number(float, -1e6, 1e6, "degrees"), number(float, -1e6, 1e6, "a finite number")
+    view.add_argument(
+        "--azimuth", type=degrees, default=150.0, metavar="DEG", help="0 is on +Z, 90 on +X, 180 on -Z (default: 150)"
+    )
+    view.add_argument(
+        "--elevation", type=degrees, default=10.0, metavar="DEG", help="above the horizon, +Y being up (default: 10)"
+    )
+    view.add_argument(
+        "--distance",
+        type=number(float, 0.01, 1e4, "0.01 to 10000"),
+        metavar="D",
+        help="from the centre, in radii of the object (default: it just fits)",
+    )
+    view.add_argument(
+        "--fov",
+        type=number(float, 1, 170, "1 to 170 degrees"),
+        default=60.0,
+        metavar="DEG",
+        help="field of view along the short side (default: 60)",
+    )
+    look = parser.add_argument_group("looks")
+    look.add_argument(
+        "--light",
+        type=position,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="where it is, for phong, gouraud and flat (default: beside the camera)",
+    )
+    look.add_argument(
+        "--background",
+        type=number(float, 0, 1, "0 to 1"),
+        nargs=3,
+        default=[1.0, 1.0, 1.0],
+        metavar=("R", "G", "B"),
+        help="each 0 to 1 (default: white)",
+    )
+    look.add_argument(
+        "--radius",
+        type=number(float, 1e-6, 1, "above 0, at most 1"),
+        metavar="R",
+        help="of a cloud's points, in radii of the cloud (default: neighbours overlap)",
+    )
+    parser.set_defaults(run=_render)
+
+
+def _render(args: argparse.Namespace) -> None:
+    from PIL import Image
+
+    import tirender
+    from tirender import datasets
+    from tirender.checks import fail
+    from tirender.scenes import CloudScene, Look, load_scene
+    from tirender.vis import save_animation
+
+    output = _output(args)
+    if len(args.size) > 2:
+        fail("--size", "the side, or height and width", " ".join(map(str, args.size)))
+    device = "cuda" if tirender.init(args.arch) == "cuda" else "cpu"
+    scene = load_scene(args.file or datasets.creature(), device)
+    if args.shader not in (None, *scene.shaders):
+        fail("--shader", f"{', '.join(scene.shaders)} for {scene.facts}", args.shader)
+    if args.radius and isinstance(scene, CloudScene):
+        scene.radius = args.radius
+    height, width = (args.size * 2)[:2]
+    look = Look(
+        (height, width), args.shader, tuple(args.background), args.light and tuple(args.light), args.supersample
+    )
+    n_views = args.turntable or 1
+    pictures = _views(args, scene, look, n_views)
+    if args.turntable:
+        save_animation(pictures, output, fps=min(n_views / TURN_SECONDS, MAX_FPS))
+    else:
+        Image.fromarray((next(pictures) * 255).round().byte().cpu().numpy()).save(output)
+    print(f"{output}: {width} x {height} px, {n_views} view{'s' * (n_views > 1)} of {scene.facts}")
+
+
+def _views(args: argparse.Namespace, scene: Scene, look: Look, n_views: int) -> Iterator[torch.Tensor]:
+    """Images (H, W, 3) from around the scene."""
+    from tqdm import tqdm
+
+    from tirender.renderer import FoVPerspectiveCameras, look_at_view_transform
+
+    distance = args.distance or 1.05 / math.sin(math.radians(args.fov) / 2)
+    for i in tqdm(range(n_views), desc="views", disable=n_views == 1 or not sys.stderr.isatty()):
+        R, T = look_at_view_transform(distance, args.elevation, args.azimuth + i * 360 / n_views)
+        cameras = FoVPerspectiveCameras(0.01 * distance, 100 * distance, R=R, T=T, fov=args.fov, device=scene.device)
+        yield scene.render(cameras, look)[0]
+
+
+def _output(args: argparse.Namespace) -> Path:
+    """The file to write, known to be of a kind that can be written, in a folder that exists."""
+    from PIL import Image
+
+    from tirender.checks import fail
+    from tirender.vis.animation import ANIMATIONS
+
+    output = args.output or Path("out.gif" if args.turntable else "out.png")
+    Image.init()
+    kinds = ANIMATIONS if args.turntable else [end for end, kind in Image.EXTENSION.items() if kind in Image.SAVE]
+    if output.suffix.lower() not in kinds:
+        turntable = "a turntable's file to end in .gif, .webp, .png or .mp4"
+        fail("--output", turntable if args.turntable else "a picture, such as .png or .jpg", repr(str(output)))
+    if output.is_dir() or not output.parent.is_dir():
+        fail("--output", "a file in a folder that exists", repr(str(output)))
+    return output

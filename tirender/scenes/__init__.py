@@ -1,0 +1,9 @@
+"""Things to look at, whatever they are made of: ``load_scene(path).render(cameras)``."""
+
+from tirender.scenes.base import Look, Scene
+from tirender.scenes.cloud import CloudScene
+from tirender.scenes.load import load_scene, make_scene
+from tirender.scenes.mesh import MeshScene
+from tirender.scenes.volume import VolumeScene
+
+__all__ = ["CloudScene", "Look", "MeshScene", "Scene", "VolumeScene", "load_scene", "make_scene"]

@@ -1,0 +1,118 @@
+"""What the scenes of all kinds share: how they are asked to look, how they are placed, how pixels are made."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+
+from tirender.checks import check_choice, fail
+from tirender.renderer.cameras import CamerasBase
+
+GREY = 0.7
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a scene is drawn.
+
+    Attributes:
+        image_size: height and width in pixels.
+        shader: one of the scene's ``shaders``; None for the first.
+        background: RGB in [0, 1].
+        light: where it is in world space, for shaders that have one; None: above and beside the camera.
+        supersample: n x n samples are averaged in each pixel; None: what suits the scene.
+    """
+
+    image_size: tuple[int, int] = (512, 512)
+    shader: str | None = None
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    light: tuple[float, float, float] | None = None
+    supersample: int | None = None
+
+
+class Scene(ABC):
+    """Something to look at, in the unit sphere around the origin, +Y up.
+
+    Attributes:
+        shaders: the ways in which it can be drawn.
+        supersample: samples a pixel and side that suit it.
+    """
+
+    shaders: tuple[str, ...]
+    supersample: int = 2
+
+    @property
+    @abstractmethod
+    def facts(self) -> str:
+        """What it consists of, in a few words."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where it is; cameras must be there too."""
+
+    @torch.no_grad()
+    def render(self, cameras: CamerasBase, look: Look | None = None) -> torch.Tensor:
+        """Draw it, without gradients.
+
+        Args:
+            cameras: N cameras that look at the origin from outside of the unit sphere; from inside, what is near may
+                be cut off.
+            look: how.
+        Returns:
+            (N, H, W, 3) float32 images in [0, 1].
+        Raises:
+            ValueError: another shader, or a size that is not positive.
+        """
+        look = look or Look()
+        shader = check_choice("shader", look.shader or self.shaders[0], self.shaders)
+        n = look.supersample or self.supersample
+        if n < 1 or min(look.image_size) < 1:
+            fail("image_size, supersample", "positive integers", (look.image_size, n))
+        height, width = look.image_size
+        images = self.draw(cameras, shader, replace(look, image_size=(n * height, n * width)))
+        if n > 1:
+            images = images.unflatten(1, (height, n)).unflatten(3, (width, n)).mean((2, 4))
+        return images.clamp(0, 1).expand(-1, -1, -1, 3)
+
+    @abstractmethod
+    def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
+        """Images (N, H, W, 3 or 1) of ``look.image_size``, one sample a pixel."""
+
+
+def placement(points: torch.Tensor, name: str, size: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, float]:
+    """The centre of the bounding box of points (P, 3), and the radius of the sphere around it that holds them.
+
+    Args:
+        points: in world space.
+        name: what messages call them.
+        size: of boxes around the points, (3,) or of cubes, which the sphere holds too.
+    Raises:
+        ValueError: with ``name``, where they are not finite, or all one point.
+    """
+    centre = (points.amin(0) + points.amax(0)) / 2
+    radius = float(((points - centre).abs() + size / 2).norm(dim=1).max())
+    if not 0 < radius < math.inf:
+        fail(name, "finite points that are not all one", f"a radius of {radius}")
+    return centre, radius
+
+
+def origin_depth(cameras: CamerasBase) -> torch.Tensor:
+    """How deep (N,) the world's origin lies in the view space of each camera."""
+    origin = torch.zeros(1, 3, device=cameras.device)
+    return cameras.get_world_to_view_transform().transform_points(origin).reshape(-1, 3)[:, 2]
+
+
+def depth_picture(depth: torch.Tensor, coverage: torch.Tensor, cameras: CamerasBase) -> torch.Tensor:
+    """Grey images (N, H, W, 1) of depths: white at the near end of the unit sphere, dark grey at its far end, black
+    where nothing is. Arguments (N, H, W, 1)."""
+    away = (depth - origin_depth(cameras)[:, None, None, None] + 1) / 2
+    return coverage * (1 - 0.8 * away.clamp(0, 1))
+
+
+def over_background(colors: torch.Tensor, opacity: torch.Tensor, look: Look) -> torch.Tensor:
+    """Colours (N, H, W, 3), weighted by opacities (N, H, W, 1), in front of the background."""
+    return colors + (1 - opacity) * colors.new_tensor(look.background)

@@ -1,0 +1,86 @@
+"""A voxel volume as a scene."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from tirender.checks import fail
+from tirender.renderer import EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, VolumeRenderer
+from tirender.renderer.cameras import CamerasBase
+from tirender.scenes.base import GREY, Look, Scene, depth_picture, over_background, placement
+from tirender.structures import Volumes
+from tirender.structures.volumes import voxel_sizes
+
+NEAREST = 0.02  # where samples begin for a camera inside of the volume
+EMPTY = 0.1  # of the highest density: voxels below it do not count where the volume is placed
+
+
+class VolumeScene(Scene):
+    """A volume, moved and scaled so that its voxels lie in the unit sphere, but for those that are nearly empty.
+
+    Features of three or more channels are its colours, fewer are grey levels; a volume without is grey.
+
+    Args:
+        volume: a batch of one; its densities are the opacities of samples.
+        name: what messages call it.
+        step: the distance between samples along a ray, in the volume's world units; None: the least voxel size.
+    Raises:
+        ValueError: a batch of another size, or densities of several channels.
+    """
+
+    shaders = ("color", "silhouette", "depth")
+    supersample = 1
+
+    def __init__(self, volume: Volumes, name: str = "volume", step: float | None = None) -> None:
+        densities, features = volume.densities().float(), volume.features()
+        if len(volume) != 1 or densities.shape[1] != 1:
+            fail(name, "one volume with densities of one channel", f"densities {tuple(densities.shape)}")
+        centres = volume.get_coord_grid()[0]
+        dense = densities[0, 0] > EMPTY * densities.amax()
+        spacing = voxel_sizes(volume)[0]
+        centre, radius = placement(centres[dense] if bool(dense.any()) else centres.reshape(-1, 3), name, spacing)
+        self.step = (float(spacing.min()) if step is None else step) / radius
+        self.reach = float((centres.reshape(-1, 3) - centre).norm(dim=1).max() + spacing.norm()) / radius
+        colors = torch.full_like(densities, GREY) if features is None else features.float()
+        colors = colors[:, :3] if colors.shape[1] >= 3 else colors[:, :1].expand(-1, 3, -1, -1, -1)
+        placed: dict[str, Any] = {
+            "voxel_size": spacing / radius,
+            "volume_translation": (centre - centres.reshape(-1, 3).mean(0)) / radius,
+            "align_corners": volume.get_align_corners(),
+        }
+        self.colored = Volumes(densities, colors.expand(-1, 3, -1, -1, -1), **placed)
+        self.located = Volumes(densities, self.colored.get_coord_grid().permute(0, 4, 1, 2, 3), **placed)
+
+    @property
+    def facts(self) -> str:
+        return " x ".join(str(n) for n in self.colored.get_grid_sizes()[0].tolist()) + " voxels"
+
+    @property
+    def device(self) -> torch.device:
+        return self.colored.device
+
+    def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
+        away = cameras.get_camera_center().norm(dim=-1)
+        near = max(float(away.min()) - self.reach, NEAREST)
+        far = float(away.max()) + self.reach
+        sampler = NDCMultinomialRaysampler(
+            image_height=look.image_size[0],
+            image_width=look.image_size[1],
+            n_pts_per_ray=math.ceil((far - near) / self.step) + 1,
+            min_depth=near,
+            max_depth=far,
+            unit_directions=True,
+        )
+        renderer = VolumeRenderer(sampler, EmissionAbsorptionRaymarcher())
+        images = renderer(cameras, self.located if shader == "depth" else self.colored)[0]
+        features, opacity = images[..., :3], images[..., 3:]
+        if shader == "silhouette":
+            return opacity
+        if shader == "color":
+            return over_background(features, opacity, look)
+        where = features / opacity.clamp(min=1e-9)  # the features are positions: their mean lies at the mean depth
+        view = cameras.get_world_to_view_transform().transform_points(where.flatten(1, 2))
+        return depth_picture(view[..., 2:].view_as(opacity), opacity, cameras)
