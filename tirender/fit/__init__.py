@@ -5,6 +5,7 @@ from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.loop import Callback, FitConfig, FitRun, NonFiniteLoss, fit
 from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
+from tirender.fit.preview import Preview
 from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fit_silhouettes
 from tirender.fit.shape import normalized
 from tirender.fit.transforms_json import load_views
@@ -21,6 +22,7 @@ __all__ = [
     "ImageConfig",
     "MeshConfig",
     "NonFiniteLoss",
+    "Preview",
     "SilhouetteConfig",
     "TextureMap",
     "VertexColors",

@@ -89,4 +89,11 @@ class Checkpoint(Callback):
 
     def on_step(self, run: FitRun) -> None:
         if run.step % self.n == 0 or run.step == run.config.steps:
-            save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings})
+            self._save(run)
+
+    def on_end(self, run: FitRun) -> None:
+        if run.stopped and run.step % self.n:
+            self._save(run)
+
+    def _save(self, run: FitRun) -> None:
+        save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings})

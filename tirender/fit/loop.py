@@ -22,6 +22,7 @@ from tirender.checks import fail
 from tirender.fit.generators import generator_states, seeded, set_generator_states
 
 Losses = Callable[[int], Mapping[str, torch.Tensor]]
+Images = Callable[[], Mapping[str, torch.Tensor]]
 TOTAL = "total"  # the weighted sum, beside the losses in a history
 
 
@@ -61,7 +62,7 @@ class Callback:
         """After each update; ``run.step`` updates have been made."""
 
     def on_end(self, run: FitRun) -> None:
-        """After the last step."""
+        """After the last step, also where the fit was stopped."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -80,6 +81,8 @@ class FitRun:
         optimizer, scheduler, config, weights: as given to :func:`fit`.
         step: how many updates have been made.
         history: each loss, unweighted, and ``"total"``, their weighted sum: one float a step.
+        images: gives named images (H, W), (H, W, C) or (1, H, W, C) of the current state, for who wants to show them.
+        stopped: whether the fit ends before its last step, see :meth:`stop`.
         best_step: the step with the lowest running mean of the total; its parameters are kept, see :meth:`load_best`.
     """
 
@@ -90,10 +93,12 @@ class FitRun:
         config: FitConfig,
         weights: Mapping[str, float] | None = None,
         scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        images: Images | None = None,
     ) -> None:
         self.module, self.optimizer, self.config, self.scheduler = module, optimizer, config, scheduler
-        self.weights = dict(weights or {})
+        self.weights, self.images = dict(weights or {}), images
         self.step = 0
+        self.stopped = False
         self.history: dict[str, list[float]] = {}
         self.best_step = 0
         self._best_mean = self._mean = math.inf
@@ -104,6 +109,10 @@ class FitRun:
     def losses(self) -> dict[str, float]:
         """The losses of the latest step, and their ``"total"``."""
         return {name: values[-1] for name, values in self.history.items() if values}
+
+    def stop(self) -> None:
+        """Make no further step; callbacks get their ``on_end``."""
+        self.stopped = True
 
     def load_best(self) -> None:
         """Set the module back to the best step so far."""
@@ -191,6 +200,7 @@ def fit(
     weights: Mapping[str, float] | None = None,
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     callbacks: Sequence[Callback] = (),
+    images: Images | None = None,
 ) -> FitRun:
     """Minimise the weighted sum of losses over the parameters of a module.
 
@@ -205,19 +215,20 @@ def fit(
         weights: of the losses by name; 1 for those left out.
         scheduler: stepped after each update.
         callbacks: called in this order.
+        images: gives named images of the current state, which a :class:`~tirender.fit.Preview` shows.
     Returns:
         the finished run; ``run.history`` has the losses of each step.
     Raises:
         NonFiniteLoss: a loss or gradient is not finite.
         ValueError: weights for losses that there are not.
     """
-    run = FitRun(module, optimizer, config, weights, scheduler)
+    run = FitRun(module, optimizer, config, weights, scheduler, images)
     with seeded(config.seed):
         for callback in callbacks:
             callback.on_start(run)
         disable = None if config.progress is None else not config.progress
         with tqdm(total=config.steps, initial=run.step, disable=disable) as bar:
-            while run.step < config.steps:
+            while run.step < config.steps and not run.stopped:
                 optimizer.zero_grad()
                 total = run._record(losses(run.step))
                 for callback in callbacks:

@@ -14,6 +14,16 @@ from tirender.fit.models import DeformedMesh
 from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.loss import chamfer_distance
 from tirender.ops import sample_points_from_meshes
+from tirender.renderer import (
+    FoVPerspectiveCameras,
+    HardPhongShader,
+    MeshRasterizer,
+    MeshRenderer,
+    PointLights,
+    RasterizationSettings,
+    TexturesVertex,
+    look_at_view_transform,
+)
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere
 
@@ -66,7 +76,10 @@ def fit_mesh(
         mesh = module()
         return {"chamfer": _chamfer(target, mesh, config.n_samples), **shape_losses(mesh)}
 
-    return config.fit(losses, module, config.make_optimizer(module), callbacks)
+    def images() -> dict[str, torch.Tensor]:
+        return {"prediction": _drawn(module()), "target": _drawn(target)}
+
+    return config.fit(losses, module, config.make_optimizer(module), callbacks, images)
 
 
 def surface_chamfer(mesh: Meshes, target: Meshes, n_samples: int = 20000) -> float:
@@ -86,3 +99,15 @@ def _chamfer(target: Meshes, mesh: Meshes, n_samples: int) -> torch.Tensor:
     of_mesh: Any = sample_points_from_meshes(mesh, n_samples)
     distance: Any = chamfer_distance(of_target, of_mesh)[0]
     return distance
+
+
+def _drawn(mesh: Meshes) -> torch.Tensor:
+    """(H, W, 3): a mesh about the origin in grey."""
+    R, T = look_at_view_transform(2.7, 10, 150)
+    cameras = FoVPerspectiveCameras(R=R, T=T, device=mesh.device)
+    lights = PointLights(location=[[1.0, 2.0, -3.0]], device=mesh.device)
+    mesh = mesh.clone()
+    mesh.textures = TexturesVertex([torch.full_like(verts, 0.7) for verts in mesh.verts_list()])
+    rasterizer = MeshRasterizer(cameras, RasterizationSettings(image_size=256))
+    images: torch.Tensor = MeshRenderer(rasterizer, HardPhongShader(mesh.device, cameras, lights))(mesh)
+    return images[0, ..., :3]

@@ -112,6 +112,8 @@ class ImageConfig(SilhouetteConfig):
         return VertexColors(source) if self.texture == "vertex" else TextureMap(source, self.texture_size)
 
 
+SHOWN = 1  # the view that a preview shows
+
 BEST_SILHOUETTE = SilhouetteConfig()
 BEST_IMAGES = ImageConfig()
 """Presets that reach further than the tutorials' settings."""
@@ -147,7 +149,11 @@ def fit_silhouettes(
         silhouette = (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean()
         return {"silhouette": silhouette, **shape_losses(mesh)}
 
-    return config.fit(losses, module, config.make_optimizer(module), callbacks)
+    def images() -> dict[str, torch.Tensor]:
+        predicted = render(module(), cameras=views.cameras[SHOWN % len(views)])[0, ..., 3]
+        return {"prediction": predicted, "target": views.silhouettes[SHOWN % len(views)]}
+
+    return config.fit(losses, module, config.make_optimizer(module), callbacks, images)
 
 
 def fit_images(
@@ -188,8 +194,12 @@ def fit_images(
             **shape_losses(mesh),
         }
 
+    def shown() -> dict[str, torch.Tensor]:
+        predicted = render(module(), cameras=views.cameras[SHOWN % len(views)])[0, ..., :3]
+        return {"prediction": predicted, "target": images[SHOWN % len(views)]}
+
     optimizer = config.make_optimizer(module, config.texture_rate)
-    return config.fit(losses, module, optimizer, callbacks)
+    return config.fit(losses, module, optimizer, callbacks, shown)
 
 
 def silhouette_renderer(image_size: tuple[int, int], config: SilhouetteConfig) -> MeshRenderer:

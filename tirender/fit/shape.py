@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tirender.checks import check_choice, fail
-from tirender.fit.loop import Callback, FitConfig, FitRun, Losses, fit
+from tirender.fit.loop import Callback, FitConfig, FitRun, Images, Losses, fit
 from tirender.fit.models import DeformedMesh
 from tirender.loss import mesh_edge_loss, mesh_laplacian_smoothing, mesh_normal_consistency
 from tirender.structures import Meshes
@@ -60,11 +60,22 @@ class ShapeConfig(FitConfig):
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
 
     def fit(
-        self, losses: Losses, module: DeformedMesh, optimizer: torch.optim.Optimizer, callbacks: Sequence[Callback]
+        self,
+        losses: Losses,
+        module: DeformedMesh,
+        optimizer: torch.optim.Optimizer,
+        callbacks: Sequence[Callback],
+        images: Images | None = None,
     ) -> FitRun:
         """Run the loop with these settings."""
         scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay ** (1 / max(self.steps, 1)))
-        return fit(losses, module, optimizer, self, weights=self.weights, scheduler=scheduler, callbacks=callbacks)
+        return fit(
+            *(losses, module, optimizer, self),
+            weights=self.weights,
+            scheduler=scheduler,
+            callbacks=callbacks,
+            images=images,
+        )
 
 
 def shape_losses(mesh: Meshes) -> dict[str, torch.Tensor]:

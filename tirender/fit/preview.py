@@ -1,0 +1,234 @@
+"""A fit to watch while it runs: in a window, in a browser, or as a video."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tirender.checks import check_choice, fail
+from tirender.fit.generators import generator_states, set_generator_states
+from tirender.fit.loop import Callback, FitRun
+from tirender.vis.dashboard import dashboard
+from tirender.vis.display import Display
+from tirender.vis.recorder import Recorder
+from tirender.vis.web import WebPage
+from tirender.vis.window import NoWindow, Window
+
+KINDS = ("window", "web", "video")
+KEYS = {"space": "pause or go on", "n": "one step", "s": "stop and save", "q": "close"}
+FPS_MAX = 10
+SIZE_MIN = (240, 320)  # of the picture; smaller windows shrink it
+PATIENCE = 0.02  # seconds between looks at the keys in a pause
+REPAINT = 0.25  # seconds after which a window is painted again in a pause
+
+Image = torch.Tensor | np.ndarray
+Images = Mapping[str, Image]
+
+
+class Preview(Callback):
+    """Shows a fit while it runs: its images, the curves of its losses, the step and the time.
+
+    ``fit(..., callbacks=[Preview()])``; or in a loop of your own, with a line before it and one in it::
+
+        preview = Preview(steps=2000)
+        for step in range(2000):
+            ...
+            preview.update(step, {"rgb": loss}, {"prediction": image, "target": target})
+
+    Keys (or the page's buttons): space pauses and goes on, n makes one step, s stops the fit, which then ends as after
+    its last step, q closes the preview while the fit goes on.
+
+    It is drawn anew as often as ``budget`` allows, at most 10 times a second. The random numbers that the fit draws are
+    not disturbed.
+
+    Args:
+        on: "window"; "web" for a page on 127.0.0.1, whose address is printed; "video" for a file, written by
+            :meth:`close`; or a :class:`~tirender.vis.display.Display`.
+        images: gives the images to show, by caption, see :meth:`update`; None: those that the fit knows to show.
+        steps: of a loop of your own, if known.
+        title: at the top.
+        path: of the video; by default preview.mp4, or preview.gif without ``pip install 'tirender[video]'``.
+        size: height and width of the picture in pixels.
+        budget: the most of the fit's time that drawing takes.
+    Raises:
+        NoWindow: there is no display, or no Vulkan driver.
+    """
+
+    def __init__(
+        self,
+        on: str | Display = "window",
+        images: Callable[[], Images] | None = None,
+        steps: int | None = None,
+        title: str = "fit",
+        path: str | Path | None = None,
+        size: tuple[int, int] = (720, 960),
+        budget: float = 0.07,
+    ) -> None:
+        if not 0 < budget <= 1:
+            fail("budget", "a number in (0, 1]", budget)
+        self.images, self.steps, self.title, self.budget = images, steps, title, budget
+        self.paused = self.stopped = False
+        self.display = _open(on, title, size, path) if isinstance(on, str) else on
+        self.history: dict[str, list[float]] = {}
+        self._waiting: list[tuple[str, Any]] = []  # losses that are not yet in the history
+        self._one_step = False
+        self._picture = np.zeros((*size, 3), np.uint8)
+        self._n_drawn = 0
+        self._first_step: int | None = None  # not 0 in a resumed fit
+        self._start = time.perf_counter()
+        self._due, self._idle = self._start, 0.0
+
+    def update(self, step: int, losses: Mapping[str, Any], images: Images | Callable[[], Images] | None = None) -> bool:
+        """Tell of a step in a loop of your own.
+
+        Args:
+            step: its number, from 0.
+            losses: numbers or scalar tensors by name.
+            images: by caption, (H, W), (H, W, C) or (1, H, W, C) with C = 1 or at least 3, floats in [0, 1] or uint8;
+                or what gives them, which is called only where they are shown.
+        Returns:
+            whether to go on: False after the key to stop was pressed.
+        Raises:
+            ValueError: an image of another shape.
+        """
+        self._waiting += [(name, loss.detach() if torch.is_tensor(loss) else loss) for name, loss in losses.items()]
+        self._refresh(step + 1, self.steps, images if images is not None else self.images)
+        return not self.stopped
+
+    def close(self) -> None:
+        """Close the preview; this writes the video."""
+        self.display.close()
+
+    def __enter__(self) -> Preview:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def on_start(self, run: FitRun) -> None:
+        self._follow(run)
+
+    def on_step(self, run: FitRun) -> None:
+        self._follow(run)
+        if self.stopped:
+            run.stop()
+
+    def on_end(self, run: FitRun) -> None:
+        self.paused, self._due = False, 0.0
+        self._follow(run)
+        self.close()
+
+    def _follow(self, run: FitRun) -> None:
+        self.history = run.history
+        self._refresh(run.step, run.config.steps, self.images or run.images)
+
+    def _refresh(self, step: int, steps: int | None, images: Any) -> None:
+        """Draw where it is time to, and do what the keys say; returns when the fit may go on."""
+        if self._first_step is None:
+            self._first_step, self._start = max(step - 1, 0), time.perf_counter()
+        if not self.display.is_open:
+            return
+        self._read_keys()
+        if time.perf_counter() >= self._due or self.paused:
+            self._draw(step, steps, images)
+        self._one_step = False
+        began = shown = time.perf_counter()
+        while self.paused and not self._one_step and not self.stopped and self.display.is_open:
+            time.sleep(PATIENCE)
+            self._read_keys()
+            if self.display.is_open and time.perf_counter() - shown > REPAINT:
+                self.display.show(self._picture)
+                shown = time.perf_counter()
+        self._idle += time.perf_counter() - began
+
+    def _read_keys(self) -> None:
+        for event in self.display.events():
+            if event.kind != "press":
+                continue
+            if event.key == "space":
+                self.paused = not self.paused
+            elif event.key == "n":
+                self.paused = self._one_step = True
+            elif event.key == "s":
+                self.stopped = True
+            elif event.key in ("q", "escape"):
+                self.display.close()
+
+    def _draw(self, step: int, steps: int | None, images: Any) -> None:
+        began = time.perf_counter()
+        self._take_losses()
+        shown = {name: _one_image(name, image) for name, image in _called(images).items()}
+        of_steps = f" of {steps}" if steps else ""
+        title = f"{self.title}   step {step}{of_steps}" + ("   paused" if self.paused else "")
+        footer = "      ".join(f"{key}  {what}" for key, what in KEYS.items())
+        times = _times(began - self._start - self._idle, step - (self._first_step or 0), steps and steps - step)
+        height, width = self.display.size
+        size = max(height, SIZE_MIN[0]), max(width, SIZE_MIN[1])
+        self._picture = dashboard(shown, self.history, title, step, steps, times, footer, size)
+        self.display.show(self._picture)
+        now = time.perf_counter()
+        # The first picture takes long, as kernels are compiled; that says nothing of the next.
+        cost = now - began if self._n_drawn else 0.0
+        self._due = now + max(1 / FPS_MAX, cost / self.budget)
+        self._n_drawn += 1
+
+    def _take_losses(self) -> None:
+        for name, loss in self._waiting:
+            self.history.setdefault(name, []).append(float(loss))
+        self._waiting.clear()
+
+
+def _open(on: str, title: str, size: tuple[int, int], path: str | Path | None) -> Display:
+    check_choice("on", on, KINDS)
+    if on == "web":
+        return WebPage(f"tirender: {title}", size, KEYS)
+    if on == "video":
+        has_encoder = importlib.util.find_spec("imageio_ffmpeg") is not None
+        return Recorder(path or ("preview.mp4" if has_encoder else "preview.gif"), size)
+    try:
+        return Window(f"tirender: {title}", size)
+    except NoWindow as error:
+        raise NoWindow(
+            f"{error}; watch with Preview('web') or Preview('video'): --preview web, --preview video"
+        ) from error
+
+
+def _called(images: Any) -> Images:
+    """The images; the generators are left as they were."""
+    if not callable(images):
+        return images or {}
+    states = generator_states()
+    try:
+        with torch.no_grad():
+            return images()
+    finally:
+        set_generator_states(states)
+
+
+def _one_image(name: str, image: Image) -> Image:
+    if image.ndim == 4 and len(image) == 1:
+        image = image[0]
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] == 2) or 0 in image.shape:
+        fail(f"images[{name!r}]", "shape (H, W), (H, W, 1) or (H, W, 3 or more)", tuple(image.shape))
+    return image
+
+
+def _times(seconds: float, n_made: int, n_left: int | None) -> str:
+    if n_made < 1 or seconds <= 0:
+        return _clock(seconds)
+    rate = n_made / seconds
+    left = f"   {_clock(n_left / rate)} left" if n_left else ""
+    return f"{_clock(seconds)}   {rate:.{0 if rate >= 10 else 2}f} steps/s{left}"
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

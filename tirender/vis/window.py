@@ -1,0 +1,121 @@
+"""A window on the screen (Taichi's GGUI), which shows pictures whatever arch the kernels run on.
+
+Presenting goes through Vulkan: a driver must be there, lavapipe on a machine without GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+import numpy as np
+
+import tirender
+from tirender.vis.display import Event
+
+NAMES = {  # what GGUI calls keys, where we say it otherwise
+    " ": "space",
+    "Return": "return",
+    "Escape": "escape",
+    "Shift": "shift",
+    "Control": "control",
+    "Left": "arrow_left",
+    "Right": "arrow_right",
+    "Up": "arrow_up",
+    "Down": "arrow_down",
+    "LMB": "mouse_left",
+    "MMB": "mouse_middle",
+    "RMB": "mouse_right",
+}
+
+
+class NoWindow(RuntimeError):
+    """A window cannot be opened here."""
+
+
+class Window:
+    """A window; a :class:`~tirender.vis.display.Display`.
+
+    Args:
+        title: of the window.
+        size: height and width in pixels.
+    Raises:
+        NoWindow: there is no display, or no Vulkan driver.
+    """
+
+    def __init__(self, title: str, size: tuple[int, int]) -> None:
+        check_display()
+        tirender.init()
+        import taichi as ti
+        from taichi.ui.utils import GGUINotAvailableException, get_field_info
+
+        height, width = size
+        try:
+            self._window = ti.ui.Window(title, (width, height), vsync=False)
+        except GGUINotAvailableException as error:
+            raise NoWindow(f"window: expected a build of Taichi with windows, got one without: {error}") from error
+        except RuntimeError as error:
+            raise NoWindow(
+                "window: expected a Vulkan driver, got none (Debian and Ubuntu: apt install libvulkan1 "
+                "mesa-vulkan-drivers)"
+            ) from error
+        self._canvas = self._window.get_canvas()
+        self._describe = get_field_info
+        self._tags = {"press": ti.ui.PRESS, "release": ti.ui.RELEASE}
+        self._cursor = self._window.get_cursor_pos()
+        self._closed = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self._closed and self._window.running
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width, height = self._window.get_window_shape()
+        return max(height, 1), max(width, 1)
+
+    def show(self, picture: np.ndarray) -> None:
+        height, width = picture.shape[:2]
+        rgba = np.full((height, width, 4), 255, np.uint8)
+        rgba[..., :3] = picture
+        self._columns = np.ascontiguousarray(rgba.view(np.uint32)[::-1, :, 0].T)  # [x, y], from the lower left corner
+        # What set_image of the canvas itself does too, after making the same array more slowly.
+        self._canvas.canvas.set_image(self._describe(self._columns))
+        self._window.show()
+
+    def events(self) -> list[Event]:
+        pressed = [(kind, event.key) for kind, tag in self._tags.items() for event in self._window.get_events(tag)]
+        cursor = self._window.get_cursor_pos()
+        height, width = self.size
+        x, y = cursor[0] * width / min(height, width), cursor[1] * height / min(height, width)
+        found = [Event("move", "", x, y)] if cursor != self._cursor else []
+        self._cursor = cursor
+        return found + [Event(kind, NAMES.get(key, key.lower()), x, y) for kind, key in pressed]  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._window.destroy()
+
+
+def check_display() -> None:
+    """Raise where Taichi would end the process because it finds no display.
+
+    Raises:
+        NoWindow: there is none.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    name = os.environ.get("DISPLAY")
+    if not name:
+        raise NoWindow("window: expected a display, got none (DISPLAY is not set)")
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError as error:
+        raise NoWindow("window: expected the X11 library (libX11.so.6), got none") from error
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    display = x11.XOpenDisplay(None)
+    if not display:
+        raise NoWindow(f"window: expected a display, got none that answers at DISPLAY={name}")
+    x11.XCloseDisplay(ctypes.c_void_p(display))
