@@ -1,9 +1,10 @@
-"""The creature that ships with tirender: a closed, well-shaped, textured mesh that its script reproduces."""
+"""What ships with tirender, and what its scripts reproduce: a closed, well-shaped, textured mesh; a coloured cloud."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,11 @@ def texture():
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("make_creature", ASSETS / "make_creature.py")
+    return load_script("make_creature")
+
+
+def load_script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ASSETS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -112,3 +117,44 @@ def test_script_reproduces_the_files(script, obj, texture, tmp_path):
         np.testing.assert_allclose(again[kind], obj[kind], atol=2e-5)
     with Image.open(tmp_path / "creature_texture.png") as image:
         np.testing.assert_allclose(np.asarray(image).astype(int), texture.astype(int), atol=1)
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    with np.load(ASSETS / "harbour" / "harbour.npz", allow_pickle=False) as data:
+        return data["verts"], data["rgb"]
+
+
+def test_cloud_is_small_and_fits(cloud):
+    verts, rgb = cloud
+    assert (ASSETS / "harbour" / "harbour.npz").stat().st_size < 1_100_000
+    assert verts.shape == (len(rgb), 3)
+    assert 95_000 < len(verts) < 105_000
+    assert verts.dtype == rgb.dtype == np.float16
+    low, high = verts.min(0).astype(float), verts.max(0).astype(float)
+    np.testing.assert_allclose(low + high, 0, atol=2e-3)
+    assert 0.99 < high.max() <= 1
+
+
+def test_cloud_is_colourful(cloud):
+    rgb = cloud[1].astype(np.float32)
+    assert (rgb[:, 3] == 1).all()
+    assert rgb.min() >= 0
+    assert rgb.max() <= 1
+    red, green, blue = rgb[:, :3].T
+    shares = [(a > 1.4 * np.maximum(b, c)).mean() for a, b, c in ((red, green, blue), (blue, red, green))]
+    assert min(shares) > 0.04  # roofs and stripes; the sea
+    assert (green > 1.15 * np.maximum(red, blue)).mean() > 0.04  # meadows and trees
+    assert rgb[:, :3].std(0).min() > 0.15
+
+
+def test_cloud_has_no_doubled_points(cloud):
+    assert len(np.unique(np.rint(cloud[0].astype(float) / 0.002), axis=0)) > 0.98 * len(cloud[0])
+
+
+@pytest.mark.long
+def test_script_reproduces_the_cloud(cloud):
+    verts, rgb = load_script("make_harbour").harbour()
+    assert len(verts) == len(cloud[0])
+    np.testing.assert_allclose(verts, cloud[0].astype(float), atol=1e-3)
+    np.testing.assert_allclose(rgb, cloud[1][:, :3].astype(float), atol=1e-2)

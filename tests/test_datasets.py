@@ -55,6 +55,11 @@ def write_bridge(folder: Path, **arrays: np.ndarray) -> None:
     np.savez(path, **arrays)
 
 
+def test_harbour_ships_with_the_package():
+    assert datasets.harbour().name == "harbour.npz"
+    assert "harbour/harbour.npz" in datasets.names()
+
+
 def test_creature_ships_with_the_package():
     path = datasets.creature()
     assert path.name == "creature.obj"

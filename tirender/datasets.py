@@ -35,6 +35,14 @@ def creature() -> Path:
     return find("creature/creature.obj")
 
 
+def harbour() -> Path:
+    """Path of tirender's own point cloud, a village around a bay: an NPZ with ``verts`` (P, 3) and ``rgb`` (P, 4).
+
+    About 100 000 points within [-1, 1], +Y up, the bay open to -Z; float16, as the colours 0 to 1 are.
+    """
+    return find("harbour/harbour.npz")
+
+
 def cow() -> Path:
     """Path of the OBJ of the tutorials' cow, with its material and texture beside it. See :func:`find`."""
     return find("cow_mesh/cow.obj")

@@ -83,7 +83,7 @@ def _by_height(points: torch.Tensor) -> torch.Tensor:
 
 
 def _spacing(points: torch.Tensor) -> float:
-    """A radius with which discs at the points of a surface cover it: the median distance of the eighth neighbours."""
+    """A radius with which discs at the points of a surface cover it: the median distance of the seventh neighbours."""
     chosen = points[torch.linspace(0, len(points) - 1, min(len(points), 4096), device=points.device).long()]
-    k = min(9, len(points))
+    k = min(8, len(points))
     return float(knn_points(chosen[None], points[None], K=k).dists[0, :, -1].median().sqrt())
