@@ -74,6 +74,17 @@ def test_gradients_are_finite_without_area(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [1e-20, 1e-3, 1.0, 1e3, 1e8])
+def test_a_face_without_area_pulls_no_harder_for_its_size(method, size):
+    """Its cotangents are noise, that once grew with the square of its size."""
+    line = torch.tensor([[0.1, 0.2, 0.3]]) * torch.tensor([[0.0], [1.0], [3.0]]) + torch.tensor([1.0, 2.0, 3.0])
+    verts = (size * line).requires_grad_()
+    loss = mesh_laplacian_smoothing(Meshes([verts], [torch.tensor([[0, 1, 2]])]), method)
+    assert float(loss.detach()) * size ** (1 if method == "cotcurv" else -1) < 1e7
+    assert torch.autograd.grad(loss, verts)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_empty_gives_zero(method):
     for meshes in (Meshes([], []), Meshes([torch.full((2, 3), torch.nan)], [torch.zeros(0, 3).long()])):
         loss = mesh_laplacian_smoothing(meshes, method)

@@ -88,6 +88,14 @@ def test_gradients_are_finite_for_symmetric_and_flat_clouds(points):
     assert grad.isfinite().all()
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e16])
+def test_a_rotation_does_not_depend_on_size(size):
+    """Even where LAPACK gives up on the covariance itself."""
+    x, R = torch.randn(2, 20, 3), random_rotations(2)
+    found = corresponding_points_alignment(size * x, size * x @ R)
+    torch.testing.assert_close(found.R, R, rtol=0, atol=1e-5)
+
+
 def test_warns_where_the_rotation_is_ambiguous():
     with pytest.warns(UserWarning, match="3 points or fewer"):
         corresponding_points_alignment(torch.randn(1, 3, 3), torch.randn(1, 3, 3))
@@ -162,6 +170,9 @@ def test_bad_alignment_input():
         corresponding_points_alignment(x, x[:, :4])
     with pytest.raises(ValueError, match=r"weights: expected shape \(2, 5\)"):
         corresponding_points_alignment(x, x, torch.ones(2, 4))
+    for bad in (torch.nan, torch.inf, 1e30):
+        with pytest.raises(ValueError, match="X: expected points of finite covariance with Y, got nan or inf"):
+            corresponding_points_alignment(x * bad, x * bad)
     parts = [torch.randn(5, 3), torch.randn(4, 3)]
     with pytest.raises(ValueError, match=r"Y: expected clouds of \[5, 4\] points as in X, got \[4, 5\]"):
         corresponding_points_alignment(Pointclouds(parts), Pointclouds(parts[::-1]))

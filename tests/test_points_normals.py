@@ -55,6 +55,7 @@ def test_gradients_are_finite_where_axes_are_arbitrary(points):
         (torch.zeros(1, 9, 2), "pointclouds: expected points with 3 coordinates"),
         (torch.zeros(1, 4, 3), r"neighborhood_size: expected less than the points of each cloud \(4\), got 4"),
         (torch.full((1, 9, 3), torch.nan), "pointclouds: expected finite points"),
+        (1e25 * torch.eye(9)[None, :, :3], "pointclouds: expected points whose squares are finite, got inf"),
     ],
 )
 def test_bad_input(points, message):

@@ -46,11 +46,13 @@ def _cotangent(meshes: Meshes, by_area: bool) -> torch.Tensor:
     cotangents, areas = triangle_cotangents(verts.detach(), topology.faces_packed)
     weights = verts.new_zeros(len(topology.edges), 1)
     weights = weights.index_add(0, topology.faces_to_edges.reshape(-1), cotangents.reshape(-1, 1))
-    neighbours = topology.sum_ends_at_vertices(topology.gather_ends(verts).flip(0) * weights)
-    total = topology.sum_ends_at_vertices(weights.expand(2, -1, 1))
+    ends = topology.gather_ends(verts)
     if by_area:
         around = topology.sum_faces_at_vertices(areas[:, None])
-        return (neighbours - total * verts) / (4 * torch.where(around > 0, around, torch.inf))
+        pulls = (ends.flip(0) - ends) * weights
+        return topology.sum_ends_at_vertices(pulls) / (4 * torch.where(around > 0, around, torch.inf))
+    neighbours = topology.sum_ends_at_vertices(ends.flip(0) * weights)
+    total = topology.sum_ends_at_vertices(weights.expand(2, -1, 1))
     # a total of 0 or less, as obtuse angles can make it, multiplies where it should divide: PyTorch3D does so
     is_divisor = total > torch.finfo(total.dtype).tiny
     return neighbours * torch.where(is_divisor, 1 / torch.where(is_divisor, total, 1), total) - verts

@@ -47,7 +47,8 @@ def cot_laplacian(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) 
     Args:
         verts: (V, 3) floats.
         faces: (F, 3) int64.
-        eps: least squared area of a face; below it, areas count as constant.
+        eps: least squared area of a face; below it, or where it is lost in rounding beside the edges, areas count as
+            constant.
     Returns:
         L: (V, V) sparse, symmetric: cot a + cot b at (i, j), with a and b the angles opposite the edge; nothing on the
             diagonal. Differentiable in ``verts``.
@@ -70,7 +71,9 @@ def triangle_cotangents(
     """The cotangent of each angle (F, 3) and the area (F,) of each face; see ``cot_laplacian``."""
     v0, v1, v2 = verts.index_select(0, faces.reshape(-1)).reshape(-1, 3, 3).unbind(1)
     e0, e1, e2 = v2 - v1, v0 - v2, v1 - v0  # each opposite the vertex of its number
-    areas = (torch.linalg.cross(e1, e2).square().sum(1) / 4).clamp(min=eps).sqrt()
+    longest_sqr = torch.stack([e.detach().square().sum(1) for e in (e0, e1, e2)]).amax(0)
+    least = (torch.finfo(verts.dtype).eps * longest_sqr).square().clamp(min=eps)  # less is but rounding
+    areas = torch.maximum(torch.linalg.cross(e1, e2).square().sum(1) / 4, least).sqrt()
     products = torch.stack([-(e1 * e2).sum(1), -(e2 * e0).sum(1), -(e0 * e1).sum(1)], dim=1)
     return products / (2 * areas[:, None]), areas
 

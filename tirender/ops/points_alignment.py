@@ -118,7 +118,7 @@ def corresponding_points_alignment(
         R (N, D, D), T (N, D) and s (N,), so that s X R + T is near Y. Differentiable in X, Y and the weights; where the
         rotation is not unique, no gradient passes in the directions that are free. Warns there.
     Raises:
-        ValueError: where shapes, dtypes, devices or numbers of points do not fit.
+        ValueError: where shapes, dtypes, devices or numbers of points do not fit, or their covariance is not finite.
     """
     points, num_points = convert_pointclouds_to_tensor(X)
     targets, num_targets = convert_pointclouds_to_tensor(Y)
@@ -134,6 +134,8 @@ def corresponding_points_alignment(
     x, y = (points - mean_x) * weight[..., None], (targets - mean_y) * weight[..., None]
     total = weight.sum(1).clamp(min=eps)
     covariance = x.mT @ y / total[:, None, None]
+    if not bool(covariance.isfinite().all()):
+        fail("X", "points of finite covariance with Y", "nan or inf")
     R, singular_values = _NearestRotation.apply(covariance, allow_reflection)
     _warn_if_ambiguous(num_points, singular_values)
     s = points.new_ones(len(points))
@@ -152,7 +154,9 @@ class _NearestRotation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrices: torch.Tensor, allow_reflection: bool) -> Any:
-        u, s, vt = torch.linalg.svd(matrices)
+        size = matrices.abs().sum((1, 2)).clamp(min=torch.finfo(matrices.dtype).tiny)  # LAPACK fails on large numbers
+        u, s, vt = torch.linalg.svd(matrices / size[:, None, None])
+        s = s * size[:, None]
         signs = torch.ones_like(s)
         if not allow_reflection and s.shape[1]:
             signs[:, -1] = torch.linalg.det(u @ vt).sign()

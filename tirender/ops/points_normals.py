@@ -65,6 +65,8 @@ def estimate_pointcloud_local_coord_frames(
     used = torch.arange(points.shape[1], device=points.device) < num_points[:, None]
     centred = points - wmean(points, used.to(points.dtype))  # the covariances then lose no digits
     covariances, neighbours = get_point_covariances(centred, num_points, neighborhood_size)
+    if not bool(covariances.isfinite().all()):
+        fail("pointclouds", "points whose squares are finite", "inf")
     curvatures, frames = _EigenSystem.apply(covariances)
     if disambiguate_directions:
         normal, last = (_toward_most(centred, neighbours, frames[..., i]) for i in (0, 2))
@@ -84,7 +86,9 @@ class _EigenSystem(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrices: torch.Tensor) -> Any:
-        values, vectors = torch.linalg.eigh(matrices)
+        size = matrices.abs().sum((-2, -1)).clamp(min=torch.finfo(matrices.dtype).tiny)  # LAPACK fails on large numbers
+        values, vectors = torch.linalg.eigh(matrices / size[..., None, None])
+        values = values * size[..., None]
         ctx.save_for_backward(values, vectors)
         return values, vectors
 
