@@ -1,8 +1,10 @@
 """Render a coloured point cloud on black and on blue (figure 7 of the tutorials), and as a batch of views.
 
-python examples/render_point_cloud.py                   # points from the surface of tirender's creature
-python examples/render_point_cloud.py --cloud bridge    # the tutorial's bridge: from TIRENDER_DATA, or downloaded
-python examples/render_point_cloud.py --cloud my.ply    # any PLY or NPZ file with colours
+python examples/render_point_cloud.py                      # tirender's harbour, 100 thousand points
+python examples/render_point_cloud.py --cloud bridge       # the tutorial's bridge: from TIRENDER_DATA, or downloaded
+python examples/render_point_cloud.py --cloud motorcycle   # from a stereo camera, 343 thousand points: scikit-image has
+                                                           # or downloads it (pip install scikit-image pooch)
+python examples/render_point_cloud.py --cloud my.ply       # any PLY or NPZ file with colours
 """
 
 from __future__ import annotations
@@ -18,8 +20,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from tirender import datasets
-from tirender.io import IO, load_objs_as_meshes
-from tirender.ops import sample_points_from_meshes
+from tirender.io import IO
 from tirender.renderer import (
     AlphaCompositor,
     FoVOrthographicCameras,
@@ -35,22 +36,23 @@ from tirender.vis import image_grid
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--cloud", default="creature", help="creature, bridge, or a PLY or NPZ file (default: creature)"
+        "--cloud", default="harbour", help="harbour, bridge, motorcycle, or a PLY or NPZ file (default: harbour)"
     )
     parser.add_argument("--size", type=int, default=512, help="side of each image in pixels (default: 512)")
-    parser.add_argument("--radius", type=float, default=0.008, help="of points; half the image is 1 (default: 0.008)")
+    parser.add_argument("--radius", type=float, default=0.012, help="of points; half the image is 1 (default: 0.012)")
     parser.add_argument("--output", type=Path, default=Path("out/render_point_cloud"), help="folder for the figures")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
 
-    if args.cloud == "creature":
-        cloud = centred(points_of_the_creature(args.device))
+    if args.cloud == "motorcycle":
+        cloud = centred(motorcycle(args.device))
     else:
-        path = datasets.bridge() if args.cloud == "bridge" else args.cloud
+        path = {"harbour": datasets.harbour, "bridge": datasets.bridge}.get(args.cloud, lambda: args.cloud)()
         cloud = centred(IO().load_pointcloud(path, device=args.device))
 
-    R, T = look_at_view_transform(20, 10, 150 if args.cloud == "creature" else 0)
+    elev, azim = {"harbour": (28, 170), "motorcycle": (0, 180)}.get(args.cloud, (10, 0))
+    R, T = look_at_view_transform(20, elev, azim)
     cameras = FoVOrthographicCameras(R=R, T=T, znear=0.01, device=args.device)
     settings = PointsRasterizationSettings(image_size=args.size, radius=args.radius, points_per_pixel=10)
     rasterizer = PointsRasterizer(cameras, settings)
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     save(on_blue(cloud), args.output / "figure7b_blue.png")
 
     # Cameras and background of a call replace the renderer's own: 8 views in one go.
-    R, T = look_at_view_transform(20, 10, torch.arange(8) * 45.0)
+    R, T = look_at_view_transform(20, elev, azim + torch.arange(8) * 45.0)
     cameras = FoVOrthographicCameras(R=R, T=T, znear=0.01, device=args.device)
     views = on_blue(cloud.extend(8), cameras=cameras, background_color=1.0)
     image_grid(views, rows=2, cols=4)
@@ -68,11 +70,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{args.output}: " + ", ".join(sorted(file.name for file in args.output.glob("*.png"))))
 
 
-def points_of_the_creature(device: str) -> Pointclouds:
-    """100 000 points from its surface, with the colours of its texture."""
-    mesh = load_objs_as_meshes([datasets.creature()], device=device)
-    points, colors = sample_points_from_meshes(mesh, 100_000, return_textures=True)
-    return Pointclouds(points, features=colors)
+def motorcycle(device: str) -> Pointclouds:
+    """A scene of the Middlebury stereo benchmark, in the view space of its left camera."""
+    from skimage.data import stereo_motorcycle
+
+    image, _, disparity = (torch.from_numpy(array) for array in stereo_motorcycle())
+    v, u = torch.nonzero(disparity.isfinite(), as_tuple=True)
+    depth = 994.978 * 0.193001 / (disparity[v, u] + 31.086)  # focal length and baseline; the calibration is in pixels
+    x, y = -(u - 311.193) * depth / 994.978, -(v - 254.877) * depth / 994.978  # +X is left, +Y up
+    points, colors = torch.stack([x, y, depth], dim=1), image[v, u] / 255
+    return Pointclouds([points.float().to(device)], features=[colors.to(device)])
 
 
 def centred(cloud: Pointclouds) -> Pointclouds:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
+import types
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -66,6 +68,22 @@ def test_render_point_cloud_of_a_file(tmp_path: Path) -> None:
     )
     seen = plt.imread(folder / "figure7a_black.png")[..., :3].any(-1)
     assert seen.mean() > 0.75  # the disc, and the points' radius
+
+
+def test_render_point_cloud_of_a_stereo_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A red square, nearer than the blue wall that it hides, at the left of both pictures."""
+    image, disparity = np.zeros((500, 740, 3), np.uint8), np.full((500, 740), 20.0, np.float32)
+    image[...], disparity[:40] = (0, 0, 255), np.nan
+    image[200:320, 100:220], disparity[200:320, 100:220] = (255, 0, 0), 60.0
+    data = types.ModuleType("skimage.data")
+    data.stereo_motorcycle = lambda: (image, image, disparity)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "skimage", types.ModuleType("skimage"))
+    monkeypatch.setitem(sys.modules, "skimage.data", data)
+    run_example("render_point_cloud", "--cloud", "motorcycle", "--size", 64, "--radius", 0.02, "--output", tmp_path)
+    picture = plt.imread(tmp_path / "figure7a_black.png")[..., :3]
+    red, blue = picture[..., 0] > 0.5, picture[..., 2] > 0.5
+    assert blue.sum() > 10 * red.sum() > 100
+    assert np.nonzero(red)[1].mean() < np.nonzero(blue)[1].mean() - 3
 
 
 def run_fit(capsys: pytest.CaptureFixture[str], name: str, folder: Path, *args: object) -> list[str]:
