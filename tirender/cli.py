@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import tirender
-from tirender.commands import arguments, fit, info, render
+from tirender.commands import arguments, fit, info, render, view
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tirender {tirender.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     render.add_parser(commands)
+    view.add_parser(commands)
     fit.add_parser(commands, arguments.number)
     info.add_parser(commands)
     return parser

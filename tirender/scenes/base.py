@@ -24,6 +24,7 @@ class Look:
         background: RGB in [0, 1].
         light: where it is in world space, for shaders that have one; None: above and beside the camera.
         supersample: n x n samples are averaged in each pixel; None: what suits the scene.
+        wireframe: draw the edges of the faces that are seen, too; meshes only.
     """
 
     image_size: tuple[int, int] = (512, 512)
@@ -31,6 +32,7 @@ class Look:
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     light: tuple[float, float, float] | None = None
     supersample: int | None = None
+    wireframe: bool = False
 
 
 class Scene(ABC):
@@ -73,10 +75,10 @@ class Scene(ABC):
         if n < 1 or min(look.image_size) < 1:
             fail("image_size, supersample", "positive integers", (look.image_size, n))
         height, width = look.image_size
-        images = self.draw(cameras, shader, replace(look, image_size=(n * height, n * width)))
+        images = self.draw(cameras, shader, replace(look, image_size=(n * height, n * width))).clamp(0, 1)
         if n > 1:
             images = images.unflatten(1, (height, n)).unflatten(3, (width, n)).mean((2, 4))
-        return images.clamp(0, 1).expand(-1, -1, -1, 3)
+        return images.expand(-1, -1, -1, 3)
 
     @abstractmethod
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:

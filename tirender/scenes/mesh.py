@@ -24,6 +24,7 @@ from tirender.renderer import (
 from tirender.renderer.cameras import CamerasBase
 from tirender.scenes.base import GREY, Look, Scene, depth_picture, placement
 from tirender.structures import Meshes
+from tirender.structures.fragments import Fragments
 
 LIT = {"phong": HardPhongShader, "gouraud": HardGouraudShader, "flat": HardFlatShader, "normal": HardNormalShader}
 
@@ -64,7 +65,8 @@ class MeshScene(Scene):
         rasterizer = MeshRasterizer(cameras, settings)
         if shader == "depth":
             fragments = rasterizer(meshes)
-            return depth_picture(fragments.zbuf, (fragments.pix_to_face >= 0).float(), cameras)
+            depths = depth_picture(fragments.zbuf, (fragments.pix_to_face >= 0).float(), cameras)
+            return _with_edges(depths, fragments, look)
         if shader == "silhouette":
             blend = BlendParams()
             settings.blur_radius = math.log(1 / 1e-4 - 1) * blend.sigma  # where the coverage falls to 1e-4
@@ -72,8 +74,9 @@ class MeshScene(Scene):
             return MeshRenderer(rasterizer, SoftSilhouetteShader(blend))(meshes)[..., 3:]
         make: Any = LIT[shader]
         made = make(self.device, cameras, blend_params=BlendParams(background_color=look.background))
-        images = MeshRenderer(rasterizer, made)(meshes, lights=_lights(cameras, look))[..., :3]
-        return (images + 1) / 2 if shader == "normal" else images
+        fragments = rasterizer(meshes)
+        images = made(fragments, meshes, lights=_lights(cameras, look))[..., :3]
+        return _with_edges((images + 1) / 2 if shader == "normal" else images, fragments, look)
 
     def _colored_by_vertex(self) -> Meshes:
         """The mesh with one colour a vertex: the mean over the corners that meet there."""
@@ -86,6 +89,17 @@ class MeshScene(Scene):
             self._by_vertex = self.mesh.clone()
             self._by_vertex.textures = TexturesVertex([sums / count[:, None]])
         return self._by_vertex
+
+
+def _with_edges(images: torch.Tensor, fragments: Fragments, look: Look) -> torch.Tensor:
+    """Images with dark lines, a pixel wide, along the edges of the faces that are seen."""
+    if not look.wireframe:
+        return images
+    to_pixels = min(look.image_size) / 2
+    distance = fragments.dists[..., :1].abs().sqrt() * to_pixels
+    width = look.supersample or MeshScene.supersample
+    line = ((width + 1) / 2 - distance).clamp(0, 1) * (fragments.pix_to_face[..., :1] >= 0)
+    return images * (1 - 0.75 * line)
 
 
 def _lights(cameras: CamerasBase, look: Look) -> PointLights:

@@ -40,7 +40,7 @@ def to_picture(image: torch.Tensor | np.ndarray) -> np.ndarray:
     array = array[..., None] if array.ndim == 2 else array[..., :3]
     if array.dtype != np.uint8:
         array = np.rint(np.clip(np.nan_to_num(array), 0, 1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+    return np.array(np.broadcast_to(array, (*array.shape[:2], 3)))
 
 
 @lru_cache(maxsize=8)
@@ -51,7 +51,7 @@ def text_panel(rows: tuple[tuple[str, str], ...], size: int) -> np.ndarray:
     widths = [
         letters.getlength(name) if not value else name_width + pad + letters.getlength(value) for name, value in rows
     ]
-    panel = Image.new("RGBA", (math.ceil(max(widths)) + 2 * pad, len(rows) * line + pad), (*BACKGROUND, 205))
+    panel = Image.new("RGBA", (math.ceil(max(widths)) + 2 * pad, len(rows) * line + pad), (*BACKGROUND, 215))
     draw = ImageDraw.Draw(panel)
     for i, (name, value) in enumerate(rows):
         y = pad // 2 + i * line + line // 2

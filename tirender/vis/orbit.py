@@ -34,7 +34,7 @@ class OrbitCamera:
         radius: float = 1.0,
         azimuth: float = 150.0,
         elevation: float = 10.0,
-        fov: float = 50.0,
+        fov: float = 60.0,
     ) -> None:
         if not 0 < radius < math.inf:
             fail("radius", "a finite number above 0", radius)

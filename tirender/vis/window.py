@@ -8,6 +8,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -45,21 +48,11 @@ class Window:
     """
 
     def __init__(self, title: str, size: tuple[int, int]) -> None:
-        check_display()
-        tirender.init()
+        with _connected():
+            self._window = _open(title, size)
         import taichi as ti
-        from taichi.ui.utils import GGUINotAvailableException, get_field_info
+        from taichi.ui.utils import get_field_info
 
-        height, width = size
-        try:
-            self._window = ti.ui.Window(title, (width, height), vsync=False)
-        except GGUINotAvailableException as error:
-            raise NoWindow(f"window: expected a build of Taichi with windows, got one without: {error}") from error
-        except RuntimeError as error:
-            raise NoWindow(
-                "window: expected a Vulkan driver, got none (Debian and Ubuntu: apt install libvulkan1 "
-                "mesa-vulkan-drivers)"
-            ) from error
         self._canvas = self._window.get_canvas()
         self._describe = get_field_info
         self._tags = {"press": ti.ui.PRESS, "release": ti.ui.RELEASE}
@@ -99,13 +92,33 @@ class Window:
             self._window.destroy()
 
 
-def check_display() -> None:
-    """Raise where Taichi would end the process because it finds no display.
+def _open(title: str, size: tuple[int, int]) -> Any:
+    tirender.init()
+    import taichi as ti
+    from taichi.ui.utils import GGUINotAvailableException
+
+    height, width = size
+    try:
+        return ti.ui.Window(title, (width, height), vsync=False)
+    except GGUINotAvailableException as error:
+        raise NoWindow(f"window: expected a build of Taichi with windows, got one without: {error}") from error
+    except RuntimeError as error:
+        raise NoWindow(
+            "window: expected a Vulkan driver, got none (Debian and Ubuntu: apt install libvulkan1 mesa-vulkan-drivers)"
+        ) from error
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Raise where Taichi would end the process because it finds no display; else hold a connection to it.
+
+    An X server without other clients starts anew when the last one leaves, and refuses the next for that moment.
 
     Raises:
         NoWindow: there is none.
     """
     if not sys.platform.startswith("linux"):
+        yield
         return
     name = os.environ.get("DISPLAY")
     if not name:
@@ -115,7 +128,10 @@ def check_display() -> None:
     except OSError as error:
         raise NoWindow("window: expected the X11 library (libX11.so.6), got none") from error
     x11.XOpenDisplay.restype = ctypes.c_void_p
-    display = x11.XOpenDisplay(None)
-    if not display:
+    connection = x11.XOpenDisplay(None)
+    if not connection:
         raise NoWindow(f"window: expected a display, got none that answers at DISPLAY={name}")
-    x11.XCloseDisplay(ctypes.c_void_p(display))
+    try:
+        yield
+    finally:
+        x11.XCloseDisplay(ctypes.c_void_p(connection))
