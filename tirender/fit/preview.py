@@ -151,6 +151,7 @@ class Preview(Callback):
         for event in self.display.events():
             if event.kind != "press":
                 continue
+            self._due = 0.0
             if event.key == "space":
                 self.paused = not self.paused
             elif event.key == "n":

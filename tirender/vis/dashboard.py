@@ -51,7 +51,7 @@ def dashboard(
     top, bottom = HEADER + BAR + MARGIN, height - FOOTER
     curves_top = bottom - CURVES if images else top
     if bottom - curves_top > 80:
-        picture.paste(draw_curves(history, steps, (width - 2 * MARGIN, bottom - curves_top)), (MARGIN, curves_top))
+        picture.paste(draw_curves(history, (width - 2 * MARGIN, bottom - curves_top)), (MARGIN, curves_top))
     room = (width - MARGIN) // max(len(images), 1) - MARGIN
     for i, (caption, image) in enumerate(images.items()):
         left = MARGIN + i * (room + MARGIN)

@@ -69,19 +69,17 @@ def overlay(picture: np.ndarray, panel: np.ndarray, x: int, y: int) -> None:
     place[:] = (place * (255 - alpha) + panel[..., :3] * alpha + 127) // 255
 
 
-def draw_curves(history: Mapping[str, Sequence[float]], steps: int | None, size: tuple[int, int]) -> Image.Image:
+def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -> Image.Image:
     """A picture of loss curves over the steps, on a logarithmic scale.
 
     Args:
         history: name -> one value a step; what is not above 0 is left out.
-        steps: how many there will be; None: as many as there are.
         size: width and height in pixels.
     """
     width, height = size
     letters = font(12)
     left, right, top, bottom = 58, width - 12, 30, height - 24
-    n = max(max((len(values) for values in history.values()), default=0), 2)
-    steps = max(steps or n, n)
+    steps = max(max((len(values) for values in history.values()), default=0), 2)
     curves = {name: _thinned(values, max(right - left, 1)) for name, values in history.items()}
     shown = np.concatenate([values[values > 0] for _, values in curves.values()] or [np.ones(1)])
     low, high = _decades(shown)

@@ -5,11 +5,13 @@ Presenting goes through Vulkan: a driver must be there, lavapipe on a machine wi
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,7 @@ class Window:
         self._tags = {"press": ti.ui.PRESS, "release": ti.ui.RELEASE}
         self._cursor = self._window.get_cursor_pos()
         self._closed = False
+        atexit.register(self.close)  # after the import of Taichi, so before its own end
 
     @property
     def is_open(self) -> bool:
@@ -87,9 +90,15 @@ class Window:
         return found + [Event(kind, NAMES.get(key, key.lower()), x, y) for kind, key in pressed]  # type: ignore[arg-type]
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._window.destroy()
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        settings = Path("imgui.ini")  # which Taichi's Dear ImGui leaves in the working folder
+        is_mine = not settings.exists()
+        self._window.destroy()
+        if is_mine:
+            settings.unlink(missing_ok=True)
 
 
 def _open(title: str, size: tuple[int, int]) -> Any:
