@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ARCHS = ("cpu", "cuda", "vulkan")
 PRESETS = ("tutorial", "best")
+PREVIEWS = ("window", "web", "video")
 LAST = 50  # final losses are also given as the mean over so many steps
 
 
@@ -52,6 +54,13 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
         help="steps between checkpoints (default: 100)",
     )
     shared.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
+    shared.add_argument(
+        "--preview",
+        nargs="?",
+        const="window",
+        choices=PREVIEWS,
+        help="watch the fit in a window (default), on a page on 127.0.0.1, or as a video in the output folder",
+    )
     shared.add_argument("--arch", choices=ARCHS, help="where kernels run (default: cuda if torch has it, else cpu)")
 
     of_views = argparse.ArgumentParser(add_help=False)
@@ -76,7 +85,7 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
             "  tirender fit mesh dolphin.obj -o dolphin\n"
             "  tirender fit silhouette cow.obj --steps 500\n"
             "  tirender fit images photos/ --texture uv --preset best\n"
-            "  tirender fit images photos/ --resume"
+            "  tirender fit images photos/ --resume --preview"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -194,22 +203,25 @@ def _run(
     """Fit and write everything; also where the fit stops half-way, from its last good state."""
     import matplotlib
 
-    from tirender.fit import Checkpoint, Figures, NonFiniteLoss
+    from tirender.fit import Checkpoint, Figures, NonFiniteLoss, Preview
 
     matplotlib.use("agg")
     folder = args.output or Path("out") / f"fit_{args.kind}"
     folder.mkdir(parents=True, exist_ok=True)
     settings = {k: v for k, v in vars(config).items() if k not in ("steps", "progress")}
     settings |= {"kind": args.kind, "data": _digest(data)}
-    callbacks = [
+    callbacks: list[Callback] = [
         Checkpoint(folder / "checkpoint.pt", args.checkpoint, args.resume, settings),
         Figures(args.every or math.ceil(config.steps / 8), draw, folder),
     ]
-    try:
-        run = fit(callbacks)
-    except NonFiniteLoss as error:
-        _write(error.run, folder, settings, compare, quality, centre, scale)
-        raise
+    with contextlib.ExitStack() as stack:
+        if args.preview:
+            callbacks.append(stack.enter_context(Preview(args.preview, title=f"fit {args.kind}", path=folder)))
+        try:
+            run = fit(callbacks)
+        except NonFiniteLoss as error:
+            _write(error.run, folder, settings, compare, quality, centre, scale)
+            raise
     _write(run, folder, settings, compare, quality, centre, scale)
     losses = ", ".join(f"{name} {value:.6f}" for name, value in run.losses.items())
     print(f"{folder}: mesh.obj after {run.step} steps; {losses}")

@@ -53,7 +53,8 @@ class Preview(Callback):
         images: gives the images to show, by caption, see :meth:`update`; None: those that the fit knows to show.
         steps: of a loop of your own, if known.
         title: at the top.
-        path: of the video; by default preview.mp4, or preview.gif without ``pip install 'tirender[video]'``.
+        path: of the video, or its folder (by default the working one), where it is called preview.mp4, or preview.gif
+            without ``pip install 'tirender[video]'``.
         size: height and width of the picture in pixels.
         budget: the most of the fit's time that drawing takes.
     Raises:
@@ -66,7 +67,7 @@ class Preview(Callback):
         images: Callable[[], Images] | None = None,
         steps: int | None = None,
         title: str = "fit",
-        path: str | Path | None = None,
+        path: str | Path = ".",
         size: tuple[int, int] = (720, 960),
         budget: float = 0.07,
     ) -> None:
@@ -74,7 +75,7 @@ class Preview(Callback):
             fail("budget", "a number in (0, 1]", budget)
         self.images, self.steps, self.title, self.budget = images, steps, title, budget
         self.paused = self.stopped = False
-        self.display = _open(on, title, size, path) if isinstance(on, str) else on
+        self.display = _open(on, title, size, Path(path)) if isinstance(on, str) else on
         self.history: dict[str, list[float]] = {}
         self._waiting: list[tuple[str, Any]] = []  # losses that are not yet in the history
         self._one_step = False
@@ -185,13 +186,14 @@ class Preview(Callback):
         self._waiting.clear()
 
 
-def _open(on: str, title: str, size: tuple[int, int], path: str | Path | None) -> Display:
+def _open(on: str, title: str, size: tuple[int, int], path: Path) -> Display:
     check_choice("on", on, KINDS)
     if on == "web":
         return WebPage(f"tirender: {title}", size, KEYS)
     if on == "video":
         has_encoder = importlib.util.find_spec("imageio_ffmpeg") is not None
-        return Recorder(path or ("preview.mp4" if has_encoder else "preview.gif"), size)
+        name = "preview.mp4" if has_encoder else "preview.gif"
+        return Recorder(path / name if path.is_dir() else path, size)
     try:
         return Window(f"tirender: {title}", size)
     except NoWindow as error:
