@@ -35,11 +35,24 @@ def cloud():
     return points, PointRasterization(points, radius, image, 2, SIZE, 6)
 
 
+def marched():
+    from tirender.ops.volume_march import march_volumes
+
+    densities, features = torch.rand(2, 1, 5, 6, 7), torch.rand(2, 4, 5, 6, 7)
+    origins = torch.rand(500, 3) * 12 - 3
+    directions = torch.rand(500, 3) * 7 - origins
+    leaves = [x.requires_grad_() for x in (densities, features, origins, directions)]
+    return march_volumes(*leaves, torch.rand(500, 20), 1e-10, 2), leaves
+
+
 def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
     """Values and gradients of every kernel, and the selection that this arch makes."""
     from tirender.ops.compositing import composite
+    from tirender.ops.emission_absorption import count_visible, emission_absorption
+    from tirender.ops.hash_grid import HashGridLayout, hash_encode
     from tirender.ops.mesh_fragments import mesh_fragments
     from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+    from tirender.ops.occupancy import pack_bits, sample_occupied
     from tirender.ops.rasterize_points import point_fragments, select_points
     from tirender.ops.silhouette import soft_silhouette
 
@@ -87,6 +100,8 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     alphas, features = torch.rand(len(index), requires_grad=True), torch.rand(len(points), 5, requires_grad=True)
     for mode in ("alpha", "norm", "sum"):
         record(f"composite_{mode}", [composite(offsets, index, alphas, features, mode)], [alphas, features])
+    march_volumes, ray_leaves = marched()
+    record("march", [march_volumes], ray_leaves)
     return out
 
 

@@ -12,6 +12,7 @@ import torch
 
 from tirender.checks import FLOATS, check_tensor, fail
 
+DENSITIES_OUTSIDE = "rays_densities: expected values in [0, 1], got some outside"
 DENSITY_TOLERANCE = 1e-5  # interpolation of densities in [0, 1] rounds a little beyond
 
 
@@ -83,7 +84,7 @@ def _densities(rays_densities: torch.Tensor) -> torch.Tensor:
     densities = check_tensor("rays_densities", rays_densities, ("...", "P", 1), FLOATS)[..., 0]
     detached = densities.detach()
     if bool(((detached < -DENSITY_TOLERANCE) | (detached > 1 + DENSITY_TOLERANCE)).any()):
-        warnings.warn("rays_densities: expected values in [0, 1], got some outside", stacklevel=3)
+        warnings.warn(DENSITIES_OUTSIDE, stacklevel=3)
     return densities
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from tirender.checks import check_choice, check_tensor, fail
 from tirender.renderer.cameras import CamerasBase
+from tirender.renderer.implicit.marching import can_march, march
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle, ray_bundle_to_ray_points
 from tirender.structures.volumes import Volumes, local_to_voxel_coords
 
@@ -83,8 +84,15 @@ class VolumeRenderer(torch.nn.Module):
         Returns:
             images as the raymarcher has them, and the ray bundle. Differentiable in the volumes and the cameras.
         """
-        volumetric_function = VolumeSampler(volumes, sample_mode=self._sample_mode)
-        return self.renderer(cameras=cameras, volumetric_function=volumetric_function, **kwargs)
+        volumes = _single(volumes)
+        sampler = VolumeSampler(volumes, sample_mode=self._sample_mode)
+        raymarcher = self.renderer.raymarcher
+        ray_bundle = self.renderer.raysampler(cameras=cameras, volumetric_function=sampler, **kwargs)
+        if self._sample_mode == "bilinear" and can_march(volumes, raymarcher, ray_bundle):
+            return march(volumes, raymarcher, ray_bundle, kwargs.get("eps", 1e-10)), ray_bundle
+        densities, features = sampler(ray_bundle=ray_bundle, cameras=cameras, **kwargs)
+        images = raymarcher(rays_densities=densities, rays_features=features, ray_bundle=ray_bundle, **kwargs)
+        return images, ray_bundle
 
 
 SAMPLE_MODES = ("bilinear", "nearest")
@@ -104,9 +112,7 @@ class VolumeSampler(torch.nn.Module):
 
     def __init__(self, volumes: Volumes, sample_mode: str = "bilinear", padding_mode: str = "zeros") -> None:
         super().__init__()
-        if not isinstance(volumes, Volumes):
-            fail("volumes", "Volumes", type(volumes).__name__)
-        self._volumes = volumes[0] if volumes.is_one_volume else volumes
+        self._volumes = _single(volumes)
         self._sample_mode = check_choice("sample_mode", sample_mode, SAMPLE_MODES)
         self._padding_mode = check_choice("padding_mode", padding_mode, ("zeros", "border", "reflection"))
         is_ragged = bool((volumes.get_grid_sizes() != self._resolution).any())
@@ -168,3 +174,10 @@ class VolumeSampler(torch.nn.Module):
             last = (sizes.flip(1) - 1)[:, None].to(voxels.dtype)
             voxels = torch.minimum(voxels.clamp(min=0), last)
         return (2 * voxels + 1) / resolution.flip(0) - 1, False
+
+
+def _single(volumes: Volumes) -> Volumes:
+    """One volume where all are the same."""
+    if not isinstance(volumes, Volumes):
+        fail("volumes", "Volumes", type(volumes).__name__)
+    return volumes[0] if volumes.is_one_volume else volumes

@@ -1,0 +1,85 @@
+"""Volumes rendered by one kernel, which samples and composites without storing the samples."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from tirender.ops.volume_march import MAX_CHANNELS, MAX_THICKNESS, march_volumes
+from tirender.renderer.implicit.raymarching import (
+    DENSITIES_OUTSIDE,
+    DENSITY_TOLERANCE,
+    AbsorptionOnlyRaymarcher,
+    EmissionAbsorptionRaymarcher,
+)
+from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle
+from tirender.structures.volumes import Volumes, local_to_voxel_coords
+
+
+def can_march(volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | HeterogeneousRayBundle) -> bool:
+    """Whether :func:`march` gives what sampling and this raymarcher would give."""
+    origins, directions, lengths = ray_bundle[:3]
+    densities, features = volumes.densities(), volumes.features()
+    if type(raymarcher) is EmissionAbsorptionRaymarcher:
+        is_standard = features is not None and raymarcher.surface_thickness <= MAX_THICKNESS
+        n_channels = 1 if features is None else 1 + features.shape[1]
+    else:
+        is_standard, n_channels = type(raymarcher) is AbsorptionOnlyRaymarcher, 1
+    return (
+        is_standard
+        and n_channels <= MAX_CHANNELS
+        and densities.shape[1] == 1
+        and len(volumes) in (1, len(origins))
+        and not lengths.requires_grad
+        and all(x.dtype == densities.dtype and x.device == densities.device for x in (origins, directions, lengths))
+        and min(densities.numel(), lengths.numel()) > 0
+    )
+
+
+def march(
+    volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | HeterogeneousRayBundle, eps: float
+) -> torch.Tensor:
+    """The images of volumes, trilinear inside and 0 outside.
+
+    Args:
+        volumes: N volumes, or one for all rays.
+        raymarcher: an ``EmissionAbsorptionRaymarcher`` or ``AbsorptionOnlyRaymarcher``.
+        ray_bundle: rays (N, ..., .) for which :func:`can_march`.
+        eps: see ``EmissionAbsorptionRaymarcher.forward``.
+    Returns:
+        as the raymarcher has them; differentiable in the volumes, and in the origins and directions of rays.
+    """
+    densities, features, thickness = volumes.densities(), None, 1
+    if isinstance(raymarcher, EmissionAbsorptionRaymarcher):
+        features, thickness = volumes.features(), raymarcher.surface_thickness
+    lowest, highest = torch.aminmax(densities.detach())
+    if lowest < -DENSITY_TOLERANCE or highest > 1 + DENSITY_TOLERANCE:
+        warnings.warn(DENSITIES_OUTSIDE, stacklevel=3)
+
+    origins, directions, lengths = ray_bundle[:3]
+    shape = origins.shape[:-1]
+    rays = origins.reshape(len(volumes), -1, 3), directions.reshape(len(volumes), -1, 3)
+    image = march_volumes(densities, features, *_in_voxels(volumes, *rays), _rows(lengths), eps, thickness)
+    return image.view(*shape, -1)
+
+
+def _in_voxels(volumes: Volumes, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rays (N, R, 3) in world space as (N * R, 3) in voxel coordinates, with the same lengths."""
+
+    def voxels(points: torch.Tensor) -> torch.Tensor:
+        local = volumes.world_to_local_coords(points)
+        return local_to_voxel_coords(local, volumes.get_grid_sizes(), volumes.get_align_corners())
+
+    # the transform is affine, without rotation: its slope tells of directions
+    zero = origins.new_zeros(len(volumes), 1, 3)
+    slope = voxels(torch.ones_like(zero)) - voxels(zero)
+    return voxels(origins).reshape(-1, 3), (directions * slope).reshape(-1, 3)
+
+
+def _rows(lengths: torch.Tensor) -> torch.Tensor:
+    """(R, P), or (1, P) where the lengths are one row expanded."""
+    if all(stride == 0 or size == 1 for stride, size in zip(lengths.stride()[:-1], lengths.shape[:-1])):
+        return lengths[(0,) * (lengths.dim() - 1)][None]
+    return lengths.reshape(-1, lengths.shape[-1])
