@@ -15,6 +15,7 @@ from tirender.cli import main
 from tirender.io import IO
 from tirender.renderer import TexturesVertex
 from tirender.scenes import MeshScene
+from tirender.structures import Pointclouds
 from tirender.utils import ico_sphere
 
 
@@ -118,6 +119,40 @@ def test_turntable(tmp_path, sphere, end):
             frames.append(np.asarray(picture.convert("RGB")).astype(int))
     for i in range(5):
         assert np.abs(frames[i] - frames[i - 1]).max() > 50
+
+
+def test_a_turntable_as_a_video(tmp_path, sphere):
+    pytest.importorskip("imageio_ffmpeg", reason="imageio-ffmpeg is not installed")
+    assert render(sphere, "-o", tmp_path / "out.mp4", "--size", 24, 32, "--turntable", 3) == 0
+    assert b"ftyp" in (tmp_path / "out.mp4").read_bytes()[:12]
+
+
+def test_a_cloud_and_its_points(tmp_path, capsys):
+    directions = torch.nn.functional.normalize(torch.randn(3000, 3), dim=1)
+    IO().save_pointcloud(Pointclouds([directions], features=[torch.rand(3000, 3)]), tmp_path / "ball.npz")
+
+    def covered(*args: object) -> float:
+        assert render(tmp_path / "ball.npz", "-o", tmp_path / "out.png", "--size", 48, *args) == 0
+        return (pixels(tmp_path / "out.png").min(-1) < 250).mean()
+
+    assert covered() > 0.6
+    assert capsys.readouterr().out.endswith("out.png: 48 x 48 px, 1 view of 3000 points\n")
+    assert covered("--radius", 0.005) < 0.6
+    covered("--shader", "depth")
+    assert pixels(tmp_path / "out.png")[0, 0].tolist() == [0, 0, 0]
+
+
+def test_a_volume_and_its_look(tmp_path, capsys):
+    np.savez(tmp_path / "cube.npz", densities=np.full((5, 6, 7), 255, np.uint8), features=np.full((3, 5, 6, 7), 0.5))
+    assert render(tmp_path / "cube.npz", "-o", tmp_path / "out.png", "--size", 32, "--background", 0, 0, 0) == 0
+    assert capsys.readouterr().out.endswith("1 view of 5 x 6 x 7 voxels\n")
+    picture = pixels(tmp_path / "out.png")
+    assert picture[16, 16] == pytest.approx([128] * 3, abs=2)
+    assert picture[0, 0].tolist() == [0, 0, 0]
+    assert render(tmp_path / "cube.npz", "--shader", "phong", "-o", tmp_path / "out.png") == 2
+    assert_one_line(
+        capsys.readouterr().err, "--shader: expected color, silhouette, depth for 5 x 6 x 7 voxels, got phong"
+    )
 
 
 def test_the_file_is_named_by_itself(tmp_path, sphere, monkeypatch):

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from tirender.checks import fail
 from tirender.renderer import EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, VolumeRenderer
@@ -51,12 +52,13 @@ class VolumeScene(Scene):
             "volume_translation": (centre - centres.reshape(-1, 3).mean(0)) / radius,
             "align_corners": volume.get_align_corners(),
         }
-        self.colored = Volumes(densities, colors.expand(-1, 3, -1, -1, -1), **placed)
+        densities, colors = F.pad(densities, (1,) * 6), F.pad(colors, (1,) * 6, mode="replicate")
+        self.colored = Volumes(densities, colors.expand(-1, 3, -1, -1, -1), **placed)  # colours do not fade at the end
         self.located = Volumes(densities, self.colored.get_coord_grid().permute(0, 4, 1, 2, 3), **placed)
 
     @property
     def facts(self) -> str:
-        return " x ".join(str(n) for n in self.colored.get_grid_sizes()[0].tolist()) + " voxels"
+        return " x ".join(str(n - 2) for n in self.colored.densities().shape[2:]) + " voxels"
 
     @property
     def device(self) -> torch.device:

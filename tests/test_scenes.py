@@ -1,0 +1,236 @@
+"""Scenes: meshes, clouds, volumes and fits are loaded, placed and drawn alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tirender.cli import main
+from tirender.io import IO, save_ply, save_volume
+from tirender.renderer import FoVOrthographicCameras, FoVPerspectiveCameras, TexturesVertex, look_at_view_transform
+from tirender.scenes import CloudScene, Look, MeshScene, VolumeScene, load_scene, make_scene
+from tirender.structures import Meshes, Pointclouds, Volumes
+from tirender.utils import ico_sphere
+
+DISC = np.pi / 4 * 3 / (2.1**2 - 1)  # of the image: the unit sphere from a distance of 2.1, with 60 degrees
+
+
+def cameras(azimuth=(0.0,), distance: float = 2.1, elevation: float = 0.0) -> FoVPerspectiveCameras:
+    R, T = look_at_view_transform(distance, elevation, torch.tensor(azimuth))
+    return FoVPerspectiveCameras(R=R, T=T)
+
+
+def cloud(n: int = 20000, colored: bool = True) -> Pointclouds:
+    """A sphere of radius 3 away from the origin, its colours from its normals."""
+    directions = F.normalize(torch.randn(n, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    features = [directions / 2 + 0.5] if colored else None
+    return Pointclouds([3 * directions + torch.tensor([5.0, 6.0, 7.0])], features=features)
+
+
+def volume(n: int = 32, inside: float = 0.9) -> Volumes:
+    """A ball of radius 3 away from the origin, in a box that is larger; its colours are positions."""
+    made = Volumes(torch.zeros(1, 1, n, n + 2, n + 4), voxel_size=8 / n, volume_translation=(-5.0, -6.0, -7.0))
+    local = (made.get_coord_grid()[0] - torch.tensor([5.0, 6.0, 7.0])) / 3
+    densities = inside * (local.norm(dim=-1) < 1).float()
+    return made.update_padded(densities[None, None], local.movedim(-1, 0)[None] / 2 + 0.5)
+
+
+def mesh() -> Meshes:
+    made = ico_sphere(3)
+    made.textures = TexturesVertex(made.verts_padded() / 2 + 0.5)
+    return made.scale_verts(3.0).offset_verts(torch.tensor([5.0, 6.0, 7.0]))
+
+
+THINGS = {"mesh": mesh, "cloud": cloud, "volume": volume}
+
+
+@pytest.fixture(params=THINGS)
+def scene(request):
+    return make_scene(THINGS[request.param]())
+
+
+def test_it_fills_the_same_disc(scene):
+    image = scene.render(cameras(), Look((64, 64), "silhouette"))
+    assert image.shape == (1, 64, 64, 3)
+    assert float(image.mean()) == pytest.approx(DISC, abs=0.06)  # points are wider than the sphere
+    middle = image[0, 24:40, 24:40]
+    assert float(middle.min()) > 0.9  # without holes
+
+
+def test_the_middle_has_the_colour_of_what_is_there(scene):
+    looks = Look((33, 33), "flat" if isinstance(scene, MeshScene) else None)
+    image = scene.render(cameras((0.0, 90.0)), looks)
+    front, right = image[:, 16, 16].tolist()
+    assert front[2] > max(front[0], front[1]) + 0.2  # +Z is blue ...
+    assert right[0] > max(right[1], right[2]) + 0.2  # ... and +X red
+
+
+def test_depth_falls_away_from_the_viewer(scene):
+    image = scene.render(cameras(), Look((64, 64), "depth"))[0, ..., 0]
+    assert float(image[32, 32]) > 0.9
+    assert float(image[32, 6]) < float(image[32, 16]) < float(image[32, 32])
+    assert float(image[0, 0]) == 0
+
+
+def test_several_cameras_draw_what_each_draws(scene):
+    look = Look((20, 30))
+    both = scene.render(cameras((20.0, 140.0)), look)
+    one = scene.render(cameras((140.0,)), look)
+    assert both.shape == (2, 20, 30, 3)
+    torch.testing.assert_close(both[1:], one, atol=2e-5, rtol=0)
+
+
+def test_the_background_is_where_nothing_is(scene):
+    image = scene.render(cameras(), Look((32, 32), background=(1.0, 0.5, 0.0)))
+    assert image[0, 0, 0].tolist() == [1.0, 0.5, 0.0]
+    assert 0 <= float(image.min()) <= float(image.max()) <= 1
+
+
+def test_samples_are_averaged():
+    scene = make_scene(mesh())
+    fine = scene.render(cameras(), Look((32, 32), supersample=1))
+    coarse = scene.render(cameras(), Look((16, 16), supersample=2))
+    torch.testing.assert_close(coarse, fine.view(1, 16, 2, 16, 2, 3).mean((2, 4)))
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5, 1.0])
+def test_from_inside_it_is_still_a_picture(scene, distance):
+    R, T = look_at_view_transform(1.0, 0, 0)
+    inside = FoVPerspectiveCameras(R=R, T=torch.tensor([[0.0, 0.0, distance]]))
+    for shader in scene.shaders:
+        assert bool(scene.render(inside, Look((16, 16), shader)).isfinite().all())
+
+
+def test_orthographic_cameras_do_too(scene):
+    R, T = look_at_view_transform(5.0, 0, 0)
+    image = scene.render(FoVOrthographicCameras(R=R, T=T), Look((64, 64), "silhouette"))
+    assert float(image.mean()) == pytest.approx(np.pi / 4, abs=0.06)
+
+
+def test_points_are_discs_of_one_size_in_the_world():
+    scene = CloudScene(Pointclouds([torch.tensor([[-1.0, 0, 0.6], [1.0, 0, -0.6]])], features=[torch.ones(2, 3)]))
+    scene.radius = 0.08
+    image = scene.render(cameras(), Look((200, 200), "silhouette", supersample=1))[0, ..., 0] > 0
+    near, far = image[:, :100].sum(), image[:, 100:].sum()
+    expected = ((2.1 + 0.6 / 1.36**0.5) / (2.1 - 0.6 / 1.36**0.5)) ** 2  # 1.36**0.5: how much smaller it is drawn
+    assert float(near) / float(far) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_cloud_without_colours_is_coloured_by_height():
+    image = make_scene(cloud(colored=False)).render(cameras(), Look((64, 64)))[0]
+    low, high = image[54, 32], image[9, 32]
+    assert float(low[2]) > float(low[0])
+    assert float(high[0]) > float(high[2]) + 0.15
+
+
+def test_the_opacity_of_a_voxel_s_width_is_its_density():
+    made = Volumes(torch.full((1, 1, 9, 9, 9), 0.2), voxel_size=0.5)
+    image = VolumeScene(made).render(cameras(distance=8.0), Look((65, 65), "silhouette"))
+    assert float(image[0, 32, 32, 0]) == pytest.approx(1 - 0.8**9, abs=0.02)
+    finer = VolumeScene(made, step=0.25).render(cameras(distance=8.0), Look((65, 65), "silhouette"))
+    assert float(finer[0, 32, 32, 0]) == pytest.approx(1 - 0.8**18, abs=0.02)
+
+
+@pytest.mark.parametrize("n_features", [None, 1, 2, 5])
+def test_volumes_with_other_features(n_features):
+    features = None if n_features is None else torch.full((1, n_features, 4, 4, 4), 0.25)
+    image = make_scene(Volumes(torch.ones(1, 1, 4, 4, 4), features)).render(cameras(), Look((33, 33)))
+    expected = 0.7 if features is None else 0.25
+    torch.testing.assert_close(image[0, 16, 16], torch.full((3,), expected), atol=0.01, rtol=0)
+
+
+def test_an_empty_volume_is_seen_through():
+    image = make_scene(Volumes(torch.zeros(1, 1, 4, 4, 4))).render(cameras(), Look((16, 16)))
+    assert (image == 1).all()
+
+
+# --- files ---
+
+
+def test_files_of_every_kind(tmp_path):
+    IO().save_mesh(mesh(), tmp_path / "mesh.obj", include_textures=False)
+    IO().save_mesh(mesh(), tmp_path / "mesh.PLY")
+    IO().save_pointcloud(cloud(), tmp_path / "cloud.ply")
+    IO().save_pointcloud(cloud(), tmp_path / "cloud.npz")
+    save_volume(tmp_path / "volume.npz", volume())
+    facts = {path.name: load_scene(path).facts for path in tmp_path.iterdir() if path.suffix != ".mtl"}
+    assert facts == {
+        "mesh.obj": "1280 faces",
+        "mesh.PLY": "1280 faces",
+        "cloud.ply": "20000 points",
+        "cloud.npz": "20000 points",
+        "volume.npz": "32 x 34 x 36 voxels",
+    }
+
+
+@pytest.mark.parametrize(("kind", "args"), [("mesh", ()), ("images", ()), ("images", ("--texture", "uv"))])
+def test_the_checkpoint_of_a_fit_is_the_fitted_mesh(tmp_path, kind, args):
+    IO().save_mesh(mesh(), tmp_path / "mesh.ply")
+    few = (
+        "--steps",
+        "3",
+        "--level",
+        "1",
+        "--every",
+        "9",
+        *(() if kind == "mesh" else ("--views", "2", "--size", "16")),
+    )
+    out = tmp_path / "out"
+    assert main(["fit", kind, str(tmp_path / "mesh.ply"), "-o", str(out), *few, *args]) == 0
+    scene, written = load_scene(out), load_scene(out / "mesh.obj")
+    torch.testing.assert_close(scene.mesh.verts_packed(), written.mesh.verts_packed(), atol=1e-4, rtol=0)
+    if kind == "images":
+        look = Look((24, 24), "flat")
+        difference = (scene.render(cameras(), look) - written.render(cameras(), look)).abs()
+        assert float(difference.mean()) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("scene.stl", b"", r"FILE: expected one that ends in \.obj, .*, \.pt, got '.*scene\.stl'"),
+        ("scene.npz", b"PK", "scene.npz: expected an undamaged .npz archive"),
+        ("scene.pt", b"none", "checkpoint: expected an undamaged file, got .*scene.pt"),
+        ("folder", None, r"FILE: expected one that ends in"),
+    ],
+)
+def test_files_that_are_none(tmp_path, name, content, message):
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_scene(tmp_path / name)
+
+
+def test_nothing_to_see(tmp_path):
+    save_ply(tmp_path / "empty.ply", torch.zeros(0, 3))
+    with pytest.raises(ValueError, match="empty.ply: expected at least one point, got none"):
+        load_scene(tmp_path / "empty.ply")
+    save_ply(tmp_path / "one.ply", torch.ones(5, 3))
+    with pytest.raises(ValueError, match="one.ply: expected finite points that are not all one"):
+        load_scene(tmp_path / "one.ply")
+    with pytest.raises(FileNotFoundError):
+        load_scene(tmp_path / "missing.pt")
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"settings": {}, "module": {}}, {"settings": {"kind": "mesh", "level": 1}, "module": {}}]
+)
+def test_checkpoints_of_other_programs(tmp_path, state):
+    torch.save(state, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="other.pt: expected a checkpoint of tirender fit, got "):
+        load_scene(tmp_path / "other.pt")
+
+
+def test_bad_looks(scene):
+    with pytest.raises(ValueError, match="shader: expected .*, got 'toon'"):
+        scene.render(cameras(), Look(shader="toon"))
+    with pytest.raises(ValueError, match="image_size, supersample: expected positive integers"):
+        scene.render(cameras(), Look((0, 4)))
+    with pytest.raises(ValueError, match="thing: expected Meshes, Pointclouds or Volumes, got int"):
+        make_scene(3, "thing")
+    with pytest.raises(ValueError, match="volume: expected one volume with densities of one channel"):
+        make_scene(Volumes(torch.zeros(2, 1, 2, 2, 2)), "volume")
