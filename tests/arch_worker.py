@@ -45,6 +45,15 @@ def marched():
     return march_volumes(*leaves, torch.rand(500, 20), 1e-10, 2), leaves
 
 
+def occupied_samples():
+    from tirender.ops.occupancy import pack_bits, sample_occupied
+
+    step, occupied = 0.01, pack_bits(torch.rand(8, 8, 8) < 0.5)
+    directions = torch.nn.functional.normalize(torch.randn(50, 3), dim=1)
+    samples = sample_occupied(torch.rand(50, 3), directions, occupied, step)  # from within: at (k + 1/2) steps
+    return {"occupied_offsets": samples.offsets, "occupied_index": (samples.lengths / step - 0.5).round().int()}
+
+
 def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
     """Values and gradients of every kernel, and the selection that this arch makes."""
     from tirender.ops.compositing import composite
@@ -52,7 +61,6 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     from tirender.ops.hash_grid import HashGridLayout, hash_encode
     from tirender.ops.mesh_fragments import mesh_fragments
     from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
-    from tirender.ops.occupancy import pack_bits, sample_occupied
     from tirender.ops.rasterize_points import point_fragments, select_points
     from tirender.ops.silhouette import soft_silhouette
 
@@ -102,6 +110,14 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
         record(f"composite_{mode}", [composite(offsets, index, alphas, features, mode)], [alphas, features])
     march_volumes, ray_leaves = marched()
     record("march", [march_volumes], ray_leaves)
+    layout = HashGridLayout(4, 2, 9, 4, 60)
+    places, table = torch.rand(200, 3, requires_grad=True), torch.rand(layout.n_rows, 2, requires_grad=True)
+    record("hash_grid", [hash_encode(places, table, layout)], [places, table])
+    offsets = torch.tensor([0, 80, 80, 200], dtype=torch.int32)
+    opacities, colors = torch.rand(200, requires_grad=True), torch.rand(200, 3, requires_grad=True)
+    record("emission_absorption", [emission_absorption(offsets, opacities, colors)], [opacities, colors])
+    out["visible"] = count_visible(offsets, opacities.detach(), 0.01)
+    out |= occupied_samples()
     return out
 
 

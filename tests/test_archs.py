@@ -40,7 +40,7 @@ def test_values_and_gradients_agree(results):
         assert np.abs(ours[name] - theirs[name]).max() <= 1e-4 * scale, name
 
 
-@pytest.mark.parametrize("prefix", ["", "hard_", "point_"])
+@pytest.mark.parametrize("prefix", ["", "hard_", "point_", "occupied_"])
 def test_the_same_primitives_are_chosen_but_for_ties(results, prefix):
     rows = []
     for result in results:
