@@ -8,6 +8,7 @@ centre at (i, j, k).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -390,7 +391,7 @@ def _is_expanded(values: torch.Tensor) -> bool:
 def _pick(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """``values[rows]`` along the batch, without a copy where that can be."""
     if _is_expanded(values):
-        return values[:1].expand(len(rows), *values.shape[1:])
+        return _first(values).expand(len(rows), *values.shape[1:])
     if len(rows) and bool((rows.diff() == 1).all()):
         return values.narrow(0, int(rows[0]), len(rows))
     return values.index_select(0, rows)
@@ -399,5 +400,24 @@ def _pick(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 def _map_one(function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor) -> torch.Tensor:
     """``function(values)``, of one volume only where the batch is one expanded."""
     if _is_expanded(values):
-        return function(values[:1]).expand(values.shape)
+        return function(_first(values)).expand(values.shape)
     return function(values)
+
+
+def _first(values: torch.Tensor) -> torch.Tensor:
+    """(1, ...): one of N that are the same memory."""
+    first: torch.Tensor = _FirstOfEqual.apply(values)
+    return first
+
+
+class _FirstOfEqual(torch.autograd.Function):
+    """``values[:1]``, whose gradient all N share equally, where slicing would make N gradients of which N - 1 are 0."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        ctx.n = len(values)
+        return values[:1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return (grad / ctx.n).expand(ctx.n, *grad.shape[1:])
