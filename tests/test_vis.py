@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tirender.renderer import RayBundle
 from tirender.renderer.cameras import FoVPerspectiveCameras, look_at_view_transform
 from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures import Meshes
@@ -192,9 +193,51 @@ def test_wireframe_is_symmetric_but_for_its_notch_above():
     torch.testing.assert_close(get_camera_wireframe(1.0) * 0.3, points)
 
 
+def bundle(n=2, n_rays=5, n_points=4):
+    """Rays along +Z from (i, j, 0), with samples at 1, 2, 3, 4."""
+    i, j = torch.meshgrid(torch.arange(float(n)), torch.arange(float(n_rays)), indexing="ij")
+    origins = torch.stack([i, j, torch.zeros_like(i)], dim=-1)
+    lengths = torch.arange(1.0, n_points + 1).expand(n, n_rays, n_points)
+    return RayBundle(origins, torch.tensor([0.0, 0, 1]).expand_as(origins), lengths, origins[..., :2])
+
+
+def test_rays_become_their_samples():
+    rays = trace(bundle())
+    assert rays.kind == "rays"
+    assert rays.positions.shape == (10, 4, 3)
+    np.testing.assert_array_equal(rays.positions[7], [[1, 2, 1], [1, 2, 2], [1, 2, 3], [1, 2, 4]])
+    few = trace(bundle(n_points=9), max_rays=3, max_points_per_ray=3).positions
+    assert few.shape == (3, 3, 3)
+    assert few[:, :, 2].tolist() == [[1, 5, 9]] * 3
+    assert len(np.unique(few[:, 0, :2], axis=0)) == 3
+
+
+def test_figures_of_rays():
+    plots = {"title": {"rays": bundle(), "mesh": tetrahedra()}}
+    figure = plot_scene(plots, raybundle_ray_point_marker_size=3, raybundle_ray_line_width=2, zaxis={"range": (0, 5)})
+    (axes,) = figure.axes
+    lines, points = [c for c in axes.collections if type(c).__name__ in ("Line3DCollection", "Path3DCollection")]
+    assert lines.get_linewidths()[0] == 2
+    assert points.get_sizes()[0] == 9
+    assert len(points.get_offsets()) == 40
+    assert axes.get_zlim() == (0, 5)
+    pytest.importorskip("plotly", reason="plotly is not installed")
+    drawn = plot_scene(plots, raybundle_ray_line_width=2, zaxis={"range": (0, 5)}, backend="plotly")
+    assert drawn.data[0].mode == "lines+markers"
+    assert drawn.data[0].line.width == 2
+    assert len(drawn.data[0].x) == 50  # a gap after each ray
+    assert drawn.layout.scene.zaxis.range == (0, 5)
+
+
+def test_a_subplot_for_the_rays_of_each_camera():
+    figure = plot_batch_individually([cameras((0.0, 30.0)), bundle()])
+    assert len(figure.axes) == 2
+    assert len(plot_batch_individually(bundle(3)).axes) == 3
+
+
 def test_unknown_structure():
     with pytest.raises(
-        ValueError, match=r"plots\[...\]\['name'\]: expected Meshes, Pointclouds or cameras, got Tensor"
+        ValueError, match=r"plots\[...\]\['name'\]: expected Meshes, Pointclouds, cameras or a RayBundle, got Tensor"
     ):
         trace(torch.zeros(3))
 
@@ -300,7 +343,7 @@ def test_empty_mesh_makes_an_empty_figure():
     [
         ({}, {}, "plots: expected .* at least one structure"),
         ({"a": {}}, {}, "plots: expected .* at least one structure"),
-        ({"a": {"b": 3}}, {}, r"plots\[...\]\['b'\]: expected Meshes, Pointclouds or cameras, got int"),
+        ({"a": {"b": 3}}, {}, r"plots\[...\]\['b'\]: expected Meshes, Pointclouds, cameras or a RayBundle, got int"),
         ({"a": {"b": tetrahedra()}}, {"viewpoint_cameras": cameras((0.0, 1.0))}, "expected 1 or 1 cameras, got 2"),
         ({"a": {"b": tetrahedra()}}, {"ncols": 0}, "ncols: expected at least 1, got 0"),
         ({"a": {"b": tetrahedra()}}, {"backend": "gl"}, "backend: expected 'matplotlib' or 'plotly', got 'gl'"),

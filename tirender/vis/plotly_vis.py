@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tirender.vis.camera_wireframe import get_camera_wireframe
-from tirender.vis.plotting import TRACE_COLORS, AxisArgs, Lighting, plot_batch_individually, plot_scene
+from tirender.vis.plotting import TRACE_COLORS, AxisArgs, Lighting, Looks, plot_batch_individually, plot_scene
 from tirender.vis.traces import Trace
 
 __all__ = ["AxisArgs", "Lighting", "get_camera_wireframe", "plot_batch_individually", "plot_scene", "plotly_figure"]
@@ -20,10 +20,7 @@ def plotly_figure(
     views: list[tuple[np.ndarray, np.ndarray]] | None,
     grid: tuple[int, int],
     size: tuple[int, int],
-    marker_size: float,
-    opacity: float,
-    axis_args: AxisArgs,
-    lighting: Lighting,
+    looks: Looks,
 ) -> Any:
     """Draw traces into a ``plotly.graph_objects.Figure``; arguments as :func:`tirender.vis.plot_scene` prepares them.
 
@@ -43,16 +40,16 @@ def plotly_figure(
         row, col = n // cols + 1, n % cols + 1
         for i, trace in enumerate(traces):
             color = TRACE_COLORS[i % len(TRACE_COLORS)]
-            figure.add_trace(_graph_object(trace, color, marker_size, opacity, lighting), row, col)
+            figure.add_trace(_graph_object(trace, color, looks), row, col)
         towards_eye, up = views[n] if views else (np.array([0.47, 0.34, -0.81]), np.array([0.0, 1.0, 0.0]))
         camera = {"eye": dict(zip("xyz", (EYE_DISTANCE * towards_eye).tolist())), "up": dict(zip("xyz", up.tolist()))}
-        axes = {f"{name}axis": _axis(name, axis_args) for name in "xyz"}
+        axes = {f"{name}axis": {**_axis(name, looks.axis_args), **looks.axes.get(name, {})} for name in "xyz"}
         figure.update_scenes(aspectmode="data", camera=camera, **axes, row=row, col=col)
     figure.update_layout(width=size[0], height=size[1])
     return figure
 
 
-def _graph_object(trace: Trace, color: str, marker_size: float, opacity: float, lighting: Lighting) -> Any:
+def _graph_object(trace: Trace, color: str, looks: Looks) -> Any:
     import plotly.graph_objects as go
 
     colors = (
@@ -62,16 +59,19 @@ def _graph_object(trace: Trace, color: str, marker_size: float, opacity: float, 
         x, y, z = trace.positions.reshape(-1, 3).T
         i, j, k = np.arange(len(x)).reshape(-1, 3).T
         paint = {"color": color} if colors is None else {"facecolor": colors}
-        light = lighting._asdict()
+        light, opacity = looks.lighting._asdict(), looks.mesh_opacity
         return go.Mesh3d(
             x=x, y=y, z=z, i=i, j=j, k=k, name=trace.name, opacity=opacity, flatshading=True, lighting=light, **paint
         )
     if trace.kind == "points":
         x, y, z = trace.positions.T
-        marker = {"size": marker_size, "color": color if colors is None else colors}
+        marker = {"size": looks.marker_size, "color": color if colors is None else colors}
         return go.Scatter3d(x=x, y=y, z=z, name=trace.name, mode="markers", marker=marker)
     gap = np.full((len(trace.positions), 1, 3), np.nan)  # lifts the pen between strokes
     x, y, z = np.concatenate([trace.positions, gap], axis=1).reshape(-1, 3).T
+    if trace.kind == "rays":
+        line, marker = {"color": color, "width": looks.ray_line_width}, {"color": color, "size": looks.ray_marker_size}
+        return go.Scatter3d(x=x, y=y, z=z, name=trace.name, mode="lines+markers", line=line, marker=marker)
     return go.Scatter3d(x=x, y=y, z=z, name=trace.name, mode="lines", line={"color": color})
 
 

@@ -1,4 +1,4 @@
-"""3D figures of scenes: meshes, point clouds and cameras in subplots, drawn with matplotlib or plotly."""
+"""3D figures of scenes: meshes, point clouds, cameras and rays in subplots, drawn with matplotlib or plotly."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 
 from tirender.checks import check_choice, fail
 from tirender.renderer.cameras import CamerasBase
+from tirender.renderer.implicit.utils import RayBundle
 from tirender.vis.traces import Trace, make_trace, view_direction
 
 TRACE_COLORS = ("#8fa3bf", "#e07a3f", "#5aa469", "#b565a7", "#c9a227", "#4aa3a2")
@@ -49,6 +50,18 @@ class Lighting(NamedTuple):
     vertexnormalsepsilon: float = 1e-12
 
 
+class Looks(NamedTuple):
+    """What the traces of a figure look like; see :func:`plot_scene`."""
+
+    marker_size: float
+    mesh_opacity: float
+    ray_marker_size: float
+    ray_line_width: float
+    axis_args: AxisArgs
+    lighting: Lighting
+    axes: dict[str, Mapping[str, Any]]
+
+
 def plot_scene(
     plots: Mapping[str, Mapping[str, Any]],
     *,
@@ -57,27 +70,39 @@ def plot_scene(
     camera_scale: float = 0.3,
     pointcloud_max_points: int = 20000,
     pointcloud_marker_size: float = 1,
+    raybundle_max_rays: int = 20000,
+    raybundle_max_points_per_ray: int = 1000,
+    raybundle_ray_point_marker_size: float = 1,
+    raybundle_ray_line_width: float = 1,
     mesh_opacity: float = 1.0,
     axis_args: AxisArgs | None = None,
     lighting: Lighting | None = None,
+    xaxis: Mapping[str, Any] | None = None,
+    yaxis: Mapping[str, Any] | None = None,
+    zaxis: Mapping[str, Any] | None = None,
     width: int | None = None,
     height: int | None = None,
     backend: str = "matplotlib",
 ) -> Any:
     """Draw scenes side by side, in world space with +Y up and equal axes.
 
-    Meshes are coloured by face (the texture at its centre), point clouds by their features; cameras are wireframes.
+    Meshes are coloured by face (the texture at its centre), point clouds by their features; cameras are wireframes,
+    rays are lines from the first sample to the last, with the samples on them.
 
     Args:
-        plots: {subplot title: {trace name: Meshes, Pointclouds or cameras}}; a batch is drawn as one trace.
+        plots: {subplot title: {trace name: Meshes, Pointclouds, cameras or a RayBundle}}; a batch is one trace.
         viewpoint_cameras: one camera, or one a subplot, whose direction the scene is seen from. The distance is chosen
             so that everything is seen. Default: from the front (-Z), a little above and aside.
         ncols: subplots in a row.
         camera_scale: size of a camera's wireframe, in world units.
         pointcloud_max_points: of larger clouds so many points are drawn, chosen at random.
         pointcloud_marker_size: diameter of a point, in points (matplotlib) or pixels (plotly).
+        raybundle_max_rays: of more rays so many are drawn, chosen at random.
+        raybundle_max_points_per_ray: of more samples so many are drawn, evenly chosen.
+        raybundle_ray_point_marker_size, raybundle_ray_line_width: of samples and rays, as for clouds.
         mesh_opacity: from 0, invisible, to 1.
         axis_args, lighting: looks, see there.
+        xaxis, yaxis, zaxis: plotly's options for single axes; matplotlib heeds ``range``.
         width, height: of the figure, in pixels; by default 500 each for a subplot.
         backend: "matplotlib", or "plotly" for a figure to turn in the browser (``pip install 'tirender[plotly]'``).
     Returns:
@@ -95,7 +120,12 @@ def plot_scene(
         fail("ncols", "at least 1", ncols)
 
     scenes = {
-        title: [make_trace(name, struct, camera_scale, pointcloud_max_points) for name, struct in scene.items()]
+        title: [
+            make_trace(
+                name, struct, camera_scale, pointcloud_max_points, raybundle_max_rays, raybundle_max_points_per_ray
+            )
+            for name, struct in scene.items()
+        ]
         for title, scene in plots.items()
     }
     views = None
@@ -104,12 +134,20 @@ def plot_scene(
     ncols = min(ncols, len(plots))
     nrows = -(-len(plots) // ncols)
     size = (width or 500 * ncols, height or 500 * nrows)
-    looks = (pointcloud_marker_size, mesh_opacity, axis_args or AxisArgs(), lighting or Lighting())
+    looks = Looks(
+        pointcloud_marker_size,
+        mesh_opacity,
+        raybundle_ray_point_marker_size,
+        raybundle_ray_line_width,
+        axis_args or AxisArgs(),
+        lighting or Lighting(),
+        {name: options for name, options in (("x", xaxis), ("y", yaxis), ("z", zaxis)) if options},
+    )
     if backend == "plotly":
         from tirender.vis.plotly_vis import plotly_figure
 
-        return plotly_figure(scenes, views, (nrows, ncols), size, *looks)
-    return _matplotlib_figure(scenes, views, (nrows, ncols), size, *looks)
+        return plotly_figure(scenes, views, (nrows, ncols), size, looks)
+    return _matplotlib_figure(scenes, views, (nrows, ncols), size, looks)
 
 
 def plot_batch_individually(
@@ -124,8 +162,8 @@ def plot_batch_individually(
     """Draw each element of a batch in a subplot of its own.
 
     Args:
-        batched_structs: Meshes, Pointclouds or cameras, or a sequence of them, whose batches have the same length
-            or length 1: the subplot n shows the n-th element of each.
+        batched_structs: Meshes, Pointclouds, cameras or a RayBundle, or a sequence of them, whose batches have the
+            same length or length 1: the subplot n shows the n-th element of each.
         viewpoint_cameras, ncols: see :func:`plot_scene`.
         extend_struct: a batch of length 1 is drawn in every subplot; else in the first only.
         subplot_titles: one for each element of the batch.
@@ -135,8 +173,9 @@ def plot_batch_individually(
     Raises:
         ValueError: as :func:`plot_scene` does; batches of different lengths, all empty, or titles that do not fit.
     """
-    structs = list(batched_structs) if isinstance(batched_structs, list | tuple) else [batched_structs]
-    lengths = [len(struct) for struct in structs]
+    is_one = isinstance(batched_structs, RayBundle) or not isinstance(batched_structs, list | tuple)
+    structs = [batched_structs] if is_one else list(batched_structs)
+    lengths = [len(struct.origins) if isinstance(struct, RayBundle) else len(struct) for struct in structs]
     n_subplots = max(lengths, default=0)
     if n_subplots == 0 or any(length not in (1, n_subplots) for length in lengths):
         fail("batched_structs", "batches of one length, or length 1", lengths)
@@ -149,11 +188,16 @@ def plot_batch_individually(
     plots: dict[str, dict[str, Any]] = {}
     for n, title in enumerate(titles):
         plots[title] = {
-            f"trace {n + 1}-{i + 1}": struct[n if length > 1 else 0]
+            f"trace {n + 1}-{i + 1}": _element(struct, n if length > 1 else 0)
             for i, (struct, length) in enumerate(zip(structs, lengths))
             if n < length or extend_struct
         }
     return plot_scene(plots, viewpoint_cameras=viewpoint_cameras, ncols=ncols, **kwargs)
+
+
+def _element(struct: Any, n: int) -> Any:
+    """The n-th element of a batch, a batch of one."""
+    return RayBundle(*(values[n : n + 1] for values in struct)) if isinstance(struct, RayBundle) else struct[n]
 
 
 def _matplotlib_figure(
@@ -161,10 +205,7 @@ def _matplotlib_figure(
     views: list[tuple[np.ndarray, np.ndarray]] | None,
     grid: tuple[int, int],
     size: tuple[int, int],
-    marker_size: float,
-    opacity: float,
-    axis_args: AxisArgs,
-    lighting: Lighting,
+    looks: Looks,
 ) -> Any:
     figure = plt.figure(figsize=(size[0] / 100, size[1] / 100), dpi=100)
     margin = 30 / size[1] * grid[0]  # 30 pixels above each row; an automatic layout fails on 3D axes in matplotlib 3.10
@@ -176,16 +217,15 @@ def _matplotlib_figure(
         axes.view_init(elev, azim, roll, vertical_axis="y")
         to_light = _towards(elev + 25, azim + 25)  # over the viewer's shoulder
         for i, trace in enumerate(traces):
-            _draw(axes, trace, TRACE_COLORS[i % len(TRACE_COLORS)], to_light, marker_size, opacity, lighting)
-        _frame(axes, traces, axis_args)
+            _draw(axes, trace, TRACE_COLORS[i % len(TRACE_COLORS)], to_light, looks)
+        _frame(axes, traces, looks)
         if len(traces) > 1:
             axes.legend(handles=[_legend_handle(t, TRACE_COLORS[i % len(TRACE_COLORS)]) for i, t in enumerate(traces)])
     return figure
 
 
-def _draw(
-    axes: Any, trace: Trace, color: str, to_light: np.ndarray, marker_size: float, opacity: float, lighting: Lighting
-) -> None:
+def _draw(axes: Any, trace: Trace, color: str, to_light: np.ndarray, looks: Looks) -> None:
+    lighting, opacity = looks.lighting, looks.mesh_opacity
     if trace.kind == "triangles":
         a, b, c = trace.positions.transpose(1, 0, 2)
         normals = np.cross(b - a, c - a)
@@ -199,17 +239,26 @@ def _draw(
         )
     elif trace.kind == "points":
         colors = color if trace.colors is None else trace.colors
-        axes.scatter(*trace.positions.T, c=colors, s=marker_size**2, linewidths=0, depthshade=False)
+        axes.scatter(*trace.positions.T, c=colors, s=looks.marker_size**2, linewidths=0, depthshade=False)
     else:
-        axes.add_collection3d(Line3DCollection(trace.positions, colors=color, linewidths=1), autolim=False)
+        width = looks.ray_line_width if trace.kind == "rays" else 1
+        axes.add_collection3d(Line3DCollection(trace.positions, colors=color, linewidths=width), autolim=False)
+        if trace.kind == "rays":
+            samples = trace.positions.reshape(-1, 3).T
+            axes.scatter(*samples, c=color, s=looks.ray_marker_size**2, linewidths=0, depthshade=False)
 
 
-def _frame(axes: Any, traces: list[Trace], axis_args: AxisArgs) -> None:
+def _frame(axes: Any, traces: list[Trace], looks: Looks) -> None:
     """Equal axes around everything, labelled as asked."""
+    axis_args = looks.axis_args
     points = np.concatenate([trace.positions.reshape(-1, 3) for trace in traces])
     low, high = (points.min(0), points.max(0)) if len(points) else (-np.ones(3), np.ones(3))
     centre, half = (low + high) / 2, max((high - low).max() / 2, 1e-6)
     axes.set(**{f"{x}lim": (m - half, m + half) for x, m in zip("xyz", centre)})
+    for name, options in looks.axes.items():
+        axes.set(
+            **{f"{name}{to}": options[key] for key, to in (("range", "lim"), ("title", "label")) if key in options}
+        )
     shown = axis_args.showgrid or axis_args.showline or axis_args.showticklabels or axis_args.showaxeslabels
     axes.set_box_aspect((1, 1, 1), zoom=0.9 if shown else 1.3)  # labels need room
     if not shown:

@@ -10,9 +10,12 @@ import torch
 
 from tirender.checks import fail
 from tirender.renderer.cameras import CamerasBase
+from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 from tirender.vis.camera_wireframe import get_camera_wireframe
+
+RAYS = (RayBundle, HeterogeneousRayBundle)
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,9 @@ class Trace:
     """One named thing in a subplot.
 
     Attributes:
-        kind: "triangles", "points" or "strokes".
+        kind: "triangles", "points", "strokes" or "rays".
         name: for the legend.
-        positions: world space: triangles (F, 3, 3), points (P, 3), strokes (N, P, 3).
+        positions: world space: triangles (F, 3, 3), points (P, 3), strokes (N, P, 3), samples along rays (R, P, 3).
         colors: (F, 3), (P, 3) in [0, 1], or None: the trace has one colour of the figure's choice.
     """
 
@@ -32,14 +35,23 @@ class Trace:
     colors: np.ndarray | None = None
 
 
-def make_trace(name: str, struct: Any, camera_scale: float, max_points: int) -> Trace:
-    """Turn a batch of meshes, point clouds or cameras into one trace.
+def make_trace(
+    name: str,
+    struct: Any,
+    camera_scale: float,
+    max_points: int,
+    max_rays: int = 20000,
+    max_points_per_ray: int = 1000,
+) -> Trace:
+    """Turn a batch of meshes, point clouds, cameras or rays into one trace.
 
     Args:
         name: of the trace.
-        struct: Meshes, Pointclouds (anything with ``points_list`` and ``features_list``) or cameras.
+        struct: Meshes, Pointclouds (anything with ``points_list`` and ``features_list``), cameras or a ray bundle.
         camera_scale: size of a camera's wireframe, in world units.
         max_points: of a batch of clouds, at most so many points are drawn, chosen at random (always the same ones).
+        max_rays: of a bundle, at most so many rays are drawn, chosen likewise.
+        max_points_per_ray: at most so many samples of each are drawn, the first and the last among them.
     Raises:
         ValueError: ``struct`` is none of these.
     """
@@ -50,8 +62,10 @@ def make_trace(name: str, struct: Any, camera_scale: float, max_points: int) -> 
             view_to_world = struct.get_world_to_view_transform().inverse()
             wireframe = get_camera_wireframe(camera_scale).to(struct.device).expand(len(struct), -1, -1)
             return Trace("strokes", name, _numpy(view_to_world.transform_points(wireframe)))
+        if isinstance(struct, RAYS):
+            return Trace("rays", name, _samples(struct, max_rays, max_points_per_ray))
         if not hasattr(struct, "points_list"):
-            fail(f"plots[...][{name!r}]", "Meshes, Pointclouds or cameras", type(struct).__name__)
+            fail(f"plots[...][{name!r}]", "Meshes, Pointclouds, cameras or a RayBundle", type(struct).__name__)
         return _point_trace(name, struct, max_points)
 
 
@@ -86,10 +100,25 @@ def _point_trace(name: str, clouds: Any, max_points: int) -> Trace:
     points = np.concatenate([_numpy(p) for p in clouds.points_list()] or [np.zeros((0, 3), np.float32)])
     features = clouds.features_list()
     colors = None if features is None else _rgb(np.concatenate([_numpy(f) for f in features]))
-    if len(points) > max_points:
-        kept = np.random.default_rng(0).choice(len(points), max_points, replace=False)
-        points, colors = points[kept], None if colors is None else colors[kept]
+    kept = _chosen(len(points), max_points)
+    points, colors = points[kept], None if colors is None else colors[kept]
     return Trace("points", name, points, colors)
+
+
+def _samples(rays: RayBundle | HeterogeneousRayBundle, max_rays: int, max_points: int) -> np.ndarray:
+    """The samples (R, P, 3) of some of the rays."""
+    flat = RayBundle(*(values.flatten(0, -2) for values in (rays.origins, rays.directions, rays.lengths, rays.xys)))
+    rows = torch.from_numpy(_chosen(len(flat.origins), max_rays)).to(flat.origins.device)
+    n_points = flat.lengths.shape[-1]
+    columns = torch.linspace(0, n_points - 1, min(n_points, max_points), device=flat.lengths.device).round().long()
+    lengths = flat.lengths.index_select(0, rows).index_select(1, columns)
+    origins, directions = (values.index_select(0, rows)[:, None] for values in (flat.origins, flat.directions))
+    return _numpy(origins + lengths[..., None] * directions)
+
+
+def _chosen(n: int, at_most: int) -> np.ndarray:
+    """Indices of all n things, or of so many of them, always the same ones."""
+    return np.arange(n) if n <= at_most else np.random.default_rng(0).choice(n, at_most, replace=False)
 
 
 def _rgb(features: np.ndarray) -> np.ndarray | None:
