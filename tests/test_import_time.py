@@ -26,5 +26,9 @@ def test_structures_need_no_taichi(package):
     assert roots - sys.stdlib_module_names <= {"tirender", "torch"}
 
 
+def test_nothing_is_compiled_at_import():
+    assert "torch._dynamo" not in imported_by("import tirender.renderer, tirender.loss, tirender.ops, tirender.io")
+
+
 def test_the_command_line_reads_its_arguments_first():
     assert not {"taichi", "matplotlib", "PIL"} & imported_by("import tirender.cli")

@@ -80,25 +80,61 @@ def test_a_running_runtime_is_adopted():
     assert done.stdout.split()[-3:] == ["8", "cpu", "6.0"]
 
 
+STARTS = {
+    "ours": "draw()",
+    "the program's": "import taichi as ti\nti.init(arch=ti.cpu)",
+    "the program's, adopted": "import taichi as ti\nti.init(arch=ti.cpu)\ndraw()",
+}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_an_operation_in_a_forked_child_is_an_error_and_no_hang():
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS.keys())
+def test_an_operation_in_a_forked_child_is_an_error_and_no_hang(start):
     done = run(
-        """
-        import os
+        start
+        + """
+import os
+pid = os.fork()
+if pid == 0:
+    try:
         draw()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                draw()
-            except RuntimeError as error:
-                print("child:", error, flush=True)
-            os._exit(0)
-        os.waitpid(pid, 0)
-        print("parent:", draw())
-        """
+    except RuntimeError as error:
+        print("child:", error, flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+print("parent:", draw())
+"""
     )
     assert "child: fork: expected the process that started Taichi, got a forked child" in done.stdout
     assert "parent: 8" in done.stdout
+
+
+COMPILE = """
+import sys
+from tirender.loss import chamfer_distance
+assert "torch._dynamo" not in sys.modules  # as long to import as all else, and not needed yet
+y = torch.rand(1, 20, 3)
+def loss(x):
+    return chamfer_distance(x * 2, y)[0] + x.square().sum()
+def evaluate(function):
+    x = torch.linspace(0, 1, 30).reshape(1, 10, 3).requires_grad_()
+    value = function(x)
+    return value.detach(), *torch.autograd.grad(value, x)
+expected = evaluate(loss)
+assert "torch._dynamo" not in sys.modules
+compiled = torch.compile(loss, backend="eager")
+for _ in range(3):
+    for a, b in zip(expected, evaluate(compiled)):
+        torch.testing.assert_close(a, b)
+import torch._dynamo.utils
+print(torch._dynamo.utils.counters["stats"]["unique_graphs"], "graphs")
+"""
+
+
+def test_what_torch_compiles_leaves_operations_as_they_are():
+    done = run(COMPILE)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-2]) >= 2  # before and after the operation
 
 
 def test_a_tensor_that_the_arch_cannot_reach():

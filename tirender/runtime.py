@@ -8,13 +8,15 @@ field it holds. Compiled kernels are kept in Taichi's offline cache (``TI_OFFLIN
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import platform
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -22,6 +24,8 @@ os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # importing taichi would o
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
 
 ARCHS = ("cpu", "cuda", "vulkan")
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _lock = threading.Lock()
 _home = os.getpid()
@@ -93,6 +97,23 @@ def launch(kernel: Any, *args: Any) -> None:
     finally:
         notice.cancel()
     _launched.add(id(kernel))
+
+
+def not_compiled(function: F) -> F:
+    """Keep ``torch.compile`` out of a function: ``torch.compiler.disable``, but which alone imports the compiler, in as
+    long as the rest of the package takes, whether anything is ever compiled or not."""
+    disabled: Callable[..., Any] | None = None
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal disabled
+        if "torch._dynamo" not in sys.modules:  # nothing can be compiling
+            return function(*args, **kwargs)
+        if disabled is None:
+            disabled = torch.compiler.disable(function)
+        return disabled(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
 
 
 def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:

@@ -61,7 +61,7 @@ def ball_query(
     return KNN(dists, idx, masked_gather(p2, idx) if return_nn else None)
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def _select_in_balls(
     p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor, k: int, radius: float
 ) -> torch.Tensor:

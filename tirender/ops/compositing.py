@@ -14,7 +14,7 @@ from tirender.ops.slabs import slab_bounds_by_work, slab_count
 MODES = {"alpha": kernels.ALPHA, "norm": kernels.NORM, "sum": kernels.SUM}
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def composite(
     offsets: torch.Tensor, index: torch.Tensor, alphas: torch.Tensor, features: torch.Tensor, mode: str
 ) -> torch.Tensor:

@@ -123,7 +123,7 @@ def check_k(k: Any) -> int:
 # --- selection: which neighbours ---
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def select_nearest(
     p1: torch.Tensor,
     p2: torch.Tensor,
@@ -201,7 +201,7 @@ def queries_per_task() -> int:
 # --- evaluation: how far they are ---
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def neighbour_distances(
     p1: torch.Tensor,
     p2: torch.Tensor,

@@ -13,7 +13,7 @@ from tirender.ops.rasterize_meshes import RasterMode, Triangles
 from tirender.ops.slabs import slab_bounds, slab_count
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def mesh_fragments(
     triangles: Triangles, mode: RasterMode, pixels: torch.Tensor, index: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

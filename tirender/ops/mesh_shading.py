@@ -79,7 +79,7 @@ class ShadingMode:
     gamma: float = 1e-4
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def shade_mesh(
     triangles: Triangles,
     raster: RasterMode,

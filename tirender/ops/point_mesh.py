@@ -16,7 +16,7 @@ from tirender.ops.knn import queries_per_task
 from tirender.ops.slabs import slab_bounds, slab_count
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def point_triangle_distances(
     points: torch.Tensor,
     points_first: torch.Tensor,

@@ -143,7 +143,7 @@ def _add(
     return new_features if min_weight is None else new_features / densities.clamp(min=min_weight), densities
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def points_to_volumes(
     voxel_coords: torch.Tensor,
     values: torch.Tensor,

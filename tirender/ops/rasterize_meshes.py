@@ -41,7 +41,7 @@ class RasterMode:
     cull_backfaces: bool = False
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def select_triangles(
     triangles: Triangles, mode: RasterMode, by_depth: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:

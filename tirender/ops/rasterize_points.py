@@ -51,7 +51,7 @@ class PointRasterization:
         return point_fragments(self.points_ndc, self.image_size, pixels, index)
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def select_points(rasterization: PointRasterization) -> tuple[torch.Tensor, torch.Tensor]:
     """The nearest points of each pixel, packed and sorted by depth.
 
@@ -82,7 +82,7 @@ def select_points(rasterization: PointRasterization) -> tuple[torch.Tensor, torc
     return list_overlaps(list_tiles, bins, grid, rasterization.points_per_pixel, points)
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def point_fragments(
     points_ndc: torch.Tensor, image_size: tuple[int, int], pixels: torch.Tensor, index: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:

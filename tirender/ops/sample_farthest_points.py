@@ -57,7 +57,7 @@ def _check_k(k: int | Sequence[int] | torch.Tensor, lengths: torch.Tensor) -> to
     return wanted
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def _select(points: torch.Tensor, lengths: torch.Tensor, wanted: torch.Tensor, random_start: bool) -> torch.Tensor:
     """(N, max K) int64."""
     n, size, dims = points.shape

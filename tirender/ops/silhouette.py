@@ -13,7 +13,7 @@ from tirender.ops.rasterize_meshes import RasterMode, Triangles
 from tirender.ops.slabs import slab_bounds_by_work, slab_count
 
 
-@torch.compiler.disable
+@runtime.not_compiled
 def soft_silhouette(
     triangles: Triangles, mode: RasterMode, offsets: torch.Tensor, index: torch.Tensor, sigma: float
 ) -> torch.Tensor:
