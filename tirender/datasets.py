@@ -13,10 +13,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tirender.checks import check_choice, fail
+
+if TYPE_CHECKING:
+    import torch
+
+    from tirender.renderer import FoVPerspectiveCameras
+    from tirender.structures import Meshes
 
 BASE_URL = "https://dl.fbaipublicfiles.com/pytorch3d/data/"
 BRIDGE = "PittsburghBridge/pointcloud.npz"
@@ -61,6 +68,49 @@ def teapot() -> Path:
 def bridge() -> Path:
     """Path of the tutorials' point cloud, an NPZ with ``verts`` (P, 3) and ``rgb`` (P, 4). See :func:`find`."""
     return find(BRIDGE)
+
+
+def generate_cow_renders(
+    num_views: int = 40,
+    azimuth_range: float = 180.0,
+    *,
+    mesh: Meshes | None = None,
+    image_size: int = 128,
+    device: torch.device | str = "cpu",
+) -> tuple[FoVPerspectiveCameras, torch.Tensor, torch.Tensor]:
+    """The views that tutorials 5 and 6 start from: the cow from around it, at the height of its centre, on black.
+
+    PyTorch3D's silhouettes reach about two pixels further; these cover what the images show.
+
+    Args:
+        num_views: N.
+        azimuth_range: the cameras' azimuths go from minus to plus so many degrees, evenly.
+        mesh: one textured mesh instead of the cow; the mean of its vertices is moved to 0 and its coordinates scaled to
+            at most 1.
+        image_size: side of the images in pixels.
+        device: where the cow goes; another mesh stays where it is.
+    Returns:
+        cameras: N of them, at a distance of 2.7.
+        images: (N, image_size, image_size, 3) in [0, 1].
+        silhouettes: (N, image_size, image_size), 0 or 1.
+    Raises:
+        ValueError: no views; or as :func:`find`, for the cow.
+    """
+    import torch
+
+    from tirender.io import load_objs_as_meshes
+    from tirender.utils import render_mesh_around
+
+    if num_views < 1:
+        fail("num_views", "at least 1", num_views)
+    mesh = load_objs_as_meshes([cow()], device=device) if mesh is None else mesh
+    verts = mesh.verts_packed()
+    mesh = mesh.offset_verts(-verts.mean(0)).scale_verts(1 / float((verts - verts.mean(0)).abs().max()))
+    azim = torch.linspace(-azimuth_range, azimuth_range, num_views)
+    cameras, images, silhouettes, _ = render_mesh_around(
+        mesh, torch.zeros(num_views), azim, image_size=image_size, background=(0.0, 0.0, 0.0)
+    )
+    return cameras, images, silhouettes
 
 
 def names() -> list[str]:

@@ -256,4 +256,7 @@ def _copy_of(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def _copy_into(copies: dict[str, torch.Tensor], module: nn.Module) -> None:
     for name, value in module.state_dict().items():
-        copies[name].copy_(value)
+        if copies[name].shape == value.shape:
+            copies[name].copy_(value)
+        else:  # a grid has become finer
+            copies[name] = value.detach().clone()

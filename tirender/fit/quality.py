@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 
-from tirender.checks import fail
+from tirender.checks import FLOATS, check_tensor, fail
+from tirender.fit.radiance import Render
 from tirender.fit.views import Views
 from tirender.renderer import MeshRenderer
 from tirender.structures import Meshes
+
+WINDOW, SIGMA = 11, 1.5  # of SSIM's window, in pixels
+K1, K2 = 0.01, 0.03
 
 
 def silhouette_iou(mesh: Meshes, renderer: MeshRenderer, views: Views) -> float:
@@ -38,8 +43,61 @@ def image_psnr(mesh: Meshes, renderer: MeshRenderer, views: Views) -> float:
     """
     if views.images is None:
         fail("views", "images", "silhouettes only")
-    error = (_rendered(mesh, renderer, views)[..., :3].clamp(0, 1) - views.images).square().mean()
-    return -10 * math.log10(max(float(error), 1e-30))
+    return psnr(_rendered(mesh, renderer, views)[..., :3], views.images)
+
+
+def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of values that are clipped to [0, 1].
+
+    Args:
+        image, truth: of one shape; at most 300 dB, where they are equal.
+    """
+    check_tensor("image", image, truth.shape)
+    return -10 * math.log10(max(float((image.clamp(0, 1) - truth).square().mean()), 1e-30))
+
+
+def ssim(image: torch.Tensor, truth: torch.Tensor) -> float:
+    """Structural similarity of values in [0, 1] (Wang, Bovik, Sheikh and Simoncelli 2004).
+
+    With their Gaussian window of 11 x 11 and 1.5 pixels, K1 = 0.01 and K2 = 0.03, over the pixels whose window lies in
+    the image, and the mean of the channels.
+
+    Args:
+        image, truth: (..., H, W, C), one or more images of at least 11 x 11; values beyond [0, 1] are clipped.
+    Returns:
+        1 for equal images.
+    Raises:
+        ValueError: smaller images, or of different shapes.
+    """
+    check_tensor("truth", truth, ("...", "H", "W", "C"), FLOATS)
+    check_tensor("image", image, truth.shape, like=truth)
+    if min(truth.shape[-3:-1]) < WINDOW:
+        fail("image", f"at least {WINDOW} x {WINDOW} pixels", f"{truth.shape[-3]} x {truth.shape[-2]}")
+    at = torch.arange(WINDOW, dtype=torch.float64, device=truth.device) - WINDOW // 2
+    weights = torch.softmax(-0.5 * (at / SIGMA) ** 2, dim=0)
+    x, y = (v.double().clamp(0, 1).movedim(-1, -3).reshape(-1, 1, *v.shape[-3:-1]) for v in (image, truth))
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(F.conv2d(values, weights[None, None, :, None]), weights[None, None, None])
+
+    mean_x, mean_y = mean(x), mean(y)
+    variances = mean(x * x) - mean_x**2 + mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
+    c1, c2 = K1**2, K2**2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return float((luminance * (2 * covariance + c2) / (variances + c2)).mean())
+
+
+def view_quality(render: Render, views: Views) -> dict[str, float]:
+    """``"psnr"`` in dB over all pixels, and ``"ssim"``, of views on black.
+
+    Args:
+        render: gives images (1, H, W, 4) of a camera.
+        views: the truth.
+    """
+    with torch.no_grad():
+        images = torch.cat([render(views.cameras[i])[..., :3] for i in range(len(views))])
+    return {"psnr": psnr(images, views.on_black), "ssim": ssim(images, views.on_black)}
 
 
 def _rendered(mesh: Meshes, renderer: MeshRenderer, views: Views) -> torch.Tensor:

@@ -36,7 +36,7 @@ def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu")
     alpha where no ``mask_path`` is given. Colours are laid on white.
 
     Args:
-        path: the folder, or the JSON file in it.
+        path: the folder, or the JSON file in it; of a folder ``transforms.json`` or else ``transforms_train.json``.
         device: of the views.
     Returns:
         views in world space, lit by ambient light.
@@ -46,7 +46,10 @@ def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         OSError: a file cannot be opened.
     """
     path = Path(path)
-    path = path / "transforms.json" if path.is_dir() else path
+    if path.is_dir():
+        of_training = path / "transforms_train.json"  # as NeRF's synthetic scenes have it
+        path = path / "transforms.json"
+        path = of_training if of_training.is_file() and not path.exists() else path
     source = read_source(path)
     frames, shared = _frames(source)
     pictures: list[torch.Tensor] = []

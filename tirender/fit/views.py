@@ -8,18 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from tirender.checks import FLOATS, check_tensor, fail
-from tirender.renderer import (
-    AmbientLights,
-    CamerasBase,
-    FoVPerspectiveCameras,
-    MeshRasterizer,
-    MeshRenderer,
-    PointLights,
-    RasterizationSettings,
-    SoftPhongShader,
-    look_at_view_transform,
-)
+from tirender.renderer import AmbientLights, CamerasBase, PointLights
 from tirender.structures import Meshes
+from tirender.utils.render_mesh import render_mesh_around
 
 Lights = AmbientLights | PointLights
 
@@ -55,6 +46,22 @@ class Views:
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.silhouettes.shape[1], self.silhouettes.shape[2]
+
+    @property
+    def on_black(self) -> torch.Tensor:
+        """(N, H, W, 3): the images on a black background.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.images is None:
+            fail("views", "images", "silhouettes only")
+        return (self.images - (1 - self.silhouettes[..., None])).clamp(min=0)
+
+    def __getitem__(self, index: slice | list[int]) -> Views:
+        """Some of the views."""
+        images = None if self.images is None else self.images[index]
+        return replace(self, cameras=self.cameras[index], silhouettes=self.silhouettes[index], images=images)
 
     def resized(self, size: int) -> Views:
         """The same views with ``size`` pixels on the short side, each the mean of those it covers; never larger ones.
@@ -101,9 +108,13 @@ class Views:
             for eye, rays in zip(eyes, all_rays)
         ]
         scale = float(torch.stack(radii).median())
+        return self.moved(centre, scale), centre, scale
+
+    def moved(self, centre: torch.Tensor, scale: float) -> Views:
+        """The same views of a world moved and scaled, so that ``new * scale + centre`` is the old one."""
         cameras = self.cameras.clone()
         cameras.T = ((centre @ cameras.R) + cameras.T) / scale
-        return replace(self, cameras=cameras), centre, scale
+        return replace(self, cameras=cameras)
 
 
 def render_views(
@@ -128,17 +139,8 @@ def render_views(
     """
     elev = torch.linspace(0, 360, n_views) if elev is None else elev
     azim = torch.linspace(-180, 180, n_views) if azim is None else azim
-    R, T = look_at_view_transform(dist=dist, elev=elev, azim=azim)
-    cameras = FoVPerspectiveCameras(R=R, T=T, device=mesh.device)
-    lights = PointLights(location=[[0.0, 0.0, -3.0]], device=mesh.device)
-    renderer = MeshRenderer(
-        MeshRasterizer(raster_settings=RasterizationSettings(image_size=image_size)),
-        SoftPhongShader(device=mesh.device, lights=lights),
-    )
-    with torch.no_grad():
-        rendered = renderer(mesh.extend(n_views), cameras=cameras)
-    silhouettes = (rendered[..., 3] > 0).to(rendered.dtype)
-    return Views(cameras, silhouettes, rendered[..., :3].contiguous(), lights)
+    cameras, images, silhouettes, lights = render_mesh_around(mesh, elev, azim, dist, image_size)
+    return Views(cameras, silhouettes, images, lights)
 
 
 def _covered_ndc(silhouette: torch.Tensor) -> torch.Tensor:

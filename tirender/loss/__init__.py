@@ -1,6 +1,7 @@
-"""Losses on meshes and point clouds."""
+"""Losses on meshes, point clouds and images."""
 
 from tirender.loss.chamfer import chamfer_distance
+from tirender.loss.huber import huber
 from tirender.loss.mesh_edge_loss import mesh_edge_loss
 from tirender.loss.mesh_laplacian_smoothing import mesh_laplacian_smoothing
 from tirender.loss.mesh_normal_consistency import mesh_normal_consistency
@@ -8,6 +9,7 @@ from tirender.loss.point_mesh_distance import point_mesh_edge_distance, point_me
 
 __all__ = [
     "chamfer_distance",
+    "huber",
     "mesh_edge_loss",
     "mesh_laplacian_smoothing",
     "mesh_normal_consistency",

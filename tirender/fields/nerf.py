@@ -1,0 +1,164 @@
+"""A neural radiance field (Mildenhall et al. 2020) as in section 6.3 of the tutorials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from tirender.checks import fail
+from tirender.fields.harmonics import Harmonics
+
+Embed = Callable[[torch.Tensor], torch.Tensor]
+BETA = 10.0
+DENSITY_BIAS = -1.5  # mostly transparent at first
+CHUNK = 1 << 16
+"""The most points that pass through the layers at once, which bounds what a gradient needs beside what is kept."""
+BLOCK = 1 << 13
+"""Points of which a layer's sums and results stay in a CPU's cache."""
+
+
+class NeuralRadianceField(nn.Module):
+    """Opacities and colours of points, from a network of harmonics of their coordinates and of their rays' directions.
+
+    Its parameters are named as those of PyTorch3D's tutorial. For a gradient it keeps the results of the three hidden
+    layers, 3 KB a point, and works out the rest again; nothing that depends on the direction alone is done per point.
+
+    Args:
+        n_harmonic_functions: frequencies of the embedding of each coordinate.
+        n_hidden_neurons: width of the hidden layers.
+        omega_0: the lowest frequency, in radians per world unit.
+    Raises:
+        ValueError: no neurons, or a number of frequencies that is not in 1 ... 128.
+    """
+
+    mlp: Any
+    color_layer: Any
+    density_layer: Any
+
+    def __init__(self, n_harmonic_functions: int = 60, n_hidden_neurons: int = 256, omega_0: float = 0.1) -> None:
+        super().__init__()
+        if n_hidden_neurons < 1:
+            fail("n_hidden_neurons", "a positive integer", n_hidden_neurons)
+        self.harmonic_embedding = Harmonics(n_harmonic_functions, omega_0)
+        embedding_dim = self.harmonic_embedding.get_output_dim()
+        width = n_hidden_neurons
+        self.mlp = nn.Sequential(
+            nn.Linear(embedding_dim, width), nn.Softplus(BETA), nn.Linear(width, width), nn.Softplus(BETA)
+        )
+        self.color_layer = nn.Sequential(
+            nn.Linear(width + embedding_dim, width), nn.Softplus(BETA), nn.Linear(width, 3), nn.Sigmoid()
+        )
+        self.density_layer = nn.Sequential(nn.Linear(width, 1), nn.Softplus(BETA))
+        nn.init.constant_(self.density_layer[0].bias, DENSITY_BIAS)
+
+    def forward(self, ray_bundle: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Opacities and colours of a bundle's samples.
+
+        Args:
+            ray_bundle: ``origins`` and ``directions`` (..., 3) and ``lengths`` (..., P), float32 (or float64, if the
+                module is).
+            kwargs: not used.
+        Returns:
+            densities (..., P, 1) and colours (..., P, 3), in [0, 1]; differentiable in the parameters
+            and in the rays.
+        """
+        *shape, n_points = ray_bundle.lengths.shape
+        origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
+        lengths = ray_bundle.lengths.reshape(len(origins), n_points)
+        width = self.mlp[0].out_features
+        of_point, of_direction = self.color_layer[0].weight.split([width, self.color_layer[0].in_features - width], 1)
+        embedded = self.harmonic_embedding(F.normalize(directions, dim=-1))
+        shifts = F.linear(embedded, of_direction, self.color_layer[0].bias)
+        # chunks of one size, so that memory that one gives back serves the next
+        n_chunks = math.ceil(lengths.numel() / CHUNK) or 1
+        chunks = [
+            self._sample(torch.addcmul(origin[:, None], length[..., None], direction[:, None]), shift, of_point)
+            for origin, direction, length, shift in zip(
+                *(x.chunk(n_chunks) for x in (origins, directions, lengths, shifts))
+            )
+        ]
+        densities, colors = (torch.cat(parts) for parts in zip(*chunks))
+        return densities.reshape(*shape, n_points, 1), colors.reshape(*shape, n_points, 3)
+
+    def batched_forward(self, ray_bundle: Any, n_batches: int = 16, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """:meth:`forward` as PyTorch3D's tutorial calls it for many rays.
+
+        Args:
+            ray_bundle, kwargs: as there.
+            n_batches: not needed: without gradients the memory does not grow with the number of rays, but for what is
+                returned.
+        """
+        return self.forward(ray_bundle, **kwargs)
+
+    forward_batched = batched_forward
+
+    def _sample(
+        self, points: torch.Tensor, shift: torch.Tensor, of_point: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Densities (R, P, 1) and colours (R, P, 3) of points (R, P, 3) of rays with their terms (R, width)."""
+        first, _, second, _ = self.mlp
+        features = softplus_linear(points, first.weight, first.bias, self.harmonic_embedding)
+        features = softplus_linear(features, second.weight, second.bias)
+        densities = -torch.expm1(-self.density_layer(features))
+        return densities, self.color_layer[2:](softplus_linear(features, of_point, shift[:, None]))
+
+
+def softplus_linear(
+    x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None = None
+) -> torch.Tensor:
+    """softplus(embed(x) W^T + shift), of which only the result is kept for the gradient.
+
+    Args:
+        x: (R, P, K), or whatever ``embed`` makes (R, P, K) of.
+        weight: (L, K).
+        shift: (L,) or (R, 1, L).
+        embed: has no parameters; it is called again for the gradient.
+    Returns:
+        (R, P, L): log(1 + exp(10 z)) / 10; differentiable.
+    """
+    if embed is not None and x.requires_grad:
+        x, embed = embed(x), None
+    return _SoftplusLinear.apply(x, weight, shift.expand(len(x), 1, -1), embed)
+
+
+class _SoftplusLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None
+    ) -> torch.Tensor:
+        y = x.new_empty(*x.shape[:2], len(weight))
+        with torch.autocast(x.device.type, enabled=False):
+            for rows in _blocks(x):
+                z = torch.matmul(x[rows] if embed is None else embed(x[rows]), weight.T).add_(shift[rows])
+                y[rows] = F.softplus(z, BETA)
+        ctx.embed = embed
+        ctx.save_for_backward(x, weight, y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, None]:
+        x, weight, y = ctx.saved_tensors
+        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight)
+        grad_shift = y.new_empty(len(y), 1, y.shape[2])
+        for rows in _blocks(x):
+            inputs = x[rows] if ctx.embed is None else ctx.embed(x[rows])
+            grad_z = torch.mul(y[rows], -BETA).expm1_().mul_(grad_y[rows]).neg_()  # softplus' = 1 - exp(-softplus)
+            if grad_x is not None:
+                torch.matmul(grad_z, weight, out=grad_x[rows])
+            grad_weight.addmm_(grad_z.flatten(0, 1).T, inputs.flatten(0, 1))
+            torch.sum(grad_z, 1, keepdim=True, out=grad_shift[rows])
+        return grad_x, grad_weight, grad_shift, None
+
+
+def _blocks(x: torch.Tensor) -> list[slice]:
+    """Parts of (R, P, .) of about BLOCK points; on a GPU all of it."""
+    step = len(x) if x.is_cuda else max(BLOCK // max(x.shape[1], 1), 1)
+    return [slice(start, start + step) for start in range(0, len(x), max(step, 1))]

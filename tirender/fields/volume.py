@@ -1,0 +1,88 @@
+"""A voxel grid of opacities and colours that can be fitted (section 5.3 of the tutorials)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tirender.checks import fail
+from tirender.structures import Volumes
+
+
+class VolumeModel(torch.nn.Module):
+    """Voxels with an opacity and a colour, each the sigmoid of a parameter; ``forward(cameras)`` renders them.
+
+    It begins as a faint grey fog. Loading a state of another resolution sets the grid to that.
+
+    Args:
+        renderer: draws volumes: a ``VolumeRenderer``.
+        volume_size: voxels along z, y and x.
+        voxel_size: the distance between voxels' centres in world units; the grid's centre is the origin.
+    Raises:
+        ValueError: a size that is not positive.
+    """
+
+    def __init__(
+        self, renderer: Callable[..., Any], volume_size: Sequence[int] = (64, 64, 64), voxel_size: float = 0.1
+    ) -> None:
+        super().__init__()
+        if len(volume_size) != 3 or min(volume_size) < 1:
+            fail("volume_size", "three positive integers", tuple(volume_size))
+        if not voxel_size > 0:
+            fail("voxel_size", "a positive number", voxel_size)
+        self.log_densities = torch.nn.Parameter(torch.full((1, *volume_size), -4.0))
+        self.log_colors = torch.nn.Parameter(torch.zeros(3, *volume_size))
+        self._extent = voxel_size * volume_size[0]
+        self._renderer = renderer
+
+    @property
+    def voxel_size(self) -> float:
+        """The distance between voxels' centres in world units."""
+        return self._extent / self.log_densities.shape[1]
+
+    def forward(self, cameras: Any) -> torch.Tensor:
+        """Render.
+
+        Args:
+            cameras: N cameras.
+        Returns:
+            (N, ..., 4): colours on black, and opacity, as the renderer has them; differentiable.
+        """
+        return self._renderer(cameras=cameras, volumes=self.volumes(cameras.R.shape[0]))[0]
+
+    def volumes(self, batch_size: int = 1) -> Volumes:
+        """The voxels, expanded without a copy."""
+        densities, colors = torch.sigmoid(self.log_densities), torch.sigmoid(self.log_colors)
+        return Volumes(
+            densities=densities.expand(batch_size, *densities.shape),
+            features=colors.expand(batch_size, *colors.shape),
+            voxel_size=self.voxel_size,
+        )
+
+    @torch.no_grad()
+    def refine(self, factor: int = 2) -> None:
+        """Divide each voxel into ``factor`` along each axis, interpolating parameters trilinearly between centres.
+
+        The parameters stay the same objects, with values of another shape and without gradients: drop what an optimizer
+        remembers of them (``optimizer.state.clear()``).
+        """
+        if factor < 1:
+            fail("factor", "a positive integer", factor)
+        for parameter in self.parameters():
+            finer = F.interpolate(parameter[None], scale_factor=factor, mode="trilinear", align_corners=False)
+            _replace(parameter, finer[0])
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        for name, parameter in self.named_parameters(recurse=False):
+            saved = state_dict.get(prefix + name)
+            if saved is not None and saved.shape != parameter.shape and saved.dim() == 4:
+                _replace(parameter, parameter.new_empty(saved.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _replace(parameter: torch.nn.Parameter, values: torch.Tensor) -> None:
+    parameter.grad = None
+    parameter.data = values

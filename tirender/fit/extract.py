@@ -1,0 +1,91 @@
+"""From what a fit to views gives to a mesh, and to a camera's way around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tirender.checks import fail
+from tirender.ops.marching_cubes import marching_cubes
+from tirender.renderer import CamerasBase, RayBundle, TexturesVertex, look_at_view_transform
+from tirender.structures import Meshes
+
+POINTS_AT_ONCE = 1 << 17
+
+
+def extract_mesh(
+    field: Callable[[Any], tuple[torch.Tensor, torch.Tensor]],
+    extent: float = 3.0,
+    size: int = 128,
+    isolevel: float = 0.5,
+    device: torch.device | str = "cpu",
+) -> Meshes:
+    """The surface at which a field's opacity rises through a value, with the colours seen along its normals.
+
+    Args:
+        field: densities (..., P, 1) and colours (..., P, 3) of a ray bundle: a radiance field, or a ``VolumeSampler``.
+        extent: side of the cube around the origin that is looked at, in world units; its faces close the surface.
+        size: points along an axis.
+        isolevel: the opacity.
+        device: of the field.
+    Returns:
+        one mesh with ``TexturesVertex``, faces looking outwards; without faces where there is no such surface.
+    """
+    if size < 2:
+        fail("size", "at least 2", size)
+    axis = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * extent
+    with torch.no_grad():
+        z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+        points = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+        densities, _ = _sample(field, points, torch.zeros_like(points))
+        # faces look towards higher values
+        surface = F.pad(-densities.reshape(1, size, size, size), (1, 1, 1, 1, 1, 1))
+        verts, faces = marching_cubes(surface, -isolevel, return_local_coords=False)
+        mesh = Meshes([((verts[0] - 0.5) / size - 0.5) * extent], faces)
+        _, colors = _sample(field, mesh.verts_packed(), -mesh.verts_normals_packed())
+    mesh.textures = TexturesVertex([colors.clamp(0, 1)])
+    return mesh
+
+
+def cameras_around(cameras: CamerasBase, n_frames: int) -> list[CamerasBase]:
+    """A camera's way around the origin: as far and as high as the others are in the median, and upright as they are.
+
+    Args:
+        cameras: those of views of an object at the origin.
+        n_frames: places, evenly around.
+    Returns:
+        n_frames cameras with the intrinsics of the first of those.
+    """
+    eyes = cameras.get_camera_center()
+    up = cameras.R[:, :, 1].mean(0)
+    if float(up.norm()) < 0.3:  # they look from all sides
+        up = up.new_tensor([0.0, 1.0, 0.0])
+    up = F.normalize(up, dim=0)
+    height = (eyes @ up).median()
+    radius = (eyes.norm(dim=1).median().square() - height.square()).clamp(min=0).sqrt()
+    right = F.normalize(torch.linalg.cross(up, F.one_hot(up.abs().argmin(), 3).to(up)), dim=0)
+    angles = torch.arange(n_frames, device=up.device)[:, None] * (2 * torch.pi / n_frames)
+    circle = right * angles.cos() + torch.linalg.cross(up, right) * angles.sin()
+    R, T = look_at_view_transform(eye=radius * circle + height * up, up=up[None], device=cameras.device)
+    frames = []
+    for i in range(n_frames):
+        camera = cameras[0].clone()
+        camera.R, camera.T = R[i : i + 1], T[i : i + 1]
+        frames.append(camera)
+    return frames
+
+
+def _sample(
+    field: Callable[[Any], tuple[torch.Tensor, torch.Tensor]], points: torch.Tensor, directions: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Densities (M, 1) and colours (M, 3) at points (M, 3), seen along directions."""
+    densities, colors = [], []
+    for origin, direction in zip(points.split(POINTS_AT_ONCE), directions.split(POINTS_AT_ONCE)):
+        bundle = RayBundle(origin[None], direction[None], torch.zeros_like(origin[None, :, :1]), origin[None, :, :2])
+        density, color = field(bundle)
+        densities.append(density.reshape(-1, 1))
+        colors.append(color.reshape(-1, 3))
+    return torch.cat(densities), torch.cat(colors)

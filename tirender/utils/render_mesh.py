@@ -1,0 +1,52 @@
+"""Pictures of a mesh from around it, as data for fits."""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.renderer import (
+    BlendParams,
+    FoVPerspectiveCameras,
+    MeshRasterizer,
+    MeshRenderer,
+    PointLights,
+    RasterizationSettings,
+    SoftPhongShader,
+    look_at_view_transform,
+)
+from tirender.structures import Meshes
+
+
+def render_mesh_around(
+    mesh: Meshes,
+    elev: torch.Tensor,
+    azim: torch.Tensor,
+    dist: float = 2.7,
+    image_size: int = 128,
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> tuple[FoVPerspectiveCameras, torch.Tensor, torch.Tensor, PointLights]:
+    """Render a textured mesh, lit from (0, 0, -3), as sections 4.2 and 5.1 of the tutorials do.
+
+    Args:
+        mesh: one mesh with textures, within the unit sphere.
+        elev, azim: (N,) angles of the cameras in degrees.
+        dist: of the cameras from the origin.
+        image_size: side of the images in pixels.
+        background: its colour.
+    Returns:
+        cameras: N of them.
+        images: (N, image_size, image_size, 3).
+        silhouettes: (N, image_size, image_size), 1 where a pixel's centre is covered, else 0.
+        lights: the light.
+    """
+    R, T = look_at_view_transform(dist=dist, elev=elev, azim=azim)
+    cameras = FoVPerspectiveCameras(R=R, T=T, device=mesh.device)
+    lights = PointLights(location=[[0.0, 0.0, -3.0]], device=mesh.device)
+    renderer = MeshRenderer(
+        MeshRasterizer(raster_settings=RasterizationSettings(image_size=image_size)),
+        SoftPhongShader(device=mesh.device, lights=lights, blend_params=BlendParams(background_color=background)),
+    )
+    with torch.no_grad():
+        rendered = renderer(mesh.extend(len(azim)), cameras=cameras)
+    silhouettes = (rendered[..., 3] > 0).to(rendered.dtype)
+    return cameras, rendered[..., :3].contiguous(), silhouettes, lights
