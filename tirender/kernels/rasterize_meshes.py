@@ -13,6 +13,7 @@ from tirender.kernels.tiles import (
     clear_counts,
     first_pixel_of,
     group_by_pixel,
+    keep_nearest,
     overlap_box,
     pixel_box,
     record,
@@ -147,18 +148,34 @@ def list_triangles(
             f = faces[t]
             v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
             orientation, bounds = edge_bounds(v0, v1, v2, ti.sqrt(blur), perspective)
+            # most depths need not be known: of a pixel that keeps all its triangles, in any order
+            depth_later = by_depth == 0 and clip == 1 and ti.min(v0.z, v1.z, v2.z) >= 0
             box = overlap_box(boxes[t], window)
             for y in range(box[2], box[3] + 1):
                 for x in range(box[0], box[1] + 1):
                     p = pixel_ndc(x, y, height, width, v0.x)
                     if may_touch(edges(p, v0, v1, v2), orientation, bounds):
                         if contains(p, v0, v1, v2, perspective) or outline_distance(p, v0, v1, v2) < blur:
-                            _b, c = surface_coords(p, v0, v1, v2, perspective, clip)
-                            z = c[0] * v0.z + c[1] * v1.z + c[2] * v2.z
+                            z = 0 * v0.z
+                            if not depth_later:
+                                z = depth_at(p, v0, v1, v2, perspective, clip)
                             if z >= 0:
                                 record(found, found_z, kept, end, base + y * width + x, t, z)
                                 end += 1
-        group_by_pixel(
-            *(found, found_z, room[k], end, base, window, width, limit, by_depth),
-            *(chosen, chosen_z, start, kept),
-        )
+        group_by_pixel(found, found_z, room[k], end, base, window, width, chosen, chosen_z, start, kept)
+        if by_depth == 0:
+            for y in range(window[2], window[3] + 1):
+                for x in range(window[0], window[1] + 1):
+                    pixel = base + y * width + x
+                    if kept[pixel] > limit:
+                        p = pixel_ndc(x, y, height, width, verts[0].x)
+                        for i in range(start[pixel], start[pixel] + kept[pixel]):
+                            f = faces[chosen[i]]
+                            chosen_z[i] = depth_at(p, verts[f[0]], verts[f[1]], verts[f[2]], perspective, clip)
+        keep_nearest(base, window, width, limit, by_depth, chosen, chosen_z, start, kept)
+
+
+@ti.func
+def depth_at(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32):
+    _b, c = surface_coords(p, v0, v1, v2, perspective, clip)
+    return c[0] * v0.z + c[1] * v1.z + c[2] * v2.z

@@ -14,6 +14,7 @@ from tirender.kernels.tiles import (
     clear_counts,
     first_pixel_of,
     group_by_pixel,
+    keep_nearest,
     overlap_box,
     pixel_box,
     record,
@@ -75,10 +76,8 @@ def list_points(
                     if d.norm_sqr() < radius_sqr:
                         record(found, found_z, kept, end, base + y * width + x, t, point.z)
                         end += 1
-        group_by_pixel(
-            *(found, found_z, room[k], end, base, window, width, limit, 1),
-            *(chosen, chosen_z, start, kept),
-        )
+        group_by_pixel(found, found_z, room[k], end, base, window, width, chosen, chosen_z, start, kept)
+        keep_nearest(base, window, width, limit, 1, chosen, chosen_z, start, kept)
 
 
 @ti.kernel

@@ -3,7 +3,7 @@
 The image is cut into tiles; on a CPU a tile is a band of whole rows. ``count_bins`` and ``fill_bins`` list the
 primitives of each tile in ascending order from their pixel boxes: a counting sort whose chunks of primitives each own a
 column of the counts, so that the order never depends on the threads. Then each tile is the work of one thread: it
-finds all overlaps, ``group_by_pixel`` groups them and sorts them by depth, and ``compact_fragments`` writes the kept
+finds all overlaps, ``group_by_pixel`` and ``keep_nearest`` order them, and ``compact_fragments`` writes the kept
 ones out.
 """
 
@@ -153,16 +153,12 @@ def group_by_pixel(
     base: ti.i32,
     window,
     width: ti.i32,
-    limit: ti.i32,
-    by_depth: ti.i32,
     chosen: ti.template(),
     chosen_z: ti.template(),
     start: ti.template(),
     kept: ti.template(),
 ):
-    """chosen: the overlaps recorded from begin to end, grouped by pixel, sorted by depth where asked or where some are
-    dropped; start, kept: for each pixel of all images its first place in chosen and how many of the nearest it keeps.
-    """
+    """chosen: the overlaps recorded from begin to end, grouped by pixel; start: the first place of each pixel in it."""
     at = begin
     for y in range(window[2], window[3] + 1):
         for x in range(window[0], window[1] + 1):
@@ -178,15 +174,30 @@ def group_by_pixel(
     for y in range(window[2], window[3] + 1):
         for x in range(window[0], window[1] + 1):
             pixel = base + y * width + x
-            n = kept[pixel]
-            first = start[pixel] - n  # ... and back
-            start[pixel] = first
-            if n > limit:
-                nearest_first(chosen, chosen_z, first, n, limit)
-                n = limit
+            start[pixel] = start[pixel] - kept[pixel]  # ... and back
+
+
+@ti.func
+def keep_nearest(
+    base: ti.i32,
+    window,
+    width: ti.i32,
+    limit: ti.i32,
+    by_depth: ti.i32,
+    chosen: ti.template(),
+    chosen_z: ti.template(),
+    start: ti.template(),
+    kept: ti.template(),
+):
+    """Moves the nearest of each pixel to the front and lowers kept to the limit; sorts them by depth where asked."""
+    for y in range(window[2], window[3] + 1):
+        for x in range(window[0], window[1] + 1):
+            pixel = base + y * width + x
+            if kept[pixel] > limit:
+                nearest_first(chosen, chosen_z, start[pixel], kept[pixel], limit)
+                kept[pixel] = limit
             if by_depth:
-                sort_by_depth(chosen, chosen_z, first, n)
-            kept[pixel] = n
+                sort_by_depth(chosen, chosen_z, start[pixel], kept[pixel])
 
 
 @ti.func
