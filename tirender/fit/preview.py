@@ -198,7 +198,7 @@ def _open(on: str, title: str, size: tuple[int, int], path: Path) -> Display:
         return Window(f"tirender: {title}", size)
     except NoWindow as error:
         raise NoWindow(
-            f"{error}; watch with Preview('web') or Preview('video'): --preview web, --preview video"
+            f"{error}; --preview web and --preview video do without (in Python: Preview('web'), Preview('video'))"
         ) from error
 
 

@@ -5,6 +5,7 @@ Nothing here knows a window: a :class:`~tirender.vis.display.Display` shows the 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ class Viewer:
         self.wireframe = self.turning = self.closed = self.shows_help = False
         self.shows_facts = True
         self._light_angles = LIGHT
-        self._fixed_light: torch.Tensor | None = None
+        self._light_camera: OrbitCamera | None = None  # beside which the light stays
         self._held: set[str] = set()
         self._cursor = (0.0, 0.0)
         self._pace = _Pace(max(scene.supersample, 1))
@@ -194,8 +195,7 @@ class Viewer:
             size: height and width in pixels.
             supersample: n x n samples a pixel; None: as suits the scene.
         """
-        light = self.camera.beside(*self._light_angles) if self._fixed_light is None else self._fixed_light
-        x, y, z = light.reshape(3).tolist()
+        x, y, z = (self._light_camera or self.camera).beside(*self._light_angles).reshape(3).tolist()
         look = Look(size, self.shader, self.background, (x, y, z), supersample, self.wireframe)
         return self.scene.render(self.camera.cameras(self.scene.device), look)[0]
 
@@ -222,16 +222,15 @@ class Viewer:
         elif key == "w":
             self.wireframe = not self.wireframe
         elif key == "l":
-            fixed = self._fixed_light is not None
-            self._fixed_light = None if fixed else self.camera.beside(*self._light_angles)
-            self._say("light beside the camera" if fixed else "light fixed")
+            self._light_camera = None if self._light_camera else copy.copy(self.camera)
+            self._say("light fixed" if self._light_camera else "light beside the camera")
         elif key == "b":
             self.background = _after(self.background, self.backgrounds)
         elif key == "space":
             self.turning = not self.turning
         elif key == "r":
             self.camera.reset()
-            self.turning, self._light_angles, self._fixed_light = False, LIGHT, None
+            self.turning, self._light_angles, self._light_camera = False, LIGHT, None
         elif key == "p":
             self._save()
         elif key == "i":
@@ -245,8 +244,6 @@ class Viewer:
         shift, control = "shift" in self._held, "control" in self._held
         if "mouse_left" in self._held and control:
             self._light_angles = (self._light_angles[0] + 180 * right, self._light_angles[1] + 180 * up)
-            if self._fixed_light is not None:
-                self._fixed_light = self.camera.beside(*self._light_angles)
         elif "mouse_middle" in self._held or ("mouse_left" in self._held and shift):
             self.camera.pan(right, up)
         elif "mouse_left" in self._held:
