@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 
 from tirender.vis.drawing import BACKGROUND, DIM, LINES, PANEL, TEXT, draw_curves, font, to_picture
 
-HEADER, CAPTION, CURVES, MARGIN, FOOTER = 44, 26, 220, 12, 30
+HEADER, CAPTION, MARGIN, FOOTER = 44, 26, 12, 30
 BAR = 4
+CURVES = 0.3  # of the height, beneath images
 
 
 def dashboard(
@@ -49,8 +50,8 @@ def dashboard(
     draw.text((width // 2, height - FOOTER // 2), footer, DIM, font(13), anchor="mm")
 
     top, bottom = HEADER + BAR + MARGIN, height - FOOTER
-    curves_top = bottom - CURVES if images else top
-    if bottom - curves_top > 80:
+    curves_top = bottom - round(CURVES * height) if images else top
+    if bottom - curves_top > 60:
         picture.paste(draw_curves(history, (width - 2 * MARGIN, bottom - curves_top)), (MARGIN, curves_top))
     room = (width - MARGIN) // max(len(images), 1) - MARGIN
     for i, (caption, image) in enumerate(images.items()):
