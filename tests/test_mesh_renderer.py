@@ -210,6 +210,20 @@ def test_splatter_blends_neighbours():
     assert torch.autograd.grad(image.sum(), verts)[0].isfinite().all()
 
 
+@pytest.mark.parametrize("textures", [torch.float32, torch.float64])
+@pytest.mark.parametrize("camera", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shader", [r.SoftPhongShader, r.SplatterPhongShader])
+def test_images_have_the_dtype_of_the_vertices(shader, textures, camera):
+    sphere = ico_sphere(0)
+    meshes = Meshes(
+        [sphere.verts_packed()], [sphere.faces_packed()], r.TexturesVertex([torch.rand(12, 3).to(textures)])
+    )
+    cameras = r.FoVPerspectiveCameras(T=torch.tensor([[0.0, 0.0, 2.7]], dtype=camera))
+    assert cameras.T.dtype == camera
+    shader = shader(cameras=cameras, blend_params=r.BlendParams(sigma=0.5))
+    assert r.MeshRenderer(r.MeshRasterizer(cameras, r.RasterizationSettings(4)), shader)(meshes).dtype == torch.float32
+
+
 def test_backfaces_are_culled():
     meshes, cameras, _ = sphere_scene()
     inside_out = Meshes(meshes.verts_list(), [f.flip(1) for f in meshes.faces_list()])
@@ -218,6 +232,17 @@ def test_backfaces_are_culled():
     seen = front.pix_to_face[0, 8, 8, 0], back.pix_to_face[0, 8, 8, 0]
     assert front.zbuf[0, 8, 8, 0] + 1.5 < back.zbuf[0, 8, 8, 0]
     assert seen[0] != seen[1]
+
+
+def test_no_camera_for_no_mesh():
+    cameras = r.FoVPerspectiveCameras(R=torch.zeros(0, 3, 3), T=torch.zeros(0, 3))
+    none = Meshes([], [], r.TexturesVertex([]))
+    for shader in (r.SoftPhongShader(cameras=cameras), r.SoftSilhouetteShader(), r.HardDepthShader(cameras=cameras)):
+        image = r.MeshRenderer(r.MeshRasterizer(cameras, r.RasterizationSettings(5)), shader)(none)
+        assert image.shape[:3] == (0, 5, 5)
+    one = ico_sphere(0)
+    with pytest.raises(ValueError, match="cameras: expected 1 camera or one for each of the 1 meshes, got 0"):
+        r.MeshRasterizer(cameras)(one)
 
 
 def test_an_empty_batch_and_an_empty_mesh():

@@ -229,6 +229,22 @@ def test_padded_and_list_inputs_agree(make):
             assert torch.equal(x, y)
 
 
+def test_faces_without_uvs_leave_the_others_alone():
+    maps, uvs, faces = random(1, 4, 5, 3), random(3, 2), torch.tensor([[0, 1, 2], [-1, -1, -1], [2, -1, 1]])
+    whole, part = (TexturesUV(maps, [f], [uvs]) for f in (faces, faces[:1]))
+    assert whole.faces_verts_uvs_packed().shape == (3, 3, 2)
+    for sample in (TexturesUV.faces_verts_uvs_packed, TexturesUV.faces_verts_textures_packed):
+        assert torch.equal(sample(whole)[:1], sample(part))
+    meshes = Meshes([random(3, 3)], [torch.tensor([[0, 1, 2]] * 3)], whole)
+    seen = fragments(1, (40,))
+    assert torch.equal(meshes.sample_textures(seen), part.sample_textures(seen))
+    moved = meshes.submeshes([[torch.tensor([1, 2]), torch.tensor([0])]])
+    assert [f.tolist() for f in moved.textures.faces_uvs_list()] == [[[-1, -1, -1], [1, -1, 0]], [[0, 1, 2]]]
+    assert torch.equal(moved[1].sample_textures(seen), part.sample_textures(seen))
+    none = TexturesUV(maps, [faces.clamp(max=-1)], [uvs[:0]])
+    assert not none.faces_verts_uvs_packed().any()
+
+
 @every_kind
 @pytest.mark.parametrize(
     ("index", "picked"),

@@ -49,7 +49,8 @@ class SplatterBlender(nn.Module):
             background_mask: (N, H, W, K) bool, True where a slot is empty.
             blend_params: ``sigma``, the Gaussian's width in pixels (0.5 in the paper), and ``background_color``.
         Returns:
-            (N, H, W, 4) RGBA, differentiable in colours, points and cameras, but for which surface hides which.
+            (N, H, W, 4) RGBA in the colours' dtype, differentiable in colours, points and cameras, but for which
+            surface hides which.
         Raises:
             ValueError: where a shape does not fit ``input_shape``.
         """
@@ -62,7 +63,7 @@ class SplatterBlender(nn.Module):
         if 0 in self.input_shape:
             return colors.new_zeros(n, height, width, 4)
 
-        offsets, depth = _project(pixel_coords_cameras, cameras, background_mask)
+        offsets, depth = (x.to(colors.dtype) for x in _project(pixel_coords_cameras, cameras, background_mask))
         opaque = torch.where(background_mask[..., None], 0, torch.cat((colors, torch.ones_like(colors[..., :1])), -1))
         kernel_sum = sum(_gaussian(colors.new_tensor(d), blend_params.sigma) for d in DIRECTIONS)
 

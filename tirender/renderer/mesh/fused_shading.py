@@ -121,12 +121,11 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
     maps, map_of_face = textures.distinct_maps()
     packed = pack_maps(maps)
     layout = torch.cat([packed.first_texel[:, None], packed.size], 1).int()
-    tables, which = distinct(textures.verts_uvs_list())
+    tables, which = distinct(textures.uv_tables())
     first_row = [0]
     for table in tables:
         first_row.append(first_row[-1] + len(table))
     corners = torch.cat([f.clamp(min=0) + first_row[w] for f, w in zip(textures.faces_uvs_list(), which)])
-    tables.append(tables[0].new_zeros(1, 2))  # so that -1, read as 0, is a row also in a last mesh without uv vertices
     coords, coord_faces = rasterization.corner_values(torch.cat(tables), corners)
     return TextureSource(
         textures.sampling_mode,

@@ -129,4 +129,6 @@ def _near_plane(settings: RasterizationSettings, cameras: CamerasBase) -> float 
     if not cameras.is_perspective():
         return None
     znear = cameras.get_znear()
-    return NEAR_MIN if znear is None else float(torch.as_tensor(znear).min()) / 2
+    if znear is None or not len(cameras):
+        return NEAR_MIN
+    return float(torch.as_tensor(znear).min()) / 2

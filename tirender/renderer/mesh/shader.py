@@ -247,6 +247,7 @@ class SplatterPhongShader(ShaderBase):
         check_belong(fragments, meshes)
         texels = meshes.sample_textures(fragments)
         colors, points = _phong_shading_with_pixels(meshes, fragments, lights, cameras, materials, texels)
+        colors = colors.to(points.dtype)
         n, height, width, k = fragments.pix_to_face.shape
         if self.splatter_blender is None or self.splatter_blender.input_shape != (n, height, width, k):
             self.splatter_blender = SplatterBlender((n, height, width, k), colors.device)

@@ -36,7 +36,8 @@ class TexturesUV(TexturesBase):
     Args:
         maps: (N, H, W, C) or N tensors (H_i, W_i, C), first row at the top; with ``maps_ids`` (N, M, H, W, C) or N
             tensors (M_i, H_i, W_i, C).
-        faces_uvs: (N, F, 3) int64 padded with -1, or N tensors (F_i, 3): each corner's row in verts_uvs.
+        faces_uvs: (N, F, 3) int64 padded with -1, or N tensors (F_i, 3): each corner's row in verts_uvs; where a face
+            has none (-1), what is sampled means nothing.
         verts_uvs: (N, T, 2) padded, or N tensors (T_i, 2).
         maps_ids: (N, F) int64, or N tensors (F_i,): which of the mesh's M maps each face uses.
         padding_mode: what lies beyond a map: "zeros", "border" or "reflection".
@@ -136,8 +137,12 @@ class TexturesUV(TexturesBase):
         """(F, 3, 2), the uv coordinates of the corners of all faces."""
         if not self._N:
             return torch.zeros(0, 3, 2, device=self.device)
-        pairs = zip(self.verts_uvs_list(), self.faces_uvs_list())
-        return torch.cat([uvs.index_select(0, faces.reshape(-1)).view(-1, 3, 2) for uvs, faces in pairs])
+        pairs = zip(self.uv_tables(), self.faces_uvs_list())
+        return torch.cat([uvs.index_select(0, faces.clamp(min=0).reshape(-1)).view(-1, 3, 2) for uvs, faces in pairs])
+
+    def uv_tables(self) -> list[torch.Tensor]:
+        """As :meth:`verts_uvs_list`, but with at least one row each, so that -1 can be read as 0."""
+        return [uvs if len(uvs) else uvs.new_zeros(1, 2) for uvs in self.verts_uvs_list()]
 
     def distinct_maps(self) -> tuple[list[torch.Tensor], torch.Tensor]:
         """All maps without repetition, each (H, W, C), and the map of each packed face (F,) int64."""
@@ -208,6 +213,8 @@ class TexturesUV(TexturesBase):
         for i, parts in enumerate(faces_ids_list):
             for ids in parts:
                 used, faces = self.faces_uvs_list()[i].index_select(0, ids).unique(return_inverse=True)
+                n_missing = int((used < 0).sum())  # 1 where there is a -1, which comes first and stays
+                used, faces = used[n_missing:], faces - n_missing
                 maps.append(self.maps_list()[i])
                 faces_uvs.append(faces.view(-1, 3))
                 verts_uvs.append(self.verts_uvs_list()[i].index_select(0, used))
