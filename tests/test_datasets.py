@@ -67,6 +67,15 @@ def test_creature_ships_with_the_package():
     assert (path.parent / "creature_texture.png").is_file()
 
 
+def test_short_names_unless_there_is_such_a_file(tmp_path, monkeypatch):
+    assert datasets.path_of("harbour") == datasets.harbour()
+    assert datasets.path_of(Path("creature")) == datasets.creature()
+    assert datasets.path_of("./some/cow.obj") == Path("some/cow.obj")
+    monkeypatch.chdir(tmp_path)
+    Path("harbour").mkdir()
+    assert datasets.path_of("harbour") == Path("harbour")
+
+
 def test_names_lists_assets_and_downloads():
     assert {"creature/creature.obj", "creature/creature_texture.png", *datasets.DOWNLOADS} <= set(datasets.names())
 

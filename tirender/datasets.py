@@ -113,11 +113,31 @@ def generate_cow_renders(
     return cameras, images, silhouettes
 
 
+def path_of(name_or_path: str | os.PathLike[str]) -> Path:
+    """The path of a file of yours, or of data by its short name: creature, harbour, cow, dolphin, teapot or bridge.
+
+    Args:
+        name_or_path: a path; one of those names, unless a file or folder here is called so. See :func:`find`.
+    """
+    path = Path(name_or_path)
+    return SHORT_NAMES[str(path)]() if str(path) in SHORT_NAMES and not path.exists() else path
+
+
 def names() -> list[str]:
     """Every name that :func:`find` knows."""
     assets = _assets_folder()
     shipped = (p.relative_to(assets).as_posix() for p in assets.glob("*/*") if p.is_file() and p.suffix != ".pyc")
     return sorted({*DOWNLOADS, *shipped})
+
+
+SHORT_NAMES = {
+    "creature": creature,
+    "harbour": harbour,
+    "cow": cow,
+    "dolphin": dolphin,
+    "teapot": teapot,
+    "bridge": bridge,
+}
 
 
 def find(name: str) -> Path:
