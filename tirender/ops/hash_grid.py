@@ -31,7 +31,7 @@ class HashGridLayout:
         ValueError: for a number out of its range.
     """
 
-    n_levels: int = 16
+    n_levels: int = 8
     n_features: int = 2
     log2_rows: int = 15
     base_resolution: int = 16

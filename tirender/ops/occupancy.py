@@ -76,7 +76,7 @@ def sample_occupied(
         shifts = torch.full_like(origins[:, 0], 0.5)
     check_tensor("shifts", shifts, (len(origins),), like=origins)
     counts = torch.zeros(len(origins), dtype=torch.int32, device=origins.device)
-    rays = (origins.contiguous(), directions.contiguous(), shifts.contiguous())
+    rays: tuple[torch.Tensor, ...] = (origins.contiguous(), directions.contiguous(), shifts.contiguous())
     march = (occupied, resolution, nearest, step)
     if len(origins):
         runtime.launch(kernels.count_occupied, *rays, *march, counts)

@@ -1,0 +1,189 @@
+"""A radiance field on a multiresolution hash grid, rendered only where it is not empty (Müller et al. 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tirender.checks import check_tensor, fail
+from tirender.fields.occupancy import OccupancyGrid
+from tirender.ops.emission_absorption import count_visible, emission_absorption
+from tirender.ops.hash_grid import HashGridLayout, hash_encode
+from tirender.ops.occupancy import RaySamples, sample_occupied
+from tirender.renderer.implicit import HeterogeneousRayBundle, RayBundle, ray_bundle_variables_to_ray_points
+
+MAX_LOG_DENSITY = 11.0  # beyond, a step of any size is opaque, and exp would overflow
+N_GEOMETRY = 15  # features that the density network hands to the colour network
+N_HARMONICS = 16  # of directions
+
+
+@dataclass(frozen=True)
+class HashGridConfig:
+    """Settings of :class:`HashGridField`.
+
+    Attributes:
+        extent: side of the cube around the origin that holds the scene, in world units; empty outside.
+        layout: of the hash grid.
+        hidden: width of the networks, one hidden layer for the density and two for the colour.
+        steps_per_extent: samples of a ray along an edge of the cube.
+        min_depth: of the first sample of a ray.
+        min_transmittance: samples that less light reaches are not evaluated.
+        grid_resolution: cells a side of the occupancy grid.
+    """
+
+    extent: float = 3.0
+    layout: HashGridLayout = HashGridLayout()
+    hidden: int = 64
+    steps_per_extent: int = 256
+    min_depth: float = 0.05
+    min_transmittance: float = 1e-4
+    grid_resolution: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("extent", "hidden", "steps_per_extent"):
+            if not getattr(self, name) > 0:
+                fail(name, "a number above 0", getattr(self, name))
+        for name in ("min_depth", "min_transmittance"):
+            if not getattr(self, name) >= 0:
+                fail(name, "a number of 0 or more", getattr(self, name))
+
+
+class HashGridField(nn.Module):
+    """Density and colour at points, from a hash grid and two small networks.
+
+    Args:
+        config: see :class:`HashGridConfig`.
+    """
+
+    def __init__(self, config: HashGridConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or HashGridConfig()
+        layout, hidden = config.layout, config.hidden
+        self.table = nn.Parameter(torch.empty(layout.n_rows, layout.n_features).uniform_(-1e-4, 1e-4))
+        self.density_net = _mlp(layout.n_channels, hidden, 1 + N_GEOMETRY)
+        self.color_net = _mlp(N_GEOMETRY + N_HARMONICS, hidden, hidden, 3)
+        # a density that hides 1 % a step counts
+        self.occupancy = OccupancyGrid(config.grid_resolution, 0.01 / self.step)
+
+    @property
+    def step(self) -> float:
+        """Distance between the samples of a ray, in world units."""
+        return self.config.extent / self.config.steps_per_extent
+
+    def forward(
+        self, ray_bundle: RayBundle | HeterogeneousRayBundle, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sample the field along rays, as a volumetric function of ``ImplicitRenderer``.
+
+        Args:
+            ray_bundle: rays (N, ..., .) with P samples each.
+            kwargs: not used.
+        Returns:
+            densities (..., P, 1), the opacities of the intervals from each sample to the next (of a step of a single
+            sample), and colours (..., P, 3); 0 in cells that are not occupied. Differentiable in the field and the
+            rays.
+        """
+        origins, directions, lengths = ray_bundle.origins, ray_bundle.directions, ray_bundle.lengths
+        gaps = torch.full_like(lengths, self.step)
+        if lengths.shape[-1] > 1:
+            gaps = lengths.diff(dim=-1)
+            gaps = torch.cat([gaps, gaps[..., -1:]], dim=-1) * directions.norm(dim=-1, keepdim=True)
+        unit = self._to_unit(ray_bundle_variables_to_ray_points(origins, directions, lengths)).reshape(-1, 3)
+        kept = self.occupancy.contains(unit).nonzero()[:, 0]
+        sigma, geometry = self._density(unit.index_select(0, kept))
+        opacity = -torch.expm1(-sigma * gaps.reshape(-1).index_select(0, kept))
+        harmonics = spherical_harmonics(F.normalize(directions.reshape(-1, 3), dim=-1))
+        colors = self._color(geometry, harmonics.index_select(0, kept // max(lengths.shape[-1], 1)))
+        values = torch.cat([opacity[:, None], colors], dim=1)
+        values = values.new_zeros(len(unit), 4).index_copy(0, kept, values).view(*lengths.shape, 4)
+        return values[..., :1], values[..., 1:]
+
+    def render_rays(
+        self,
+        origins: torch.Tensor,
+        directions: torch.Tensor,
+        stratified: bool = False,
+        max_samples: int | None = None,
+    ) -> torch.Tensor:
+        """Colours and opacity of rays; only samples in occupied cells that light reaches are evaluated.
+
+        Args:
+            origins: (R, 3), world space.
+            directions: (R, 3), of any length.
+            stratified: shift each ray's samples by a random part of a step.
+            max_samples: render only the first rays, that have no more samples together.
+        Returns:
+            (R, 4), or (r, 4) of the first r rays: premultiplied colour, opacity. Differentiable in the field and the
+            rays.
+        """
+        check_tensor("origins", origins, ("R", 3), like=self.table)
+        check_tensor("directions", directions, (len(origins), 3), like=origins)
+        rays = self._to_unit(origins), F.normalize(directions, dim=-1)
+        shifts = torch.rand_like(origins[:, 0]) if stratified else None
+        nearest, step = self.config.min_depth / self.config.extent, 1 / self.config.steps_per_extent
+        samples = sample_occupied(*rays, self.occupancy.occupied, step, nearest, shifts, max_samples)
+        with torch.no_grad():
+            sigma, _ = self._density(_points(*rays, samples))
+            opacity = -torch.expm1(-sigma * self.step)
+            samples, _ = samples.first(count_visible(samples.offsets, opacity, self.config.min_transmittance))
+        sigma, geometry = self._density(_points(*rays, samples))
+        colors = self._color(geometry, spherical_harmonics(rays[1]).index_select(0, samples.rays))
+        return emission_absorption(samples.offsets, -torch.expm1(-sigma * self.step), colors)
+
+    def update_occupancy(self) -> None:
+        """Let the occupancy grid follow the field: every few steps of a fit."""
+        self.occupancy.update(lambda unit: self._density(unit)[0])
+
+    def _to_unit(self, points: torch.Tensor) -> torch.Tensor:
+        return points / self.config.extent + 0.5
+
+    def _density(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Density per world unit (M,) and features (M, N_GEOMETRY) of points in the unit cube."""
+        raw = self.density_net(hash_encode(unit, self.table, self.config.layout))
+        return torch.exp(raw[:, 0].clamp(max=MAX_LOG_DENSITY)), raw[:, 1:]
+
+    def _color(self, geometry: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.color_net(torch.cat([geometry, harmonics], dim=-1)))
+
+
+def spherical_harmonics(directions: torch.Tensor) -> torch.Tensor:
+    """(..., 16): the real spherical harmonics up to degree 3 of unit directions (..., 3)."""
+    x, y, z = directions.unbind(-1)
+    xx, yy, zz = x * x, y * y, z * z
+    return torch.stack(
+        [
+            torch.full_like(x, 0.28209479177387814),
+            -0.4886025119029199 * y,
+            0.4886025119029199 * z,
+            -0.4886025119029199 * x,
+            1.0925484305920792 * x * y,
+            -1.0925484305920792 * y * z,
+            0.31539156525252005 * (3 * zz - 1),
+            -1.0925484305920792 * x * z,
+            0.5462742152960396 * (xx - yy),
+            -0.5900435899266435 * y * (3 * xx - yy),
+            2.890611442640554 * x * y * z,
+            -0.4570457994644658 * y * (5 * zz - 1),
+            0.3731763325901154 * z * (5 * zz - 3),
+            -0.4570457994644658 * x * (5 * zz - 1),
+            1.445305721320277 * z * (xx - yy),
+            -0.5900435899266435 * x * (xx - 3 * yy),
+        ],
+        dim=-1,
+    )
+
+
+def _mlp(*widths: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(widths, widths[1:]):
+        layers += [nn.Linear(n_in, n_out, bias=False), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers[:-1])
+
+
+def _points(origins: torch.Tensor, directions: torch.Tensor, samples: RaySamples) -> torch.Tensor:
+    start, ahead = origins.index_select(0, samples.rays), directions.index_select(0, samples.rays)
+    return torch.addcmul(start, samples.lengths[:, None], ahead)
