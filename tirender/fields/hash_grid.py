@@ -14,7 +14,6 @@ from tirender.fields.occupancy import OccupancyGrid
 from tirender.ops.emission_absorption import count_visible, emission_absorption
 from tirender.ops.hash_grid import HashGridLayout, hash_encode
 from tirender.ops.occupancy import RaySamples, sample_occupied
-from tirender.renderer.implicit import HeterogeneousRayBundle, RayBundle, ray_bundle_variables_to_ray_points
 
 MAX_LOG_DENSITY = 11.0  # beyond, a step of any size is opaque, and exp would overflow
 N_GEOMETRY = 15  # features that the density network hands to the colour network
@@ -74,13 +73,11 @@ class HashGridField(nn.Module):
         """Distance between the samples of a ray, in world units."""
         return self.config.extent / self.config.steps_per_extent
 
-    def forward(
-        self, ray_bundle: RayBundle | HeterogeneousRayBundle, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, ray_bundle: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Sample the field along rays, as a volumetric function of ``ImplicitRenderer``.
 
         Args:
-            ray_bundle: rays (N, ..., .) with P samples each.
+            ray_bundle: a ``RayBundle`` of rays (N, ..., .) with P samples each.
             kwargs: not used.
         Returns:
             densities (..., P, 1), the opacities of the intervals from each sample to the next (of a step of a single
@@ -92,7 +89,8 @@ class HashGridField(nn.Module):
         if lengths.shape[-1] > 1:
             gaps = lengths.diff(dim=-1)
             gaps = torch.cat([gaps, gaps[..., -1:]], dim=-1) * directions.norm(dim=-1, keepdim=True)
-        unit = self._to_unit(ray_bundle_variables_to_ray_points(origins, directions, lengths)).reshape(-1, 3)
+        points = torch.addcmul(origins[..., None, :], lengths[..., None], directions[..., None, :])
+        unit = self._to_unit(points.reshape(-1, 3))
         kept = self.occupancy.contains(unit).nonzero()[:, 0]
         sigma, geometry = self._density(unit.index_select(0, kept))
         opacity = -torch.expm1(-sigma * gaps.reshape(-1).index_select(0, kept))
