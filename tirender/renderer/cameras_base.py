@@ -94,10 +94,6 @@ class CamerasBase(TensorProperties):
 
         return type(self)(device=self.device, **{name: pick(value) for name, value in self._constructor_args().items()})
 
-    def clone(self, other: TensorProperties | None = None) -> Any:
-        """The same cameras in new tensors, with the gradients passing through."""
-        return super().clone(type(self)(device=self.device) if other is None else other)
-
     def get_world_to_view_transform(self, **kwargs: Any) -> Transform3d:
         """The transform from world to view space.
 

@@ -107,10 +107,6 @@ class PointLights(TensorProperties):
         )
         check_rows(self, "ambient_color", "diffuse_color", "specular_color", "location")
 
-    def clone(self) -> PointLights:  # type: ignore[override]
-        """Lights of the same values in new tensors."""
-        return super().clone(type(self)(device=self.device))
-
     def reshape_location(self, points: torch.Tensor) -> torch.Tensor:
         """``location`` with as many dimensions as ``points`` (N, ..., 3) has."""
         return per_point("location", self.location, points)
@@ -160,10 +156,6 @@ class DirectionalLights(TensorProperties):
         )
         check_rows(self, "ambient_color", "diffuse_color", "specular_color", "direction")
 
-    def clone(self) -> DirectionalLights:  # type: ignore[override]
-        """Lights of the same values in new tensors."""
-        return super().clone(type(self)(device=self.device))
-
     def diffuse(self, normals: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
         """Diffuse light on surfaces with ``normals`` (N, ..., 3), wherever they are; see :func:`diffuse`."""
         return diffuse(normals, self.diffuse_color, self.direction)
@@ -190,10 +182,6 @@ class AmbientLights(TensorProperties):
     def __init__(self, *, ambient_color: Color | None = None, device: torch.device | str = "cpu") -> None:
         super().__init__(device=device, ambient_color=((1.0, 1.0, 1.0),) if ambient_color is None else ambient_color)
         check_rows(self, "ambient_color", channels=None)
-
-    def clone(self) -> AmbientLights:  # type: ignore[override]
-        """A light of the same values in new tensors."""
-        return super().clone(type(self)(device=self.device))
 
     def diffuse(self, normals: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Zeros (N, ..., C)."""

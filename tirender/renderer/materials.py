@@ -43,7 +43,3 @@ class Materials(TensorProperties):
         check_rows(self, "ambient_color", "diffuse_color", "specular_color")
         if self.shininess.dim() != 1:
             fail("shininess", "shape (N,)", tuple(self.shininess.shape))
-
-    def clone(self) -> Materials:  # type: ignore[override]
-        """Materials of the same values in new tensors."""
-        return super().clone(type(self)(device=self.device))

@@ -78,8 +78,15 @@ class TensorProperties(nn.Module):
         """Move every tensor to a CUDA device, the current one by default, in place; returns itself."""
         return self.to("cuda" if device is None else f"cuda:{device}")
 
-    def clone(self, other: TensorProperties) -> Any:
-        """Copy all attributes into ``other``, tensors as differentiable clones; returns ``other``."""
+    def clone(self, other: TensorProperties | None = None) -> Any:
+        """Copy all attributes into ``other``, tensors as differentiable clones.
+
+        Args:
+            other: None: a new object of this class, whose arguments other than ``device`` have defaults.
+        Returns:
+            the copy.
+        """
+        other = type(self)(device=self.device) if other is None else other
         for name, value in self._attributes().items():
             setattr(other, name, value.clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value))
         return other
