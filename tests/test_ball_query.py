@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from reference.neighbours import in_balls
@@ -55,6 +56,12 @@ def test_nan_and_empty():
         assert ours.idx.shape == (*shapes[0][:2], 3)
         assert (ours.idx == -1).all()
         assert not ours.knn.any()
+
+
+def test_numbers_of_numpy():
+    points = torch.rand(1, 9, 3)
+    found = ball_query(points, points, K=np.int64(4), radius=np.float32(0.5))
+    assert torch.equal(found.idx, ball_query(points, points, K=4, radius=0.5).idx)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import load_reference, rounding
@@ -148,6 +149,17 @@ def test_used_twice_and_not_contiguous():
     theirs = nearest(p1 * 2, p1 + p2, full, full, 2)[0]
     up = torch.randn(2, 4, 20).transpose(0, 2)
     torch.testing.assert_close(torch.autograd.grad(ours, p, up), torch.autograd.grad(theirs, p, up))
+
+
+def test_distances_may_be_written_to():
+    """As code written for PyTorch3D does, to mask and to weigh them."""
+    p1, p2 = clouds(2, 30, 20, 3)
+    near = knn_points(p1, p2).dists[..., 0]
+    expected = torch.autograd.grad((near[1:] * 2).sum(), (p1, p2))
+    near = knn_points(p1, p2, K=np.int64(1)).dists[..., 0]
+    near[0] = 0
+    near *= 2
+    torch.testing.assert_close(torch.autograd.grad(near.sum(), (p1, p2)), expected)
 
 
 def test_expanded_upstream_gradient():

@@ -1,5 +1,6 @@
 """Points on meshes: where they lie, how often, their normals, textures and gradients."""
 
+import numpy as np
 import pytest
 import torch
 from mesh_cases import awkward_meshes, awkward_verts, degenerate_meshes
@@ -115,6 +116,10 @@ def test_small_faces_are_not_lost():
 
 def test_no_samples():
     assert sample_points_from_meshes(ico_sphere(0), 0).shape == (1, 0, 3)
+
+
+def test_a_count_of_numpy():
+    assert sample_points_from_meshes(ico_sphere(0), np.int64(5)).shape == (1, 5, 3)
 
 
 def test_refuses():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 
@@ -52,11 +53,11 @@ def ball_query(
         ValueError: where shapes, dtypes, devices or lengths do not fit, K < 1 or the radius is not a number above 0.
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
-    check_k(K)
-    if not isinstance(radius, (int, float)) or not 0 < radius < math.inf:
+    K = check_k(K)
+    if not isinstance(radius, Real) or not 0 < radius < math.inf:
         fail("radius", "a number above 0", radius)
     with torch.autocast(p1.device.type, enabled=False):
-        idx = _select_in_balls(p1, p2, lengths1, lengths2, K, radius)
+        idx = _select_in_balls(p1, p2, lengths1, lengths2, K, float(radius))
         dists = neighbour_distances(p1, p2, lengths1, lengths2, idx, norm=2)
     return KNN(dists, idx, masked_gather(p2, idx) if return_nn else None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -59,7 +60,7 @@ def knn_points(
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
     check_choice("norm", norm, (1, 2))
-    check_k(K)
+    K = check_k(K)
     with torch.autocast(p1.device.type, enabled=False):
         ((dists, idx),) = select_nearest(p1, p2, lengths1, lengths2, K, norm)
         dists = neighbour_distances(p1, p2, lengths1, lengths2, idx, norm, dists)
@@ -115,9 +116,9 @@ def check_lengths(name: str, lengths: torch.Tensor | None, points: torch.Tensor)
 
 def check_k(k: Any) -> int:
     """Validate a number of neighbours."""
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         fail("K", "a positive integer", k)
-    return k
+    return int(k)
 
 
 # --- selection: which neighbours ---
@@ -226,7 +227,7 @@ class _Distances(torch.autograd.Function):
         ctx.save_for_backward(p1, p2, lengths1, lengths2, idx)
         ctx.norm = norm
         if given[0] is not None:
-            return given[0]
+            return given[0].clone()  # no view, which users could not write to
         dists = p1.new_zeros(idx.shape)
         if p1.numel() and p2.numel():
             runtime.launch(kernels.distances_forward, *_pairs(p1, p2, lengths1, lengths2, idx, norm), dists.view(-1))

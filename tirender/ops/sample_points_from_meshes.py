@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 import torch.nn.functional as F
 
@@ -32,8 +34,9 @@ def sample_points_from_meshes(
     Raises:
         ValueError: if no mesh has faces, vertices or areas are not finite, or there are no textures to return.
     """
-    if not isinstance(num_samples, int) or num_samples < 0:
+    if not isinstance(num_samples, Integral) or num_samples < 0:
         fail("num_samples", "an integer of 0 or more", num_samples)
+    num_samples = int(num_samples)
     if meshes.isempty():
         fail("meshes", "at least one mesh with faces", f"{len(meshes)} empty meshes")
     if not meshes.verts_packed().isfinite().all():
