@@ -142,6 +142,12 @@ def test_a_tensor_that_the_arch_cannot_reach():
         runtime._reachable(torch.empty(3, device="meta"), "cpu")
 
 
+def test_a_tensor_of_more_numbers_than_taichi_can_count():
+    with pytest.raises(ValueError, match=r"size: expected tensors of fewer than 2\^31 numbers, got shape \(2, 1"):
+        runtime._reachable(torch.empty(1).expand(2, 2**30), "cpu")
+    runtime._reachable(torch.empty(1).expand(2**31 - 1), "cpu")
+
+
 def test_describe_names_versions_and_device():
     facts = runtime.describe()
     assert facts["arch"] == runtime.arch()

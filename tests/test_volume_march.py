@@ -1,5 +1,7 @@
 """The fused march of volumes: what it gives is what sampling and compositing give, in values and gradients."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -149,6 +151,28 @@ def test_what_is_not_standard_is_not_marched():
     assert not can_march(Volumes(features, features), AbsorptionOnlyRaymarcher(), rays)
     many = torch.rand(2, 40, 5, 6, 7)
     assert not can_march(Volumes(densities, many), EmissionAbsorptionRaymarcher(), rays)
+    for size, fits in ((640, True), (650, False)):  # 2^31 numbers lie between
+        large = Volumes(torch.zeros(1).expand(2, 1, size, size, size))
+        assert can_march(large, AbsorptionOnlyRaymarcher(), bundle()) is fits
+
+
+def test_a_bundle_need_not_be_a_tuple():
+    rays, leaves = bundle(), volume_leaves()
+    by_name = SimpleNamespace(**rays._asdict())
+    march = EmissionAbsorptionRaymarcher()
+    expected, _ = VolumeRenderer(lambda **_: rays, march)(None, Volumes(*leaves))
+    assert torch.equal(VolumeRenderer(lambda **_: by_name, march)(None, Volumes(*leaves))[0], expected)
+
+
+def test_a_volume_far_from_the_origin():
+    """A ramp, looked at along it from the origin: the colour tells which place a ray meets."""
+    far, spacing, ramp = 1000.0, 0.13, torch.arange(9.0).expand(1, 1, 9, 9, 9)
+    volumes = Volumes(torch.ones_like(ramp), ramp, voxel_size=spacing, volume_translation=(-far, 0, 0))
+    places = torch.linspace(-3.5, 3.5, 20)
+    origins, directions = torch.zeros(1, 20, 3), torch.tensor([1.0, 0, 0]).expand(1, 20, 3)
+    rays = RayBundle(origins, directions, (far + spacing * places)[None, :, None], origins[..., :2])
+    image, _ = VolumeRenderer(lambda **_: rays, EmissionAbsorptionRaymarcher())(None, volumes)
+    torch.testing.assert_close(image[0, :, 0], 4 + places, atol=4e-3, rtol=0)
 
 
 def test_another_raymarcher_gets_the_samples():

@@ -24,6 +24,7 @@ os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # importing taichi would o
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
 
 ARCHS = ("cpu", "cuda", "vulkan")
+MAX_NUMBERS = 2**31  # Taichi counts them in int32, and reads elsewhere beyond
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,7 +82,7 @@ def launch(kernel: Any, *args: Any) -> None:
     Tensors go in detached: Taichi would otherwise deal with their ``.grad`` itself.
 
     Raises:
-        ValueError: for a tensor on a device that the arch cannot reach.
+        ValueError: for a tensor on a device that the arch cannot reach, or of 2^31 numbers or more.
         RuntimeError: in a forked child.
     """
     running = arch()
@@ -120,6 +121,8 @@ def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:
     if tensor.device.type not in ("cpu", running):
         advice = "start with tirender.init('cuda')" if tensor.is_cuda else "move the tensors with .cpu()"
         raise ValueError(f"device: expected CPU tensors on the {running!r} arch, got {tensor.device}; {advice}")
+    if tensor.numel() >= MAX_NUMBERS:
+        raise ValueError(f"size: expected tensors of fewer than 2^31 numbers, got shape {tuple(tensor.shape)}")
     return tensor.detach() if tensor.requires_grad else tensor
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -44,6 +45,12 @@ def march_volumes(
         return torch.cat([image[:, 1 : 1 + n_features], image[:, :1]], 1)
 
 
+def padded_shape(shape: Sequence[int], n_channels: int) -> tuple[int, ...]:
+    """As what volumes (V, _, D, H, W) are marched: (V, D + 2, H + 2, W + 2, channels filled up to a multiple of 4)."""
+    n_volumes, _, *sizes = shape
+    return (n_volumes, *(size + 2 for size in sizes), (n_channels + 3) // 4 * 4)
+
+
 class _MarchVolumes(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -56,9 +63,9 @@ class _MarchVolumes(torch.autograd.Function):
         eps: float,
         thickness: int,
     ) -> torch.Tensor:
-        n_volumes, n_features, *sizes = features.shape
-        fours = (1 + n_features + 3) // 4
-        ctx.shape = (n_volumes, *(size + 2 for size in sizes), 4 * fours)
+        n_volumes, n_features = features.shape[:2]
+        ctx.shape = padded_shape(features.shape, 1 + n_features)
+        fours = ctx.shape[-1] // 4
         padded = densities.new_zeros(ctx.shape)
         inside = _without_border(padded)
         inside[:, :1].copy_(densities)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
 import torch
 
-from tirender.ops.volume_march import MAX_CHANNELS, MAX_THICKNESS, march_volumes
+from tirender.ops.volume_march import MAX_CHANNELS, MAX_THICKNESS, march_volumes, padded_shape
 from tirender.renderer.implicit.raymarching import (
     DENSITIES_OUTSIDE,
     DENSITY_TOLERANCE,
@@ -15,12 +16,13 @@ from tirender.renderer.implicit.raymarching import (
     EmissionAbsorptionRaymarcher,
 )
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle
-from tirender.structures.volumes import Volumes, local_to_voxel_coords
+from tirender.runtime import MAX_NUMBERS
+from tirender.structures.volumes import Volumes, local_to_voxel_coords, voxel_sizes
 
 
 def can_march(volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | HeterogeneousRayBundle) -> bool:
     """Whether :func:`march` gives what sampling and this raymarcher would give."""
-    origins, directions, lengths = ray_bundle[:3]
+    origins, directions, lengths = ray_bundle.origins, ray_bundle.directions, ray_bundle.lengths
     densities, features = volumes.densities(), volumes.features()
     if type(raymarcher) is EmissionAbsorptionRaymarcher:
         is_standard = features is not None and raymarcher.surface_thickness <= MAX_THICKNESS
@@ -35,6 +37,7 @@ def can_march(volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | Heterog
         and not lengths.requires_grad
         and all(x.dtype == densities.dtype and x.device == densities.device for x in (origins, directions, lengths))
         and min(densities.numel(), lengths.numel()) > 0
+        and max(math.prod(padded_shape(densities.shape, n_channels)), lengths.numel()) < MAX_NUMBERS
     )
 
 
@@ -58,7 +61,7 @@ def march(
     if lowest < -DENSITY_TOLERANCE or highest > 1 + DENSITY_TOLERANCE:
         warnings.warn(DENSITIES_OUTSIDE, stacklevel=3)
 
-    origins, directions, lengths = ray_bundle[:3]
+    origins, directions, lengths = ray_bundle.origins, ray_bundle.directions, ray_bundle.lengths
     shape = origins.shape[:-1]
     rays = origins.reshape(len(volumes), -1, 3), directions.reshape(len(volumes), -1, 3)
     image = march_volumes(densities, features, *_in_voxels(volumes, *rays), _rows(lengths), eps, thickness)
@@ -68,14 +71,9 @@ def march(
 def _in_voxels(volumes: Volumes, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rays (N, R, 3) in world space as (N * R, 3) in voxel coordinates, with the same lengths."""
 
-    def voxels(points: torch.Tensor) -> torch.Tensor:
-        local = volumes.world_to_local_coords(points)
-        return local_to_voxel_coords(local, volumes.get_grid_sizes(), volumes.get_align_corners())
-
-    # the transform is affine, without rotation: its slope tells of directions
-    zero = origins.new_zeros(len(volumes), 1, 3)
-    slope = voxels(torch.ones_like(zero)) - voxels(zero)
-    return voxels(origins).reshape(-1, 3), (directions * slope).reshape(-1, 3)
+    local = volumes.world_to_local_coords(origins)
+    voxels = local_to_voxel_coords(local, volumes.get_grid_sizes(), volumes.get_align_corners())
+    return voxels.reshape(-1, 3), (directions / voxel_sizes(volumes)[:, None]).reshape(-1, 3)
 
 
 def _rows(lengths: torch.Tensor) -> torch.Tensor:
