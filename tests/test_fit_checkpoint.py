@@ -67,7 +67,32 @@ def test_a_crash_between_the_two_renamings_leaves_the_one_before(tmp_path: Path)
     os.replace(path, previous(path))
     (tmp_path / "c.pt.partial").write_bytes(b"half")
     assert load_checkpoint(path) == {"value": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["c.previous.pt"]
+    save_checkpoint(path, {"value": 2})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.previous.pt", "c.pt"]
+
+
+def test_reading_does_not_disturb_who_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, {"value": 1})
+    fsync, read = os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda file: (fsync(file), read.append(load_checkpoint(path))))
+    save_checkpoint(path, {"value": 2})
+    assert read[0] == {"value": 1}
+    assert load_checkpoint(path) == {"value": 2}
+
+
+def test_no_damage_to_the_table_of_contents_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, {"value": 1})
+    data = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        entries = [i for i in range(archive.start_dir, len(data)) if data[i : i + 4] == b"PK\x01\x02"]
+    for i in entries:
+        damaged = bytearray(data)
+        damaged[i + 10] ^= 8  # the method: deflated, which it is not
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="checkpoint: expected an undamaged file"):
+            load_checkpoint(path)
 
 
 class Evil:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -46,14 +45,13 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
         ValueError: there are checkpoints, and all are damaged.
     """
     path = Path(path)
-    path.with_name(path.name + ".partial").unlink(missing_ok=True)
     problems = []
     for candidate in (path, previous(path)):
         if not candidate.exists():
             continue
         try:
             state = _read(candidate, device)
-        except (ValueError, RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        except Exception as error:  # damage may raise whatever zipfile, zlib and pickle can
             problems.append(f"{candidate}: {' '.join(str(error).split())[:200]}")
             continue
         for problem in problems:
