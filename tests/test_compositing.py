@@ -121,6 +121,7 @@ def test_a_point_used_twice_and_inputs_that_are_no_leaves():
             {"pointsidx": torch.full((1, 2, 3, 4), 5)},
             "pointsidx: expected indices below the 5 points of pt_clds, got 5",
         ),
+        ({"pointsidx": torch.full((1, 2, 3, 4), 2**31)}, "pointsidx: expected indices below the 5 points"),
         ({"alphas": torch.rand(1, 2, 3, 5)}, r"alphas: expected shape \(1, 2, 3, 4\), got \(1, 2, 3, 5\)"),
         ({"alphas": torch.rand(1, 2, 3, 4).double()}, "alphas: expected torch.float32 on cpu, got torch.float64"),
         ({"pt_clds": torch.rand(5)}, r"pt_clds: expected shape \(C, P\), got \(5,\)"),

@@ -147,3 +147,7 @@ def test_refuses():
     volume[0, 1, 1, 1] = torch.nan
     with pytest.raises(ValueError, match="vol_batch: expected finite values next to the surface, got nan or inf"):
         marching_cubes(volume, 0.5)
+    with pytest.raises(ValueError, match="vol_batch: expected finite values, as isolevel is None, got nan or inf"):
+        marching_cubes(volume)
+    with pytest.raises(ValueError, match="isolevel: expected a number, got nan"):
+        marching_cubes(torch.rand(1, 4, 4, 4), float("nan"))

@@ -41,6 +41,15 @@ def leaves(*counts: int, n_channels: int = 3, dtype: torch.dtype = torch.float32
     return points, [torch.rand(n, n_channels, dtype=dtype).requires_grad_() for n in counts]
 
 
+@pytest.mark.parametrize("compositor", [r.AlphaCompositor(), ByHand(r.AlphaCompositor())])
+def test_a_point_of_radius_0_harms_no_gradient(compositor):
+    radius = torch.tensor([0, 0.3, 0.2], requires_grad=True)
+    image = renderer_of(compositor, radius=radius)(Pointclouds(*leaves(3)[:1], features=[torch.rand(3, 3)]))
+    (grad,) = torch.autograd.grad(image.sum(), radius)
+    assert grad[0] == 0
+    assert (grad[1:] > 0).all()
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize("name", COMPOSITORS)
 def test_matches_pytorch3d(name, by_hand):

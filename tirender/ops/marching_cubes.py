@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -26,9 +28,12 @@ def marching_cubes(
         verts: N tensors (V_i, 3) of x, y and z; differentiable in ``vol_batch``.
         faces: N int64 tensors (F_i, 3).
     Raises:
-        ValueError: where shape or dtype do not fit, or a value next to the surface is not finite.
+        ValueError: where shape or dtype do not fit, ``isolevel`` is NaN, or a value is not finite that is next
+            to the surface, or that ``isolevel`` would follow from.
     """
     check_tensor("vol_batch", vol_batch, ("N", "D", "H", "W"), FLOATS)
+    if isolevel is not None and math.isnan(isolevel):
+        fail("isolevel", "a number", isolevel)
     surfaces = [_surface(volume, isolevel) for volume in vol_batch]
     verts, faces = [v for v, _ in surfaces], [f for _, f in surfaces]
     if return_local_coords:
@@ -42,7 +47,9 @@ def _surface(volume: torch.Tensor, isolevel: float | None) -> tuple[torch.Tensor
         return volume.new_zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64, device=volume.device)
     if isolevel is None:
         low, high = volume.detach().aminmax()
-        isolevel = float((low + high) / 2)
+        isolevel = float(low / 2 + high / 2)
+        if not math.isfinite(isolevel):
+            fail("vol_batch", "finite values, as isolevel is None", "nan or inf")
     is_low = volume.detach().contiguous() < isolevel
     crossings = _crossings(is_low)
     return _interpolate(volume, isolevel, crossings), _faces(is_low, crossings)

@@ -47,10 +47,10 @@ def composite_dense(pointsidx: torch.Tensor, alphas: torch.Tensor, pt_clds: torc
     check_tensor("alphas", alphas, tuple(pointsidx.shape), like=pt_clds)
     idx = pointsidx.permute(0, 2, 3, 1)
     seen = idx >= 0
-    index = idx[seen].int()
+    index = idx[seen]
     if len(index) and int(index.max()) >= pt_clds.shape[1]:
         fail("pointsidx", f"indices below the {pt_clds.shape[1]} points of pt_clds", int(index.max()))
     offsets = prefix_sum(seen.sum(-1).reshape(-1))
     packed_alphas = torch.masked_select(alphas.permute(0, 2, 3, 1), seen)
-    pixels = composite(offsets, index, packed_alphas, pt_clds.t(), mode)
+    pixels = composite(offsets, index.int(), packed_alphas, pt_clds.t(), mode)
     return pixels.view(*idx.shape[:3], len(pt_clds)).permute(0, 3, 1, 2)

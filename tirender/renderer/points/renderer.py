@@ -59,6 +59,7 @@ class PointsRenderer(nn.Module):
         fragments = self.rasterizer(point_clouds, **kwargs)
         settings = kwargs.get("raster_settings") or self.rasterizer.raster_settings
         radius = packed_radius(settings.radius, point_clouds)
+        radius = torch.where(radius > 0, radius, 1)  # no pixel sees a point of radius 0; empty slots refer to point 0
         packed = getattr(fragments, "packed", None)
         if packed is not None and type(self.compositor) in (AlphaCompositor, NormWeightedCompositor):
             weights = _weights(packed.idx, packed.dists, radius)
