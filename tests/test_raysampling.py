@@ -220,6 +220,7 @@ def test_ray_points():
         (lambda: ndc(min_depth=3.0), "min_depth, max_depth: expected min_depth < max_depth, got"),
         (lambda: ndc(min_depth=2.5), "min_depth, max_depth: expected min_depth < max_depth"),
         (lambda: ndc(max_depth=float("nan")), "min_depth, max_depth: expected min_depth < max_depth"),
+        (lambda: ndc(max_depth=float("inf")), r"min_depth, max_depth: expected finite numbers, got \(0.5, inf\)"),
         (lambda: ndc()(cameras(), min_depth=7.0), "min_depth, max_depth: expected min_depth < max_depth"),
         (lambda: ndc(n_pts_per_ray=-1), "n_pts_per_ray: expected a number that is not negative, got -1"),
         (lambda: ndc(image_width=0), "image_width, image_height: expected positive integers"),
@@ -230,6 +231,7 @@ def test_ray_points():
         ),
         (lambda: ndc(n_rays_per_image=-3), "n_rays_per_image: expected a positive integer or None, got -3"),
         (lambda: monte_carlo(None), "n_rays_per_image, n_rays_total: expected one of them positive"),
+        (lambda: ndc()(cameras(), mask=torch.eye(4, 6).expand(2, 4, 6) - 0.5), "mask: expected values of 0 or more"),
         (lambda: ndc()(cameras(), mask=torch.ones(2, 6, 4)), r"mask: expected shape \(2, 4, 6\), got \(2, 6, 4\)"),
         (
             lambda: ndc()(cameras(), mask=torch.zeros(2, 4, 6)),

@@ -246,7 +246,8 @@ def test_update_padded():
         ),
         (lambda: make(voxel_size=0.0), "voxel_size: expected positive numbers"),
         (lambda: make(voxel_size=(1.0, -1.0, 1.0)), "voxel_size: expected positive numbers"),
-        (lambda: make(voxel_size=float("nan")), "voxel_size: expected positive numbers"),
+        (lambda: make(voxel_size=float("nan")), "voxel_size: expected finite numbers, got nan"),
+        (lambda: make(volume_translation=(0.0, float("inf"), 0.0)), "volume_translation: expected finite numbers"),
         (lambda: make(voxel_size=(1.0, 2.0)), r"voxel_size: expected a number, 3 numbers, or shape \(3,\), \(2, 1\)"),
         (
             lambda: make(volume_translation=torch.rand(3, 3)),

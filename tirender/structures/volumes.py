@@ -36,7 +36,8 @@ class Volumes:
         align_corners: whether local -1 and 1 are the centres of the outermost voxels, or their outer faces. With True,
             an axis of a single voxel has that at 0, and -1 and 1 half a voxel away.
     Raises:
-        ValueError: where shapes, dtypes or devices do not fit, or a voxel size is not positive.
+        ValueError: where shapes, dtypes or devices do not fit, or a voxel size is not positive or a number not
+            finite.
     """
 
     def __init__(
@@ -373,6 +374,8 @@ def _xyz(name: str, value: PerVolume, n: int, dtype: torch.dtype, device: torch.
     rows = given.reshape(1, -1) if given.dim() < 2 else given
     if rows.dim() != 2 or len(rows) not in (1, n) or rows.shape[1] not in (1, 3):
         fail(name, f"a number, 3 numbers, or shape (3,), ({n}, 1) or ({n}, 3)", tuple(given.shape))
+    if not bool(rows.isfinite().all()):
+        fail(name, "finite numbers", given.tolist())
     return rows.expand(-1, 3)
 
 

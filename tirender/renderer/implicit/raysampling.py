@@ -6,6 +6,7 @@ its direction advances by a view depth of 1, so that lengths are depths.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -134,13 +135,16 @@ class MultinomialRaysampler(_Raysampler):
             the whole grid as a ``RayBundle`` of (N, image_height, image_width, .) tensors; (N, n_rays_per_image, 1, .)
             where rays are drawn; or a ``HeterogeneousRayBundle`` of (n_rays_total, 1, .).
         Raises:
-            ValueError: for contradictory arguments, or a mask of another shape or without a positive pixel.
+            ValueError: for contradictory arguments, or a mask of another shape, with a negative value or without a
+                positive one.
         """
         n_total = n_rays_total or self._n_rays_total
         n_per_image = n_rays_per_image or self._n_rays_per_image
         _check_ray_counts(n_per_image, n_total)
         if mask is not None:
             check_tensor("mask", mask, (cameras.R.shape[0], *self._xy_grid.shape[:2]))
+            if not bool((mask >= 0).all()):
+                fail("mask", "values of 0 or more", float(mask.min()))
         drawn = None
         if n_total:
             drawn = _draw_cameras(cameras.R.shape[0], n_total, cameras.device)
@@ -311,6 +315,8 @@ def _check_samples(n_pts_per_ray: int, min_depth: float, max_depth: float) -> No
         fail("n_pts_per_ray", "a number that is not negative", n_pts_per_ray)
     if n_pts_per_ray > 1 and not min_depth < max_depth:
         fail("min_depth, max_depth", "min_depth < max_depth", (min_depth, max_depth))
+    if not (math.isfinite(min_depth) and math.isfinite(max_depth)):
+        fail("min_depth, max_depth", "finite numbers", (min_depth, max_depth))
 
 
 def _check_ray_counts(n_rays_per_image: int | None, n_rays_total: int | None) -> None:
