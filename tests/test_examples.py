@@ -123,6 +123,27 @@ def test_fit_images(tmp_path: Path, capsys: pytest.CaptureFixture[str], texture:
     assert (tmp_path / "mesh.png").is_file()
 
 
+def test_fit_camera_pose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    distances = []
+    for steps in (1, 40):
+        run_example("fit_camera_pose", "--steps", steps, "--size", 64, "--output", tmp_path, "--preview", "video")
+        distances.append(float(re.findall(r"off by (\d+\.\d+)", capsys.readouterr().out)[0]))
+    assert distances[1] < 0.5 * distances[0]
+    figures = sorted(path.name for path in tmp_path.iterdir())
+    assert figures[0].startswith("losses.png")
+    assert figures[1].startswith("preview.")
+    assert figures[2:] == ["way.png"]
+
+
+def test_custom_shader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("custom_shader", "--size", 48, "--steps", 60, "--output", tmp_path)
+    assert float(re.findall(r"found to (\d+\.\d+) degrees", capsys.readouterr().out)[0]) < 5
+    drawing, first, last = (
+        plt.imread(tmp_path / f"{name}.png")[..., :3] for name in ("drawing", "first_guess", "last_guess")
+    )
+    assert np.abs(last - drawing).mean() < 0.2 * np.abs(first - drawing).mean()
+
+
 def test_examples_are_all_here() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested
