@@ -7,6 +7,7 @@ import torch
 from conftest import random_scene, rasterization
 
 from tirender.ops import tiles
+from tirender.ops.rasterize_points import PointRasterization, select_points
 from tirender.ops.tiles import TileGrid, bin_primitives, prefix_sum
 
 MODE = {"image_size": (41, 26), "faces_per_pixel": 4, "blur_radius": 0.01}
@@ -64,8 +65,51 @@ def test_scratch_memory_in_several_rounds_gives_the_same(monkeypatch):
 
 def test_a_band_with_too_many_overlaps_is_an_error():
     grid = TileGrid(8, 8, 8, 8, 1)
-    with pytest.raises(ValueError, match=r"primitives: expected fewer than 2\^31 overlaps in a band of rows, got 2147"):
+    with pytest.raises(ValueError, match=r"fewer than 2\^31 - 1 overlaps in a band of rows, got 2147"):
         tiles._groups(torch.tensor([2**31]), grid)
+
+
+def test_tiles_that_list_too_many_primitives_are_an_error(monkeypatch):
+    boxes, image = torch.tensor([[0, 7, 0, 23]], dtype=torch.int32), torch.zeros(1, dtype=torch.int32)
+    monkeypatch.setattr(tiles.runtime, "launch", lambda kernel, *args: args[-1].fill_(2**30))
+    with pytest.raises(ValueError, match=r"fewer than 2\^31 - 1 overlaps with tiles, got 3221225472"):
+        tiles.bin_primitives(boxes, image, TileGrid(24, 8, 8, 8, 1))
+
+
+def test_pixels_of_boxes_are_counted_up_to_what_int32_holds():
+    """Four boxes of 2^30 pixels in one tile: their sum would wrap around to 0."""
+    side = 2**15
+    boxes = torch.tensor([[0, side - 1, 0, side - 1]], dtype=torch.int32).repeat(4, 1)
+    grid = TileGrid(side, side, side, side, 1)
+    room = tiles.bin_primitives(boxes, torch.zeros(4, dtype=torch.int32), grid).room
+    assert room.tolist() == [2**31 - 1]
+    with pytest.raises(ValueError, match="overlaps in a band of rows, got 2147483647"):
+        tiles._groups(room, grid)
+
+
+def test_images_that_keep_too_many_overlaps_are_an_error(monkeypatch):
+    """Found before the second row of tiles, whose one pixel keeps them, is copied."""
+    monkeypatch.setattr(tiles, "SCRATCH_RECORDS", 1)
+    grid, none = TileGrid(16, 1, 8, 1, 1), torch.zeros(3, dtype=torch.int32)
+    bins = tiles.Bins(none, none[:0], torch.ones(2, dtype=torch.int64))
+
+    def list_tiles(room, first_tile, limit, scratch):
+        _, _, chosen, _, start, kept = scratch
+        for values in (chosen, start, kept):
+            values.zero_()
+        kept[8 * first_tile] = 1 if first_tile == 0 else 2**31 - 2
+
+    with pytest.raises(ValueError, match=r"fewer than 2\^31 - 1 overlaps kept in all images, got 2147"):
+        tiles.list_overlaps(list_tiles, bins, grid, None, torch.zeros(0))
+
+
+def test_images_of_too_many_pixels_are_an_error():
+    with pytest.raises(ValueError, match=r"image_size: expected fewer than 2\^31 pixels in all images, got 5000000000"):
+        rasterization(*random_scene(1), image_size=(50_000, 50_000)).selection()
+    with pytest.raises(ValueError, match=r"image_size: expected fewer than 2\^31 pixels in all images, got 2500000000"):
+        select_points(
+            PointRasterization(torch.zeros(1, 3), torch.ones(1), torch.zeros(1).int(), 1, (50_000, 50_000), 1)
+        )
 
 
 def test_prefix_sum():

@@ -12,6 +12,8 @@ import taichi as ti
 from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import Index
 
+MOST = 2**31 - 1  # that int32 can count
+
 Boxes = ti.types.ndarray(dtype=ti.math.ivec4, ndim=1)  # first and last column, first and last row
 Reals = ti.types.ndarray(ndim=1)
 Table = ti.types.ndarray(dtype=ti.i32, ndim=2)
@@ -28,7 +30,7 @@ def count_bins(
     tile_w: ti.i32,
     counts: Tables,
 ):
-    """counts: (2, tile, chunk) primitives, and pixels of their boxes; zero before."""
+    """counts: (2, tile, chunk) primitives, and pixels of their boxes, at most MOST; zero before."""
     n_chunks = counts.shape[2]
     tiles_x = (width + tile_w - 1) // tile_w
     tiles_y = (height + tile_h - 1) // tile_h
@@ -45,7 +47,8 @@ def count_bins(
                         tile = (image[t] * tiles_y + ty) * tiles_x + tx
                         # not +=, which would be atomic: the chunk owns its column
                         counts[0, tile, chunk] = counts[0, tile, chunk] + 1
-                        counts[1, tile, chunk] = counts[1, tile, chunk] + rows * columns
+                        pixels = rows * columns
+                        counts[1, tile, chunk] = ti.min(counts[1, tile, chunk], MOST - pixels) + pixels
 
 
 @ti.kernel

@@ -56,16 +56,14 @@ def select_triangles(
         offsets: (N * H * W + 1,) int32, where each pixel's triangles begin, and the total.
         index: (M,) int32 triangles.
     Raises:
-        ValueError: where one band of rows overlaps more than 2^31 triangles.
+        ValueError: where int32 cannot count the pixels, or their triangles.
     """
     verts = triangles.verts_ndc.detach().contiguous()
     height, width = mode.image_size
+    grid = TileGrid.of(height, width, triangles.n_images)
     n_pixels = triangles.n_images * height * width
-    if n_pixels >= 2**31:
-        raise ValueError(f"image_size: expected fewer than 2^31 pixels in all images, got {n_pixels}")
     if n_pixels == 0 or len(triangles.faces) == 0:
         return verts.new_zeros(n_pixels + 1, dtype=torch.int32), verts.new_zeros(0, dtype=torch.int32)
-    grid = TileGrid.of(height, width, triangles.n_images)
     boxes = triangles.faces.new_empty(len(triangles.faces), 4)
     margin = math.sqrt(mode.blur_radius)
     runtime.launch(

@@ -62,15 +62,15 @@ def select_points(rasterization: PointRasterization) -> tuple[torch.Tensor, torc
         offsets: (N * H * W + 1,) int32, where each pixel's points begin, and the total.
         index: (M,) int32 points.
     Raises:
-        ValueError: where one band of rows overlaps more than 2^31 points.
+        ValueError: where int32 cannot count the pixels, or their points.
     """
     points = rasterization.points_ndc.detach().contiguous()
     radius = rasterization.radius.detach().contiguous()
     height, width = rasterization.image_size
+    grid = TileGrid.of(height, width, rasterization.n_images)
     n_pixels = rasterization.n_images * height * width
     if n_pixels == 0 or len(points) == 0:
         return points.new_zeros(n_pixels + 1, dtype=torch.int32), points.new_zeros(0, dtype=torch.int32)
-    grid = TileGrid.of(height, width, rasterization.n_images)
     boxes = rasterization.image.new_empty(len(points), 4)
     runtime.launch(kernels.point_boxes, points, radius, height, width, boxes)
     bins = bin_primitives(boxes, rasterization.image, grid)

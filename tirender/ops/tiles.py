@@ -13,7 +13,6 @@ from tirender.kernels import tiles as kernels
 
 SCRATCH_RECORDS = 4 << 20  # overlaps listed at once (20 bytes each), unless one band of rows has more
 COUNTS = 1 << 24  # counts of primitives, for each tile and chunk, that a GPU may use
-NO_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,15 @@ class TileGrid:
 
     @classmethod
     def of(cls, height: int, width: int, n_images: int) -> TileGrid:
-        """The grid that suits the running arch."""
+        """The grid that suits the running arch.
+
+        Raises:
+            ValueError: where int32 cannot count the pixels.
+        """
+        if n_images * height * width > kernels.MOST:
+            raise ValueError(
+                f"image_size: expected fewer than 2^31 pixels in all images, got {n_images * height * width}"
+            )
         tile = (4, 4) if runtime.is_parallel_device() else (8, width)
         return cls(height, width, *tile, n_images)
 
@@ -74,12 +81,15 @@ def bin_primitives(boxes: torch.Tensor, image: torch.Tensor, grid: TileGrid) -> 
     Args:
         boxes: (n, 4) int32 first and last column, first and last row, inside the image; empty where last < first.
         image: (n,) int32.
+    Raises:
+        ValueError: where the tiles list 2^31 primitives or more.
     """
     # a GPU wants many short chunks; each costs a count for every tile
     most = min(1024, COUNTS // max(grid.n_tiles, 1)) if runtime.is_parallel_device() else 64
     n_chunks = max(1, min(most, len(boxes) // 64))
     counts = boxes.new_zeros(2, grid.n_tiles, n_chunks)
     runtime.launch(kernels.count_bins, boxes, image, *grid.sizes, counts)
+    _check_total(int(counts[0].sum(dtype=torch.int64)), "with tiles")
     cursor = prefix_sum(counts[0].view(-1))
     members = boxes.new_empty(int(cursor[-1]))
     offsets = cursor[::n_chunks].clone()  # fill_bins moves the cursor
@@ -104,11 +114,12 @@ def list_overlaps(
         offsets: (N * H * W + 1,) int32, where each pixel's primitives begin, and the total.
         members: (M,) int32.
     Raises:
-        ValueError: where one band of rows overlaps more than 2^31 primitives.
+        ValueError: where one band of rows overlaps 2^31 primitives, or all images keep so many.
     """
     n_pixels = grid.n_images * grid.height * grid.width
     start, kept = bins.members.new_empty(n_pixels), bins.members.new_empty(n_pixels)
     parts: list[torch.Tensor] = []
+    total = 0
     for first_row, last_row in _groups(bins.room, grid):
         tiles = slice(first_row * grid.shape[1], last_row * grid.shape[1])
         pixels = slice(grid.first_pixel(first_row), grid.first_pixel(last_row))
@@ -117,14 +128,13 @@ def list_overlaps(
         found, found_z = start.new_empty(records, 2), like.new_empty(records)
         chosen, chosen_z = start.new_empty(records), like.new_empty(records)
         scratch = (found, found_z, chosen, chosen_z, start, kept)
-        list_tiles(room, tiles.start, limit or NO_LIMIT, scratch)
+        list_tiles(room, tiles.start, limit or kernels.MOST, scratch)
         offsets = prefix_sum(kept[pixels])
+        total += int(offsets[-1])
+        _check_total(total, "kept in all images")
         part = start.new_empty(int(offsets[-1]))
         runtime.launch(kernels.compact_fragments, chosen, start, offsets, pixels.start, 256, part)
         parts.append(part)
-    total = int(kept.sum(dtype=torch.int64))
-    if total >= 2**31:
-        raise ValueError(f"primitives: expected fewer than 2^31 kept overlaps in all images, got {total}")
     return prefix_sum(kept), parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -135,11 +145,15 @@ def prefix_sum(counts: torch.Tensor) -> torch.Tensor:
     return offsets
 
 
+def _check_total(overlaps: int, where: str) -> None:
+    if overlaps >= kernels.MOST:
+        raise ValueError(f"primitives: expected fewer than 2^31 - 1 overlaps {where}, got {overlaps}")
+
+
 def _groups(room: torch.Tensor, grid: TileGrid) -> list[tuple[int, int]]:
     """Runs of rows of tiles with at most ``SCRATCH_RECORDS`` overlaps, unless one row has more."""
     loads = room.view(-1, grid.shape[1]).sum(1, dtype=torch.int64).tolist()
-    if max(loads) >= 2**31:
-        raise ValueError(f"primitives: expected fewer than 2^31 overlaps in a band of rows, got {max(loads)}")
+    _check_total(max(loads), "in a band of rows")
     groups, first, load = [], 0, 0
     for row, extra in enumerate(loads):
         if row > first and load + extra > SCRATCH_RECORDS:
