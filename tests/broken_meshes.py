@@ -47,11 +47,13 @@ class Batch:
         return torch.randn(shape, generator=self.g, dtype=self.dtype)
 
 
-def random_batch(seed: int) -> Batch:
+def random_batch(seed: int, beyond: bool = False) -> Batch:
+    """One to four meshes and as many clouds, of coordinates up to 1e10; with ``beyond``, from there up to 1e22."""
     rng, g = random.Random(seed), torch.Generator().manual_seed(seed)
     dtype = torch.float64 if rng.random() < 0.25 else torch.float32
     size = rng.choice((1, 2, 3, 4))
-    scale = rng.choice((1.0, 1.0, 10.0 ** rng.uniform(-30, -3), 10.0 ** rng.uniform(3, 8)))
+    scale = rng.choice((1.0, 1.0, 10.0 ** rng.uniform(-30, -3), 10.0 ** rng.uniform(2, 5)))
+    scale = 10.0 ** rng.uniform(10, 18) if beyond else scale
     verts, faces, points = [], [], []
     for _ in range(size):
         v = scale * random_verts(rng, g).to(dtype)

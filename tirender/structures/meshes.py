@@ -26,7 +26,8 @@ class Meshes(MeshViews):
 
     Args:
         verts: N tensors (V_i, 3) of one float dtype and device, or one (N, V, 3) tensor. NaN and infinity are allowed
-            here, so that a diverged fit can still be looked at.
+            here, so that a diverged fit can still be looked at. Areas are infinite where the dtype cannot hold their
+            squares (in float32, edges longer than about 1e9).
         faces: N integer tensors (F_i, 3) of vertex indices within the mesh, or one (N, F, 3) tensor padded at the end.
             Rows of -1 are padding. Counter-clockwise faces point outwards.
         textures: ``TexturesVertex``, ``TexturesUV`` or ``TexturesAtlas`` for these meshes.
