@@ -115,6 +115,12 @@ def depth_picture(depth: torch.Tensor, coverage: torch.Tensor, cameras: CamerasB
     return coverage * (1 - 0.8 * away.clamp(0, 1))
 
 
+def mean_depth(positions: torch.Tensor, opacity: torch.Tensor, cameras: CamerasBase) -> torch.Tensor:
+    """Depths (N, H, W, 1) of mean positions (N, H, W, 3), which are still weighted by opacities (N, H, W, 1)."""
+    where = positions / opacity.clamp(min=1e-9)
+    return cameras.get_world_to_view_transform().transform_points(where.flatten(1, 2))[..., 2].view_as(opacity)
+
+
 def over_background(colors: torch.Tensor, opacity: torch.Tensor, look: Look) -> torch.Tensor:
     """Colours (N, H, W, 3), weighted by opacities (N, H, W, 1), in front of the background."""
     return colors + (1 - opacity) * colors.new_tensor(look.background)

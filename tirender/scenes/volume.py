@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tirender.checks import fail
 from tirender.renderer import EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, VolumeRenderer
 from tirender.renderer.cameras import CamerasBase
-from tirender.scenes.base import GREY, Look, Scene, depth_picture, over_background, placement
+from tirender.scenes.base import GREY, Look, Scene, depth_picture, mean_depth, over_background, placement
 from tirender.structures import Volumes
 from tirender.structures.volumes import voxel_sizes
 
@@ -28,6 +28,7 @@ class VolumeScene(Scene):
         volume: a batch of one; its densities are the opacities of samples.
         name: what messages call it.
         step: the distance between samples along a ray, in the volume's world units; None: the least voxel size.
+        place: whether to move and scale it at all.
     Raises:
         ValueError: a batch of another size, or densities of several channels.
     """
@@ -35,14 +36,16 @@ class VolumeScene(Scene):
     shaders = ("color", "silhouette", "depth")
     supersample = 1
 
-    def __init__(self, volume: Volumes, name: str = "volume", step: float | None = None) -> None:
+    def __init__(self, volume: Volumes, name: str = "volume", step: float | None = None, place: bool = True) -> None:
         densities, features = volume.densities().float(), volume.features()
         if len(volume) != 1 or densities.shape[1] != 1:
             fail(name, "one volume with densities of one channel", f"densities {tuple(densities.shape)}")
         centres = volume.get_coord_grid()[0]
         dense = densities[0, 0] > EMPTY * densities.amax()
         spacing = voxel_sizes(volume)[0]
-        centre, radius = placement(centres[dense] if bool(dense.any()) else centres.reshape(-1, 3), name, spacing)
+        centre, radius = torch.zeros_like(spacing), 1.0
+        if place:
+            centre, radius = placement(centres[dense] if bool(dense.any()) else centres.reshape(-1, 3), name, spacing)
         self.step = (float(spacing.min()) if step is None else step) / radius
         self.reach = float((centres.reshape(-1, 3) - centre).norm(dim=1).max() + spacing.norm()) / radius
         colors = torch.full_like(densities, GREY) if features is None else features.float()
@@ -83,6 +86,4 @@ class VolumeScene(Scene):
             return opacity
         if shader == "color":
             return over_background(features, opacity, look)
-        where = features / opacity.clamp(min=1e-9)  # the features are positions: their mean lies at the mean depth
-        view = cameras.get_world_to_view_transform().transform_points(where.flatten(1, 2))
-        return depth_picture(view[..., 2:].view_as(opacity), opacity, cameras)
+        return depth_picture(mean_depth(features, opacity, cameras), opacity, cameras)

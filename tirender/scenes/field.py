@@ -1,0 +1,77 @@
+"""A radiance field as a scene."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from tirender.fields.hash_grid import HashGridField
+from tirender.renderer import EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, RayBundle
+from tirender.renderer.cameras import CamerasBase
+from tirender.scenes.base import Look, Scene, depth_picture, mean_depth, over_background
+
+NEAREST = 0.05  # where samples begin for a camera inside of the field
+SAMPLES_AT_ONCE = 1 << 21
+
+
+class FieldScene(Scene):
+    """A radiance field around an object about the size of the unit sphere; it stays where it is.
+
+    Args:
+        field: gives opacities (..., P, 1) of samples and colours (..., P, 3) of a ray bundle; a ``HashGridField`` takes
+            samples of its own.
+        extent: how far it reaches, from the origin both ways, is half of this.
+        step: the distance between samples along a ray.
+    """
+
+    shaders = ("color", "silhouette", "depth")
+    supersample = 1
+
+    def __init__(self, field: nn.Module, extent: float = 3.0, step: float = 3.0 / 127) -> None:
+        self.field, self.extent, self.step = field.eval(), extent, step
+
+    @property
+    def facts(self) -> str:
+        return f"a radiance field of {sum(values.numel() for values in self.field.parameters())} numbers"
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.field.parameters()).device
+
+    def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
+        away = cameras.get_camera_center().norm(dim=-1)
+        near = max(float(away.min()) - self.extent / 2, NEAREST)
+        far = float(away.max()) + self.extent / 2
+        has_own_samples = isinstance(self.field, HashGridField) and shader != "depth"
+        n_points = 1 if has_own_samples else math.ceil((far - near) / self.step) + 1
+        sampler = NDCMultinomialRaysampler(
+            image_height=look.image_size[0],
+            image_width=look.image_size[1],
+            n_pts_per_ray=n_points,
+            min_depth=near,
+            max_depth=far,
+            unit_directions=True,
+        )
+        bundle = sampler(cameras)
+        parts = zip(*(part.flatten(0, -2).split(max(SAMPLES_AT_ONCE // n_points, 1)) for part in bundle))
+        images = torch.cat([self._march(RayBundle(*part), shader, has_own_samples) for part in parts])
+        images = images.reshape(*bundle.origins.shape[:-1], 4)
+        features, opacity = images[..., :3], images[..., 3:]
+        if shader == "silhouette":
+            return opacity
+        if shader == "color":
+            return over_background(features, opacity, look)
+        return depth_picture(mean_depth(features, opacity, cameras), opacity, cameras)
+
+    def _march(self, rays: RayBundle, shader: str, has_own_samples: bool) -> torch.Tensor:
+        """(R, 4): colours, or positions for depths, and opacity."""
+        field: Any = self.field
+        if has_own_samples:
+            return field.render_rays(rays.origins, rays.directions)
+        densities, features = field(rays)
+        if shader == "depth":
+            features = rays.origins[:, None] + rays.lengths[..., None] * rays.directions[:, None]
+        return EmissionAbsorptionRaymarcher()(densities, features)
