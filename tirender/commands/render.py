@@ -29,11 +29,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         usage="tirender render [FILE] [-o FILE] [options]",
         description=(
             "Draw a mesh (OBJ, PLY, OFF, GLB, glTF), a point cloud (PLY, or NPZ with verts and rgb), a volume (NPZ\n"
-            "with densities and features), or the checkpoint of a fit; without a file, tirender's own creature."
+            "with densities and features), the checkpoint of a fit, or tirender's own creature (default) or harbour."
         ),
         epilog=(
             "examples:\n"
             "  tirender render -o creature.png\n"
+            "  tirender render harbour -o harbour.webp --turntable 36 --elevation 25\n"
             "  tirender render cow.obj -o cow.png --size 1080 1920 --azimuth 200\n"
             "  tirender render cow.obj -o cow.mp4 --turntable 90\n"
             "  tirender render scan.ply -o depth.png --shader depth\n"
