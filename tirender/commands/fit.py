@@ -1,4 +1,4 @@
-"""``tirender fit mesh | silhouette | images``."""
+"""``tirender fit``: its arguments; ``mesh``, ``silhouette`` and ``images``; and what every fit writes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tirender.commands import fit_radiance
+
 if TYPE_CHECKING:
     import torch
 
     from tirender.fit import FitRun, Views
-    from tirender.fit.loop import Callback
-    from tirender.fit.shape import ShapeConfig
+    from tirender.fit.loop import Callback, FitConfig
     from tirender.structures import Meshes
 
 ARCHS = ("cpu", "cuda", "vulkan")
 PRESETS = ("tutorial", "best")
 PREVIEWS = ("window", "web", "video")
+Finish = Callable[["FitRun", Path], tuple[str, dict[str, float]]]
 LAST = 50  # final losses are also given as the mean over so many steps
 
 
@@ -38,9 +40,8 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
     shared.add_argument(
         "--preset", choices=PRESETS, default="tutorial", help="the tutorials' settings, or ones that reach further"
     )
-    shared.add_argument("--steps", type=number(int, 1, 10**7, "1 or more steps"), metavar="N", help="default: 2000")
     shared.add_argument(
-        "--level", type=number(int, 0, 7, "0 to 7"), metavar="N", help="of the icosphere to start from (default: 4)"
+        "--steps", type=number(int, 1, 10**7, "1 or more steps"), metavar="N", help="default: the preset's"
     )
     shared.add_argument("--seed", type=number(int, 0, 2**31, "an integer of 0 or more"), default=0, metavar="N")
     shared.add_argument(
@@ -63,6 +64,11 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
     )
     shared.add_argument("--arch", choices=ARCHS, help="where kernels run (default: cuda if torch has it, else cpu)")
 
+    of_sphere = argparse.ArgumentParser(add_help=False)
+    of_sphere.add_argument(
+        "--level", type=number(int, 0, 7, "0 to 7"), metavar="N", help="of the icosphere to start from (default: 4)"
+    )
+
     of_views = argparse.ArgumentParser(add_help=False)
     of_views.add_argument(
         "source",
@@ -73,33 +79,39 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
         "--size", type=number(int, 8, 4096, "8 to 4096 pixels"), default=128, metavar="PX", help="of views (128)"
     )
     of_views.add_argument(
-        "--views", type=number(int, 1, 1000, "1 to 1000"), default=20, metavar="N", help="of a mesh file (default: 20)"
+        "--views",
+        type=number(int, 1, 1000, "1 to 1000"),
+        metavar="N",
+        help="of a mesh file (default: 20; 40 for volumes and fields)",
     )
 
     fit = commands.add_parser(
         "fit",
-        help="deform a sphere into a mesh, silhouettes or images",
-        description="Deform a sphere until it looks like something. Writes mesh.obj, figures and losses.json.",
+        help="find a mesh, volume or radiance field that looks like a mesh, silhouettes or images",
+        description="Deform a sphere, or fill a volume or field, until it looks like something.",
         epilog=(
             "examples:\n"
             "  tirender fit mesh dolphin.obj -o dolphin\n"
             "  tirender fit silhouette cow.obj --steps 500\n"
             "  tirender fit images photos/ --texture uv --preset best\n"
-            "  tirender fit images photos/ --resume --preview"
+            "  tirender fit images photos/ --resume --preview\n"
+            "  tirender fit volume cow.obj\n"
+            "  tirender fit nerf photos/ --field hashgrid"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = fit.add_subparsers(dest="kind", required=True, metavar="KIND")
-    mesh = kinds.add_parser("mesh", parents=[shared], help="to the surface of a mesh")
+    mesh = kinds.add_parser("mesh", parents=[of_sphere, shared], help="to the surface of a mesh")
     mesh.add_argument("target", metavar="TARGET", help="the mesh file")
     mesh.set_defaults(run=_fit_mesh)
-    silhouette = kinds.add_parser("silhouette", parents=[of_views, shared], help="to silhouettes")
+    silhouette = kinds.add_parser("silhouette", parents=[of_views, of_sphere, shared], help="to silhouettes")
     silhouette.set_defaults(run=_fit_silhouette)
-    images = kinds.add_parser("images", parents=[of_views, shared], help="to images, with colours")
+    images = kinds.add_parser("images", parents=[of_views, of_sphere, shared], help="to images, with colours")
     images.add_argument(
         "--texture", choices=("vertex", "uv"), default="vertex", help="colours at vertices, or a texture map"
     )
     images.set_defaults(run=_fit_images)
+    fit_radiance.add_parsers(kinds, [of_views, shared], number)
 
 
 def _fit_mesh(args: argparse.Namespace) -> None:
@@ -107,16 +119,16 @@ def _fit_mesh(args: argparse.Namespace) -> None:
     from tirender.fit import normalized
     from tirender.fit.mesh import BEST_MESH, MeshConfig, fit_mesh, surface_chamfer
 
-    device = _device(args)
-    target, centre, scale = normalized(_load(args.target, device))
-    config = _config(args, MeshConfig(), BEST_MESH)
+    device = device_of(args)
+    target, centre, scale = normalized(load_mesh(args.target, device))
+    config = config_of(args, MeshConfig(), BEST_MESH)
 
     def draw(run: FitRun) -> None:
         vis.plot_pointcloud(run.module(), title=f"iter: {run.step}")
 
     def compare(run: FitRun) -> None:
         image, renderer = _drawn(target)
-        vis.visualize_prediction(_grey(run.module()), renderer, image)
+        vis.visualize_prediction(grey(run.module()), renderer, image)
 
     def quality(run: FitRun) -> dict[str, float]:
         return {"chamfer": surface_chamfer(run.module(), target)}
@@ -124,7 +136,7 @@ def _fit_mesh(args: argparse.Namespace) -> None:
     def fit(callbacks: Sequence[Callback]) -> FitRun:
         return fit_mesh(target, config=config, callbacks=callbacks)
 
-    _run(args, config, [target.verts_packed()], fit, draw, compare, quality, centre, scale)
+    run_fit(args, config, [target.verts_packed()], fit, draw, _mesh_finish(compare, quality, centre, scale))
 
 
 def _fit_silhouette(args: argparse.Namespace) -> None:
@@ -133,8 +145,8 @@ def _fit_silhouette(args: argparse.Namespace) -> None:
     from tirender.fit.quality import silhouette_iou
     from tirender.fit.rendering import BEST_SILHOUETTE, silhouette_renderer
 
-    views, centre, scale = _views(args, _device(args))
-    config = _config(args, SilhouetteConfig(), BEST_SILHOUETTE)
+    views, centre, scale = _views(args, device_of(args))
+    config = config_of(args, SilhouetteConfig(), BEST_SILHOUETTE)
     renderer = silhouette_renderer(views.image_size, config)
     shown = min(1, len(views) - 1)
 
@@ -153,7 +165,7 @@ def _fit_silhouette(args: argparse.Namespace) -> None:
     def fit(callbacks: Sequence[Callback]) -> FitRun:
         return fit_silhouettes(views, config=config, callbacks=callbacks)
 
-    _run(args, config, [views.silhouettes], fit, draw, draw, quality, centre, scale)
+    run_fit(args, config, [views.silhouettes], fit, draw, _mesh_finish(draw, quality, centre, scale))
 
 
 def _fit_images(args: argparse.Namespace) -> None:
@@ -162,9 +174,9 @@ def _fit_images(args: argparse.Namespace) -> None:
     from tirender.fit.quality import image_psnr, silhouette_iou
     from tirender.fit.rendering import BEST_IMAGES, image_renderer
 
-    views, centre, scale = _views(args, _device(args))
+    views, centre, scale = _views(args, device_of(args))
     images: Any = views.images
-    config = dataclasses.replace(_config(args, ImageConfig(), BEST_IMAGES), texture=args.texture)
+    config = dataclasses.replace(config_of(args, ImageConfig(), BEST_IMAGES), texture=args.texture)
     renderer = image_renderer(views.image_size, config, views.lights)
     shown = min(1, len(views) - 1)
 
@@ -186,21 +198,27 @@ def _fit_images(args: argparse.Namespace) -> None:
     def fit(callbacks: Sequence[Callback]) -> FitRun:
         return fit_images(views, config=config, callbacks=callbacks)
 
-    _run(args, config, [views.silhouettes, images], fit, draw, draw, quality, centre, scale)
+    run_fit(args, config, [views.silhouettes, images], fit, draw, _mesh_finish(draw, quality, centre, scale))
 
 
-def _run(
+def run_fit(
     args: argparse.Namespace,
-    config: ShapeConfig,
+    config: FitConfig,
     data: list[torch.Tensor],
     fit: Callable[[Sequence[Callback]], FitRun],
     draw: Callable[[FitRun], None],
-    compare: Callable[[FitRun], None],
-    quality: Callable[[FitRun], dict[str, float]],
-    centre: torch.Tensor,
-    scale: float,
+    finish: Finish,
 ) -> None:
-    """Fit and write everything; also where the fit stops half-way, from its last good state."""
+    """Fit and write everything; also where the fit stops half-way, from its last good state.
+
+    Args:
+        args: the command's.
+        config: the fit's settings.
+        data: what is fitted to.
+        fit: called with callbacks.
+        draw: makes a figure of a run on its way.
+        finish: writes results into a folder; gives the name of the first, and the quality.
+    """
     import matplotlib
 
     from tirender.fit import Checkpoint, Figures, NonFiniteLoss, Preview
@@ -220,70 +238,89 @@ def _run(
         try:
             run = fit(callbacks)
         except NonFiniteLoss as error:
-            _write(error.run, folder, settings, compare, quality, centre, scale)
+            _write(error.run, folder, settings, finish)
             raise
-    _write(run, folder, settings, compare, quality, centre, scale)
+    name = _write(run, folder, settings, finish)
     losses = ", ".join(f"{name} {value:.6f}" for name, value in run.losses.items())
-    print(f"{folder}: mesh.obj after {run.step} steps; {losses}")
+    print(f"{folder}: {name} after {run.step} steps; {losses}")
 
 
-def _write(
-    run: FitRun,
-    folder: Path,
-    settings: dict[str, Any],
-    compare: Callable[[FitRun], None],
-    quality: Callable[[FitRun], dict[str, float]],
-    centre: torch.Tensor,
-    scale: float,
-) -> None:
-    """mesh.obj in the target's own coordinates, comparison.png, losses.png and losses.json."""
+def save_figure(path: Path) -> None:
+    """Write the current figure and close it."""
     import matplotlib.pyplot as plt
-    import torch
 
+    plt.savefig(path)
+    plt.close()
+
+
+def _write(run: FitRun, folder: Path, settings: dict[str, Any], finish: Finish) -> str:
+    """The results, losses.png and losses.json."""
     from tirender import vis
-    from tirender.io import IO
     from tirender.io.files import write_file
-    from tirender.renderer import TexturesVertex
-    from tirender.utils.bake_textures import bake_vertex_colors
 
-    with torch.no_grad():
-        mesh = run.module().scale_verts(scale).offset_verts(centre)
-        if isinstance(mesh.textures, TexturesVertex):
-            mesh.textures = bake_vertex_colors(mesh)
-    IO().save_mesh(mesh, folder / "mesh.obj")
-    for name, make in (("comparison", lambda: compare(run)), ("losses", lambda: vis.plot_losses(run.history))):
-        make()
-        plt.savefig(folder / f"{name}.png")
-        plt.close()
+    name, quality = finish(run, folder)
+    vis.plot_losses(run.history)
+    save_figure(folder / "losses.png")
     facts = {
         "steps": run.step,
         "losses": run.losses,
         f"mean_of_last_{LAST}": {k: sum(v[-LAST:]) / len(v[-LAST:]) for k, v in run.history.items()},
         "best_step": run.best_step,
-        "quality": quality(run),
+        "quality": quality,
         "settings": settings,
     }
     write_file(folder / "losses.json", [(json.dumps(facts, indent=2) + "\n").encode()])
+    return name
 
 
-def _device(args: argparse.Namespace) -> str:
+def _mesh_finish(
+    compare: Callable[[FitRun], None],
+    quality: Callable[[FitRun], dict[str, float]],
+    centre: torch.Tensor,
+    scale: float,
+) -> Finish:
+    """What writes mesh.obj, in the target's own coordinates, and comparison.png."""
+
+    def finish(run: FitRun, folder: Path) -> tuple[str, dict[str, float]]:
+        import torch
+
+        from tirender.io import IO
+        from tirender.renderer import TexturesVertex
+        from tirender.utils.bake_textures import bake_vertex_colors
+
+        with torch.no_grad():
+            mesh = run.module().scale_verts(scale).offset_verts(centre)
+            if isinstance(mesh.textures, TexturesVertex):
+                mesh.textures = bake_vertex_colors(mesh)
+        IO().save_mesh(mesh, folder / "mesh.obj")
+        compare(run)
+        save_figure(folder / "comparison.png")
+        return "mesh.obj", quality(run)
+
+    return finish
+
+
+def device_of(args: argparse.Namespace) -> str:
+    """Where tensors go; this starts the runtime."""
     import tirender
 
     return "cuda" if tirender.init(args.arch) == "cuda" else "cpu"
 
 
-def _config(args: argparse.Namespace, tutorial: Any, best: Any) -> Any:
-    given = {name: getattr(args, name) for name in ("steps", "level") if getattr(args, name) is not None}
+def config_of(args: argparse.Namespace, tutorial: Any, best: Any) -> Any:
+    """The preset, with what the arguments say otherwise."""
+    given = {name: getattr(args, name) for name in ("steps", "level") if getattr(args, name, None) is not None}
     config = best if args.preset == "best" else tutorial
     return dataclasses.replace(config, seed=args.seed, progress=None, **given)
 
 
-def _load(path: str, device: str) -> Meshes:
-    """A mesh file with faces and finite vertices that are not all one point."""
+def load_mesh(path: str, device: str) -> Meshes:
+    """A mesh file, or one of tirender's own by its short name, with finite vertices that are not all one point."""
+    from tirender import datasets
     from tirender.checks import fail
     from tirender.io import IO
 
-    mesh = IO().load_mesh(path, device=device)
+    mesh = IO().load_mesh(datasets.path_of(path), device=device)
     if mesh.isempty():
         fail(path, "at least one face", "none")
     verts = mesh.verts_packed()
@@ -300,11 +337,12 @@ def _views(args: argparse.Namespace, device: str) -> tuple[Views, torch.Tensor, 
     source = Path(args.source)
     if source.is_dir() or source.suffix.lower() == ".json":
         return load_views(source, device).resized(args.size).normalized()
-    mesh, centre, scale = normalized(_load(args.source, device))
-    return render_views(mesh if mesh.textures is not None else _grey(mesh), args.views, args.size), centre, scale
+    mesh, centre, scale = normalized(load_mesh(args.source, device))
+    return render_views(mesh if mesh.textures is not None else grey(mesh), args.views or 20, args.size), centre, scale
 
 
-def _grey(mesh: Meshes) -> Meshes:
+def grey(mesh: Meshes) -> Meshes:
+    """The mesh in grey, without its textures."""
     import torch
 
     from tirender.renderer import TexturesVertex
@@ -324,7 +362,7 @@ def _drawn(target: Meshes) -> tuple[torch.Tensor, Any]:
     renderer = r.MeshRenderer(
         r.MeshRasterizer(cameras, r.RasterizationSettings(512)), r.HardPhongShader(target.device, cameras, lights)
     )
-    return renderer(_grey(target))[0, ..., :3], renderer
+    return renderer(grey(target))[0, ..., :3], renderer
 
 
 def _digest(tensors: list[torch.Tensor]) -> str:

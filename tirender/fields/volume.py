@@ -66,8 +66,9 @@ class VolumeModel(torch.nn.Module):
     def refine(self, factor: int = 2) -> None:
         """Divide each voxel into ``factor`` along each axis, interpolating parameters trilinearly between centres.
 
-        The parameters stay the same objects, with values of another shape and without gradients: drop what an optimizer
-        remembers of them (``optimizer.state.clear()``).
+        The parameters stay the same objects, with values of another shape and without gradients. Nothing that was
+        computed from the old ones may be alive (``del loss``), and what an optimizer remembers of them is to be dropped
+        (``optimizer.state.clear()``).
         """
         if factor < 1:
             fail("factor", "a positive integer", factor)

@@ -1,15 +1,18 @@
-"""Fits: one loop, what to fit, and the tutorials' ready-made fits of meshes."""
+"""Fits: one loop, what to fit, and the tutorials' ready-made fits of meshes, volumes and radiance fields."""
 
 from tirender.fit.callbacks import Checkpoint, Every, Figures
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
+from tirender.fit.extract import cameras_around, extract_mesh
 from tirender.fit.loop import Callback, FitConfig, FitRun, NonFiniteLoss, fit
 from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
+from tirender.fit.nerf import NerfConfig, NerfModel, fit_nerf
 from tirender.fit.preview import Preview
 from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fit_silhouettes
 from tirender.fit.shape import normalized
 from tirender.fit.transforms_json import load_views
 from tirender.fit.views import Views, render_views
+from tirender.fit.volume import VolumeConfig, fit_volume
 
 __all__ = [
     "Callback",
@@ -21,16 +24,23 @@ __all__ = [
     "FitRun",
     "ImageConfig",
     "MeshConfig",
+    "NerfConfig",
+    "NerfModel",
     "NonFiniteLoss",
     "Preview",
     "SilhouetteConfig",
     "TextureMap",
     "VertexColors",
     "Views",
+    "VolumeConfig",
+    "cameras_around",
+    "extract_mesh",
     "fit",
     "fit_images",
     "fit_mesh",
+    "fit_nerf",
     "fit_silhouettes",
+    "fit_volume",
     "load_checkpoint",
     "load_views",
     "normalized",

@@ -60,10 +60,7 @@ def cameras_around(cameras: CamerasBase, n_frames: int) -> list[CamerasBase]:
         n_frames cameras with the intrinsics of the first of those.
     """
     eyes = cameras.get_camera_center()
-    up = cameras.R[:, :, 1].mean(0)
-    if float(up.norm()) < 0.3:  # they look from all sides
-        up = up.new_tensor([0.0, 1.0, 0.0])
-    up = F.normalize(up, dim=0)
+    up = _upright(cameras)
     height = (eyes @ up).median()
     radius = (eyes.norm(dim=1).median().square() - height.square()).clamp(min=0).sqrt()
     right = F.normalize(torch.linalg.cross(up, F.one_hot(up.abs().argmin(), 3).to(up)), dim=0)
@@ -76,6 +73,18 @@ def cameras_around(cameras: CamerasBase, n_frames: int) -> list[CamerasBase]:
         camera.R, camera.T = R[i : i + 1], T[i : i + 1]
         frames.append(camera)
     return frames
+
+
+def _upright(cameras: CamerasBase) -> torch.Tensor:
+    """(3,): the direction that all cameras' horizontal axes are perpendicular to; of several, where their tops are."""
+    rights, ups = cameras.R[:, :, 0].double(), cameras.R[:, :, 1].double()
+    mean = ups.mean(0)
+    spread = rights.T @ rights / len(rights) - 1e-6 * torch.outer(mean, mean)
+    up = torch.linalg.eigh(spread).eigenvectors[:, 0]
+    side = float(up @ mean)
+    if abs(side) < 0.05:  # as many stand on their heads: +Y is up
+        side = float(up[1])
+    return (up if side >= 0 else -up).to(cameras.R.dtype)
 
 
 def _sample(

@@ -234,6 +234,7 @@ def fit(
                 for callback in callbacks:
                     callback.on_losses(run)
                 total.backward()
+                del total  # and the graph: the next losses may change the shapes of parameters
                 run._check_gradients()
                 run._remember()
                 optimizer.step()

@@ -2,12 +2,13 @@
 
 from .animation import save_animation
 from .camera_wireframe import get_camera_wireframe
-from .fitting import plot_losses, plot_pointcloud, visualize_prediction
+from .fitting import compare_view, plot_losses, plot_pointcloud, visualize_prediction
 from .image_grid import image_grid
 from .plotting import plot_batch_individually, plot_scene
 from .texture_vis import texturesuv_image_matplotlib, texturesuv_image_PIL
 
 __all__ = [
+    "compare_view",
     "get_camera_wireframe",
     "image_grid",
     "plot_batch_individually",

@@ -66,6 +66,38 @@ def visualize_prediction(
     figure.suptitle(title)
 
 
+def compare_view(
+    rendered: torch.Tensor, target_image: torch.Tensor, target_silhouette: torch.Tensor, title: str = ""
+) -> None:
+    """Draw a rendered view's colours and opacity beside their targets, as section 5.4 of the tutorials does.
+
+    The new pyplot figure is the current one afterwards (``plt.gcf()``).
+
+    Args:
+        rendered: (H, W, 4).
+        target_image: (H, W, 3), in [0, 1].
+        target_silhouette: (H, W), in [0, 1].
+        title: of the figure.
+    Raises:
+        ValueError: where the shapes do not fit.
+    """
+    height, width, _ = check_tensor("rendered", rendered, ("H", "W", 4)).shape
+    check_tensor("target_image", target_image, (height, width, 3))
+    check_tensor("target_silhouette", target_silhouette, (height, width))
+    figure, axes = plt.subplots(2, 2, figsize=(10, 10), layout="constrained")
+    shown = {
+        "rendered image": rendered[..., :3],
+        "target image": target_image,
+        "rendered silhouette": rendered[..., 3],
+        "target silhouette": target_silhouette,
+    }
+    for axis, (name, image) in zip(axes.ravel(), shown.items()):
+        axis.imshow(image.detach().clamp(0, 1).cpu().numpy(), vmin=0, vmax=1)
+        axis.set_title(name)
+        axis.axis("off")
+    figure.suptitle(title)
+
+
 def plot_losses(losses: Mapping[str, Mapping[str, Sequence[float]] | Sequence[float]]) -> None:
     """Draw the curves of losses in a new pyplot figure, which is current afterwards (``plt.gcf()``).
 

@@ -1,0 +1,222 @@
+"""Fits of radiance fields, with both kinds of fields; the helpers that tutorials 5 and 6 call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tirender import datasets
+from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField, VolumeModel
+from tirender.fit import Checkpoint, NerfConfig, Views, extract_mesh, fit_nerf, normalized, render_views
+from tirender.fit.nerf import HASHGRID_NERF
+from tirender.fit.quality import view_quality
+from tirender.loss import huber
+from tirender.ops.hash_grid import HashGridLayout
+from tirender.renderer import (
+    EmissionAbsorptionRaymarcher,
+    FoVPerspectiveCameras,
+    ImplicitRenderer,
+    NDCMultinomialRaysampler,
+    TexturesVertex,
+    VolumeRenderer,
+)
+from tirender.utils import (
+    generate_rotating_nerf,
+    generate_rotating_volume,
+    ico_sphere,
+    sample_images_at_mc_locs,
+    torus,
+)
+
+SMALL = NerfConfig(steps=40, n_pts_per_ray=24, views_per_step=4, rays_per_view=40, lr=5e-3, progress=False)
+SMALL_HASHGRID = replace(HASHGRID_NERF, steps=30, views_per_step=4, rays_per_view=40, n_pts_per_ray=32, progress=False)
+
+
+@pytest.fixture(scope="module")
+def views() -> Views:
+    """Of a ring, whose colour is its place; wider than high."""
+    ring = normalized(torus(0.4, 1.0, 12, 24))[0]
+    ring.textures = TexturesVertex(ring.verts_padded() / 2 + 0.5)
+    return render_views(ring, 10, 16)
+
+
+def small_field() -> NeuralRadianceField:
+    torch.manual_seed(0)
+    return NeuralRadianceField(8, 32)
+
+
+def small_hash_grid() -> HashGridField:
+    torch.manual_seed(0)
+    layout = HashGridLayout(n_levels=6, log2_rows=9, base_resolution=4, finest_resolution=32)
+    return HashGridField(HashGridConfig(layout=layout, hidden=16, steps_per_extent=32, grid_resolution=8))
+
+
+both = pytest.mark.parametrize(
+    ("config", "make"),
+    [(SMALL, small_field), (SMALL_HASHGRID, small_hash_grid)],
+    ids=["harmonic", "hashgrid"],
+)
+
+
+@both
+def test_it_looks_like_the_ring(views: Views, config: NerfConfig, make: Callable[[], nn.Module]) -> None:
+    run = fit_nerf(views, config, field=make())
+    total = run.history["total"]
+    assert list(run.history) == ["color", "silhouette", "total"]
+    assert sum(total[-5:]) < 0.5 * sum(total[:5])
+    image = run.module(views.cameras[0])
+    assert image.shape == (1, 16, 16, 4)
+    assert not image.requires_grad
+    assert view_quality(run.module, views)["psnr"] > 11
+
+
+@pytest.mark.parametrize("make", [small_field, small_hash_grid])
+def test_a_mesh_of_a_field(make: Callable[[], nn.Module]) -> None:
+    mesh = extract_mesh(make(), size=6, isolevel=1e-12)  # all of the cube has some opacity
+    assert 1.4 < mesh.verts_packed().abs().max() < 1.76
+    assert mesh.textures.verts_features_packed().shape == mesh.verts_packed().shape
+
+
+def test_the_tutorials_settings() -> None:
+    config = NerfConfig()
+    assert (config.steps, config.views_per_step, config.rays_per_view, config.n_pts_per_ray) == (3000, 6, 750, 128)
+    assert config.lr == 1e-3
+    assert isinstance(config.make_field(), NeuralRadianceField)
+
+
+def test_the_seed_decides_the_field_too(views: Views) -> None:
+    config = replace(SMALL, steps=1, rays_per_view=1, n_pts_per_ray=2)
+    first, second = (fit_nerf(views, config).module.state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = fit_nerf(views, replace(config, seed=1)).module.state_dict()
+    assert not torch.equal(first["field.mlp.0.weight"], other["field.mlp.0.weight"])
+
+
+@both
+def test_resumed_it_ends_with_the_same_bits(
+    views: Views, tmp_path: Path, config: NerfConfig, make: Callable[[], nn.Module]
+) -> None:
+    config = replace(config, steps=6, update_every=2)
+    whole = fit_nerf(views, config, field=make()).module.state_dict()
+
+    class Kill(Checkpoint):
+        def on_losses(self, run) -> None:
+            if run.step == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_nerf(views, config, [Kill(tmp_path / "checkpoint.pt", 1)], make())
+    resumed = fit_nerf(views, config, [Checkpoint(tmp_path / "checkpoint.pt", 1)], make()).module.state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_rays_cover_images_that_are_not_square(views: Views) -> None:
+    wide = replace(views, images=views.images[:, 4:12], silhouettes=views.silhouettes[:, 4:12])
+    run = fit_nerf(wide, replace(SMALL, steps=1), field=small_field())
+    assert run.module(wide.cameras[:2]).shape == (2, 8, 16, 4)
+    y, x = torch.meshgrid(1 - (torch.arange(8) + 0.5) / 4, 2 - (torch.arange(16) + 0.5) / 4, indexing="ij")
+    rendered, seen = run.module.sample(wide.cameras, torch.stack([x, y], dim=-1).expand(10, 8, 16, 2))
+    assert rendered.shape == (400, 4)
+    assert seen.shape == (400, 2)
+    assert seen[:, 0].abs().max() > 1.8
+    assert seen[:, 1].abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"field": "grid"}, "field: expected 'harmonic' or 'hashgrid', got 'grid'"),
+        ({"rays_per_view": 0}, "rays_per_view: expected at least 1, got 0"),
+        ({"update_every": 0}, "update_every: expected at least 1, got 0"),
+    ],
+)
+def test_settings_that_do_not_fit(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NerfConfig(**settings)
+
+
+# --- the helpers of tutorials 5 and 6 ---
+
+
+@pytest.mark.parametrize("size", [(5, 5), (4, 7), (7, 4)])
+def test_images_are_sampled_where_rays_pass(size: tuple[int, int]) -> None:
+    height, width = size
+    images = torch.rand(2, height, width, 3)
+    sampler = NDCMultinomialRaysampler(
+        image_width=width, image_height=height, n_pts_per_ray=2, min_depth=1.0, max_depth=2.0
+    )
+    xys = sampler(FoVPerspectiveCameras(R=torch.eye(3).expand(2, 3, 3), T=torch.zeros(2, 3))).xys
+    torch.testing.assert_close(sample_images_at_mc_locs(images, xys), images)
+    half = (xys[:, :, :-1] + xys[:, :, 1:]) / 2
+    expected = (images[:, :, :-1] + images[:, :, 1:]) / 2
+    torch.testing.assert_close(sample_images_at_mc_locs(images, half), expected)
+    corner = torch.tensor([width, height]) / min(size)
+    torch.testing.assert_close(sample_images_at_mc_locs(images, corner.expand(2, 1, 2)), images[:, 0, :1])
+    with pytest.raises(ValueError, match="sampled_rays_xy: expected rays of 2 images, got of 1"):
+        sample_images_at_mc_locs(images, xys[:1])
+
+
+def test_huber() -> None:
+    x, y = torch.randn(2, 3, 4), torch.randn(3, 1)
+    expected = ((1 + (x - y) ** 2 / 0.1**2).clamp(1e-4).sqrt() - 1) * 0.1  # as the tutorial prints it
+    torch.testing.assert_close(huber(x, y), expected)
+    x = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(huber, (x, torch.randn(5, dtype=torch.float64), 0.3))
+    grad = torch.autograd.grad(huber(x, x.detach()).sum(), x)[0]
+    assert (grad == 0).all()
+    with pytest.raises(ValueError, match="scaling: expected a positive number, got 0"):
+        huber(x, x, 0)
+
+
+def test_turning_volumes_and_fields() -> None:
+    sampler = NDCMultinomialRaysampler(image_width=6, image_height=6, n_pts_per_ray=20, min_depth=0.1, max_depth=4.0)
+    volume = VolumeModel(VolumeRenderer(sampler, EmissionAbsorptionRaymarcher()), (8, 8, 8), 0.3)
+    with torch.no_grad():  # dense and red on the side of -Z, which the first camera sees
+        volume.log_densities[:, :4] = 4
+        volume.log_densities[:, 4:] = -9
+        volume.log_colors[0] = 9
+    frames = generate_rotating_volume(volume, n_frames=4)
+    assert frames.shape == (4, 6, 6, 3)
+    assert not frames.requires_grad
+    assert (frames[0, 2:4, 2:4, 0] > 0.7).all()
+    assert (frames[0, 2:4, 2:4, 1] < 0.5).all()
+    torch.testing.assert_close(frames[1], frames[3].flip(1), atol=1e-4, rtol=0)  # mirror images
+
+    renderer = ImplicitRenderer(sampler, EmissionAbsorptionRaymarcher())
+    frames = generate_rotating_nerf(small_field(), 3, renderer, FoVPerspectiveCameras(fov=30.0))
+    assert frames.shape == (3, 6, 6, 3)
+    assert (frames[0] != frames[1]).any()
+    with pytest.raises(ValueError, match="n_frames: expected at least 1, got 0"):
+        generate_rotating_volume(volume, 0)
+
+
+def test_renders_of_any_mesh_for_the_tutorials() -> None:
+    mesh = ico_sphere(2).scale_verts(7.0).offset_verts(torch.tensor([1.0, 2.0, 3.0]))
+    mesh.textures = TexturesVertex(torch.ones_like(mesh.verts_padded()))
+    cameras, images, silhouettes = datasets.generate_cow_renders(3, azimuth_range=90, mesh=mesh, image_size=32)
+    assert images.shape == (3, 32, 32, 3)
+    assert silhouettes.shape == (3, 32, 32)
+    assert set(silhouettes.unique().tolist()) == {0.0, 1.0}
+    assert (images[silhouettes == 0] == 0).all()
+    assert (images[silhouettes == 1] > 0).all()
+    centers = torch.tensor([[-2.7, 0, 0], [0, 0, 2.7], [2.7, 0, 0]])
+    torch.testing.assert_close(cameras.get_camera_center(), centers, atol=1e-5, rtol=0)
+    angle = math.asin(1 / 2.7)  # the unit sphere's disc, seen over 60 degrees
+    share = math.pi * (math.tan(angle) / math.tan(math.radians(30))) ** 2 / 4
+    assert silhouettes[0].mean().item() == pytest.approx(share, rel=0.05)
+    with pytest.raises(ValueError, match="num_views: expected at least 1, got 0"):
+        datasets.generate_cow_renders(0, mesh=mesh)
+
+
+def test_renders_of_the_cow(tutorial_data: Path) -> None:
+    cameras, images, silhouettes = datasets.generate_cow_renders(4)
+    assert images.shape == (4, 128, 128, 3)
+    assert silhouettes.shape == (4, 128, 128)
+    assert 0.1 < silhouettes.mean() < 0.4
+    torch.testing.assert_close(images[0], images[3], atol=1e-4, rtol=0)  # -180 and 180 degrees
