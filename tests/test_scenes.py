@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from tirender.cli import main
+from tirender.fields import VolumeModel
+from tirender.fit import save_checkpoint
+from tirender.fit.nerf import NerfConfig, NerfModel
+from tirender.fit.volume import VolumeConfig
 from tirender.io import IO, save_ply, save_volume
 from tirender.renderer import FoVOrthographicCameras, FoVPerspectiveCameras, TexturesVertex, look_at_view_transform
-from tirender.scenes import CloudScene, Look, MeshScene, VolumeScene, load_scene, make_scene
+from tirender.scenes import CloudScene, FieldScene, Look, MeshScene, VolumeScene, load_scene, make_scene
 from tirender.structures import Meshes, Pointclouds, Volumes
 from tirender.utils import ico_sphere
 
@@ -185,6 +191,63 @@ def test_the_checkpoint_of_a_fit_is_the_fitted_mesh(tmp_path, kind, args):
         look = Look((24, 24), "flat")
         difference = (scene.render(cameras(), look) - written.render(cameras(), look)).abs()
         assert float(difference.mean()) < 0.01
+
+
+def saved(folder, kind, config, module):
+    """The path of a checkpoint of a fit with these settings that has come to this module."""
+    settings = {**{k: v for k, v in vars(config).items() if k not in ("steps", "progress")}, "kind": kind}
+    save_checkpoint(folder / "checkpoint.pt", {"settings": settings, "module": module.state_dict()})
+    return folder
+
+
+@pytest.mark.parametrize("size", [16, 32])  # 16: before it was refined
+def test_the_checkpoint_of_a_volume(tmp_path, size):
+    model = VolumeModel(lambda **_: None, [size] * 3, 3.0 / size)
+    with torch.no_grad():
+        inside = model.volumes().get_coord_grid()[0].norm(dim=-1) < 0.9
+        model.log_densities.copy_(torch.where(inside, 5.0, -20.0))
+    scene = load_scene(saved(tmp_path, "volume", VolumeConfig(volume_size=32), model))
+    assert scene.facts == f"{size} x {size} x {size} voxels"
+    image = scene.render(cameras(), Look((48, 48), "silhouette"))
+    expected = np.pi / 4 * 3 * 0.81 / (2.1**2 - 0.81)
+    assert expected < float(image.mean()) < 1.5 * expected  # voxels are wide
+
+
+@pytest.mark.parametrize("field", ["harmonic", "hashgrid"])
+def test_the_checkpoint_of_a_radiance_field(tmp_path, field):
+    config = NerfConfig(field=field, n_pts_per_ray=24)
+    model = NerfModel(config.make_field(), (8, 8), cameras(), config)
+    scene = load_scene(saved(tmp_path, "nerf", config, model))
+    assert re.fullmatch(r"a radiance field of \d+ numbers", scene.facts)
+    for name, values in model.field.state_dict().items():
+        assert torch.equal(scene.field.state_dict()[name], values)
+    for shader in scene.shaders:
+        image = scene.render(cameras((10.0, 200.0)), Look((8, 8), shader))
+        assert image.shape == (2, 8, 8, 3)
+        assert bool(image.isfinite().all())
+
+
+def test_a_field_is_drawn_where_it_is():
+    class Ball(torch.nn.Module):
+        """Opaque within the unit sphere; colours are positions."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.density = torch.nn.Parameter(torch.tensor(0.9))
+
+        def forward(self, rays):
+            points = rays.origins[..., None, :] + rays.lengths[..., None] * rays.directions[..., None, :]
+            return self.density * (points.norm(dim=-1, keepdim=True) < 1), points / 2 + 0.5
+
+    scene = FieldScene(Ball())
+    assert float(scene.render(cameras(), Look((64, 64), "silhouette")).mean()) == pytest.approx(DISC, abs=0.03)
+    front, right = scene.render(cameras((0.0, 90.0)), Look((33, 33)))[:, 16, 16].tolist()
+    assert front == pytest.approx([0.5, 0.5, 1.0], abs=0.03)
+    assert right == pytest.approx([1.0, 0.5, 0.5], abs=0.03)
+    depth = scene.render(cameras(), Look((33, 33), "depth"))[0, :, 16, 0]
+    assert float(depth[16]) > 0.97
+    assert float(depth[0]) == 0
+    assert 0.5 < float(depth[3]) < float(depth[8]) < float(depth[16])
 
 
 @pytest.mark.parametrize(
