@@ -188,7 +188,7 @@ BROKEN = {
     "flat.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "expected finite points that are not all one"),
     "mesh.stl": (
         "",
-        r"FILE: expected one that ends in \.obj, .*, \.npz, \.pt, got '.*mesh\.stl'",
+        r"FILE: expected one that ends in \.obj, .*, \.npz, \.pt, .*, got '.*mesh\.stl'",
     ),
     "folder.obj": ("/", "folder.obj"),
 }
