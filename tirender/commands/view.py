@@ -59,10 +59,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _view(args: argparse.Namespace) -> None:
+    import torch
+
     import tirender
     from tirender import datasets
     from tirender.checks import fail
-    from tirender.scenes import load_scene
+    from tirender.scenes import FieldScene, load_scene
     from tirender.scenes.viewer import KEYS, Viewer
     from tirender.vis.display import Display
     from tirender.vis.web import WebPage
@@ -82,4 +84,6 @@ def _view(args: argparse.Namespace) -> None:
         display: Display = WebPage(title, (height, width), KEYS) if args.web else Window(title, (height, width))
     except NoWindow as error:
         raise NoWindow(f"{error}; tirender view --web shows a page in a browser, tirender render a file") from error
+    if not isinstance(scene, FieldScene):  # which torch draws; the others, kernels
+        torch.set_num_threads(1)  # torch's threads wait by spinning, and hold up those of the kernels
     viewer.run(display)
