@@ -218,3 +218,23 @@ def test_bad_input():
         field.render_rays(torch.zeros(3), torch.zeros(3))
     with pytest.raises(ValueError, match=r"directions: expected shape \(2, 3\), got \(1, 3\)"):
         field.render_rays(torch.zeros(2, 3), torch.zeros(1, 3))
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("tutorial_data")
+def test_views_of_the_cow_that_it_has_not_seen():
+    """Issue 4's 28 dB, which take about 10 s of two cores."""
+    from dataclasses import replace
+
+    from tirender.datasets import generate_cow_renders
+    from tirender.fit.nerf import HASHGRID_NERF, fit_nerf
+    from tirender.fit.quality import view_quality
+    from tirender.fit.views import Views
+    from tirender.renderer import PointLights
+
+    cameras, images, silhouettes = generate_cow_renders()
+    views = Views(cameras, silhouettes, images + (1 - silhouettes[..., None]), PointLights())
+    unseen = list(range(4, 40, 8))
+    seen = [i for i in range(40) if i not in unseen]
+    run = fit_nerf(views[seen], replace(HASHGRID_NERF, steps=300, progress=False))
+    assert view_quality(run.module, views[unseen])["psnr"] > 28
