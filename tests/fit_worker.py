@@ -1,4 +1,4 @@
-"""A short fit in a process of its own, to be killed: checkpoint folder, steps between checkpoints, seconds a step."""
+"""A short fit in a process of its own, to be killed: checkpoint folder, seconds a step, write to die at (0: none)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from dying import die_at
 
 from tirender.fit import Callback, Checkpoint, DeformedMesh, Every, FitConfig, fit
 from tirender.fit.shape import shape_losses
@@ -39,6 +40,7 @@ def run_fit(folder: Path, steps: int, period: int, callbacks: Sequence[Callback]
 
 
 if __name__ == "__main__":
-    folder, period, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    folder, pause, event = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     tell = Every(1, lambda run: (print(run.step, flush=True), time.sleep(pause)))
-    torch.save(run_fit(folder, STEPS, period, [tell]), folder / "result.pt")
+    die_at(event)
+    torch.save(run_fit(folder, STEPS, 1, [tell]), folder / "result.pt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -11,12 +12,18 @@ import time
 import zipfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
+from dying import die_at
 from fit_worker import STEPS, run_fit
 
 from tirender.fit import Checkpoint, load_checkpoint, save_checkpoint
 from tirender.fit.checkpoint import previous
+from tirender.io import IO
+from tirender.utils import torus
+
+WRITES_A_STEP = 80  # and a little more, and syncs and renamings
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -146,27 +153,110 @@ def test_checkpoints_of_other_parameters_are_refused(tmp_path: Path) -> None:
         run_fit(tmp_path, 1, 1)
 
 
+# --- kill -9 ---
+
+
+def check_nothing_is_half_written(folder: Path) -> None:
+    """What has a checkpoint's name is whole; the one that was being written is called partial."""
+    for path in folder.iterdir():
+        assert path.name in ("checkpoint.pt", "checkpoint.previous.pt", "checkpoint.pt.partial")
+        if path.suffix == ".pt":
+            with zipfile.ZipFile(path) as archive:
+                assert archive.testzip() is None
+            torch.load(path, weights_only=True)
+
+
+def killed_saving(path: Path, value: int, event: int) -> bool:
+    """Whether a child of this process, saving a checkpoint, died at that moment of writing."""
+    child = os.fork()
+    if child == 0:
+        die_at(event)
+        save_checkpoint(path, {"value": value, "data": torch.full((1000,), value)})
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("n_before", [0, 2])
+def test_a_save_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path, n_before: int) -> None:
+    seen, event, dies = [], 1, True
+    while dies:
+        path = tmp_path / str(event) / "checkpoint.pt"
+        path.parent.mkdir()
+        for value in range(1, n_before + 1):
+            save_checkpoint(path, {"value": value, "data": torch.full((1000,), value)})
+        dies = killed_saving(path, n_before + 1, event)
+        check_nothing_is_half_written(path.parent)
+        state = load_checkpoint(path)
+        assert state is None or (state["data"] == state["value"]).all()
+        seen.append(0 if state is None else state["value"])
+        save_checkpoint(path, {"value": 9})  # as if nothing had happened
+        assert load_checkpoint(path) == {"value": 9}
+        assert not list(path.parent.glob("*.partial"))
+        event += 1
+    n_after = seen.count(n_before + 1)
+    assert seen == [n_before] * (len(seen) - n_after) + [n_before + 1] * n_after
+    assert len(seen) > 10  # many writes
+    assert n_after >= 2  # killed while it syncs the folder, and not at all
+
+
 @pytest.mark.parametrize("kills", [pytest.param(1), pytest.param(12, marks=pytest.mark.long)])
 def test_a_fit_that_is_killed_and_resumed_gives_the_same_bits(tmp_path: Path, kills: int) -> None:
-    """Killed at random moments, saving at every step, so that most kills meet a checkpoint being written."""
+    """Killed by turns in the middle of writing a checkpoint, of which there is one a step, and at any moment."""
     expected = run_fit(tmp_path / "whole", STEPS, STEPS)
-    folder = tmp_path / "killed"
-    generator = torch.Generator().manual_seed(kills)
-    n_killed = 0
-    for _ in range(3 * kills + 20):
-        command = [sys.executable, str(Path(__file__).with_name("fit_worker.py")), str(folder), "1", "0.005"]
+    folder, rng = tmp_path / "killed", random.Random(kills)
+    n_partial = 0
+    for kill in range(kills + 1):
+        inside = kill < kills and kill % 2 == 0
+        event = rng.randrange(1, WRITES_A_STEP * STEPS // (kills + 2)) if inside else 0
+        worker = Path(__file__).with_name("fit_worker.py")
+        command = [sys.executable, str(worker), str(folder), "0.005", str(event)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        line = process.stdout.readline()  # the fit runs
-        if line and n_killed < kills:
-            for _line in range(int(torch.randint(1, max(STEPS // (kills + 2), 2), (), generator=generator))):
-                process.stdout.readline()
-            time.sleep(float(torch.rand((), generator=generator)) * 0.02)
+        steps = [int(process.stdout.readline())]
+        if kill < kills and not inside:
+            steps += [int(process.stdout.readline()) for _ in range(rng.randrange(1, STEPS // (kills + 2)))]
+            time.sleep(rng.random() * 0.02)
             process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-        n_killed += process.returncode == -signal.SIGKILL
-        if process.returncode == 0:
-            break
-    assert n_killed == kills
+        steps += [int(line) for line in process.communicate(timeout=120)[0].split()]
+        if kill < kills:
+            assert process.returncode == -signal.SIGKILL
+            check_nothing_is_half_written(folder)
+            state = load_checkpoint(folder / "checkpoint.pt")
+            assert (0 if state is None else state["step"]) in (steps[-1], steps[-1] + 1)
+            n_partial += (folder / "checkpoint.pt.partial").exists()
+    assert process.returncode == 0
+    assert n_partial
     assert torch.equal(torch.load(folder / "result.pt", weights_only=True), expected)
+    (folder / "result.pt").unlink()
+    check_nothing_is_half_written(folder)
     assert not list(folder.glob("*.partial"))
+
+
+@pytest.mark.long
+def test_the_command_killed_and_resumed_writes_the_same_files(tmp_path: Path) -> None:
+    target = tmp_path / "ring.obj"
+    IO().save_mesh(torus(0.3, 1.0, 8, 12), target)
+    options = ["--steps", "60", "--level", "2", "--every", "1", "--checkpoint", "1"]
+
+    def start(folder: str) -> subprocess.Popen[bytes]:
+        code = "import sys; from tirender.cli import main; sys.exit(main(sys.argv[1:]))"
+        arguments = ["fit", "mesh", str(target), "-o", str(tmp_path / folder), *options, "--resume"]
+        return subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
+
+    rng, killed = random.Random(0), tmp_path / "killed"
+    for n_kills in range(1, 5):
+        process = start("killed")
+        while not (killed / f"iter_{12 * n_kills:05d}.png").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.2 * rng.random())
+        process.kill()
+        process.wait()
+        for path in killed.glob("*.png"):
+            plt.imread(path)
+        assert load_checkpoint(killed / "checkpoint.pt")
+    assert start("killed").wait() == start("whole").wait() == 0
+    for path in (tmp_path / "whole").glob("*[!t]"):  # all but checkpoints, whose archives hold times
+        assert (killed / path.name).read_bytes() == path.read_bytes(), path.name

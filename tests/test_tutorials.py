@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+
+from tirender import datasets, renderer
+from tirender.io import load_objs_as_meshes
+from tirender.renderer import MonteCarloRaysampler
 
 SECTIONS = Path(__file__).parent / "tutorials"
 
@@ -25,6 +31,7 @@ def _pyplot(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with plt.rc_context({"figure.max_open_warning": 0}):
         plt.switch_backend("agg")
         monkeypatch.setattr(plt, "show", lambda *args, **kwargs: None)
+        monkeypatch.setattr(Figure, "show", lambda *args, **kwargs: None)
         yield
         plt.close("all")
 
@@ -131,3 +138,63 @@ def test_section_4_fit_a_mesh_via_rendering(tutorial_data: Path, tmp_path: Path,
         if steps == 2000:
             assert totals[-50:].mean() < 0.12 * totals[:50].mean()
             assert error < 0.05 * at_first
+
+
+@pytest.fixture(params=["short", pytest.param("full", marks=pytest.mark.long)])
+def is_full(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether tutorials 5 and 6 start from the cow at 128 x 128, or from small views of it, or of the creature."""
+    if request.param == "full":
+        request.getfixturevalue("tutorial_data")
+        return True
+    mesh = None if os.environ.get("TIRENDER_DATA") else load_objs_as_meshes([datasets.creature()])
+    monkeypatch.setattr(
+        datasets, "generate_cow_renders", partial(datasets.generate_cow_renders, mesh=mesh, image_size=8)
+    )
+    monkeypatch.setattr(renderer, "MonteCarloRaysampler", few_rays)
+    return False
+
+
+def few_rays(**arguments: Any) -> renderer.MonteCarloRaysampler:
+    """The tutorial's sampler, of a tenth of its rays."""
+    return MonteCarloRaysampler(**{**arguments, "n_rays_per_image": 75})
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")  # as the tutorial prints the losses
+def test_section_5_fit_a_volume(
+    is_full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = 300 if is_full else 2
+    monkeypatch.setenv("TIRENDER_TUTORIAL_STEPS", str(steps))
+    figures, variables = run_section(5, tmp_path)
+    assert len(figures) == -(-steps // 40) + 1
+    rendered, target, opacity, silhouette = images_of(figures[-2])
+    assert rendered.shape == target.shape
+    assert set(np.unique(silhouette)) == {0, 1}
+    turned = images_of(figures[-1])
+    assert len(turned) == 28
+    assert all(np.abs(a - b).max() > 1e-4 for i, a in enumerate(turned) for b in turned[:i])
+    printed = capsys.readouterr().out
+    errors = re.findall(r"Iteration (\d+): color_err = (\S+) mask_err = (\S+)", printed)
+    assert [int(n) for n, *_ in errors] == list(range(0, steps, 10))
+    if is_full:
+        assert "Decreasing LR 10-fold" in printed
+        assert float(errors[-1][1]) + float(errors[-1][2]) < 0.05 * (float(errors[0][1]) + float(errors[0][2]))
+        assert np.square(rendered - target).mean() < 10**-2.2
+        assert (np.abs(opacity - silhouette) < 0.5).mean() > 0.98
+
+
+def test_section_6_fit_a_neural_radiance_field(is_full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its 3000 steps take hours on a CPU: a hundred show that it learns."""
+    steps = 100 if is_full else 1
+    monkeypatch.setenv("TIRENDER_TUTORIAL_STEPS", str(steps))
+    figures, variables = run_section(6, tmp_path)
+    view, turned = map(images_of, figures)
+    size = 128 if is_full else 8
+    assert view[0].shape == (2 * size, 2 * size, 3)
+    assert view[1].shape == (size, size, 3)
+    assert len(turned) == 15
+    totals = np.add(variables["color_errors"], variables["silhouette_errors"])
+    assert len(totals) == steps
+    assert np.isfinite(totals).all()
+    if is_full:
+        assert totals[-10:].mean() < 0.6 * totals[:10].mean()

@@ -245,17 +245,10 @@ def run_fit(
     print(f"{folder}: {name} after {run.step} steps; {losses}")
 
 
-def save_figure(path: Path) -> None:
-    """Write the current figure and close it."""
-    import matplotlib.pyplot as plt
-
-    plt.savefig(path)
-    plt.close()
-
-
 def _write(run: FitRun, folder: Path, settings: dict[str, Any], finish: Finish) -> str:
     """The results, losses.png and losses.json."""
     from tirender import vis
+    from tirender.fit.callbacks import save_figure
     from tirender.io.files import write_file
 
     name, quality = finish(run, folder)
@@ -284,6 +277,7 @@ def _mesh_finish(
     def finish(run: FitRun, folder: Path) -> tuple[str, dict[str, float]]:
         import torch
 
+        from tirender.fit.callbacks import save_figure
         from tirender.io import IO
         from tirender.renderer import TexturesVertex
         from tirender.utils.bake_textures import bake_vertex_colors

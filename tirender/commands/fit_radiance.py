@@ -48,7 +48,8 @@ def add_parsers(kinds: Any, parents: list[Any], number: Callable[..., Callable[[
 def _fit_radiance(args: argparse.Namespace) -> None:
     from tirender import vis
     from tirender.checks import fail
-    from tirender.commands.fit import device_of, run_fit, save_figure
+    from tirender.commands.fit import device_of, run_fit
+    from tirender.fit.callbacks import save_figure
     from tirender.fit.quality import WINDOW, view_quality
 
     views, held_out, centre, scale = _views(args, device_of(args))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from tirender.checks import fail
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.loop import Callback, FitRun
+from tirender.io.files import write_file
 
 
 class Every(Callback):
@@ -44,12 +46,9 @@ class Figures(Every):
         self.draw, self.folder = draw, Path(folder)
 
     def _save(self, run: FitRun) -> None:
-        import matplotlib.pyplot as plt
-
         self.folder.mkdir(parents=True, exist_ok=True)
         self.draw(run)
-        plt.savefig(self.folder / f"iter_{run.step:05d}.png")
-        plt.close()
+        save_figure(self.folder / f"iter_{run.step:05d}.png")
 
 
 class Checkpoint(Callback):
@@ -97,3 +96,13 @@ class Checkpoint(Callback):
 
     def _save(self, run: FitRun) -> None:
         save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings})
+
+
+def save_figure(path: Path) -> None:
+    """Write the current pyplot figure, whole or not at all, and close it."""
+    import matplotlib.pyplot as plt
+
+    picture = io.BytesIO()
+    plt.savefig(picture, format=path.suffix[1:])
+    plt.close()
+    write_file(path, [picture.getvalue()])

@@ -32,6 +32,9 @@ def plot_pointcloud(mesh: Meshes, title: str = "") -> None:
     axes: Any = plt.figure(figsize=(5, 5)).add_subplot(projection="3d")
     axes.scatter(x, z, -y, s=4)
     axes.set(xlabel="x", ylabel="z", zlabel="y", title=title, aspect="equal")
+    axes.locator_params(nbins=4)
+    axes.locator_params("x", nbins=2)  # seen nearly end-on, where labels would overlap
+    axes.tick_params(labelsize=8)
     axes.view_init(190, 30)  # upright, as y points down
 
 
