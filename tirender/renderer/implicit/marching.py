@@ -31,6 +31,7 @@ def can_march(volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | Heterog
         is_standard, n_channels = type(raymarcher) is AbsorptionOnlyRaymarcher, 1
     return (
         is_standard
+        and not (raymarcher._forward_hooks or raymarcher._forward_pre_hooks)  # which march does not call
         and n_channels <= MAX_CHANNELS
         and densities.shape[1] == 1
         and len(volumes) in (1, len(origins))
