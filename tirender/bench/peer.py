@@ -27,14 +27,19 @@ SIGMA = 1e-4
 Step = Callable[[], Any]
 
 
+def check_installed(name: str) -> None:
+    """Raise ``ImportError`` where there is no library of this name."""
+    if importlib.util.find_spec(name) is None:
+        raise ImportError(f"--peer: expected an installed library, got {name!r}, which is not there to import")
+
+
 def load_library(name: str) -> Any:
     """A library's modules, as attributes.
 
     Raises:
         ImportError: it is not installed.
     """
-    if importlib.util.find_spec(name) is None:
-        raise ImportError(f"--peer: expected an installed library, got {name!r}, which is not (pip install {name})")
+    check_installed(name)
     return SimpleNamespace(**{module: importlib.import_module(f"{name}.{module}") for module in MODULES})
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tirender.bench.table import quantity
 from tirender.io.files import write_file
 
 
@@ -80,8 +81,11 @@ def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         ax.set_xlabel(SERIES[name].axis, fontsize=9)
         ax.set_ylabel("ms", fontsize=9)
         ax.text(0.05, 0.93, f"slope {result['slope']:.2f}", transform=ax.transAxes, va="top", fontsize=9)
-        ax.set_ylim(min(milliseconds) / 2, max(max(milliseconds) * 3, min(milliseconds) * 10))
-        ax.grid(which="major", linewidth=0.5, alpha=0.4)
+        ax.set_xticks(sizes, [quantity(size) for size in sizes])
+        low, high = math.log10(min(milliseconds) / 1.5), math.log10(max(milliseconds) * 1.5)
+        ax.set_ylim(10 ** math.floor(low), 10 ** math.ceil(high))  # whole decades, so that some have labels
+        ax.minorticks_off()
+        ax.grid(linewidth=0.5, alpha=0.4)
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

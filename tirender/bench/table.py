@@ -73,7 +73,9 @@ def seconds(value: float) -> str:
 
 
 def quantity(value: float) -> str:
-    """A large number in three digits: 12.3 M."""
+    """A number, a large one in three digits: 12.3 M."""
+    if value < 1000 and value == int(value):
+        return f"{value:.0f}"
     scale, prefix = next(((s, p) for s, p in SI if value >= 0.9995 * s), (1.0, ""))
     return f"{_digits(value / scale)} {prefix}".rstrip()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -50,7 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _bench(args: argparse.Namespace) -> None:
     from tirender.bench import worker
-    from tirender.bench.peer import PEERS
+    from tirender.bench.peer import PEERS, check_installed
     from tirender.bench.scaling import SERIES, plot
     from tirender.bench.workloads import STEPS, WORKLOADS
     from tirender.checks import fail
@@ -66,8 +65,8 @@ def _bench(args: argparse.Namespace) -> None:
     if args.list:
         print("\n".join(names))
         return
-    if args.peer and importlib.util.find_spec(args.peer) is None:
-        raise ImportError(f"--peer: expected an installed library, got {args.peer!r} (pip install {args.peer}?)")
+    if args.peer:
+        check_installed(args.peer)
     for file in (args.json, args.plot):
         if file and (file.is_dir() or not file.parent.is_dir()):
             fail("--json, --plot", "files in folders that exist", repr(str(file)))
@@ -111,7 +110,7 @@ def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float
 
     if not names:
         return {}
-    widths = (max(len(w.title) for w in WORKLOADS.values()), 7, 7, 17, 18, 9, 9, 7)
+    widths = (max(len(w.title) for w in WORKLOADS.values()), 7, 7, 17, 18, 10, 9, 7)
     table = Table(COLUMNS, widths)
     print(table.head(), flush=True)
     results = {}
@@ -120,9 +119,10 @@ def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float
         _tell(workload.title)
         results[name] = result = ask("row", name=name, budget=budget)
         print(table.row(cells(workload.title, workload.unit, result, rates)), flush=True)
+    print("\nof limit: the least that the work needs of that, beside what the machine can do")
     base = min((r["base_memory"] for r in results.values() if r["base_memory"]), default=None)
     if base is not None:
-        print(f"\nmemory: the most that the process had, {base / 1e6:.0f} MB of it before any work: torch and Taichi")
+        print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: torch and Taichi")
     return results
 
 
