@@ -246,7 +246,7 @@ def test_a_row_of_the_table():
     cells = table.cells("march", "samples", result, {"loop": 4e9})
     assert cells == ["march", "500 ms", "500 ms", "500 ms - 500 ms", "2.00 M samples/s", "5 % loop", "2.00 s", "500 MB"]
     assert table.cells("march", "samples", {**result, "needs": None, "peak_memory": None}, {})[5::2] == ["-", "-"]
-    lines = table.Table(table.COLUMNS, [7] * 8)
+    lines = table.Table(table.COLUMNS, [20] * 8)
     head, rule, row = [*lines.head().splitlines(), lines.row(cells)]
     assert re.fullmatch(r"\|-+\|(-+:\|){7}", rule)
     assert head.count("|") == rule.count("|") == row.count("|") == 9

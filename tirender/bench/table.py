@@ -7,7 +7,7 @@ from typing import Any
 
 from tirender.bench.limits import UNITS
 
-COLUMNS = ("", "median", "min", "quartiles", "throughput", "of limit", "first run", "memory")
+COLUMNS = ("a step, or an operation", "median", "min", "quartiles", "throughput", "of limit", "first run", "memory")
 SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
