@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import tirender
-from tirender.commands import arguments, fit, info, render, view
+from tirender.commands import arguments, bench, fit, info, render, view
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,5 +45,6 @@ def make_parser() -> argparse.ArgumentParser:
     render.add_parser(commands)
     view.add_parser(commands)
     fit.add_parser(commands, arguments.number)
+    bench.add_parser(commands)
     info.add_parser(commands)
     return parser

@@ -100,6 +100,16 @@ def launch(kernel: Any, *args: Any) -> None:
     _launched.add(id(kernel))
 
 
+def synchronize() -> None:
+    """Wait until all work that kernels and torch have begun is done."""
+    import taichi as ti
+
+    if arch() != "cpu":
+        ti.sync()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def not_compiled(function: F) -> F:
     """Keep ``torch.compile`` out of a function: ``torch.compiler.disable``, but which alone imports the compiler, in as
     long as the rest of the package takes, whether anything is ever compiled or not."""

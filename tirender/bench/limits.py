@@ -1,0 +1,49 @@
+"""What the machine itself can do: move memory, multiply matrices, run a loop of Taichi's."""
+
+import taichi as ti
+import torch
+
+from tirender import runtime
+from tirender.bench.measuring import Stopwatch, Work
+
+COPY, GEMM, LOOP = "copy", "gemm", "loop"
+UNITS = {COPY: "B/s", GEMM: "FLOP/s", LOOP: "mul-add/s"}
+LANES = 16  # independent sums, so that a core need not wait for its last multiply-add
+ROUNDS = 4096
+TASKS = 4096
+
+
+def measure_limits(device: str, budget: float, n_bytes: int = 1 << 28, side: int = 1536) -> dict[str, float]:
+    """The best rates seen: bytes read and written by a copy, float32 operations of a product, multiply-adds of a loop.
+
+    Args:
+        device: of the tensors.
+        budget: seconds for each.
+        n_bytes: of the tensor that is copied.
+        side: of the matrices.
+    """
+    source = torch.ones(n_bytes // 4, device=device)
+    target = torch.zeros_like(source)
+    a, b = torch.rand(2, side, side, device=device)
+    sums = torch.zeros(TASKS, LANES, device=device)
+    works = {
+        COPY: Work.of(lambda: target.copy_(source), 2 * n_bytes),
+        GEMM: Work.of(lambda: a @ b, 2 * side**3),
+        LOOP: Work.of(lambda: runtime.launch(multiply_add, sums, ROUNDS), TASKS * LANES * ROUNDS),
+    }
+    rates = {}
+    for name, work in works.items():
+        watch = Stopwatch(budget)
+        work.run(watch)
+        rates[name] = work.n_units / min(watch.laps[1:])
+    return rates
+
+
+@ti.kernel
+def multiply_add(sums: ti.types.ndarray(dtype=ti.f32, ndim=2), rounds: ti.i32):  # type: ignore[valid-type]
+    for task in range(sums.shape[0]):
+        lanes = ti.Vector([ti.cast(lane, ti.f32) for lane in ti.static(range(LANES))])
+        for _ in range(rounds):
+            lanes = lanes * 0.5 + 1.0
+        for lane in ti.static(range(LANES)):
+            sums[task, lane] = lanes[lane]

@@ -1,0 +1,145 @@
+"""The operations under the tutorials' steps, forwards and adjoint, on data like theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tirender.bench.limits import COPY, LOOP
+from tirender.bench.measuring import Work
+from tirender.bench.steps import MARCH, creature, points_scene
+from tirender.fit import SilhouetteConfig
+from tirender.ops import knn_points
+from tirender.ops.hash_grid import HashGridLayout, hash_encode
+from tirender.ops.mesh_rasterization import MeshRasterization
+from tirender.ops.rasterize_meshes import select_triangles
+from tirender.ops.silhouette import soft_silhouette
+from tirender.renderer import (
+    EmissionAbsorptionRaymarcher,
+    FoVPerspectiveCameras,
+    MeshRasterizer,
+    NDCMultinomialRaysampler,
+    PointLights,
+    RasterizationSettings,
+    SoftPhongShader,
+    VolumeRenderer,
+    look_at_view_transform,
+)
+from tirender.structures import Volumes
+
+SIGMA = 1e-4
+DENSITY = 0.018  # as a fit of a volume begins: no ray stops early
+
+
+def select_nearest(device: str, image_size: int = 512) -> Work:
+    """The nearest face of each pixel."""
+    rasterization = _rasterization(device, RasterizationSettings(image_size=image_size))
+    n_fragments = len(rasterization.selection()[1])
+    return Work.of(lambda: select_triangles(rasterization.triangles, rasterization.mode), n_fragments)
+
+
+def select_soft(device: str, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
+    """The faces that touch each pixel or come close, nearest first."""
+    rasterization = _rasterization(device, _soft(image_size, faces_per_pixel))
+    n_fragments = len(rasterization.selection()[1])
+    return Work.of(lambda: select_triangles(rasterization.triangles, rasterization.mode), n_fragments)
+
+
+def silhouette(device: str, adjoint: bool = False, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
+    """The soft silhouette of what was selected."""
+    rasterization = _rasterization(device, _soft(image_size, faces_per_pixel))
+    selection = rasterization.selection(by_depth=False)
+    verts = rasterization.triangles.verts_ndc.detach().requires_grad_(adjoint)
+    triangles = dataclasses.replace(rasterization.triangles, verts_ndc=verts)
+
+    def forward() -> torch.Tensor:
+        return soft_silhouette(triangles, rasterization.mode, *selection, SIGMA)
+
+    return _either(forward, [verts], adjoint, len(selection[1]))
+
+
+def shade(device: str, adjoint: bool = False, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
+    """Interpolated, textured, lit and blended images of what was selected."""
+    mesh = creature(device)
+    moved = torch.zeros_like(mesh.verts_packed(), requires_grad=adjoint)
+    mesh = mesh.offset_verts(moved)
+    fragments: Any = MeshRasterizer(_camera(device), _soft(image_size, faces_per_pixel))(mesh)
+    shader = SoftPhongShader(device, _camera(device), PointLights(location=[[0.0, 0.0, -3.0]], device=device))
+    return _either(lambda: shader(fragments, mesh), [moved], adjoint, len(fragments.packed))
+
+
+def nearest_neighbours(device: str, n_points: int = 100_000, neighbours: int = 1) -> Work:
+    """The nearest of so many random points in a cube to each of as many others."""
+    p1, p2 = torch.rand(2, 1, n_points, 3, generator=torch.Generator().manual_seed(0)).to(device)
+    return Work.of(lambda: knn_points(p1, p2, K=neighbours), n_points)
+
+
+def march(
+    device: str, adjoint: bool = False, size: int = 128, views: int = 10, image_size: int = 128, samples: int = 150
+) -> Work:
+    """Emission and absorption through thin fog."""
+    R, T = look_at_view_transform(2.7, 0.0, torch.linspace(-180, 180, views))
+    cameras = FoVPerspectiveCameras(R=R, T=T, device=device)
+    densities = torch.full((1, 1, size, size, size), DENSITY, device=device, requires_grad=adjoint)
+    features = torch.full((1, 3, size, size, size), 0.5, device=device, requires_grad=adjoint)
+    volumes = Volumes(
+        densities.expand(views, -1, -1, -1, -1), features.expand(views, -1, -1, -1, -1), voxel_size=3.0 / size
+    )
+    rays = NDCMultinomialRaysampler(
+        image_width=image_size, image_height=image_size, n_pts_per_ray=samples, min_depth=1.2, max_depth=4.2
+    )
+    renderer = VolumeRenderer(rays, EmissionAbsorptionRaymarcher())
+    n_samples = views * image_size**2 * samples
+    needs = (LOOP, 2 * MARCH if adjoint else MARCH)
+    return _either(lambda: renderer(cameras, volumes)[0], [densities, features], adjoint, n_samples, needs)
+
+
+def hash_grid(device: str, adjoint: bool = False, n_points: int = 1 << 18) -> Work:
+    """Features of random points from a hash grid; its adjoint to the table."""
+    layout = HashGridLayout()
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(n_points, 3, generator=generator).to(device)
+    table = torch.rand(layout.n_rows, layout.n_features, generator=generator).to(device).requires_grad_(adjoint)
+    needs = (LOOP, 8.0 * layout.n_channels)  # the corners of a cell at each level
+    return _either(lambda: hash_encode(points, table, layout), [table], adjoint, n_points, needs)
+
+
+def splat(device: str, adjoint: bool = False, n_points: int | None = None, image_size: int = 512) -> Work:
+    """Points selected and composited; the adjoint of what was selected."""
+    renderer, cloud = points_scene(device, image_size, 0.003, 10, n_points)
+    points = torch.zeros_like(cloud.points_packed(), requires_grad=adjoint)
+    needs = None if adjoint else (COPY, 4.0 * (3 + 4))  # each point and its colour read once
+    return _either(lambda: renderer(cloud.offset(points)), [points], adjoint, len(points), needs)
+
+
+def _either(
+    forward: Any, inputs: Sequence[torch.Tensor], adjoint: bool, n_units: int, needs: tuple[str, float] | None = None
+) -> Work:
+    """An operation without gradient, or its adjoint alone."""
+    if not adjoint:
+        return Work.of(lambda: torch.no_grad()(forward)(), n_units, needs)
+    result = forward()
+    upstream = torch.rand(result.shape, generator=torch.Generator().manual_seed(0)).to(result)
+    return Work.of(lambda: torch.autograd.grad(result, inputs, upstream, retain_graph=True), n_units, needs)
+
+
+def _soft(image_size: int, faces_per_pixel: int) -> RasterizationSettings:
+    """The settings of a fit to silhouettes."""
+    config = SilhouetteConfig(sigma=SIGMA, faces_per_pixel=faces_per_pixel)
+    settings: RasterizationSettings = config.softness((image_size, image_size))["raster_settings"]
+    return settings
+
+
+def _camera(device: str) -> FoVPerspectiveCameras:
+    R, T = look_at_view_transform(2.7, 10.0, 150.0)
+    return FoVPerspectiveCameras(R=R, T=T, device=device)
+
+
+def _rasterization(device: str, settings: RasterizationSettings) -> MeshRasterization:
+    """The creature, rasterized."""
+    fragments: Any = MeshRasterizer(_camera(device), settings)(creature(device))
+    rasterization: MeshRasterization = fragments.packed.source
+    return rasterization

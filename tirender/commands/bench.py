@@ -1,0 +1,169 @@
+"""``tirender bench``: how fast the tutorials' steps and the operations under them are here."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tirender.commands.arguments import add_arch
+
+ROW_BUDGET, SERIES_BUDGET, LIMIT_BUDGET, PEER_BUDGET = 2.0, 0.5, 0.5, 6.0  # seconds of steady runs
+QUICK = 0.1  # of those
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``bench`` to what ``add_subparsers`` returned."""
+    parser = commands.add_parser(
+        "bench",
+        help="measure how fast the tutorials' steps and the operations under them are here",
+        description=(
+            "Time a step of each tutorial, the operations under it, and how their cost grows, each in a process of\n"
+            "its own, beside what the machine can do: copying memory, multiplying matrices (torch), and a loop of\n"
+            "multiply-adds (Taichi). Prints a table in Markdown. Some minutes; leave the machine alone meanwhile."
+        ),
+        epilog=(
+            "examples:\n"
+            "  tirender bench --json speed.json --plot scaling.png\n"
+            "  tirender bench --only volume march\n"
+            "  tirender bench --quick\n"
+            "  tirender bench --peer pytorch3d"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="rows whose names contain one of these (see --list)")
+    parser.add_argument("--list", action="store_true", help="print the names, and measure nothing")
+    parser.add_argument("--quick", action="store_true", help="the tutorials' steps alone, and few runs of each")
+    parser.add_argument(
+        "--peer", metavar="LIBRARY", help="run the steps on another library too, by turns: pytorch3d, where installed"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw how cost grows with sizes")
+    add_arch(parser)
+    parser.set_defaults(run=_bench)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from tirender.bench import worker
+    from tirender.bench.peer import PEERS, check_installed
+    from tirender.bench.scaling import SERIES, plot
+    from tirender.bench.workloads import STEPS, WORKLOADS
+    from tirender.checks import fail
+    from tirender.io.files import write_file
+
+    names = [*PEERS] if args.peer else [*WORKLOADS, *SERIES]
+    if args.quick and not args.only:
+        names = [name for name in names if name in STEPS]
+    if args.only:
+        names = [name for name in names if any(part in name for part in args.only)]
+    if not names:
+        fail("--only", "parts of the names that --list prints", " ".join(args.only))
+    if args.list:
+        print("\n".join(names))
+        return
+    if args.peer:
+        check_installed(args.peer)
+    for file in (args.json, args.plot):
+        if file and (file.is_dir() or not file.parent.is_dir()):
+            fail("--json, --plot", "files in folders that exist", repr(str(file)))
+    if args.plot and not {*names} & {*SERIES}:
+        fail("--plot", "a series (scale-...) among what is measured", " ".join(names))
+
+    def ask(task: str, **request: Any) -> Any:
+        return worker.run({"task": task, "arch": args.arch, **request})
+
+    factor = QUICK if args.quick else 1.0
+    found = ask("limits", budget=factor * LIMIT_BUDGET)
+    results: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **found,
+    }
+    _print_machine(found)
+    if args.peer:
+        results["peer"] = args.peer
+        results["rows"] = _peers(ask, names, args.peer, factor * PEER_BUDGET)
+    else:
+        results["rows"] = _rows(ask, [n for n in names if n in WORKLOADS], found["rates"], factor * ROW_BUDGET)
+        results["series"] = _series(ask, [n for n in names if n in SERIES], factor * SERIES_BUDGET)
+    if args.json:
+        write_file(args.json, [(json.dumps(results, indent=1) + "\n").encode()])
+    if args.plot:
+        plot(results["series"], args.plot)
+
+
+def _print_machine(found: dict[str, Any]) -> None:
+    from tirender.bench.table import limits_line
+
+    machine = found["machine"]
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("tirender", "taichi", "torch"))
+    print(f"{machine['device']}, arch {machine['arch']}; {versions}\n{limits_line(found['rates'])}\n", flush=True)
+
+
+def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float) -> dict[str, Any]:
+    """Measure and print the table."""
+    from tirender.bench.table import COLUMNS, Table, cells
+    from tirender.bench.workloads import WORKLOADS
+
+    if not names:
+        return {}
+    widths = (max(len(w.title) for w in WORKLOADS.values()), 7, 7, 17, 18, 10, 9, 7)
+    table = Table(COLUMNS, widths)
+    print(table.head(), flush=True)
+    results = {}
+    for name in names:
+        workload = WORKLOADS[name]
+        _tell(workload.title)
+        results[name] = result = ask("row", name=name, budget=budget)
+        print(table.row(cells(workload.title, workload.unit, result, rates)), flush=True)
+    print("\nof limit: the least that the work needs of that, beside what the machine can do")
+    base = min((r["base_memory"] for r in results.values() if r["base_memory"]), default=None)
+    if base is not None:
+        print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: torch and Taichi")
+    return results
+
+
+def _series(ask: Any, names: Sequence[str], budget: float) -> dict[str, Any]:
+    """Measure how cost grows, and print the table."""
+    from tirender.bench.scaling import SERIES, slope
+    from tirender.bench.table import Table, quantity, seconds
+
+    if not names:
+        return {}
+    table = Table(("how cost grows", "from", "to", "slope"), (37, 18, 18, 5))
+    print(f"\n{table.head()}", flush=True)
+    results = {}
+    for name in names:
+        series = SERIES[name]
+        _tell(series.title)
+        rows = ask("series", name=series.workload, budget=budget, settings=[s for _, s in series.points])
+        sizes, medians = [size for size, _ in series.points], [row["median"] for row in rows]
+        results[name] = {"sizes": sizes, "medians": medians, "slope": slope(sizes, medians), "rows": rows}
+        ends = [f"{quantity(s)}: {seconds(t)}" for s, t in zip((sizes[0], sizes[-1]), (medians[0], medians[-1]))]
+        print(table.row([f"{series.title}, {series.axis}", *ends, f"{results[name]['slope']:.2f}"]), flush=True)
+    return results
+
+
+def _peers(ask: Any, names: Sequence[str], library: str, budget: float) -> dict[str, Any]:
+    """Measure by turns, and print the table."""
+    from tirender.bench.table import Table, seconds
+    from tirender.bench.workloads import STEPS
+
+    table = Table(("by turns", "tirender", library, "ratio"), (max(len(STEPS[name].title) for name in names), 9, 9, 7))
+    print(table.head(), flush=True)
+    results = {}
+    for name in names:
+        _tell(STEPS[name].title)
+        results[name] = result = ask("peer", name=name, library=library, budget=budget)
+        times = [seconds(median) for median in result["medians"]]
+        print(table.row([STEPS[name].title, *times, f"{result['ratio']:.2f}"]), flush=True)
+    return results
+
+
+def _tell(title: str) -> None:
+    """Say on a terminal what is being measured; the row takes its place."""
+    if sys.stdout.isatty():
+        print(f"{title} ...", end="\r", flush=True)
