@@ -12,7 +12,7 @@ from typing import Any
 
 from tirender.commands.arguments import add_arch
 
-ROW_BUDGET, SERIES_BUDGET, LIMIT_BUDGET, PEER_BUDGET = 2.0, 0.5, 0.5, 6.0  # seconds of steady runs
+ROW_BUDGET, SERIES_BUDGET, LIMIT_BUDGET, PEER_BUDGET = 1.5, 0.3, 0.5, 6.0  # seconds of steady runs
 QUICK = 0.1  # of those
 
 
