@@ -94,7 +94,7 @@ def reflect_vjp(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, g
                 specular_factor = power(glint, shininess)
                 grad_power = grad_added.dot(vector(params, n, SPECULAR))
                 grad_shininess = grad_power * specular_factor * ti.log(glint)
-                grad_glint = grad_power * shininess * power(glint, shininess - 1)
+                grad_glint = grad_power * shininess * (specular_factor / glint)
                 grad_camera = unit_vjp(to_camera, grad_glint * mirrored)
                 grad_mirrored = grad_glint * view
                 grad_cosine += 2 * grad_mirrored.dot(normal_unit)
