@@ -61,7 +61,8 @@ def test_two_processes_give_the_curves_of_one(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_ends_the_fit_of_all(tmp_path: Path) -> None:
     survivor, dead = start(2, WORKER, tmp_path, "die")
-    assert dead.wait(timeout=120) == 7
+    dead.communicate(timeout=120)
+    assert dead.returncode == 7
     _, said = survivor.communicate(timeout=120)
     assert survivor.returncode == 1
     assert "process 0 of 2: expected an answer of all processes, got none: one has ended, or hangs" in said
