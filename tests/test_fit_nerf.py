@@ -121,9 +121,10 @@ def test_rays_cover_images_that_are_not_square(views: Views) -> None:
     run = fit_nerf(wide, replace(SMALL, steps=1), field=small_field())
     assert run.module(wide.cameras[:2]).shape == (2, 8, 16, 4)
     y, x = torch.meshgrid(1 - (torch.arange(8) + 0.5) / 4, 2 - (torch.arange(16) + 0.5) / 4, indexing="ij")
-    rendered, seen = run.module.sample(wide.cameras, torch.stack([x, y], dim=-1).expand(10, 8, 16, 2))
+    rendered, seen, part = run.module.sample(wide.cameras, torch.stack([x, y], dim=-1).expand(10, 8, 16, 2))
     assert rendered.shape == (400, 4)
     assert seen.shape == (400, 2)
+    assert part == (slice(0, 400), 400, 1.0)
     assert seen[:, 0].abs().max() > 1.8
     assert seen[:, 1].abs().max() <= 1
 

@@ -22,6 +22,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("bench",),
     ("commands",),
     ("cli", "examples"),
+    ("__main__",),
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 EXCEPTIONS = {  # methods of PyTorch3D's that need what lies above; imported when called

@@ -45,7 +45,7 @@ def test_empty(n_items):
         (lambda: packed_to_padded(torch.rand(3), FIRST, 3), "first_idxs: expected ascending indices, from 0"),
         (lambda: packed_to_padded(torch.rand(6), FIRST[1:], 3), "first_idxs: expected ascending indices, from 0"),
         (lambda: packed_to_padded(torch.rand(6), FIRST.float(), 3), "first_idxs: expected int32 or int64"),
-        (lambda: padded_to_packed(torch.rand(3, 3), FIRST, 6), "first_idxs: expected 3 entries as in inputs, got 4"),
+        (lambda: padded_to_packed(torch.rand(3, 3), FIRST, 6), r"first_idxs: expected shape \(3\), got \(4,\)"),
         (lambda: padded_to_packed(torch.rand(4, 3), FIRST, 6, 2), "max_size_dim: expected a dimension of inputs"),
     ],
 )

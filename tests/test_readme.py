@@ -39,6 +39,9 @@ def test_python_prints_what_the_readme_says():
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_command_is_one_that_exists(words):
     program = Path(words[0]).name
+    if program == "torchrun":
+        words = words[words.index("-m") + 1 :]
+        program = words[0]
     if program == "tirender":
         make_parser().parse_args(words[1:])
     elif program == "python" and words[1].endswith(".py"):

@@ -52,6 +52,21 @@ def check_tensor(
     return value
 
 
+def check_range(name: str, indices: torch.Tensor, n: int, what: str) -> None:
+    """Raise ``ValueError`` where an index is negative, or not below n; ``what`` they count, for the message."""
+    if indices.numel():
+        low, high = (int(bound) for bound in torch.aminmax(indices))
+        if low < 0 or high >= n:
+            fail(name, f"indices of the {n} {what}", low if low < 0 else high)
+
+
+def check_broadcast(name: str, value: torch.Tensor, other: torch.Tensor) -> None:
+    """Raise ``ValueError`` where the shapes of two tensors do not broadcast."""
+    for has, want in zip(reversed(value.shape), reversed(other.shape)):
+        if has != want and 1 not in (has, want):
+            fail(name, f"a shape that broadcasts with {tuple(other.shape)}", tuple(value.shape))
+
+
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """Return ``value`` if it is one of ``choices``, else raise ``ValueError``."""
     if value not in choices:

@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             problem: object = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
         except (ValueError, RuntimeError, ImportError) as error:
             problem = error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if error.args:
+                print(f"tirender {args.command}: {error}", file=sys.stderr)
             return 130
     print(f"tirender {args.command}: {problem}", file=sys.stderr)
     return 2

@@ -112,6 +112,21 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
     )
     images.set_defaults(run=_fit_images)
     fit_radiance.add_parsers(kinds, [of_views, shared], number)
+    for parser in kinds.choices.values():
+        parser.set_defaults(run=_on_all_processes(parser.get_default("run")))
+
+
+def _on_all_processes(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """A command that first joins the processes which ``torchrun`` has started, if it has, and may be terminated."""
+
+    def call(args: argparse.Namespace) -> None:
+        from tirender.fit.distributed import process_group
+        from tirender.fit.interrupts import terminable
+
+        with process_group(), terminable():
+            run(args)
+
+    return call
 
 
 def _fit_mesh(args: argparse.Namespace) -> None:
@@ -222,7 +237,12 @@ def run_fit(
     import matplotlib
 
     from tirender.fit import Checkpoint, Figures, NonFiniteLoss, Preview
+    from tirender.fit.distributed import is_main
+    from tirender.fit.interrupts import Interrupted
 
+    if not is_main():  # which shows and writes
+        fit(())
+        return
     matplotlib.use("agg")
     folder = args.output or Path("out") / f"fit_{args.kind}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -240,6 +260,8 @@ def run_fit(
         except NonFiniteLoss as error:
             _write(error.run, folder, settings, finish)
             raise
+        except Interrupted as error:
+            raise KeyboardInterrupt(f"{error}; the same command with --resume goes on") from error
     name = _write(run, folder, settings, finish)
     losses = ", ".join(f"{name} {value:.6f}" for name, value in run.losses.items())
     print(f"{folder}: {name} after {run.step} steps; {losses}")

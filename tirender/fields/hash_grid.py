@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +107,7 @@ class HashGridField(nn.Module):
         directions: torch.Tensor,
         stratified: bool = False,
         max_samples: int | None = None,
+        evaluated: Callable[[int], slice] | None = None,
     ) -> torch.Tensor:
         """Colours and opacity of rays; only samples in occupied cells that light reaches are evaluated.
 
@@ -114,6 +116,7 @@ class HashGridField(nn.Module):
             directions: (R, 3), of any length.
             stratified: shift each ray's samples by a random part of a step.
             max_samples: render only the first rays, that have no more samples together.
+            evaluated: given the number of these, tells which to evaluate; the others are black.
         Returns:
             (R, 4), or (r, 4) of the first r rays: premultiplied colour, opacity. Differentiable in the field and the
             rays.
@@ -124,6 +127,11 @@ class HashGridField(nn.Module):
         shifts = torch.rand_like(origins[:, 0]) if stratified else None
         nearest, step = self.config.min_depth / self.config.extent, 1 / self.config.steps_per_extent
         samples = sample_occupied(*rays, self.occupancy.occupied, step, nearest, shifts, max_samples)
+        if evaluated is not None:
+            counts = samples.offsets.diff()
+            rows, kept = evaluated(len(counts)), torch.zeros_like(counts)
+            kept[rows] = counts[rows]
+            samples, _ = samples.first(kept)
         with torch.no_grad():
             sigma, _ = self._density(_points(*rays, samples))
             opacity = -torch.expm1(-sigma * self.step)

@@ -91,7 +91,7 @@ class Checkpoint(Callback):
             self._save(run)
 
     def on_end(self, run: FitRun) -> None:
-        if run.stopped and run.step % self.n:
+        if run.error is None and run.stopped and run.step % self.n:
             self._save(run)
 
     def _save(self, run: FitRun) -> None:

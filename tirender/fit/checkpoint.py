@@ -7,11 +7,12 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from tirender.checks import fail
+from tirender.io.files import naming
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
@@ -20,13 +21,19 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     Args:
         path: of the file; the checkpoint that it holds is kept beside it, under :func:`previous`.
         state: tensors, numbers, strings, and dicts, lists and tuples of them.
+    Raises:
+        OSError: it cannot be written, for want of space perhaps; the one before is as it was.
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as stream:
-        torch.save(dict(state), stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with naming(path), partial.open("wb") as stream:
+            _write(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     if path.exists():
         os.replace(path, previous(path))
     os.replace(partial, path)
@@ -66,6 +73,15 @@ def previous(path: str | os.PathLike[str]) -> Path:
     """Where the checkpoint before that of ``path`` is kept."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _write(state: Mapping[str, Any], stream: BinaryIO) -> None:
+    try:
+        torch.save(dict(state), stream)
+    except RuntimeError as error:  # torch tells of a file that is too short, and not why
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _read(path: Path, device: torch.device | str) -> dict[str, Any]:

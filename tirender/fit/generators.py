@@ -17,10 +17,20 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
+    with undisturbed():
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002  (the global generator is what a loss may draw from)
+        random.seed(seed)
+        yield
+
+
+@contextmanager
+def undisturbed(enabled: bool = True) -> Iterator[None]:
+    """Set the generators back to where they were, whatever is drawn meanwhile."""
+    if not enabled:
+        yield
+        return
     before = generator_states()
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  (the global generator is what a loss may draw from)
-    random.seed(seed)
     try:
         yield
     finally:

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,9 @@ from torch import nn
 from tqdm import tqdm
 
 from tirender.checks import fail
-from tirender.fit.generators import generator_states, seeded, set_generator_states
+from tirender.fit import distributed
+from tirender.fit.generators import generator_states, seeded, set_generator_states, undisturbed
+from tirender.fit.interrupts import interruptible
 
 Losses = Callable[[int], Mapping[str, torch.Tensor]]
 Images = Callable[[], Mapping[str, torch.Tensor]]
@@ -50,7 +53,11 @@ class FitConfig:
 
 
 class Callback:
-    """What a fit calls on its way; subclasses override what they need."""
+    """What a fit calls on its way; subclasses override what they need.
+
+    Where several processes fit together, the first one alone calls them; then they may look at the run and stop it, but
+    what they change in its module is not known to the others.
+    """
 
     def on_start(self, run: FitRun) -> None:
         """Before the first step; may load an earlier state into the run."""
@@ -62,7 +69,7 @@ class Callback:
         """After each update; ``run.step`` updates have been made."""
 
     def on_end(self, run: FitRun) -> None:
-        """After the last step, also where the fit was stopped."""
+        """At the end, also where the fit was stopped or failed, which ``run.error`` tells: close what is open."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -83,6 +90,7 @@ class FitRun:
         history: each loss, unweighted, and ``"total"``, their weighted sum: one float a step.
         images: gives named images (H, W), (H, W, C) or (1, H, W, C) of the current state, for who wants to show them.
         stopped: whether the fit ends before its last step, see :meth:`stop`.
+        error: what ended the fit in the midst of a step, whose state may then be no good one; None in all other cases.
         best_step: the step with the lowest running mean of the total; its parameters are kept, see :meth:`load_best`.
     """
 
@@ -99,6 +107,7 @@ class FitRun:
         self.weights, self.images = dict(weights or {}), images
         self.step = 0
         self.stopped = False
+        self.error: BaseException | None = None
         self.history: dict[str, list[float]] = {}
         self.best_step = 0
         self._best_mean = self._mean = math.inf
@@ -159,8 +168,9 @@ class FitRun:
             fail("weights", f"names among {sorted(losses)}", sorted(unknown))
         terms = [loss if name not in self.weights else loss * self.weights[name] for name, loss in losses.items()]
         total = torch.stack(terms).sum() if len(terms) > 1 else terms[0]
-        values = torch.stack([*(loss.detach() for loss in losses.values()), total.detach()]).tolist()
-        named = dict(zip([*losses, TOTAL], values))
+        values = torch.stack([*(loss.detach() for loss in losses.values()), total.detach()])
+        distributed.average([values])
+        named = dict(zip([*losses, TOTAL], values.tolist()))
         if bad := [f"{name} is {value}" for name, value in named.items() if not math.isfinite(value)]:
             self._stop(f"the loss {bad[0]}")
         for name, value in named.items():
@@ -209,6 +219,10 @@ def fit(
     With a seed the result is a function of the arguments: to the bit on the CPU, if the losses draw their random
     numbers from the global generators of torch, numpy or Python.
 
+    Where ``torch.distributed`` has more than one process, they fit together: see :mod:`tirender.fit.distributed`.
+
+    Ctrl-C ends the fit after the step, when its state is whole, and a second one at once.
+
     Args:
         losses: called with the number of the step, returns named scalar losses computed from ``module``.
         module: holds the parameters.
@@ -222,35 +236,54 @@ def fit(
         the finished run; ``run.history`` has the losses of each step.
     Raises:
         NonFiniteLoss: a loss or gradient is not finite.
+        Interrupted: a ``KeyboardInterrupt``, after Ctrl-C.
         ValueError: weights for losses that there are not.
     """
     run = FitRun(module, optimizer, config, weights, scheduler, images)
-    with seeded(config.seed):
+    callbacks = callbacks if distributed.is_main() else ()
+    together = distributed.world() > 1
+    with seeded(config.seed), interruptible(run), _ending(run, callbacks):
         for callback in callbacks:
             callback.on_start(run)
-        disable = None if config.progress is None else not config.progress
-        with tqdm(total=config.steps, initial=run.step, disable=disable) as bar:
-            while run.step < config.steps and not run.stopped:
+        if together:
+            run.load_state_dict(distributed.from_main(run.state_dict()))
+        hidden = not distributed.is_main() or (None if config.progress is None else not config.progress)
+        with tqdm(total=config.steps, initial=run.step, disable=hidden) as bar:
+            while run.step < config.steps and not distributed.any_process(run.stopped):
                 optimizer.zero_grad()
                 total = run._record(losses(run.step))
-                for callback in callbacks:
-                    callback.on_losses(run)
+                with undisturbed(together):
+                    for callback in callbacks:
+                        callback.on_losses(run)
                 total.backward()
                 del total  # and the graph: the next losses may change the shapes of parameters
+                distributed.average_gradients(module)
                 run._check_gradients()
                 run._remember()
                 optimizer.step()
                 if scheduler is not None:
                     scheduler.step()
                 run.step += 1
-                for callback in callbacks:
-                    callback.on_step(run)
+                with undisturbed(together):
+                    for callback in callbacks:
+                        callback.on_step(run)
                 if not bar.disable:
                     bar.set_postfix_str(", ".join(f"{k} {v:.5f}" for k, v in run.losses.items()), refresh=False)
                 bar.update()
-        for callback in callbacks:
-            callback.on_end(run)
     return run
+
+
+@contextlib.contextmanager
+def _ending(run: FitRun, callbacks: Sequence[Callback]) -> Iterator[None]:
+    """At the end, however it comes, call every callback's ``on_end``, also where that of another fails."""
+    with contextlib.ExitStack() as stack:
+        for callback in reversed(callbacks):
+            stack.callback(callback.on_end, run)
+        try:
+            yield
+        except BaseException as error:
+            run.error = error
+            raise
 
 
 def _copy_of(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -10,9 +10,10 @@ from torch import nn
 
 from tirender.checks import check_choice, fail
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
+from tirender.fit.distributed import Part, part, world
 from tirender.fit.loop import Callback, FitRun
-from tirender.fit.radiance import RadianceConfig, choose_views, view_losses
-from tirender.fit.views import Views
+from tirender.fit.radiance import RadianceConfig, view_losses
+from tirender.fit.views import Views, draw_views
 from tirender.renderer import (
     CamerasBase,
     EmissionAbsorptionRaymarcher,
@@ -101,12 +102,12 @@ def fit_nerf(
     def losses(step: int) -> dict[str, torch.Tensor]:
         if isinstance(field, HashGridField) and step % config.update_every == 0:
             field.update_occupancy()
-        chosen = choose_views(views, config.views_per_step)
-        rendered, seen = module.sample(views.cameras[chosen], targets.index_select(0, chosen))
+        chosen = draw_views(views, config.views_per_step)
+        rendered, seen, mine = module.sample(views.cameras[chosen], targets.index_select(0, chosen))
         if isinstance(field, HashGridField):  # on black it may learn that everything is black, and stay there
-            background = torch.rand_like(seen[:, :3])
+            background = torch.rand(mine.n, 3, dtype=seen.dtype, device=seen.device)[mine.rows]
             rendered, seen = _over(rendered, background), _over(seen, background)
-        return view_losses(rendered, seen[:, :3], seen[:, 3])
+        return mine.scaled(view_losses(rendered, seen[:, :3], seen[:, 3]))
 
     return config.fit(losses, module, config.make_optimizer(module), views, callbacks)
 
@@ -144,27 +145,35 @@ class NerfModel(nn.Module):
             rendered = torch.cat([self._render(RayBundle(*part)) for part in parts])
         return rendered.reshape(*bundle.lengths.shape[:-1], 4)
 
-    def sample(self, cameras: CamerasBase, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, cameras: CamerasBase, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Part]:
         """Render rays through random places of N images.
+
+        The rays in order are those of the first image, then of the second, and so on; for a hash grid only the first
+        of them, which have no more samples than a step may.
 
         Args:
             cameras: N cameras.
             images: (N, H, W, C) that they took.
         Returns:
-            rendered: (R, 4), colours on black and opacity, of the first ray of each image, then of the second, and so
-                on; differentiable.
+            rendered: (R, 4), colours on black and opacity, of the rays that this process renders; differentiable.
             seen: (R, C), what the images have there.
+            part: which of all rays they are.
         """
         bundle = self._random(cameras)
         seen = sample_images_at_mc_locs(images, bundle.xys).transpose(0, 1).flatten(0, 1)
-        rendered = self._render(RayBundle(*(part.transpose(0, 1).flatten(0, 1) for part in bundle)), is_step=True)
-        return rendered, seen[: len(rendered)]
-
-    def _render(self, bundle: RayBundle, is_step: bool = False) -> torch.Tensor:
-        """(R, 4) of rays (R, .); in a step of a hash grid's fit, of the first of them."""
+        rays = RayBundle(*(x.transpose(0, 1).flatten(0, 1) for x in bundle))
         if isinstance(self.field, HashGridField):
-            max_samples = self._samples_per_step if is_step else None
-            return self.field.render_rays(bundle.origins, bundle.directions, is_step, max_samples)
+            rows = (lambda n: part(n).rows) if world() > 1 else None
+            rendered = self.field.render_rays(rays.origins, rays.directions, True, self._samples_per_step, rows)
+            mine = part(len(rendered))
+            return rendered[mine.rows], seen[mine.rows], mine
+        mine = part(len(seen))
+        return self._render(RayBundle(*(x[mine.rows] for x in rays))), seen[mine.rows], mine
+
+    def _render(self, bundle: RayBundle) -> torch.Tensor:
+        """(R, 4) of rays (R, .)."""
+        if isinstance(self.field, HashGridField):
+            return self.field.render_rays(bundle.origins, bundle.directions)
         densities, colors = self.field(bundle)
         return self._march(densities, colors)
 

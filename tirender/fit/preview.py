@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from tirender.checks import check_choice, fail
-from tirender.fit.generators import generator_states, set_generator_states
+from tirender.fit.generators import undisturbed
 from tirender.fit.loop import Callback, FitRun
 from tirender.vis.dashboard import dashboard
 from tirender.vis.display import Display
@@ -79,6 +79,7 @@ class Preview(Callback):
         self.history: dict[str, list[float]] = {}
         self._waiting: list[tuple[str, Any]] = []  # losses that are not yet in the history
         self._one_step = False
+        self._run: FitRun | None = None
         self._picture = np.zeros((*size, 3), np.uint8)
         self._n_drawn = 0
         self._first_step: int | None = None  # not 0 in a resumed fit
@@ -122,11 +123,16 @@ class Preview(Callback):
 
     def on_end(self, run: FitRun) -> None:
         self.paused, self._due = False, 0.0
-        self._follow(run)
+        if run.error is None:  # what failed may fail again
+            self._follow(run)
         self.close()
 
+    @property
+    def _is_stopped(self) -> bool:
+        return self.stopped or (self._run is not None and self._run.stopped)
+
     def _follow(self, run: FitRun) -> None:
-        self.history = run.history
+        self._run, self.history = run, run.history
         self._refresh(run.step, run.config.steps, self.images or run.images)
 
     def _refresh(self, step: int, steps: int | None, images: Any) -> None:
@@ -140,7 +146,7 @@ class Preview(Callback):
             self._draw(step, steps, images)
         self._one_step = False
         began = shown = time.perf_counter()
-        while self.paused and not self._one_step and not self.stopped and self.display.is_open:
+        while self.paused and not (self._one_step or self._is_stopped) and self.display.is_open:
             time.sleep(PATIENCE)
             self._read_keys()
             if self.display.is_open and time.perf_counter() - shown > REPAINT:
@@ -206,12 +212,8 @@ def _called(images: Any) -> Images:
     """The images; the generators are left as they were."""
     if not callable(images):
         return images or {}
-    states = generator_states()
-    try:
-        with torch.no_grad():
-            return images()
-    finally:
-        set_generator_states(states)
+    with torch.no_grad(), undisturbed():
+        return images()
 
 
 def _one_image(name: str, image: Image) -> Image:

@@ -110,10 +110,5 @@ def view_losses(rendered: torch.Tensor, colors: torch.Tensor, silhouettes: torch
     }
 
 
-def choose_views(views: Views, n: int) -> torch.Tensor:
-    """The views of a step."""
-    return torch.randperm(len(views))[:n].to(views.silhouettes.device)
-
-
 Render = Callable[[CamerasBase], torch.Tensor]
 """Gives images (N, H, W, 4) of N cameras: colours on black, and opacity."""

@@ -14,7 +14,7 @@ from tirender.checks import check_choice, fail
 from tirender.fit.loop import Callback, FitRun
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
 from tirender.fit.shape import ShapeConfig, shape_losses
-from tirender.fit.views import Lights, Views
+from tirender.fit.views import Lights, Views, choose_views
 from tirender.renderer import (
     BlendParams,
     MeshRasterizer,
@@ -144,11 +144,11 @@ def fit_silhouettes(
 
     def losses(step: int) -> dict[str, torch.Tensor]:
         mesh = module()
-        chosen = _choose(views, config)
+        chosen, part = choose_views(views, config.views_per_step)
         softness = config.softness(views.image_size, step / config.steps)
         rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen], **softness)
         silhouette = (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean()
-        return {"silhouette": silhouette, **shape_losses(mesh)}
+        return {**part.scaled({"silhouette": silhouette}), **shape_losses(mesh)}
 
     def images() -> dict[str, torch.Tensor]:
         predicted = render(module(), cameras=views.cameras[SHOWN % len(views)])[0, ..., 3]
@@ -186,14 +186,14 @@ def fit_images(
 
     def losses(step: int) -> dict[str, torch.Tensor]:
         mesh = module()
-        chosen = _choose(views, config)
+        chosen, part = choose_views(views, config.views_per_step)
         softness = config.softness(views.image_size, step / config.steps)
         rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen], **softness)
-        return {
+        of_views = {
             "rgb": (rendered[..., :3] - images.index_select(0, chosen)).square().mean(),
             "silhouette": (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean(),
-            **shape_losses(mesh),
         }
+        return {**part.scaled(of_views), **shape_losses(mesh)}
 
     def shown() -> dict[str, torch.Tensor]:
         predicted = render(module(), cameras=views.cameras[SHOWN % len(views)])[0, ..., :3]
@@ -211,8 +211,3 @@ def silhouette_renderer(image_size: tuple[int, int], config: SilhouetteConfig) -
 def image_renderer(image_size: tuple[int, int], config: ImageConfig, lights: Lights) -> MeshRenderer:
     """The renderer of :func:`fit_images`: soft Phong shading; cameras are given at the call."""
     return config.renderer(image_size, SoftPhongShader(lights.device, lights=lights))
-
-
-def _choose(views: Views, config: SilhouetteConfig) -> torch.Tensor:
-    """The views of a step."""
-    return torch.randperm(len(views))[: config.views_per_step].to(views.silhouettes.device)

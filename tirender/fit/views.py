@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tirender.checks import FLOATS, check_tensor, fail
+from tirender.fit.distributed import Part, part
 from tirender.renderer import AmbientLights, CamerasBase, PointLights
 from tirender.structures import Meshes
 from tirender.utils.render_mesh import render_mesh_around
@@ -141,6 +142,22 @@ def render_views(
     azim = torch.linspace(-180, 180, n_views) if azim is None else azim
     cameras, images, silhouettes, lights = render_mesh_around(mesh, elev, azim, dist, image_size)
     return Views(cameras, silhouettes, images, lights)
+
+
+def draw_views(views: Views, n: int) -> torch.Tensor:
+    """The indices of n views at random, each at most once."""
+    return torch.randperm(len(views))[:n].to(views.silhouettes.device)
+
+
+def choose_views(views: Views, n: int) -> tuple[torch.Tensor, Part]:
+    """The views of a step: of n at random, each at most once, those that this process renders.
+
+    Returns:
+        their indices, and which part of the n they are.
+    """
+    chosen = draw_views(views, n)
+    mine = part(len(chosen))
+    return chosen[mine.rows], mine
 
 
 def _covered_ndc(silhouette: torch.Tensor) -> torch.Tensor:

@@ -10,8 +10,8 @@ import torch
 from tirender.checks import fail
 from tirender.fields import VolumeModel
 from tirender.fit.loop import Callback, FitRun
-from tirender.fit.radiance import RadianceConfig, choose_views, view_losses
-from tirender.fit.views import Views
+from tirender.fit.radiance import RadianceConfig, view_losses
+from tirender.fit.views import Views, choose_views
 from tirender.renderer import CamerasBase, EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, VolumeRenderer
 
 
@@ -65,9 +65,10 @@ def fit_volume(views: Views, config: VolumeConfig | None = None, callbacks: Sequ
         if step in config.double_at:
             module.refine()
             optimizer.state.clear()  # moments of the coarser grid
-        chosen = choose_views(views, config.views_per_step)
+        chosen, part = choose_views(views, config.views_per_step)
         rendered = module(views.cameras[chosen])
-        return view_losses(rendered, colors.index_select(0, chosen), silhouettes.index_select(0, chosen))
+        of_views = view_losses(rendered, colors.index_select(0, chosen), silhouettes.index_select(0, chosen))
+        return part.scaled(of_views)
 
     return config.fit(losses, module, optimizer, views, callbacks)
 

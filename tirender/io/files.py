@@ -7,7 +7,8 @@ import os
 import stat
 import uuid
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -20,6 +21,8 @@ from tirender.checks import fail
 
 MAX_FILE_BYTES = 4 << 30
 """A larger file is refused before it is read."""
+PIECE = 64 << 20
+"""Bytes that are read at once."""
 MAX_IMAGE_SIDE = 16384
 """The largest width or height of an image, in pixels."""
 MAX_IMAGE_PIXELS = 128 << 20
@@ -106,9 +109,13 @@ def read_source(f: Any, path_manager: Any = None) -> Source:
 
 
 def _read_bounded(stream: Any, name: str) -> bytes:
-    data = stream.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        fail(name, f"at most {MAX_FILE_BYTES} bytes", "a larger file")
+    """All of a stream, piece by piece: to read takes memory for as much as is asked for, whatever there is."""
+    pieces: list[Any] = []
+    while piece := stream.read(PIECE):
+        pieces.append(piece)
+        if sum(map(len, pieces)) > MAX_FILE_BYTES:
+            fail(name, f"at most {MAX_FILE_BYTES} bytes", "a larger file")
+    data = pieces[0] if len(pieces) == 1 else (b"" if not pieces or isinstance(pieces[0], bytes) else "").join(pieces)
     return data.encode() if isinstance(data, str) else data
 
 
@@ -134,12 +141,23 @@ def write_file(f: Any, chunks: Iterable[bytes], path_manager: Any = None) -> Non
         return
     partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
     try:
-        with open(partial, "xb") as stream:
+        with naming(path), open(partial, "xb") as stream:
             stream.writelines(chunks)
         os.replace(partial, path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let the errors of what is written name this file; those of a full disk name none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def decode_image(data: bytes, name: str, alpha: bool = False) -> torch.Tensor:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import FLOATS, check_broadcast, check_tensor, fail
 
 
 def huber(x: torch.Tensor, y: torch.Tensor, scaling: float = 0.1) -> torch.Tensor:
     """A loss that is quadratic for small differences and linear for large ones (Charbonnier's; Barron 2019, alpha 1).
 
     Args:
-        x, y: tensors whose shapes broadcast.
+        x, y: floats whose shapes broadcast.
         scaling: s, the difference where one turns into the other.
     Returns:
         s (sqrt(1 + (x - y)^2 / s^2) - 1), elementwise; differentiable everywhere.
     Raises:
-        ValueError: if ``scaling`` is not positive.
+        ValueError: if ``scaling`` is not positive, or the tensors do not fit each other.
     """
+    for name, value in (("x", x), ("y", y)):
+        check_tensor(name, value, dtype=(*FLOATS, torch.float16, torch.bfloat16))
+    check_broadcast("y", y, x)
     if not scaling > 0:
         fail("scaling", "a positive number", scaling)
     return ((1 + ((x - y) / scaling) ** 2).sqrt() - 1) * scaling

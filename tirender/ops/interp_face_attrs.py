@@ -26,9 +26,9 @@ def interpolate_face_attributes(
         ValueError: where the shapes do not fit each other, or an index is F or more.
     """
     check_tensor("face_attributes", face_attributes, ("F", 3, "D"))
+    check_faces("pix_to_face", pix_to_face, len(face_attributes))
     check_tensor("barycentric_coords", barycentric_coords, (*pix_to_face.shape, 3))
     coords = barycentric_coords.reshape(-1, 3)
-    check_faces("pix_to_face", pix_to_face, len(face_attributes))
 
     def blend(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
         weights = coords.index_select(0, slots)[:, :, None]
@@ -59,6 +59,7 @@ def evaluate_filled(
 
 
 def check_faces(name: str, pix_to_face: torch.Tensor, n_faces: int) -> None:
-    """Raise ``ValueError`` where an index is ``n_faces`` or more."""
+    """Raise ``ValueError`` where an index is ``n_faces`` or more, or none."""
+    check_tensor(name, pix_to_face, dtype=INTEGERS)
     if pix_to_face.numel() and (largest := int(pix_to_face.max())) >= n_faces:
         fail(name, f"indices below {n_faces}, the number of faces", largest)

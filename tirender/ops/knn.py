@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from tirender import runtime
-from tirender.checks import FLOATS, INTEGERS, check_choice, check_tensor, fail
+from tirender.checks import FLOATS, INTEGERS, check_choice, check_range, check_tensor, fail
 from tirender.kernels import knn as kernels
 from tirender.ops.bvh import Forest, build_forest
 from tirender.ops.slabs import slab_bounds, slab_count
@@ -85,6 +85,7 @@ def knn_gather(x: torch.Tensor, idx: torch.Tensor, lengths: torch.Tensor | None 
     n, l, k = idx.shape
     if idx.numel() and x.shape[1] == 0:
         return x.new_zeros(n, l, k, x.shape[2])
+    check_range("idx", idx, x.shape[1], "points")
     picked = x.gather(1, idx.reshape(n, l * k, 1).expand(-1, -1, x.shape[2])).reshape(n, l, k, x.shape[2])
     if n and int(lengths.min()) < k:
         missing = torch.arange(k, device=x.device) >= lengths[:, None]

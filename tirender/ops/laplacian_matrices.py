@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor
+from tirender.checks import FLOATS, check_range, check_tensor
 from tirender.structures.topology import uniform_laplacian
 
 
@@ -88,3 +88,4 @@ def _symmetric(row: torch.Tensor, column: torch.Tensor, values: torch.Tensor, si
 def _check(verts: torch.Tensor, name: str, indices: torch.Tensor, width: int) -> None:
     check_tensor("verts", verts, ("V", 3), FLOATS)
     check_tensor(name, indices, ("n", width), torch.int64)
+    check_range(name, indices, len(verts), "vertices")

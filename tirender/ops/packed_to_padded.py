@@ -19,6 +19,8 @@ def packed_to_padded(inputs: torch.Tensor, first_idxs: torch.Tensor, max_size: i
     Raises:
         ValueError: where ``first_idxs`` does not ascend from 0 within F, or an item is longer than ``max_size``.
     """
+    if not isinstance(inputs, torch.Tensor) or not inputs.dim():
+        fail("inputs", "a tensor of shape (F,) or (F, ...)", getattr(inputs, "shape", type(inputs).__name__))
     slots = _slots(first_idxs, len(inputs), max_size)
     padded = inputs.new_zeros(len(first_idxs) * max_size, *inputs.shape[1:]).index_copy(0, slots, inputs)
     return padded.reshape(len(first_idxs), max_size, *inputs.shape[1:])
@@ -42,8 +44,7 @@ def padded_to_packed(
     if not isinstance(inputs, torch.Tensor) or not 1 <= max_size_dim < inputs.dim():
         fail("max_size_dim", "a dimension of inputs after the first", max_size_dim)
     inputs = inputs.movedim(max_size_dim, 1)
-    if len(first_idxs) != len(inputs):
-        fail("first_idxs", f"{len(inputs)} entries as in inputs", len(first_idxs))
+    check_tensor("first_idxs", first_idxs, (len(inputs),), INTEGERS)
     return inputs.flatten(0, 1).index_select(0, _slots(first_idxs, num_inputs, inputs.shape[1]))
 
 

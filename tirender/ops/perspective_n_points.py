@@ -59,6 +59,10 @@ def efficient_pnp(
         check_tensor("weights", weights, x.shape[:2], like=x)
     points, seen = x.double(), y.double()
     w = torch.ones_like(points[..., 0]) if weights is None else weights.double()
+    if not all(bool(values.isfinite().all()) for values in (points, seen, w)):
+        fail("x, y, weights", "finite numbers", "infinity or NaN")
+    if bool((w < 0).any()):
+        fail("weights", "numbers of 0 or more", float(w.min()))
     w = w / w.sum(1, keepdim=True).clamp(min=torch.finfo(w.dtype).tiny)
 
     control, alphas = _control_points(points, w)

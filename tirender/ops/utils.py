@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
 from tirender.ops.knn import check_lengths, knn_gather, knn_points
 from tirender.structures import Pointclouds
 
@@ -31,8 +31,10 @@ def wmean(
     Raises:
         ValueError: where the weights do not broadcast.
     """
+    check_tensor("x", x, dtype=FLOATS)
     if weight is None:
         return x.mean(dim=dim, keepdim=keepdim)
+    check_tensor("weight", weight, dtype=(*FLOATS, *INTEGERS, torch.bool))
     if x.dim() != weight.dim() + 1 or any(w not in (1, s) for w, s in zip(weight.shape, x.shape)):
         fail("weight", f"a shape that broadcasts to {tuple(x.shape[:-1])}", tuple(weight.shape))
     total = weight[..., None].sum(dim=dim, keepdim=keepdim)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
 from tirender.renderer.utils import Broadcastable, convert_to_tensors_and_broadcast
 from tirender.transforms import Rotate, Transform3d, Translate
 from tirender.transforms.math import matmul, normalize
@@ -98,6 +98,8 @@ def camera_position_from_spherical_angles(
         ValueError: where the sizes do not broadcast.
     """
     radius, elev, azim = convert_to_tensors_and_broadcast(distance, elevation, azimuth, device=device)
+    for name, value in (("distance", radius), ("elevation", elev), ("azimuth", azim)):
+        check_tensor(name, value, ("N",), (*FLOATS, *INTEGERS))
     if degrees:
         elev, azim = elev * (math.pi / 180), azim * (math.pi / 180)
     across = radius * elev.cos()
@@ -129,8 +131,10 @@ def _rotation(
 ) -> torch.Tensor:
     """The view's axes in world space as columns; ``spare_up`` is up where ``up`` is along the view."""
     for name, value in (("camera_position", position), ("at", at), ("up", up)):
-        check_tensor(name, value, ("N", 3))
+        check_tensor(name, value, ("N", 3), (*FLOATS, *INTEGERS))
     position, at, up = (value if value.is_floating_point() else value.float() for value in (position, at, up))
+    for name, value in (("at", at), ("up", up)):
+        check_tensor(name, value, like=position)
     forward = at - position
     ahead = forward.new_tensor([0.0, 0.0, 1.0])
     z = normalize(torch.where((forward == 0).all(-1, keepdim=True), ahead, forward))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import FLOATS, check_broadcast, check_tensor, fail
 from tirender.transforms.math import atan2, matmul, normalize, sine_ratios
 
 AXES = "XYZ"
@@ -207,7 +207,8 @@ def standardize_quaternion(quaternions: torch.Tensor) -> torch.Tensor:
 def quaternion_raw_multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Hamilton's product of quaternions ``a`` and ``b``, (..., 4) each, broadcast against each other."""
     check_tensor("a", a, ("...", 4), FLOATS)
-    check_tensor("b", b, ("...", 4), FLOATS)
+    check_tensor("b", b, ("...", 4), like=a)
+    check_broadcast("b", b, a)
     aw, av = a[..., :1], a[..., 1:]
     bw, bv = b[..., :1], b[..., 1:]
     real = aw * bw - (av * bv).sum(-1, keepdim=True)
@@ -238,7 +239,8 @@ def quaternion_apply(quaternion: torch.Tensor, point: torch.Tensor) -> torch.Ten
         ValueError: where a shape or dtype is another.
     """
     check_tensor("quaternion", quaternion, ("...", 4), FLOATS)
-    check_tensor("point", point, ("...", 3), FLOATS)
+    check_tensor("point", point, ("...", 3), like=quaternion)
+    check_broadcast("point", point, quaternion[..., :1])
     pure = torch.cat([torch.zeros_like(point[..., :1]), point], -1)
     return quaternion_raw_multiply(quaternion_raw_multiply(quaternion, pure), quaternion_invert(quaternion))[..., 1:]
 

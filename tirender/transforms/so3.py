@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import FLOATS, check_broadcast, check_tensor, fail
 from tirender.transforms.math import matmul
 from tirender.transforms.rotation_conversions import (
     axis_angle_to_matrix,
@@ -75,7 +75,8 @@ def so3_relative_angle(
 ) -> torch.Tensor:
     """The angles (N,) of the rotations from ``R2`` to ``R1``, (N, 3, 3) each; see :func:`so3_rotation_angle`."""
     check_tensor("R1", R1, ("N", 3, 3), FLOATS)
-    check_tensor("R2", R2, ("N", 3, 3), FLOATS)
+    check_tensor("R2", R2, ("N", 3, 3), like=R1)
+    check_broadcast("R2", R2, R1)
     return so3_rotation_angle(matmul(R1, R2.transpose(1, 2)), eps=eps, cos_angle=cos_angle, cos_bound=cos_bound)
 
 

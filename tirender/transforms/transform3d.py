@@ -371,5 +371,7 @@ def _coordinate(name: str, value: Number, dtype: torch.dtype, device: torch.devi
 
 def _float_dtype(*values: Number) -> torch.dtype:
     """float64 where one of the tensors is, else float32."""
-    is_double = any(isinstance(v, torch.Tensor) and v.dtype == torch.float64 for v in values)
-    return torch.float64 if is_double else torch.float32
+    dtypes = {v.dtype for v in values if isinstance(v, torch.Tensor)}
+    if any(dtype.is_complex for dtype in dtypes):
+        fail("transform", "real numbers", "complex ones")
+    return torch.float64 if torch.float64 in dtypes else torch.float32

@@ -112,4 +112,4 @@ def plot_losses(losses: Mapping[str, Mapping[str, Sequence[float]] | Sequence[fl
         axes.plot(loss["values"] if isinstance(loss, Mapping) else loss, label=f"{name} loss")
     axes.set(xlabel="iteration", ylabel="loss", title="Loss vs iterations")
     if losses:
-        axes.legend(fontsize=16)
+        axes.legend(fontsize=16, loc="upper right")  # to look for the best place takes long for long curves

@@ -1,0 +1,255 @@
+"""Loads damaged files: ``python fuzz_worker.py FOLDER N FIRST`` loads N of each kind, numbered from FIRST.
+
+Each load must give what is finite, or a ValueError or OSError that names a file of the folder; within two seconds of
+this process's time and a gigabyte of memory, without opening anything outside of the folder. Whatever else happens is
+printed, a line each. A crash or an endless loop ends the process: ``last.txt`` then tells at which file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import re
+import resource
+import signal
+import struct
+import sys
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gltf_files import GltfBuilder
+from PIL import Image
+
+from tirender.fit import load_views
+from tirender.io import IO, load_volume, save_volume
+from tirender.renderer import TexturesUV
+from tirender.structures import Pointclouds, Volumes
+from tirender.utils import torus
+
+SECONDS, MEMORY = 2.0, 1 << 30
+EXTREMES = [b"0", b"-1", b"1e999", b"-1e38", b"nan", b"inf", b"4294967295", b"2147483648", b"-2147483648", b"1e-45"]
+EXTREMES += [b"9" * 19, b"9" * 400, b"0.1", b"true", b"null", b'""', b"[]", b"{}"]
+WORDS = [0, 1, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7F7FFFFF, 0x00010000]
+PATHS = [b"../secret", b"/etc/passwd", b"..\\..\\secret", b"%2e%2e/secret", b"file:///etc/passwd", b"."]
+INSERTED = b'0123456789-/.#\\ \n\r"ef{}[],:'
+
+Files = dict[str, bytes]
+
+
+class TooLong(BaseException):
+    """A load took too much time."""
+
+
+# --- whole files ---
+
+
+def png(size: int = 4, alpha: bool = False) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.arange(size * size * (4 if alpha else 3), dtype=np.uint8).reshape(size, size, -1)
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def saved(save: Callable[[Path], Any], folder: Path, name: str) -> Files:
+    """The files that saving writes."""
+    folder.mkdir()
+    save(folder / name)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def whole_files(folder: Path) -> dict[str, tuple[str, Files]]:
+    """Of each kind, the name of the file to load, and all files that belong to it."""
+    verts, faces = (x[0] for x in (torus(0.3, 1.0, 4, 5).verts_list(), torus(0.3, 1.0, 4, 5).faces_list()))
+    ring = torus(0.3, 1.0, 4, 5)
+    uvs = torch.rand(len(verts), 2)
+    ring.textures = TexturesUV([torch.rand(4, 4, 3)], [faces], [uvs])
+    cloud = Pointclouds([verts], [verts], [torch.rand(len(verts), 3)])
+    volume = Volumes(torch.rand(1, 1, 2, 3, 4), torch.rand(1, 3, 2, 3, 4))
+    made: dict[str, tuple[str, Files]] = {}
+
+    def add(kind: str, name: str, save: Callable[[Path], Any]) -> None:
+        made[kind] = (name, saved(save, folder / kind, name))
+
+    add("obj", "m.obj", lambda path: IO().save_mesh(ring, path))
+    for binary in (False, True):
+        add(f"ply {binary}", "m.ply", lambda path, binary=binary: IO().save_mesh(ring, path, binary=binary))
+        add(f"cloud {binary}", "c.ply", lambda path, binary=binary: IO().save_pointcloud(cloud, path, binary=binary))
+    add("off", "m.off", lambda path: IO().save_mesh(ring, path))
+    add("npz cloud", "c.npz", lambda path: IO().save_pointcloud(cloud, path))
+    add("npz volume", "v.npz", lambda path: save_volume(path, volume))
+
+    builder = GltfBuilder()
+    attributes = {"POSITION": builder.array(verts), "TEXCOORD_0": builder.array(uvs)}
+    texture = builder.image(png())
+    material = builder.add("materials", {"pbrMetallicRoughness": {"baseColorTexture": {"index": texture}}})
+    indices = builder.array(faces.reshape(-1), "u2")
+    builder.mesh({"attributes": attributes, "indices": indices, "material": material}, translation=[1, 2, 3])
+    made["glb"] = ("m.glb", {"m.glb": builder.glb()})
+    root = {**builder.root, "buffers": [{"byteLength": len(builder.binary), "uri": "m.bin"}]}
+    made["gltf"] = ("m.gltf", {"m.gltf": json.dumps(root).encode(), "m.bin": builder.binary})
+
+    pose = np.eye(4).tolist()
+    frames = [{"file_path": name, "transform_matrix": pose, "mask_path": "mask.png"} for name in ("a.png", "b")]
+    content = {"camera_angle_x": 0.7, "w": 4, "h": 4, "frames": frames}
+    images = {"a.png": png(alpha=True), "b.png": png(), "mask.png": png()}
+    made["transforms"] = ("transforms.json", {"transforms.json": json.dumps(content).encode(), **images})
+    return made
+
+
+# --- damage ---
+
+
+def damaged(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One to four flaws: flipped bits, a cut, a splice, numbers and words of extremes, paths, insertions."""
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at, kind = rng.randrange(len(data) + 1), rng.randrange(9)
+        numbers = list(re.finditer(rb"-?\d[\d.e+-]*", data)) if kind >= 6 else []
+        if kind == 0 and at < len(data):
+            data = data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+        elif kind == 1:
+            data = data[:at] + data[at + rng.choice((1, 4, 40, len(data))) :]
+        elif kind == 2:
+            start = rng.randrange(len(other) + 1)
+            data = data[:at] + other[start : start + rng.choice((4, 40, 400))] + data[at:]
+        elif kind == 3:
+            data = data[:at] + struct.pack("<I", rng.choice(WORDS)) + data[at + 4 :]
+        elif kind == 4:
+            data = data[:at] + bytes(rng.choice(INSERTED) for _ in range(rng.randint(1, 5))) + data[at:]
+        elif kind == 5:
+            names = list(re.finditer(rb"[\w]+\.(?:png|mtl|bin)", data))
+            if names:
+                name = rng.choice(names)
+                data = data[: name.start()] + rng.choice(PATHS) + data[name.end() :]
+        elif numbers:
+            number = rng.choice(numbers)
+            data = data[: number.start()] + rng.choice(EXTREMES) + data[number.end() :]
+    return data
+
+
+def damaged_archive(data: bytes, rng: random.Random) -> bytes:
+    """A zip file of which one member is damaged, and the checksums are right."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = rng.choice(list(members))
+    members[name] = damaged(members[name], rng.choice(list(members.values())), rng)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    return stream.getvalue()
+
+
+def variant(files: Files, main: str, rng: random.Random) -> Files:
+    """The files, of which one is damaged, most often the one that is loaded."""
+    name = main if rng.random() < 0.7 else rng.choice(list(files))
+    if name.endswith(".npz") and rng.random() < 0.8:
+        return {**files, name: damaged_archive(files[name], rng)}
+    return {**files, name: damaged(files[name], rng.choice(list(files.values())), rng)}
+
+
+# --- loading ---
+
+
+def check_mesh(path: Path) -> None:
+    mesh = IO().load_mesh(path)
+    verts, faces = mesh.verts_packed(), mesh.faces_packed()
+    assert verts.isfinite().all()
+    assert not len(faces) or (faces.min() >= 0 and faces.max() < len(verts))
+
+
+def check_cloud(path: Path) -> None:
+    cloud = IO().load_pointcloud(path)
+    assert all(x is None or x.isfinite().all() for x in (cloud.points_packed(), cloud.features_packed()))
+
+
+def check_volume(path: Path) -> None:
+    volume = load_volume(path)
+    assert volume.densities().isfinite().all()
+    assert volume.get_coord_grid().isfinite().all()
+
+
+def check_views(path: Path) -> None:
+    views = load_views(path)
+    assert views.images is not None
+    assert all(x.isfinite().all() for x in (views.images, views.silhouettes, views.cameras.R, views.cameras.T))
+
+
+CHECKS = {"cloud": check_cloud, "npz cloud": check_cloud, "npz volume": check_volume, "transforms": check_views}
+
+
+def outcome(path: Path, check: Callable[[Path], None], opened: list[str]) -> str:
+    """Load one file: "loaded", "refused", or what is wrong with what happened."""
+    opened.clear()
+    how = "loaded"
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        check(path)
+    except (ValueError, OSError) as error:
+        if str(path.parent) not in str(error) and path.name not in str(error):
+            return f"no file is named: {error!r}"
+        how = "refused"
+    except BaseException as error:
+        return repr(error)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    outside = [name for name in opened if not os.path.realpath(name).startswith(str(path.parent))]
+    return f"opened {outside}" if outside else how
+
+
+def main(folder: Path, n: int, first: int) -> None:
+    """Load all; the last line has the numbers of files loaded, refused, and in all."""
+    folder = folder.resolve()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    kinds = whole_files(folder)
+    opened: list[str] = []
+    own = (sys.prefix, sys.base_prefix, str(Path(__file__).parent.parent), "/proc", "/sys")
+
+    def audit(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(args[0], str | bytes) and not os.fsdecode(args[0]).startswith(own):
+            opened.append(os.fsdecode(args[0]))
+
+    def too_long(*_: object) -> None:
+        raise TooLong
+
+    sys.addaudithook(audit)
+    signal.signal(signal.SIGPROF, too_long)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+    outcomes: Counter[str] = Counter()
+    (folder / "secret").write_bytes(b"secret")
+    for kind, (name, files) in kinds.items():
+        check = CHECKS.get(kind, CHECKS["cloud"] if kind.startswith("cloud") else check_mesh)
+        place = folder / "case"
+        place.mkdir(exist_ok=True)
+        for old in place.iterdir():
+            old.unlink()
+        for file, data in files.items():
+            (place / file).write_bytes(data)
+        check(place / name)  # whole it loads, which imports what is imported late
+        assert (how := outcome(place / name, check, opened)) == "loaded", f"{kind}: {how}"
+        for i in range(first, first + n):
+            (folder / "last.txt").write_text(f"{kind} {i}")
+            new = variant(files, name, random.Random(f"{kind} {i}"))
+            changed = [file for file in new if new[file] != files[file]]
+            for file in changed:
+                (place / file).write_bytes(new[file])
+            how = outcome(place / name, check, opened)
+            outcomes[how] += 1
+            if how not in ("loaded", "refused"):
+                print(f"{kind} {i}: {how}", flush=True)
+            for file in changed:
+                (place / file).write_bytes(files[file])
+    print(outcomes["loaded"], outcomes["refused"], outcomes.total())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

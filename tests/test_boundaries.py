@@ -1,0 +1,161 @@
+"""Public functions and tensors that do not fit: an error in the library's wording, or a finite result; nothing else.
+
+Each is called with arguments that fit, but one tensor, which hypothesis has changed: its shape, its dtype, or a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tirender.loss as loss
+import tirender.ops as ops
+import tirender.renderer as r
+import tirender.transforms as t
+from tirender.structures import Meshes, Pointclouds, Volumes
+
+WORDING = re.compile(r"[\w\[\]., ']+: expected .+, got .+", re.DOTALL)
+DTYPES = (torch.float64, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64)
+VALUES = (0.0, -1.0, 1e-30, 1e30, float("inf"), float("nan"))
+INDICES = (-1, -(2**31), 99, 2**40)
+
+G = torch.Generator().manual_seed(0)
+
+
+def f(*shape: int) -> torch.Tensor:
+    return torch.rand(shape, generator=G)
+
+
+FACES = torch.tensor([[0, 1, 2], [2, 1, 3]])
+EDGES = torch.tensor([[0, 1], [1, 2], [2, 3]])
+ROTATIONS = t.random_rotations(2)
+BOXES = torch.tensor([[[x, y, z] for x, y, z in zip((0, 1, 1, 0) * 2, (0, 0, 1, 1) * 2, (0,) * 4 + (1,) * 4)]]).float()
+
+Call = tuple[Callable[..., Any], dict[str, Any]]
+CALLS: list[Call] = [
+    (ops.ball_query, {"p1": f(2, 4, 3), "p2": f(2, 5, 3), "lengths1": torch.tensor([4, 2]), "K": 3, "radius": 0.5}),
+    (ops.box3d_overlap, {"boxes1": BOXES, "boxes2": BOXES + 0.5, "eps": 1e-4}),
+    (ops.cot_laplacian, {"verts": f(4, 3), "faces": FACES}),
+    (ops.cubify, {"voxels": f(1, 3, 3, 3), "thresh": 0.5, "feats": f(1, 2, 3, 3, 3)}),
+    (ops.corresponding_points_alignment, {"X": f(2, 5, 3), "Y": f(2, 5, 3), "weights": f(2, 5)}),
+    (ops.efficient_pnp, {"x": f(1, 6, 3), "y": f(1, 6, 2), "weights": f(1, 6)}),
+    (ops.estimate_pointcloud_normals, {"pointclouds": f(1, 9, 3), "neighborhood_size": 4}),
+    (
+        ops.get_point_covariances,
+        {"points_padded": f(1, 5, 3), "num_points_per_cloud": torch.tensor([5]), "neighborhood_size": 3},
+    ),
+    (
+        ops.interpolate_face_attributes,
+        {
+            "pix_to_face": torch.zeros(1, 2, 2, 1, dtype=torch.int64),
+            "barycentric_coords": f(1, 2, 2, 1, 3),
+            "face_attributes": f(2, 3, 4),
+        },
+    ),
+    (ops.iterative_closest_point, {"X": f(1, 5, 3), "Y": f(1, 6, 3), "max_iterations": 2}),
+    (
+        ops.knn_gather,
+        {"x": f(2, 5, 3), "idx": torch.zeros(2, 4, 2, dtype=torch.int64), "lengths": torch.tensor([5, 3])},
+    ),
+    (ops.knn_points, {"p1": f(2, 4, 3), "p2": f(2, 5, 3), "lengths1": torch.tensor([4, 2]), "K": 3}),
+    (ops.laplacian, {"verts": f(4, 3), "edges": EDGES}),
+    (ops.mesh_face_areas_normals, {"verts": f(4, 3), "faces": FACES}),
+    (ops.norm_laplacian, {"verts": f(4, 3), "edges": EDGES, "eps": 1e-12}),
+    (ops.packed_to_padded, {"inputs": f(5, 2), "first_idxs": torch.tensor([0, 3]), "max_size": 3}),
+    (ops.padded_to_packed, {"inputs": f(2, 3, 2), "first_idxs": torch.tensor([0, 3]), "num_inputs": 5}),
+    (ops.sample_farthest_points, {"points": f(2, 5, 3), "lengths": torch.tensor([5, 3]), "K": 2}),
+    (ops.vert_align, {"feats": f(1, 2, 3, 3), "verts": f(1, 4, 3)}),
+    (ops.wmean, {"x": f(1, 5, 3), "weight": f(1, 5)}),
+    (loss.chamfer_distance, {"x": f(2, 4, 3), "y": f(2, 5, 3), "x_lengths": torch.tensor([4, 2]), "weights": f(2)}),
+    (loss.huber, {"x": f(3), "y": f(3)}),
+    (t.axis_angle_to_matrix, {"axis_angle": f(2, 3)}),
+    (t.axis_angle_to_quaternion, {"axis_angle": f(2, 3)}),
+    (t.euler_angles_to_matrix, {"euler_angles": f(2, 3), "convention": "XYZ"}),
+    (t.matrix_to_axis_angle, {"matrix": ROTATIONS}),
+    (t.matrix_to_euler_angles, {"matrix": ROTATIONS, "convention": "XYZ"}),
+    (t.matrix_to_quaternion, {"matrix": ROTATIONS}),
+    (t.matrix_to_rotation_6d, {"matrix": ROTATIONS}),
+    (t.quaternion_apply, {"quaternion": f(2, 4), "point": f(2, 3)}),
+    (t.quaternion_invert, {"quaternion": f(2, 4)}),
+    (t.quaternion_multiply, {"a": f(2, 4), "b": f(2, 4)}),
+    (t.quaternion_to_axis_angle, {"quaternions": f(2, 4)}),
+    (t.quaternion_to_matrix, {"quaternions": f(2, 4)}),
+    (t.rotation_6d_to_matrix, {"d6": f(2, 6)}),
+    (t.se3_exp_map, {"log_transform": f(2, 6)}),
+    (t.so3_exp_map, {"log_rot": f(2, 3)}),
+    (t.so3_log_map, {"R": ROTATIONS}),
+    (t.so3_relative_angle, {"R1": ROTATIONS, "R2": ROTATIONS}),
+    (t.Rotate, {"R": ROTATIONS}),
+    (t.Scale, {"x": f(2), "y": f(2), "z": f(2)}),
+    (t.Translate, {"x": f(2, 3)}),
+    (r.look_at_view_transform, {"dist": f(2), "elev": f(2), "azim": f(2)}),
+    (r.look_at_rotation, {"camera_position": f(2, 3), "at": f(2, 3), "up": f(2, 3)}),
+    (r.FoVPerspectiveCameras, {"znear": 1.0, "fov": 60.0, "R": ROTATIONS, "T": f(2, 3)}),
+    (r.PerspectiveCameras, {"focal_length": f(2), "principal_point": f(2, 2), "R": ROTATIONS, "T": f(2, 3)}),
+    (r.PointLights, {"location": f(2, 3), "ambient_color": f(2, 3)}),
+    (r.DirectionalLights, {"direction": f(2, 3)}),
+    (r.Materials, {"shininess": 64, "ambient_color": f(2, 3)}),
+    (r.TexturesVertex, {"verts_features": [f(4, 3)]}),
+    (r.TexturesUV, {"maps": [f(4, 4, 3)], "faces_uvs": [FACES], "verts_uvs": [f(4, 2)]}),
+    (r.TexturesAtlas, {"atlas": [f(2, 2, 2, 3)]}),
+    (Meshes, {"verts": [f(4, 3)], "faces": [FACES]}),
+    (Pointclouds, {"points": [f(4, 3)], "features": [f(4, 3)]}),
+    (Volumes, {"densities": f(1, 1, 2, 3, 4), "features": f(1, 2, 2, 3, 4), "voxel_size": 0.1}),
+]
+
+
+@st.composite
+def changed(draw: st.DrawFn, value: torch.Tensor) -> torch.Tensor:
+    """A tensor with one flaw."""
+    kind, at = draw(st.sampled_from(("size", "more", "fewer", "scalar", "dtype", "value"))), draw(st.integers(0, 9))
+    shape = list(value.shape)
+    if kind == "dtype":
+        return value.to(draw(st.sampled_from(DTYPES)))
+    if kind == "value":
+        value = value.clone()
+        flaw = draw(st.sampled_from(VALUES if value.is_floating_point() else INDICES))
+        value.view(-1)[at % value.numel()] = flaw
+        return value
+    if kind == "size":
+        shape[at % len(shape)] = draw(st.sampled_from((0, 1, 2, 7)))
+    elif kind == "more":
+        shape.insert(at % (len(shape) + 1), draw(st.sampled_from((1, 2))))
+    elif kind == "fewer":
+        shape.pop(at % len(shape))
+    else:
+        shape = []
+    return value.new_ones(shape)
+
+
+def tensors(result: Any) -> Iterator[torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        yield result.coalesce().values() if result.is_sparse else result
+    elif isinstance(result, tuple | list):
+        for part in result:
+            yield from tensors(part)
+
+
+@pytest.mark.filterwarnings("ignore:corresponding_points_alignment")
+@pytest.mark.parametrize(("function", "args"), CALLS, ids=lambda x: getattr(x, "__name__", ""))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_tensor_that_does_not_fit(function: Callable[..., Any], args: dict[str, Any], data: st.DataObject) -> None:
+    names = [name for name, value in args.items() if isinstance(value, torch.Tensor | list)]
+    name = data.draw(st.sampled_from(names))
+    old = args[name]
+    new = data.draw(changed(old)) if isinstance(old, torch.Tensor) else [data.draw(changed(old[0]))]
+    is_tame = all(x.is_complex() or bool((x.double().abs() < 1e6).all()) for x in tensors(new))
+    try:
+        result = function(**{**args, name: new})
+    except (ValueError, TypeError) as error:
+        result, message = None, str(error)
+    else:
+        message = ""
+    assert not message or WORDING.match(message), f"{name} of {function.__name__}: {message}"
+    assert not is_tame or all(x.isfinite().all() for x in tensors(result)), f"{name} of {function.__name__}"

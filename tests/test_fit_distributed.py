@@ -1,0 +1,109 @@
+"""Fits by several processes: the curves of one; one that dies; checkpoints for any number of them; the command."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ranks_worker import curves
+
+from tirender.cli import main
+from tirender.fit import distributed, load_checkpoint
+from tirender.fit.distributed import Part, part
+from tirender.io import IO
+from tirender.utils import torus
+
+WORKER = Path(__file__).with_name("ranks_worker.py")
+EXACT = ("silhouette", "images", "volume", "mesh")
+
+pytestmark = pytest.mark.skipif(
+    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="torch has no gloo here"
+)
+
+
+def start(n: int, *args: object) -> list[subprocess.Popen[str]]:
+    """What ``torchrun --nproc-per-node n`` starts, without what it adds to the output."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(n)}
+    return [
+        subprocess.Popen(
+            [sys.executable, *map(str, args)],
+            env={**common, "RANK": str(i), "LOCAL_RANK": str(i), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(n)
+    ]
+
+
+def test_two_processes_give_the_curves_of_one(tmp_path: Path) -> None:
+    processes = start(2, WORKER, tmp_path)
+    alone = curves()
+    for process in processes:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    first, second = (torch.load(tmp_path / f"curves_{i}.pt", weights_only=True) for i in range(2))
+    assert first == second
+    for kind, history in alone.items():
+        # rounding decides which samples of a hash grid light reaches, and grows where a network learns
+        tolerance = 1e-5 if kind in EXACT else 1e-3
+        for name, values in history.items():
+            assert first[kind][name] == pytest.approx(values, rel=tolerance), (kind, name)
+
+
+def test_a_process_that_dies_ends_the_fit_of_all(tmp_path: Path) -> None:
+    survivor, dead = start(2, WORKER, tmp_path, "die")
+    dead.communicate(timeout=120)
+    assert dead.returncode == 7
+    _, said = survivor.communicate(timeout=120)
+    assert survivor.returncode == 1
+    assert "process 0 of 2: expected an answer of all processes, got none: one has ended, or hangs" in said
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 3
+
+
+def test_the_command_by_torchrun_and_resumed_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    IO().save_mesh(torus(0.3, 1.0, 8, 12), tmp_path / "ring.obj")
+    command = ["fit", "silhouette", str(tmp_path / "ring.obj"), "--size", "16", "--views", "3", "--level", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    options = ["-m", "tirender", *command, "--steps", "4", "-o", str(tmp_path / "parts"), "--preview", "video"]
+    done = subprocess.run([*torchrun, *options], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mesh.obj after 4 steps") == 1
+    names = {path.name for path in (tmp_path / "parts").iterdir()}
+    assert {"mesh.obj", "losses.json", "checkpoint.pt", "preview.mp4"} <= names
+    assert main([*command, "--steps", "8", "-o", str(tmp_path / "parts"), "--resume"]) == 0
+    assert main([*command, "--steps", "8", "-o", str(tmp_path / "whole")]) == 0
+    parts, whole = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
+    for name, values in whole["history"].items():
+        torch.testing.assert_close(parts["history"][name], values, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 12])
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_the_mean_over_parts_is_the_mean_over_all(monkeypatch: pytest.MonkeyPatch, n: int, world: int) -> None:
+    values, means = torch.rand(n, dtype=torch.float64), []
+    monkeypatch.setattr(distributed, "world", lambda: world)
+    for i in range(world):
+        monkeypatch.setattr(distributed, "rank", lambda i=i: i)
+        mine = part(n)
+        means.append(mine.scaled({"mean": values[mine.rows].mean()})["mean"])
+    torch.testing.assert_close(torch.stack(means).mean(), values.mean())
+
+
+def test_alone_all_is_ones_own() -> None:
+    assert part(5) == Part(slice(0, 5), 5, 1.0)
+    loss = torch.ones(())
+    assert part(5).scaled({"loss": loss})["loss"] is loss
+    assert distributed.is_main()
+    assert distributed.any_process(True)
+    assert not distributed.any_process(False)
+    with distributed.process_group():
+        assert distributed.world() == 1

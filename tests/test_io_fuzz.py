@@ -1,0 +1,36 @@
+"""Damaged files of every kind that can be read: a result or a clear error; no crash, hang, greed or trespass."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORKER = Path(__file__).with_name("fuzz_worker.py")
+N_KINDS = 11
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds on a process's time and memory are Linux's")
+
+
+def check(folder: Path, n: int, first: int) -> None:
+    command = [sys.executable, str(WORKER), str(folder), str(n), str(first)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    last = folder / "last.txt"
+    assert done.returncode == 0, f"{last.read_text() if last.exists() else 'before the first'}: {done.stderr[-2000:]}"
+    *problems, counts = done.stdout.splitlines()
+    assert not problems
+    loaded, refused, total = map(int, counts.split())
+    assert min(loaded, refused) > total / 10
+    assert total == N_KINDS * n
+
+
+def test_five_hundred_damaged_files(tmp_path: Path) -> None:
+    check(tmp_path, 50, 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(4))
+def test_twenty_thousand_damaged_files(tmp_path: Path, block: int) -> None:
+    check(tmp_path, 500, 1000 + 500 * block)
