@@ -19,6 +19,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("vis", "datasets"),
     ("fit",),
     ("scenes",),
+    ("tour",),
     ("commands",),
     ("cli", "examples"),
 ]
