@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gltf_files import GltfBuilder
 from PIL import Image
 
 import tirender
-from tirender.cli import main
+from tirender.cli import main, make_parser
 from tirender.io import IO
 from tirender.renderer import TexturesVertex
 from tirender.scenes import MeshScene
@@ -279,11 +280,21 @@ def test_info(capsys):
     assert facts["arch"] == tirender.init()
 
 
-@pytest.mark.parametrize("args", [["--help"], ["render", "--help"], ["info", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["tour", "--help"], ["render", "--help"], ["info", "--help"], ["--version"]]
+)
 def test_help(capsys, args):
     with pytest.raises(SystemExit, match="0"):
         main(args)
     assert "tirender" in capsys.readouterr().out
+
+
+def test_help_has_an_example_of_every_command_that_parses_the_tour_first():
+    parser = make_parser()
+    examples = re.findall(r"^  tirender (.*?)(?:  +#.*)?$", parser.format_help(), re.MULTILINE)
+    names = [parser.parse_args(shlex.split(example)).command for example in examples]
+    assert names == ["tour", "render", "view", "fit", "info"]
+    assert re.findall(r"^    (\w+) +\w", parser.format_help(), re.MULTILINE) == names
 
 
 def assert_one_line(text: str, message: str) -> None:

@@ -6,6 +6,8 @@ import re
 import runpy
 import sys
 import types
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from tirender.io import IO
+from tirender import fit
+from tirender.fit import NerfConfig, nerf
+from tirender.io import IO, load_volume
 from tirender.structures import Pointclouds
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -123,6 +127,38 @@ def test_fit_images(tmp_path: Path, capsys: pytest.CaptureFixture[str], texture:
     assert (tmp_path / "mesh.png").is_file()
 
 
+def test_fit_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_radiance_fit(capsys, "fit_volume", tmp_path, 0.7, "--size", 16, "--voxels", 16)
+    assert load_volume(tmp_path / "volume.npz").densities().shape == (1, 1, 16, 16, 16)
+    assert plt.imread(tmp_path / "figure12_volume.png").shape[:2] == (900, 1500)
+
+
+@pytest.mark.parametrize(("field", "below"), [("hashgrid", 0.95), ("harmonic", None)])
+def test_fit_nerf(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, field: str, below: float | None
+) -> None:
+    monkeypatch.setattr(fit, "NerfConfig", partial(NerfConfig, rays_per_view=20, n_pts_per_ray=8))
+    monkeypatch.setattr(nerf, "HASHGRID_NERF", replace(nerf.HASHGRID_NERF, n_pts_per_ray=16, rays_per_view=16))
+    check_radiance_fit(capsys, "fit_nerf", tmp_path, below, "--size", 12, "--field", field)
+    assert plt.imread(tmp_path / "figure13_nerf.png").shape[:2] == (900, 1500)
+
+
+def check_radiance_fit(
+    capsys: pytest.CaptureFixture[str], name: str, folder: Path, below: float | None, *args: object
+) -> None:
+    """The loss falls (the network's does not within ten steps), and the figures and the turntable exist."""
+    losses = []
+    for steps in (1, 10):
+        run_example(name, "--steps", steps, "--output", folder, *args)
+        losses.append(float(re.findall(r"total loss (\d+\.\d+)", capsys.readouterr().out)[0]))
+    assert below is None or losses[1] < below * losses[0]
+    figures = sorted(folder.glob("*.png"))
+    assert len(figures) == 3
+    assert {"losses.png", "unseen_view.png"} < {figure.name for figure in figures}
+    assert all(np.ptp(plt.imread(figure)) > 0.5 for figure in figures)
+    assert (folder / "turntable.gif").is_file()
+
+
 def test_fit_camera_pose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     distances = []
     for steps in (1, 40):
@@ -142,6 +178,22 @@ def test_custom_shader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         plt.imread(tmp_path / f"{name}.png")[..., :3] for name in ("drawing", "first_guess", "last_guess")
     )
     assert np.abs(last - drawing).mean() < 0.2 * np.abs(first - drawing).mean()
+
+
+def test_the_figures_of_the_tutorials_are_all_here() -> None:
+    """In their order, under their numbers, one example after the other."""
+    order = (
+        "fit_mesh",
+        "render_textured_mesh",
+        "render_point_cloud",
+        "fit_silhouette",
+        "fit_images",
+        "fit_volume",
+        "fit_nerf",
+    )
+    sources = [(EXAMPLES / f"{name}.py").read_text("utf-8") for name in order]
+    named = [[int(number) for number in re.findall(r'"figure(\d+)', source)] for source in sources]
+    assert list(dict.fromkeys(number for numbers in named for number in numbers)) == list(range(1, 14))
 
 
 def test_examples_are_all_here() -> None:

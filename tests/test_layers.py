@@ -19,7 +19,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("vis", "datasets"),
     ("fit",),
     ("scenes",),
-    ("bench",),
+    ("bench", "tour"),
     ("commands",),
     ("cli", "examples"),
     ("__main__",),

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import tirender
-from tirender.commands import arguments, bench, fit, info, render, view
+from tirender.commands import arguments, bench, fit, info, render, tour, view
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,10 +40,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; what it parses has a function ``run`` that takes the arguments."""
     parser = argparse.ArgumentParser(
-        prog="tirender", description="A differentiable renderer. Start with: tirender render -o creature.png"
+        prog="tirender",
+        description="A differentiable renderer of meshes, point clouds, volumes and radiance fields.",
+        epilog=(
+            "examples:\n"
+            "  tirender tour --quick -o out/tour                       # start here: six tutorials, one report\n"
+            "  tirender render mesh.obj -o turn.gif --turntable 36     # mesh.obj from all sides\n"
+            "  tirender view mesh.obj                                  # the same in a window\n"
+            "  tirender fit images creature --preset best -o out/fox   # a sphere learns to look like the creature\n"
+            "  tirender bench --quick                                  # how fast it is here\n"
+            "  tirender info                                           # what runs where\n"
+            "Each has its own --help."
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tirender {tirender.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    tour.add_parser(commands)
     render.add_parser(commands)
     view.add_parser(commands)
     fit.add_parser(commands, arguments.number)

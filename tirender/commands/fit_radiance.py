@@ -128,16 +128,13 @@ def _views(args: argparse.Namespace, device: str) -> tuple[Views, Views | None, 
 
 def _views_of_mesh(args: argparse.Namespace, device: str) -> tuple[Views, Views, torch.Tensor, float]:
     """Views from around a mesh, and some from halfway between them."""
-    import torch
-
     from tirender.commands.fit import grey, load_mesh
-    from tirender.fit import normalized, render_views
+    from tirender.fit import normalized, render_views, render_views_between
 
     n = args.views or N_VIEWS
     mesh, centre, scale = normalized(load_mesh(args.source, device))
     mesh = mesh if mesh.textures is not None else grey(mesh)
-    between = (torch.linspace(0, max(n - 2, 0), min(n, HELD_OUT)).round() + 0.5) * 360 / max(n - 1, 1)
-    held_out = render_views(mesh, len(between), args.size, elev=between, azim=between - 180)
+    held_out = render_views_between(mesh, n, HELD_OUT, args.size)
     return render_views(mesh, n, args.size), held_out, centre, scale
 
 

@@ -11,7 +11,7 @@ from tirender.fit.preview import Preview
 from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fit_silhouettes
 from tirender.fit.shape import normalized
 from tirender.fit.transforms_json import load_views
-from tirender.fit.views import Views, render_views
+from tirender.fit.views import Views, render_views, render_views_between
 from tirender.fit.volume import VolumeConfig, fit_volume
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "load_views",
     "normalized",
     "render_views",
+    "render_views_between",
     "save_checkpoint",
     "surface_chamfer",
 ]

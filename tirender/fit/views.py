@@ -160,6 +160,19 @@ def choose_views(views: Views, n: int) -> tuple[torch.Tensor, Part]:
     return chosen[mine.rows], mine
 
 
+def render_views_between(mesh: Meshes, n_views: int, n_between: int = 8, image_size: int = 128) -> Views:
+    """Views from halfway between those of :func:`render_views`: to see how good a fit is where it was not fitted.
+
+    Args:
+        mesh, image_size: as there.
+        n_views: how many are given there.
+        n_between: at most so many, evenly spread.
+    """
+    between = torch.linspace(0, max(n_views - 2, 0), min(n_views, n_between)).round() + 0.5
+    angles = between * 360 / max(n_views - 1, 1)
+    return render_views(mesh, len(angles), image_size, elev=angles, azim=angles - 180)
+
+
 def _covered_ndc(silhouette: torch.Tensor) -> torch.Tensor:
     """(P, 2): the centres of covered pixels, in NDC."""
     height, width = silhouette.shape

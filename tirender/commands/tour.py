@@ -1,0 +1,62 @@
+"""``tirender tour``: the six tutorials, one after the other, and a report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tirender.commands.arguments import add_arch
+
+DATA = ("creature", "tutorials")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``tour`` to what ``add_subparsers`` returned."""
+    parser = commands.add_parser(
+        "tour",
+        help="do the six tutorials and write a report",
+        description=(
+            "Do the six tutorials one after the other: fit a mesh, render a mesh and a point cloud, fit a mesh, a\n"
+            "volume and a radiance field to views; and write report.html, one file with all figures, loss curves,\n"
+            "times and turntables. Interrupted, it goes on when called again."
+        ),
+        epilog=(
+            "examples:\n"
+            "  tirender tour --quick -o out/tour     # minutes\n"
+            "  tirender tour                         # half an hour on two cores\n"
+            "  tirender tour --data tutorials        # the cow, the dolphin and the bridge, downloaded\n"
+            "  tirender tour --quick --only 2 5      # tutorials 2 and 5"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller pictures and shorter fits")
+    parser.add_argument(
+        "--data",
+        choices=DATA,
+        default="creature",
+        help="what comes with tirender (default), or what the tutorials look at",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="default: out/tour, with _quick and _tutorials where apt"
+    )
+    parser.add_argument(
+        "--only", type=int, choices=range(1, 7), nargs="+", default=[], metavar="N", help="these tutorials, 1 to 6"
+    )
+    add_arch(parser)
+    parser.set_defaults(run=_tour)
+
+
+def _tour(args: argparse.Namespace) -> None:
+    import tirender
+    from tirender.tour import FULL, QUICK, run_tour
+
+    words = ["tour", *["quick"] * args.quick, *[args.data] * (args.data != "creature")]
+    folder = args.output or Path("out", "_".join(words))
+    device = "cuda" if tirender.init(args.arch) == "cuda" else "cpu"
+    try:
+        report = run_tour(QUICK if args.quick else FULL, folder, args.data, args.only, device)
+    except KeyboardInterrupt:
+        print(f"tirender tour: stopped; what is done is kept in {folder}, the same command goes on", file=sys.stderr)
+        raise
+    print(f"{report}: open it in a browser")

@@ -1,0 +1,7 @@
+"""The six tutorials one after the other, and one report of them: ``tirender tour``."""
+
+from tirender.tour.config import FULL, QUICK, TourConfig
+from tirender.tour.report import write_report
+from tirender.tour.run import run_tour
+
+__all__ = ["FULL", "QUICK", "TourConfig", "run_tour", "write_report"]

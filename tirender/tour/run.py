@@ -1,0 +1,85 @@
+"""The sections of a tour in turn; those that are done are not done again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from tirender.checks import fail
+from tirender.io.files import write_file
+from tirender.tour.config import TourConfig
+from tirender.tour.data import find_data
+from tirender.tour.report import write_report
+from tirender.tour.results import Result, load_result, save_result
+from tirender.tour.sections import SECTIONS
+from tirender.tour.stage import Stage
+
+
+def run_tour(
+    config: TourConfig,
+    folder: Path,
+    data: str = "creature",
+    only: Collection[int] = (),
+    device: str = "cpu",
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Do the six tutorials and write a report of them; interrupted, it goes on when called again.
+
+    Args:
+        config: sizes and settings.
+        folder: for all files; ``section3/result.json`` and its like tell which sections are done.
+        data: "creature" or "tutorials", see :func:`~tirender.tour.data.find_data`.
+        only: numbers of the sections to do; all by default.
+        device: where tensors go.
+        say: takes lines of progress.
+    Returns:
+        the path of ``report.html``, which is written too, of the sections that are done, where the tour is interrupted.
+    Raises:
+        ValueError: the folder holds a tour with other settings.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_settings(config, data, folder)
+    chosen = sorted({*only} or SECTIONS)
+    results = {number: load_result(_result_path(folder, number)) for number in SECTIONS}
+    files = find_data(data, [number for number in chosen if results[number] is None])
+    try:
+        for i, number in enumerate(chosen):
+            title, section = SECTIONS[number]
+            heading = f"[{i + 1}/{len(chosen)}] tutorial {number}, {title}"
+            if results[number] is not None:
+                say(f"{heading}: done before")
+                continue
+            say(heading)
+            began = time.perf_counter()
+            result = section(Stage(folder, number, config, files, device))
+            save_result(result, _result_path(folder, number))
+            results[number] = result
+            say(f"      {time.perf_counter() - began:.0f} s{_summary(result)}")
+    finally:
+        report = folder / "report.html"
+        write_report(folder, {n: r for n, r in results.items() if r is not None}, report)
+    return report
+
+
+def _result_path(folder: Path, number: int) -> Path:
+    return folder / f"section{number}" / "result.json"
+
+
+def _summary(result: Result) -> str:
+    words = [f"{name} {value}" for work in result.work for name, value in (work.quality or {}).items()]
+    return ": " + ", ".join(words) if words else ""
+
+
+def _check_settings(config: TourConfig, data: str, folder: Path) -> None:
+    """The folder is this tour's, or becomes so."""
+    path = folder / "tour.json"
+    settings = json.dumps({"data": data, **dataclasses.asdict(config)}, indent=1)
+    if path.exists() and json.loads(path.read_text("utf-8")) != json.loads(settings):
+        fail(str(folder), "a new folder, or one of a tour with the same --quick and --data", "that of another tour")
+    write_file(path, [settings.encode()])

@@ -1,0 +1,199 @@
+"""Where a section of the tour works: its folder, its data, its fits and its pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from tirender import vis
+from tirender.fit import Checkpoint, Every, FitConfig, FitRun, Views, normalized, render_views
+from tirender.fit.callbacks import save_figure
+from tirender.fit.checkpoint import previous
+from tirender.fit.loop import Callback
+from tirender.io import IO
+from tirender.io.files import encode_png, write_file
+from tirender.renderer import FoVPerspectiveCameras, look_at_view_transform
+from tirender.scenes.base import Look, Scene
+from tirender.structures import Meshes
+from tirender.tour.config import TourConfig
+from tirender.tour.data import TourData
+from tirender.tour.results import Picture, Work
+
+LAST = 20  # final losses are means over so many steps
+CHECKPOINT = 50  # steps between checkpoints
+FILMED = 24  # pictures of a fit on its way
+FPS = 12
+WHITE, SKY = (1.0, 1.0, 1.0), (0.86, 0.92, 0.97)
+
+
+class Stage:
+    """What a section works with.
+
+    Args:
+        folder: of the tour.
+        number: of the section, whose files go into a folder of its own.
+        config: the tour's settings.
+        data: what is looked at.
+        device: where tensors go.
+    """
+
+    def __init__(self, folder: Path, number: int, config: TourConfig, data: TourData, device: str) -> None:
+        self.root, self.folder = folder, folder / f"section{number}"
+        self.config, self.data, self.device = config, data, device
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @functools.cached_property
+    def target(self) -> Meshes:
+        """The textured mesh, normalized as the tutorials do."""
+        return normalized(IO().load_mesh(self.data.mesh, device=self.device))[0]
+
+    def views(self, n_views: int) -> Views:
+        """Views of the mesh."""
+        return render_views(self.target, n_views, self.config.view_size)
+
+    @contextmanager
+    def timed(self, name: str, work: list[Work]) -> Iterator[None]:
+        """Adds a row for what is done within."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        work.append(Work(name, time.perf_counter() - wall, time.process_time() - cpu))
+
+    def fit(
+        self,
+        kind: str,
+        config: Any,
+        fit: Callable[[Any, Sequence[Callback]], FitRun],
+        quality: Callable[[FitRun], Mapping[str, str]],
+        callbacks: Sequence[Callback] = (),
+    ) -> tuple[FitRun, Work]:
+        """Run a fit, or the rest of one that was interrupted; ``tirender view`` shows the checkpoint that it leaves.
+
+        Args:
+            kind: as ``tirender fit`` calls it.
+            config: its settings.
+            fit: called with the settings and callbacks.
+            quality: of the finished run.
+            callbacks: more of them.
+        """
+        config = dataclasses.replace(config, progress=None)
+        folder = self.folder / kind
+        path = folder / "checkpoint.pt"
+        settings = {name: value for name, value in vars(config).items() if name not in ("steps", "progress")}
+        began = _Beginning()
+        film = _Film(config, folder / "film")
+        checkpoint = Checkpoint(path, CHECKPOINT, settings=settings | {"kind": kind})
+        wall, cpu = time.perf_counter(), time.process_time()
+        run = fit(config, [checkpoint, began, film, *callbacks])
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        film.add(run)
+        previous(path).unlink(missing_ok=True)
+        losses = {name: sum(values[-LAST:]) / len(values[-LAST:]) for name, values in run.history.items()}
+        return run, Work(kind, wall, cpu, run.step, began.step, losses, dict(quality(run)))
+
+    def film(self, kind: str) -> list[torch.Tensor]:
+        """The pictures (H, W, 3) of a fit on its way, the last one for a while."""
+        frames = [_read(path) for path in sorted((self.folder / kind / "film").glob("*.png"))]
+        return frames + frames[-1:] * (len(frames) // 3)
+
+    def turntable(self, scene: Scene, n_frames: int, size: int) -> torch.Tensor:
+        """Pictures (n_frames, size, size, 3) from around a scene, a little from above."""
+        R, T = look_at_view_transform(2.7, 12.0, torch.arange(n_frames) * (360.0 / n_frames) + 150.0)
+        look = Look((size, size), background=WHITE)
+        frames = []
+        for i in range(n_frames):
+            cameras = FoVPerspectiveCameras(R=R[i : i + 1], T=T[i : i + 1], device=scene.device)
+            frames.append(scene.render(cameras, look)[0])
+        return torch.stack(frames)
+
+    def save_image(self, name: str, image: torch.Tensor, alt: str, label: str = "") -> Picture:
+        """A picture (H, W, 3) as a file."""
+        return self._saved(name, encode_png(image), alt, label)
+
+    def save_pil(self, name: str, image: Image.Image, alt: str, label: str = "") -> Picture:
+        """A picture of Pillow's as a file."""
+        stream = io.BytesIO()
+        image.convert("RGB").save(stream, "PNG")
+        return self._saved(name, stream.getvalue(), alt, label)
+
+    def save_grid(self, name: str, images: torch.Tensor, columns: int, alt: str, label: str = "") -> Picture:
+        """Pictures (N, H, W, 3) in rows, as many pixels large as they are."""
+        rows, (height, width) = math.ceil(len(images) / columns), images.shape[1:3]
+        vis.image_grid(images, rows, columns)
+        plt.gcf().set(dpi=100, figwidth=columns * width / 100, figheight=rows * height / 100)
+        return self.save_plot(name, alt, label)
+
+    def save_losses(self, name: str, run: FitRun, alt: str) -> Picture:
+        """The curves of a fit's losses, to be read on a phone too."""
+        vis.plot_losses(run.history)
+        figure, axes = plt.gcf(), plt.gca()
+        figure.set(figwidth=7, figheight=4, dpi=120, layout_engine="constrained")
+        axes.set(yscale="log")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=10, ncols=2)
+        return self.save_plot(name, alt)
+
+    def save_plot(self, name: str, alt: str, label: str = "") -> Picture:
+        """The current pyplot figure as a file."""
+        path = self.folder / f"{name}.png"
+        save_figure(path)
+        return Picture(path.relative_to(self.root).as_posix(), alt, label)
+
+    def save_film(self, name: str, frames: Sequence[torch.Tensor] | torch.Tensor, alt: str, label: str = "") -> Picture:
+        """Pictures (H, W, 3) one after the other, as a file."""
+        path = self.folder / f"{name}.webp"
+        vis.save_animation(frames, path, FPS)
+        return Picture(path.relative_to(self.root).as_posix(), alt, label)
+
+    def save_cover(self, frames: Sequence[torch.Tensor] | torch.Tensor, alt: str) -> Picture:
+        """The section's small picture, one or several in turn."""
+        size = (self.config.cover_size,) * 2
+        small = [F.interpolate(frame.movedim(-1, 0)[None], size, mode="area")[0].movedim(0, -1) for frame in frames]
+        return self.save_film("cover", small, alt)
+
+    def _saved(self, name: str, png: bytes, alt: str, label: str) -> Picture:
+        path = self.folder / f"{name}.png"
+        write_file(path, [png])
+        return Picture(path.relative_to(self.root).as_posix(), alt, label)
+
+
+class _Beginning(Callback):
+    """Remembers the step that a fit begins with, or goes on from."""
+
+    step = 0
+
+    def on_start(self, run: FitRun) -> None:
+        self.step = run.step
+
+
+class _Film(Every):
+    """Pictures of a fit on its way, as files, so that they outlive an interruption."""
+
+    def __init__(self, config: FitConfig, folder: Path) -> None:
+        super().__init__(max(config.steps // FILMED, 1), self.add)
+        self.folder = folder
+
+    def add(self, run: FitRun) -> None:
+        assert run.images is not None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            image = run.images()["prediction"]
+        colors = image[..., None].expand(*image.shape, 3) if image.dim() == 2 else image
+        write_file(self.folder / f"{run.step:06d}.png", [encode_png(colors)])
+
+
+def _read(path: Path) -> torch.Tensor:
+    with Image.open(path) as picture:
+        return torch.from_numpy(np.asarray(picture.convert("RGB")).astype(np.float32) / 255)
