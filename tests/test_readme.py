@@ -50,17 +50,17 @@ def test_command_is_one_that_exists(words):
         assert program in ("python3", "pip", "python")
 
 
-def test_the_first_command_renders_and_the_second_tests():
+def test_the_first_command_is_a_tour_and_the_second_tests():
     first, second = blocks("sh")[:2]
     assert first.strip() == (
         "python3 -m venv .venv && .venv/bin/pip install -c .ci/constraints.txt -e '.[test]' "
-        "&& .venv/bin/tirender render -o creature.png"
+        "&& .venv/bin/tirender tour --quick -o out/tour"
     )
     assert second.strip() == ".venv/bin/python -m pytest"
 
 
 def test_links_and_pictures_exist():
-    targets = re.findall(r'src="([^"]+)"', README) + re.findall(r"\]\(([^)]+)\)", README)
+    targets = re.findall(r'(?:src|href)="([^"]+)"', README) + re.findall(r"\]\(([^)]+)\)", README)
     here = [target for target in targets if not target.startswith("https://")]
     assert len(here) >= 1
     for target in here + re.findall(r"`((?:tests|docs|examples|\.ci)/[^` ]*)`", README):
@@ -72,3 +72,12 @@ def test_tables_names_of_archs_are_the_runtime_s():
 
     (heading,) = re.findall(r"^\| \| (.*) \|$", README, re.MULTILINE)
     assert tuple(heading.lower().split(" | ")) == ARCHS
+
+
+def test_the_gallery_has_a_light_picture_of_every_tutorial_and_leads_to_its_example():
+    table = README[README.index("<table>") : README.index("</table>")]
+    cells = re.findall(r'<a href="examples/(\w+)\.py"><img src="([^"]+)" width="240" alt="([^"]+)"><br>(\d) ', table)
+    assert [number for *_, number in cells] == list("123456")
+    assert len({example for example, *_ in cells}) == 6
+    assert all(len(alt) > 15 for _, _, alt, _ in cells)
+    assert sum((ROOT / picture).stat().st_size for _, picture, *_ in cells) < 600_000

@@ -51,10 +51,10 @@ QUICK = TourConfig(
     view_size=96,
     n_frames=24,
     turntable_size=192,
-    mesh=MeshConfig(steps=250, level=3, lr=2.0, n_samples=3000),
-    silhouette=replace(BEST_SILHOUETTE, steps=160, level=3, decay=0.1, w_laplacian=0.2),
-    images=replace(BEST_IMAGES, steps=240, level=3, decay=0.1, w_laplacian=0.2),
+    mesh=MeshConfig(steps=1000, level=3, n_samples=3000),
+    silhouette=replace(BEST_SILHOUETTE, steps=400, level=3),
+    images=replace(BEST_IMAGES, steps=500, level=3),
     volume=VolumeConfig(steps=150, volume_size=64, n_pts_per_ray=75, views_per_step=4, double_at=(40,)),
-    nerf=replace(HASHGRID_NERF, steps=200, n_pts_per_ray=128, samples_per_step=1 << 14),
+    nerf=replace(HASHGRID_NERF, steps=250, n_pts_per_ray=192, samples_per_step=1 << 15),
 )
 """Minutes on a CPU."""

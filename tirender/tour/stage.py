@@ -160,7 +160,10 @@ class Stage:
     def save_cover(self, frames: Sequence[torch.Tensor] | torch.Tensor, alt: str) -> Picture:
         """The section's small picture, one or several in turn."""
         size = (self.config.cover_size,) * 2
-        small = [F.interpolate(frame.movedim(-1, 0)[None], size, mode="area")[0].movedim(0, -1) for frame in frames]
+        small = [
+            F.interpolate(frame.movedim(-1, 0)[None], size, mode="bilinear", antialias=True)[0].movedim(0, -1)
+            for frame in frames
+        ]
         return self.save_film("cover", small, alt)
 
     def _saved(self, name: str, png: bytes, alt: str, label: str) -> Picture:
