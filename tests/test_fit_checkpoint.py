@@ -68,6 +68,16 @@ def test_of_a_damaged_checkpoint_the_one_before_is_read(tmp_path: Path, how: str
         load_checkpoint(path)
 
 
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    for value in (1, 2):
+        save_checkpoint(path, {"value": value})
+    damage(path, "the end")
+    save_checkpoint(path, {"value": 3})
+    assert load_checkpoint(path) == {"value": 3}
+    assert load_checkpoint(previous(path)) == {"value": 1}
+
+
 def test_a_crash_between_the_two_renamings_leaves_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     save_checkpoint(path, {"value": 1})
@@ -177,26 +187,29 @@ def killed_saving(path: Path, value: int, event: int) -> bool:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("n_before", [0, 2])
-def test_a_save_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path, n_before: int) -> None:
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*continuing from checkpoint.previous.pt")
+@pytest.mark.parametrize(("n_before", "how"), [(0, ""), (2, ""), (2, "a bit"), (2, "everything")])
+def test_a_save_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path, n_before: int, how: str) -> None:
     seen, event, dies = [], 1, True
     while dies:
         path = tmp_path / str(event) / "checkpoint.pt"
         path.parent.mkdir()
         for value in range(1, n_before + 1):
             save_checkpoint(path, {"value": value, "data": torch.full((1000,), value)})
+        if how:
+            damage(path, how)
         dies = killed_saving(path, n_before + 1, event)
-        check_nothing_is_half_written(path.parent)
         state = load_checkpoint(path)
         assert state is None or (state["data"] == state["value"]).all()
         seen.append(0 if state is None else state["value"])
+        if not how or seen[-1] > n_before:
+            check_nothing_is_half_written(path.parent)
         save_checkpoint(path, {"value": 9})  # as if nothing had happened
         assert load_checkpoint(path) == {"value": 9}
         assert not list(path.parent.glob("*.partial"))
         event += 1
     n_after = seen.count(n_before + 1)
-    assert seen == [n_before] * (len(seen) - n_after) + [n_before + 1] * n_after
+    assert seen == [n_before - bool(how)] * (len(seen) - n_after) + [n_before + 1] * n_after
     assert len(seen) > 10  # many writes
     assert n_after >= 2  # killed while it syncs the folder, and not at all
 

@@ -19,7 +19,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     """Write a checkpoint; a crash at any moment leaves this one or the one before to :func:`load_checkpoint`.
 
     Args:
-        path: of the file; the checkpoint that it holds is kept beside it, under :func:`previous`.
+        path: of the file; the checkpoint that it holds is kept beside it, under :func:`previous`, unless it is damaged.
         state: tensors, numbers, strings, and dicts, lists and tuples of them.
     Raises:
         OSError: it cannot be written, for want of space perhaps; the one before is as it was.
@@ -34,7 +34,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    if path.exists():
+    if _is_whole(path):  # else the one before is the last good one, and stays
         os.replace(path, previous(path))
     os.replace(partial, path)
     _sync_folder(path.parent)
@@ -92,6 +92,15 @@ def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
     if not isinstance(state, dict):
         fail(str(path), "a checkpoint", type(state).__name__)
     return state
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether there is an undamaged checkpoint; its tensors are checked and not kept in memory."""
+    try:
+        _read(path, "meta")
+    except Exception:  # as in load_checkpoint
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:
