@@ -29,7 +29,7 @@ from tirender.tour import sections
 from tirender.tour.config import TourConfig
 from tirender.tour.data import DATA as KNOWN_DATA
 from tirender.tour.data import find_data
-from tirender.tour.results import load_result
+from tirender.tour.results import Picture, load_result
 from tirender.tour.run import run_tour
 
 
@@ -182,6 +182,87 @@ def test_what_is_done_is_not_done_again(done: Path, tmp_path: Path, monkeypatch:
     assert called == [3]
     assert sum(line.endswith(": done before") for line in lines) == 5
     assert Page((folder / "report.html").read_text("utf-8")).captions
+
+
+def _broken(path: Path, how: str) -> None:
+    """Make a result one that cannot be used."""
+    facts = json.loads(path.read_text())
+    if how == "half":
+        path.write_bytes(path.read_bytes()[:100])
+        return
+    if how == "no UTF-8":
+        path.write_bytes(b"\xff" + path.read_bytes())
+        return
+    if how == "deep":
+        path.write_text("[" * 100_000)
+        return
+    {
+        "a list": lambda: facts.update(figures=[1, 2]),
+        "older": lambda: facts.pop("text"),
+        "newer": lambda: facts.update(colour="red"),
+        "a word for a number": lambda: facts["work"][0].update(seconds="<b>3</b>"),
+        "no number": lambda: facts["work"][0].update(seconds=float("nan")),
+        "a huge number": lambda: facts["work"][0].update(seconds=10**400),
+        "of another section": lambda: facts.update(number=4),
+        "absolute": lambda: facts["cover"].update(file=str(path.parent.parent.parent / "secret.png")),
+        "above": lambda: facts["figures"][0]["pictures"][0].update(file="../secret.png"),
+        "gone": lambda: facts["cover"].update(file="section3/gone.webp"),
+        "zero byte": lambda: facts["cover"].update(file="a\0"),
+    }[how]()
+    path.write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["half", "no UTF-8", "deep", "a list", "older", "newer", "a word for a number", "no number", "a huge number"]
+    + ["of another section", "absolute", "above", "gone", "zero byte"],
+)
+def test_a_result_that_cannot_be_used_counts_as_not_done(done: Path, tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "tour"
+    shutil.copytree(done / "section3", folder / "section3")
+    shutil.copy(next(done.glob("section3/*.png")), tmp_path / "secret.png")
+    path = folder / "section3" / "result.json"
+    assert load_result(path) is not None
+    _broken(path, how)
+    with pytest.warns(UserWarning, match=rf"{re.escape(str(path))}: damaged, so that it counts as not done"):
+        assert load_result(path) is None
+
+
+def test_a_section_whose_result_is_damaged_is_done_again(done: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tour"
+    shutil.copytree(done, folder)
+    _broken(folder / "section3" / "result.json", "above")
+    lines: list[str] = []
+    with pytest.warns(UserWarning, match="counts as not done"):
+        run_tour(TINY, folder, say=lines.append)
+    assert sum(line.endswith(": done before") for line in lines) == 5
+    assert load_result(folder / "section3" / "result.json") is not None
+    assert len(Page((folder / "report.html").read_text("utf-8")).images) >= 30
+
+
+def test_the_report_takes_no_pictures_from_elsewhere_and_no_damaged_ones(done: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tour"
+    shutil.copytree(done / "section3", folder / "section3")
+    shutil.copy(next(done.glob("section3/*.png")), tmp_path / "secret.png")
+    result = load_result(folder / "section3" / "result.json")
+    for file in ("../secret.png", str(tmp_path / "secret.png")):
+        with pytest.raises(ValueError, match="picture: expected a file in the tour's folder, got .*secret.png"):
+            tour.write_report(folder, {3: replace(result, cover=Picture(file, "x"))}, folder / "report.html")
+    (folder / result.cover.file).write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match=rf"{re.escape(result.cover.file)}: expected an image file"):
+        tour.write_report(folder, {3: result}, folder / "report.html")
+
+
+def test_damaged_settings_are_told_by_name(tmp_path: Path) -> None:
+    (tmp_path / "tour.json").write_text('{"data": "crea')
+    with pytest.raises(ValueError, match=r"tour\.json: expected the settings of a tour, got JSONDecodeError"):
+        run_tour(TINY, tmp_path, only=[1])
+
+
+def test_there_are_six_sections(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"only: expected numbers of sections, 1 to 6, got \[7\]"):
+        run_tour(TINY, tmp_path / "out", only=[7])
+    assert not (tmp_path / "out").exists()
 
 
 def _noting(called: list[int], number: int, section: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -10,11 +10,12 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+import torch
 from PIL import Image
 
 from tirender import runtime
-from tirender.io.files import write_file
-from tirender.tour.results import Figure, Picture, Result, Work
+from tirender.io.files import decode_image, read_source, write_file
+from tirender.tour.results import Figure, Picture, Result, Work, picture_path
 
 WIDEST = 1200  # of a picture in the report, in pixels
 QUALITY = 85
@@ -29,6 +30,8 @@ def write_report(folder: Path, results: Mapping[int, Result], path: Path) -> Non
         folder: of the pictures.
         results: the sections that are done, by number.
         path: of the HTML file, which is written whole or not at all.
+    Raises:
+        ValueError: a picture is damaged, too large, or outside the folder.
     """
     done = [results[number] for number in sorted(results)]
     missing = [str(number) for number in range(1, N_SECTIONS + 1) if number not in results]
@@ -105,17 +108,18 @@ def _duration(seconds: float) -> str:
 
 def _image(folder: Path, picture: Picture) -> str:
     """A picture within the page, with its size, so that nothing moves when it is decoded."""
-    data, width, height = _webp(folder / picture.file)
+    data, width, height = _webp(picture_path(folder, picture))
     source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     return f'<img src="{source}" alt="{escape(picture.alt)}" width="{width}" height="{height}">'
 
 
 def _webp(path: Path) -> tuple[bytes, int, int]:
     """A picture as WebP, no wider than need be, and its width and height; animations as they are."""
-    with Image.open(path) as picture:
-        if path.suffix == ".webp":
-            return path.read_bytes(), *picture.size
-        smaller = picture.convert("RGB")
+    data = read_source(path).data
+    image = decode_image(data, str(path))
+    if path.suffix == ".webp":
+        return data, image.shape[1], image.shape[0]
+    smaller = Image.fromarray((image * 255).round().to(torch.uint8).numpy())
     smaller.thumbnail((WIDEST, 2 * WIDEST))
     stream = io.BytesIO()
     smaller.save(stream, "WEBP", quality=QUALITY, method=4)

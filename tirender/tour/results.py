@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import math
+import warnings
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
+from tirender.checks import fail
 from tirender.io.files import write_file
 
 
@@ -85,14 +88,51 @@ def save_result(result: Result, path: Path) -> None:
 
 
 def load_result(path: Path) -> Result | None:
-    """Read a result; None where there is none."""
+    """Read a result; None where there is none, or where it is damaged, of another version or without its pictures.
+
+    Args:
+        path: ``section3/result.json``, or its like, in the tour's folder.
+    """
     if not path.exists():
         return None
-    facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    facts["cover"] = Picture(**facts["cover"])
-    facts["figures"] = tuple(
-        Figure(**{**figure, "pictures": tuple(Picture(**picture) for picture in figure["pictures"])})
-        for figure in facts["figures"]
-    )
-    facts["work"] = tuple(Work(**work) for work in facts["work"])
-    return Result(**facts)
+    try:
+        result: Result = _read(Result, json.loads(path.read_text("utf-8")))
+        if path.parent.name != f"section{result.number}":
+            fail("number", f"that of {path.parent.name}", result.number)
+        for picture in [result.cover, *(picture for figure in result.figures for picture in figure.pictures)]:
+            picture_path(path.parent.parent, picture)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        warnings.warn(f"{path}: damaged, so that it counts as not done ({error})", stacklevel=2)
+        return None
+    return result
+
+
+def picture_path(folder: Path, picture: Picture) -> Path:
+    """Where a picture of the tour in this folder is.
+
+    Raises:
+        ValueError: there is none, or outside the folder.
+    """
+    path = (folder / picture.file).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        fail("picture", "a file in the tour's folder", repr(picture.file))
+    return path
+
+
+def _read(kind: Any, value: Any) -> Any:
+    """A value of this type, of what ``asdict`` and JSON have made of it; another is a ValueError or TypeError."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(value, dict):
+        types = get_type_hints(kind)
+        return kind(**{name: _read(types.get(name), of_name) for name, of_name in value.items()})
+    if origin is tuple and isinstance(value, list):
+        return tuple(_read(parts[0], item) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {name: _read(parts[1], item) for name, item in value.items()}
+    if type(None) in parts:
+        return None if value is None else _read(parts[0], value)
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if kind not in (int, str) or type(value) is not kind:
+        fail("result", f"a value of type {getattr(kind, '__name__', kind)}", repr(value)[:80])
+    return value

@@ -32,20 +32,22 @@ def run_tour(
         config: sizes and settings.
         folder: for all files; ``section3/result.json`` and its like tell which sections are done.
         data: "creature" or "tutorials", see :func:`~tirender.tour.data.find_data`.
-        only: numbers of the sections to do; all by default.
+        only: numbers of the sections to do, 1 to 6; all by default.
         device: where tensors go.
         say: takes lines of progress.
     Returns:
         the path of ``report.html``, which is written too, of the sections that are done, where the tour is interrupted.
     Raises:
-        ValueError: the folder holds a tour with other settings.
+        ValueError: there is no such section, or the folder holds a tour with other settings.
     """
     import matplotlib
 
     matplotlib.use("agg")
+    chosen = sorted({*only} or SECTIONS)
+    if not {*chosen} <= {*SECTIONS}:
+        fail("only", f"numbers of sections, {min(SECTIONS)} to {max(SECTIONS)}", list(only))
     folder.mkdir(parents=True, exist_ok=True)
     _check_settings(config, data, folder)
-    chosen = sorted({*only} or SECTIONS)
     results = {number: load_result(_result_path(folder, number)) for number in SECTIONS}
     files = find_data(data, [number for number in chosen if results[number] is None])
     try:
@@ -80,6 +82,11 @@ def _check_settings(config: TourConfig, data: str, folder: Path) -> None:
     """The folder is this tour's, or becomes so."""
     path = folder / "tour.json"
     settings = json.dumps({"data": data, **dataclasses.asdict(config)}, indent=1)
-    if path.exists() and json.loads(path.read_text("utf-8")) != json.loads(settings):
-        fail(str(folder), "a new folder, or one of a tour with the same --quick and --data", "that of another tour")
+    if path.exists():
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (ValueError, RecursionError) as error:
+            fail(str(path), "the settings of a tour", f"{type(error).__name__}: {error}")
+        if found != json.loads(settings):
+            fail(str(folder), "a new folder, or one of a tour with the same --quick and --data", "that of another tour")
     write_file(path, [settings.encode()])

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -24,7 +23,7 @@ from tirender.fit.callbacks import save_figure
 from tirender.fit.checkpoint import previous
 from tirender.fit.loop import Callback
 from tirender.io import IO
-from tirender.io.files import encode_png, write_file
+from tirender.io.files import decode_image, encode_png, read_source, write_file
 from tirender.renderer import FoVPerspectiveCameras, look_at_view_transform
 from tirender.scenes.base import Look, Scene
 from tirender.structures import Meshes
@@ -105,7 +104,8 @@ class Stage:
 
     def film(self, kind: str) -> list[torch.Tensor]:
         """The pictures (H, W, 3) of a fit on its way, the last one for a while."""
-        frames = [_read(path) for path in sorted((self.folder / kind / "film").glob("*.png"))]
+        paths = sorted((self.folder / kind / "film").glob("*.png"))
+        frames = [decode_image(read_source(path).data, str(path)) for path in paths]
         return frames + frames[-1:] * (len(frames) // 3)
 
     def turntable(self, scene: Scene, n_frames: int, size: int) -> torch.Tensor:
@@ -195,8 +195,3 @@ class _Film(Every):
             image = run.images()["prediction"]
         colors = image[..., None].expand(*image.shape, 3) if image.dim() == 2 else image
         write_file(self.folder / f"{run.step:06d}.png", [encode_png(colors)])
-
-
-def _read(path: Path) -> torch.Tensor:
-    with Image.open(path) as picture:
-        return torch.from_numpy(np.asarray(picture.convert("RGB")).astype(np.float32) / 255)
