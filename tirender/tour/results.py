@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -122,7 +122,7 @@ def picture_path(folder: Path, picture: Picture) -> Path:
 def _read(kind: Any, value: Any) -> Any:
     """A value of this type, of what ``asdict`` and JSON have made of it; another is a ValueError or TypeError."""
     origin, parts = get_origin(kind), get_args(kind)
-    if is_dataclass(kind) and isinstance(value, dict):
+    if kind in (Result, Figure, Picture, Work) and isinstance(value, dict):
         types = get_type_hints(kind)
         return kind(**{name: _read(types.get(name), of_name) for name, of_name in value.items()})
     if origin is tuple and isinstance(value, list):
