@@ -145,6 +145,13 @@ def test_a_worker_answers_with_laps_memory_and_its_start():
     assert answer["peak_memory"] is None or answer["peak_memory"] >= answer["base_memory"] > 0
 
 
+def test_a_series_tells_nothing_of_memory_and_start_which_its_rows_share():
+    few = [{**TINY["op-knn-100k"], "n_points": n} for n in (20, 30)]
+    rows = worker.series(device(), 0.0, "op-knn-100k", 0.0, few)
+    assert [row["n_units"] for row in rows] == [20, 30]
+    assert all(row.keys() == {"first", "median", "min", "quartile_1", "quartile_3", "laps", "n_units"} for row in rows)
+
+
 def test_a_workers_failure_is_told():
     with pytest.raises(RuntimeError, match="KeyError: 'nonsense'"):
         worker.run({"task": "row", "arch": runtime.arch(), "name": "nonsense", "budget": 0.0})
@@ -302,6 +309,47 @@ def test_what_is_asked_for_is_measured(answers, arguments, names):
     assert [request["name"] for request in answers[1:]] == names
 
 
+@pytest.mark.parametrize("peers", [False, True])
+def test_what_fails_leaves_the_others(answers, tmp_path, capsys, monkeypatch, peers):
+    run = worker.run
+
+    def failing(request):
+        if request.get("name") in ("volume", "silhouette"):
+            raise RuntimeError("ValueError: a|b")
+        return run(request)
+
+    monkeypatch.setattr(worker, "run", failing)
+    names = ["volume", "render"] if peers else ["volume", "march", "scale-views", "scale-knn"]
+    options = ["--peer", "tirender"] if peers else ["--plot", str(tmp_path / "a.png")]
+    assert cli.main(["bench", "--only", *names, "--json", str(tmp_path / "a.json"), *options]) == 1
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["rows"]["volume"] == {"error": "ValueError: a|b"}
+    dashes = 2 if peers else 6
+    assert re.search(rf"(\| +- ){{{dashes}}}\| *ValueError: a\\\|b \|\n", capsys.readouterr().out)
+    if peers:
+        assert found["rows"]["render"]["ratio"] == 2.0
+        return
+    assert [*found["rows"]] == ["volume", "op-march", "op-march-adjoint"]
+    assert found["rows"]["op-march"]["median"] == 0.1
+    assert found["series"]["scale-views"] == {"error": "ValueError: a|b"}
+    assert found["series"]["scale-knn"]["medians"]
+    assert (tmp_path / "a.png").exists()
+
+
+def test_interrupted_it_keeps_what_there_is(answers, tmp_path, monkeypatch):
+    run = worker.run
+
+    def interrupted(request):
+        if request.get("name") == "op-march":
+            raise KeyboardInterrupt
+        return run(request)
+
+    monkeypatch.setattr(worker, "run", interrupted)
+    assert cli.main(["bench", "--only", "volume", "march", "--json", str(tmp_path / "a.json")]) == 130
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert [*found["rows"]] == ["volume"]
+
+
 def test_a_list_of_names_measures_nothing(answers, capsys):
     assert cli.main(["bench", "--list"]) == 0
     assert capsys.readouterr().out.split() == [*WORKLOADS, *scaling.SERIES]
@@ -315,6 +363,7 @@ def test_a_list_of_names_measures_nothing(answers, capsys):
         (["--only", "nonsense"], "--only: expected parts of the names"),
         (["--json", "/nowhere/x.json"], "--json, --plot: expected files in folders that exist"),
         (["--only", "volume", "--plot", "x.png"], "--plot: expected a series"),
+        (["--only", "scale-knn", "--plot", "x.doc"], "--plot: expected "),
     ],
 )
 def test_what_cannot_be_measured_is_said_first(answers, capsys, arguments, message):

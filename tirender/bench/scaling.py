@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tirender.bench.table import quantity
+from tirender.checks import check_choice
 from tirender.io.files import write_file
 
 
@@ -57,6 +58,17 @@ def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     return fitted.slope
 
 
+def check_format(path: Path) -> None:
+    """A ValueError where matplotlib cannot write a figure of this suffix."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    check_choice("--plot", _format(path), sorted(FigureCanvasAgg.get_supported_filetypes()))
+
+
+def _format(path: Path) -> str:
+    return path.suffix[1:].lower() or "png"
+
+
 def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Draw small multiples, one for each series.
 
@@ -90,6 +102,6 @@ def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         ax.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix[1:] or "png", dpi=110)
+    figure.savefig(picture, format=_format(path), dpi=110)
     plt.close(figure)
     write_file(path, [picture.getvalue()])

@@ -33,6 +33,10 @@ class Table:
         padded = [first.ljust(self.widths[0]), *(c.rjust(w) for c, w in zip(rest, self.widths[1:]))]
         return f"| {' | '.join(padded)} |"
 
+    def failed(self, title: str, message: str) -> str:
+        """A line of what could not be measured."""
+        return self.row([title, *["-"] * (len(self.columns) - 2), message.replace("|", r"\|")])
+
 
 def cells(title: str, unit: str, result: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
     """A row of ``COLUMNS``.

@@ -10,7 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tirender.bench.measuring import Work
+    from tirender.bench.workloads import Workload
 
 SEED = 0
 
@@ -35,22 +39,15 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def row(device: str, started: float, name: str, budget: float, settings: Mapping[str, Any] | None = None) -> Any:
     """A workload: its laps, memory, and when the first was done, in seconds from the start of the process."""
-    import torch
-
-    from tirender.bench.measuring import Stopwatch, peak_device_memory, peak_memory, summary
+    from tirender.bench.measuring import peak_device_memory, peak_memory
     from tirender.bench.workloads import WORKLOADS
 
-    workload = WORKLOADS[name]
     base = peak_memory()
-    torch.manual_seed(SEED)
-    work = workload.prepare(device, **{**workload.settings, **(settings or {})})
-    ready, watch = time.time(), Stopwatch(budget)
-    work.run(watch)
+    work = _prepared(WORKLOADS[name], device, settings)
+    ready, measured = time.time(), _measured(work, budget)
     return {
-        **summary(watch.laps),
-        "start": ready - started + watch.laps[0],
-        "laps": watch.laps,
-        "n_units": work.n_units,
+        **measured,
+        "start": ready - started + measured["first"],
         "needs": work.needs,
         "base_memory": base,
         "peak_memory": peak_memory(),
@@ -59,8 +56,25 @@ def row(device: str, started: float, name: str, budget: float, settings: Mapping
 
 
 def series(device: str, started: float, name: str, budget: float, settings: list[Mapping[str, Any]]) -> Any:
-    """A workload with one setting after another, in one process."""
-    return [row(device, started, name, budget, each) for each in settings]
+    """A workload with one setting after another, in one process; whose memory and start are of none of them."""
+    from tirender.bench.workloads import WORKLOADS
+
+    return [_measured(_prepared(WORKLOADS[name], device, each), budget) for each in settings]
+
+
+def _prepared(workload: Workload, device: str, settings: Mapping[str, Any] | None) -> Work:
+    import torch
+
+    torch.manual_seed(SEED)
+    return workload.prepare(device, **{**workload.settings, **(settings or {})})
+
+
+def _measured(work: Work, budget: float) -> dict[str, Any]:
+    from tirender.bench.measuring import Stopwatch, summary
+
+    watch = Stopwatch(budget)
+    work.run(watch)
+    return {**summary(watch.laps), "laps": watch.laps, "n_units": work.n_units}
 
 
 def limits(device: str, started: float, budget: float) -> Any:

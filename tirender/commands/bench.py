@@ -47,10 +47,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=_bench)
 
 
-def _bench(args: argparse.Namespace) -> None:
+def _bench(args: argparse.Namespace) -> int:
+    """Measure; 1 where a row could not be, the others and the JSON are there all the same."""
     from tirender.bench import worker
     from tirender.bench.peer import PEERS, check_installed
-    from tirender.bench.scaling import SERIES, plot
+    from tirender.bench.scaling import SERIES, check_format, plot
     from tirender.bench.workloads import STEPS, WORKLOADS
     from tirender.checks import fail
     from tirender.io.files import write_file
@@ -64,7 +65,7 @@ def _bench(args: argparse.Namespace) -> None:
         fail("--only", "parts of the names that --list prints", " ".join(args.only))
     if args.list:
         print("\n".join(names))
-        return
+        return 0
     if args.peer:
         check_installed(args.peer)
     for file in (args.json, args.plot):
@@ -72,27 +73,43 @@ def _bench(args: argparse.Namespace) -> None:
             fail("--json, --plot", "files in folders that exist", repr(str(file)))
     if args.plot and not {*names} & {*SERIES}:
         fail("--plot", "a series (scale-...) among what is measured", " ".join(names))
+    if args.plot:
+        check_format(args.plot)
 
     def ask(task: str, **request: Any) -> Any:
-        return worker.run({"task": task, "arch": args.arch, **request})
+        """An answer; of what fails, its ``error`` alone."""
+        try:
+            return worker.run({"task": task, "arch": args.arch, **request})
+        except RuntimeError as error:
+            return {"error": str(error)}
 
     factor = QUICK if args.quick else 1.0
-    found = ask("limits", budget=factor * LIMIT_BUDGET)
+    found = worker.run({"task": "limits", "arch": args.arch, "budget": factor * LIMIT_BUDGET})
     results: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         **found,
+        **({"peer": args.peer} if args.peer else {"series": {}}),
+        "rows": {},
     }
     _print_machine(found)
-    if args.peer:
-        results["peer"] = args.peer
-        results["rows"] = _peers(ask, names, args.peer, factor * PEER_BUDGET)
-    else:
-        results["rows"] = _rows(ask, [n for n in names if n in WORKLOADS], found["rates"], factor * ROW_BUDGET)
-        results["series"] = _series(ask, [n for n in names if n in SERIES], factor * SERIES_BUDGET)
-    if args.json:
-        write_file(args.json, [(json.dumps(results, indent=1) + "\n").encode()])
-    if args.plot:
-        plot(results["series"], args.plot)
+    try:
+        if args.peer:
+            _peers(ask, names, args.peer, factor * PEER_BUDGET, results["rows"])
+        else:
+            _rows(ask, [n for n in names if n in WORKLOADS], found["rates"], factor * ROW_BUDGET, results["rows"])
+            _series(ask, [n for n in names if n in SERIES], factor * SERIES_BUDGET, results["series"])
+    finally:  # interrupted too
+        if args.json:
+            write_file(args.json, [(json.dumps(results, indent=1) + "\n").encode()])
+    if args.plot and (drawn := _measured(results["series"])):
+        plot(drawn, args.plot)
+    measured = [*results["rows"].values(), *results.get("series", {}).values()]
+    return int(any("error" in result for result in measured))
+
+
+def _measured(results: dict[str, Any]) -> dict[str, Any]:
+    """Those that did not fail."""
+    return {name: result for name, result in results.items() if "error" not in result}
 
 
 def _print_machine(found: dict[str, Any]) -> None:
@@ -103,64 +120,68 @@ def _print_machine(found: dict[str, Any]) -> None:
     print(f"{machine['device']}, arch {machine['arch']}; {versions}\n{limits_line(found['rates'])}\n", flush=True)
 
 
-def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float) -> dict[str, Any]:
-    """Measure and print the table."""
+def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float, results: dict[str, Any]) -> None:
+    """Measure, print the table, and fill the results."""
     from tirender.bench.table import COLUMNS, Table, cells
     from tirender.bench.workloads import WORKLOADS
 
     if not names:
-        return {}
+        return
     widths = (max(len(w.title) for w in WORKLOADS.values()), 7, 7, 17, 18, 10, 9, 7)
     table = Table(COLUMNS, widths)
     print(table.head(), flush=True)
-    results = {}
     for name in names:
         workload = WORKLOADS[name]
         _tell(workload.title)
         results[name] = result = ask("row", name=name, budget=budget)
+        if "error" in result:
+            print(table.failed(workload.title, result["error"]), flush=True)
+            continue
         print(table.row(cells(workload.title, workload.unit, result, rates)), flush=True)
     print("\nof limit: the least that the work needs of that, beside what the machine can do")
-    base = min((r["base_memory"] for r in results.values() if r["base_memory"]), default=None)
+    base = min((r["base_memory"] for r in _measured(results).values() if r["base_memory"]), default=None)
     if base is not None:
         print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: torch and Taichi")
-    return results
 
 
-def _series(ask: Any, names: Sequence[str], budget: float) -> dict[str, Any]:
-    """Measure how cost grows, and print the table."""
+def _series(ask: Any, names: Sequence[str], budget: float, results: dict[str, Any]) -> None:
+    """Measure how cost grows, print the table, and fill the results."""
     from tirender.bench.scaling import SERIES, slope
     from tirender.bench.table import Table, quantity, seconds
 
     if not names:
-        return {}
+        return
     table = Table(("how cost grows", "from", "to", "slope"), (37, 18, 18, 5))
     print(f"\n{table.head()}", flush=True)
-    results = {}
     for name in names:
         series = SERIES[name]
         _tell(series.title)
         rows = ask("series", name=series.workload, budget=budget, settings=[s for _, s in series.points])
+        if "error" in rows:
+            results[name] = rows
+            print(table.failed(f"{series.title}, {series.axis}", rows["error"]), flush=True)
+            continue
         sizes, medians = [size for size, _ in series.points], [row["median"] for row in rows]
         results[name] = {"sizes": sizes, "medians": medians, "slope": slope(sizes, medians), "rows": rows}
         ends = [f"{quantity(s)}: {seconds(t)}" for s, t in zip((sizes[0], sizes[-1]), (medians[0], medians[-1]))]
         print(table.row([f"{series.title}, {series.axis}", *ends, f"{results[name]['slope']:.2f}"]), flush=True)
-    return results
 
 
-def _peers(ask: Any, names: Sequence[str], library: str, budget: float) -> dict[str, Any]:
-    """Measure by turns, and print the table."""
+def _peers(ask: Any, names: Sequence[str], library: str, budget: float, results: dict[str, Any]) -> None:
+    """Measure by turns, print the table, and fill the results."""
     from tirender.bench.table import Table, seconds
     from tirender.bench.workloads import STEPS
 
     table = Table(("by turns", "tirender", library, "ratio"), (max(len(STEPS[name].title) for name in names), 9, 9, 7))
     print(table.head(), flush=True)
-    results = {}
     for name in names:
         _tell(STEPS[name].title)
         results[name] = result = ask("peer", name=name, library=library, budget=budget)
+        if "error" in result:
+            print(table.failed(STEPS[name].title, result["error"]), flush=True)
+            continue
         times = [seconds(median) for median in result["medians"]]
         print(table.row([STEPS[name].title, *times, f"{result['ratio']:.2f}"]), flush=True)
-    return results
 
 
 def _tell(title: str) -> None:
