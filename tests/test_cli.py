@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from PIL import Image
 
 import tirender
 from tirender.cli import main, make_parser
+from tirender.commands import info
 from tirender.io import IO
 from tirender.renderer import TexturesVertex
 from tirender.scenes import MeshScene
@@ -300,3 +305,17 @@ def test_help_has_an_example_of_every_command_that_parses_the_tour_first():
 def assert_one_line(text: str, message: str) -> None:
     assert len(text.strip().splitlines()) == 1, text
     assert re.search(message, text), text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_every_command_ends_on_sigterm_as_on_ctrl_c(monkeypatch):
+    def terminated(args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+        ended.append("not at all")
+
+    ended: list[str] = []
+    monkeypatch.setattr(info, "_info", terminated)
+    assert main(["info"]) == 130
+    assert not ended
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -17,14 +17,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; ``sys.argv[1:]`` by default.
     Returns:
-        The exit code: 0; 2 with one line on stderr where an argument or a file is at fault; 130 when interrupted.
+        The exit code: 0; 1 where a part of the work failed, as the command has told; 2 with one line on stderr where
+        an argument or a file is at fault; 130 when interrupted, by Ctrl-C or SIGTERM.
     """
     args = make_parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"tirender: {message}", file=sys.stderr)
         try:
-            args.run(args)
-            return 0
+            from tirender.fit.interrupts import terminable  # here, so that --help need not wait for it
+
+            with terminable():
+                code: int | None = args.run(args)
+            return code or 0
         except OSError as error:
             problem: object = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
         except (ValueError, RuntimeError, ImportError) as error:
@@ -38,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it parses has a function ``run`` that takes the arguments."""
+    """The parser of all commands; what it parses has a function ``run`` that takes the arguments, and may
+    give an exit code."""
     parser = argparse.ArgumentParser(
         prog="tirender",
         description="A differentiable renderer of meshes, point clouds, volumes and radiance fields.",

@@ -117,13 +117,12 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
 
 
 def _on_all_processes(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
-    """A command that first joins the processes which ``torchrun`` has started, if it has, and may be terminated."""
+    """A command that first joins the processes which ``torchrun`` has started, if it has."""
 
     def call(args: argparse.Namespace) -> None:
         from tirender.fit.distributed import process_group
-        from tirender.fit.interrupts import terminable
 
-        with process_group(), terminable():
+        with process_group():
             run(args)
 
     return call
