@@ -100,10 +100,9 @@ def test_kernels_know_taichi_and_nothing_of_torch(path):
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=module_of)
-def test_taichi_is_imported_by_kernels_the_runtime_windows_and_benchmarks_only(path):
+def test_taichi_is_imported_by_kernels_the_runtime_and_windows_only(path):
     module = module_of(path)
-    others = ("tirender.runtime", "tirender.vis.window", "tirender.bench.limits")
-    if module not in others and not module.startswith("tirender.kernels."):
+    if module not in ("tirender.runtime", "tirender.vis.window") and not module.startswith("tirender.kernels."):
         assert "taichi" not in {name.split(".")[0] for name in imports(path.read_text("utf-8"), module)}
 
 

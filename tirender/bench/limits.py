@@ -1,14 +1,14 @@
 """What the machine itself can do: move memory, multiply matrices, run a loop of Taichi's."""
 
-import taichi as ti
+from __future__ import annotations
+
 import torch
 
-from tirender import runtime
 from tirender.bench.measuring import Stopwatch, Work
+from tirender.ops.multiply_add import LANES, multiply_add
 
 COPY, GEMM, LOOP = "copy", "gemm", "loop"
 UNITS = {COPY: "B/s", GEMM: "FLOP/s", LOOP: "mul-add/s"}
-LANES = 16  # independent sums, so that a core need not wait for its last multiply-add
 ROUNDS = 4096
 TASKS = 4096
 
@@ -29,7 +29,7 @@ def measure_limits(device: str, budget: float, n_bytes: int = 1 << 28, side: int
     works = {
         COPY: Work.of(lambda: target.copy_(source), 2 * n_bytes),
         GEMM: Work.of(lambda: a @ b, 2 * side**3),
-        LOOP: Work.of(lambda: runtime.launch(multiply_add, sums, ROUNDS), TASKS * LANES * ROUNDS),
+        LOOP: Work.of(lambda: multiply_add(sums, ROUNDS), TASKS * LANES * ROUNDS),
     }
     rates = {}
     for name, work in works.items():
@@ -37,13 +37,3 @@ def measure_limits(device: str, budget: float, n_bytes: int = 1 << 28, side: int
         work.run(watch)
         rates[name] = work.n_units / min(watch.laps[1:])
     return rates
-
-
-@ti.kernel
-def multiply_add(sums: ti.types.ndarray(dtype=ti.f32, ndim=2), rounds: ti.i32):  # type: ignore[valid-type]
-    for task in range(sums.shape[0]):
-        lanes = ti.Vector([ti.cast(lane, ti.f32) for lane in ti.static(range(LANES))])
-        for _ in range(rounds):
-            lanes = lanes * 0.5 + 1.0
-        for lane in ti.static(range(LANES)):
-            sums[task, lane] = lanes[lane]

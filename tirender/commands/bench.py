@@ -88,8 +88,8 @@ def _bench(args: argparse.Namespace) -> int:
     results: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         **found,
-        **({"peer": args.peer} if args.peer else {"series": {}}),
         "rows": {},
+        **({"peer": args.peer} if args.peer else {"series": {}}),
     }
     _print_machine(found)
     try:
