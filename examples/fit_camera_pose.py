@@ -14,13 +14,13 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from tirender import datasets
 from tirender.fit import Preview, normalized
+from tirender.fit.callbacks import save_figure
 from tirender.io import load_objs_as_meshes
 from tirender.renderer import (
     BlendParams,
@@ -87,9 +87,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         preview.close()
 
     image_grid(way[:8], rows=2, cols=4)
-    save(args.output / "way.png")
+    save_figure(args.output / "way.png")
     plot_losses(history)
-    save(args.output / "losses.png")
+    save_figure(args.output / "losses.png")
     angle = F.cosine_similarity(pose.position, truth)[0].clamp(-1, 1).detach().acos().rad2deg()
     distance = float((pose.position - truth).detach().norm())
     loss = history["silhouette"][-1]
@@ -107,12 +107,6 @@ def compared(silhouette: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """(H, W, 3): the prediction in orange and the target in blue, on white; dark where they agree."""
     missing = silhouette.new_tensor([[0.0, 0.35, 0.8], [0.8, 0.4, 0.0]])  # what each takes from white
     return 1 - silhouette.detach()[0, ..., None] * missing[0] - target[0, ..., None] * missing[1]
-
-
-def save(path: Path) -> None:
-    """Write the current figure."""
-    plt.savefig(path)
-    plt.close()
 
 
 if __name__ == "__main__":

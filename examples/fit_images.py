@@ -14,11 +14,11 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import torch
 
 from tirender import datasets
 from tirender.fit import ImageConfig, fit_images, normalized, render_views
+from tirender.fit.callbacks import save_figure
 from tirender.fit.quality import image_psnr
 from tirender.fit.rendering import image_renderer
 from tirender.io import IO
@@ -52,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     renderer = image_renderer(views.image_size, config, views.lights)
     renderer.rasterizer.cameras = renderer.shader.cameras = views.cameras[1]
     visualize_prediction(fitted, renderer, views.images[1])
-    save(args.output / "figure10_prediction.png")
+    save_figure(args.output / "figure10_prediction.png")
     plot_losses(run.history)
-    save(args.output / "figure11_losses.png")
+    save_figure(args.output / "figure11_losses.png")
     psnr = image_psnr(fitted, renderer, views)
 
     with torch.no_grad():  # back to the target's own size and place
@@ -63,12 +63,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             fitted.textures = bake_vertex_colors(fitted)  # as OBJ files have no colours at vertices
     IO().save_mesh(fitted, args.output / "mesh.obj")
     print(f"{args.output}: mesh.obj, figures; total loss {run.losses['total']:.6f}, PSNR {psnr:.1f} dB")
-
-
-def save(path: Path) -> None:
-    """Write the current figure."""
-    plt.savefig(path)
-    plt.close()
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import torch
 
 from tirender import datasets
 from tirender.fit import Figures, MeshConfig, fit_mesh, normalized
+from tirender.fit.callbacks import save_figure
 from tirender.io import IO
 from tirender.utils import ico_sphere
 from tirender.vis import plot_losses, plot_pointcloud
@@ -38,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     target, centre, scale = normalized(IO().load_mesh(path, device=args.device))
     source = ico_sphere(args.level, args.device)
     plot_pointcloud(target, "target mesh")
-    save(args.output / "figure1_target.png")
+    save_figure(args.output / "figure1_target.png")
     plot_pointcloud(source, "source mesh")
-    save(args.output / "figure1_source.png")
+    save_figure(args.output / "figure1_source.png")
 
     # The tutorial's settings are the defaults. Figure 2 is drawn at four steps on the way.
     config = MeshConfig(steps=args.steps)
@@ -51,18 +51,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     run = fit_mesh(target, source, config, callbacks=[figures])
     plot_losses(run.history)
-    save(args.output / "figure3_losses.png")
+    save_figure(args.output / "figure3_losses.png")
 
     with torch.no_grad():
         fitted = run.module().scale_verts(scale).offset_verts(centre)  # back to the target's own size and place
     IO().save_mesh(fitted, args.output / "mesh.obj")
     print(f"{args.output}: mesh.obj, figures; total loss {run.losses['total']:.6f}")
-
-
-def save(path: Path) -> None:
-    """Write the current figure."""
-    plt.savefig(path)
-    plt.close()
 
 
 if __name__ == "__main__":

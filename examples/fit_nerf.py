@@ -15,7 +15,6 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import torch
 
 from tirender import datasets
@@ -28,6 +27,7 @@ from tirender.fit import (
     render_views,
     render_views_between,
 )
+from tirender.fit.callbacks import save_figure
 from tirender.fit.nerf import HASHGRID_NERF
 from tirender.fit.quality import view_quality
 from tirender.io import IO
@@ -57,26 +57,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = fit_nerf(views, config)
     model = run.module  # model(cameras) renders, and model.field gives opacities and colours of points on rays
     plot_losses(run.history)
-    save(args.output / "losses.png")
+    save_figure(args.output / "losses.png")
 
     compare_view(model(unseen.cameras[0])[0], unseen.on_black[0], unseen.silhouettes[0])
-    save(args.output / "unseen_view.png")
+    save_figure(args.output / "unseen_view.png")
     larger = NerfModel(model.field, (2 * args.size, 2 * args.size), views.cameras, config)  # as the tutorial renders it
     frames = torch.cat([larger(camera)[..., :3] for camera in cameras_around(views.cameras, 15)])
     image_grid(frames, rows=3, cols=5)
-    save(args.output / "figure13_nerf.png")
+    save_figure(args.output / "figure13_nerf.png")
     save_animation(frames, args.output / "turntable.gif")
     quality = view_quality(model, unseen)
     print(
         f"{args.output}: turntable.gif, figures; total loss {run.losses['total']:.6f}, "
         f"views not fitted to: PSNR {quality['psnr']:.1f} dB, SSIM {quality['ssim']:.3f}"
     )
-
-
-def save(path: Path) -> None:
-    """Write the current figure."""
-    plt.savefig(path)
-    plt.close()
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import torch
 
 from tirender import datasets
 from tirender.fit import SilhouetteConfig, fit_silhouettes, normalized, render_views
+from tirender.fit.callbacks import save_figure
 from tirender.fit.quality import silhouette_iou
 from tirender.fit.rendering import silhouette_renderer
 from tirender.io import IO
@@ -41,32 +41,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     target, centre, scale = normalized(IO().load_mesh(path, device=args.device))
     views = render_views(target, n_views=20, image_size=args.size)
     image_grid(views.images, rows=4, cols=5)
-    save(args.output / "figure8_images.png")
+    save_figure(args.output / "figure8_images.png")
     image_grid(views.silhouettes[..., None].expand(-1, -1, -1, 3), rows=4, cols=5)
-    save(args.output / "figure8_silhouettes.png")
+    save_figure(args.output / "figure8_silhouettes.png")
 
     # The tutorial's settings are the defaults; the cameras are known, the target mesh is not.
     config = SilhouetteConfig(steps=args.steps)
     run = fit_silhouettes(views, ico_sphere(args.level, args.device), config)
     plot_losses(run.history)
-    save(args.output / "figure9_losses.png")
+    save_figure(args.output / "figure9_losses.png")
 
     fitted = run.module()
     renderer = silhouette_renderer(views.image_size, config)
     renderer.rasterizer.cameras = views.cameras[1]
     visualize_prediction(fitted, renderer, views.silhouettes[1], silhouette=True)
-    save(args.output / "prediction.png")
+    save_figure(args.output / "prediction.png")
     iou = silhouette_iou(fitted, renderer, views)
 
     with torch.no_grad():  # back to the target's own size and place
         IO().save_mesh(fitted.scale_verts(scale).offset_verts(centre), args.output / "mesh.obj")
     print(f"{args.output}: mesh.obj, figures; total loss {run.losses['total']:.6f}, mean silhouette IoU {iou:.3f}")
-
-
-def save(path: Path) -> None:
-    """Write the current figure."""
-    plt.savefig(path)
-    plt.close()
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import torch
 
 from tirender import datasets
 from tirender.fit import VolumeConfig, cameras_around, fit_volume, normalized, render_views, render_views_between
+from tirender.fit.callbacks import save_figure
 from tirender.fit.quality import view_quality
 from tirender.io import IO, save_volume
 from tirender.vis import compare_view, image_grid, plot_losses, save_animation
@@ -45,27 +45,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = fit_volume(views, VolumeConfig(steps=args.steps, volume_size=args.voxels))
     model = run.module  # model(cameras) renders, and model.volumes() are the voxels
     plot_losses(run.history)
-    save(args.output / "losses.png")
+    save_figure(args.output / "losses.png")
 
     with torch.no_grad():
         compare_view(model(unseen.cameras[0])[0], unseen.on_black[0], unseen.silhouettes[0])
-        save(args.output / "unseen_view.png")
+        save_figure(args.output / "unseen_view.png")
         frames = torch.cat([model(camera)[..., :3] for camera in cameras_around(views.cameras, 20)])
         save_volume(args.output / "volume.npz", model.volumes())
     image_grid(frames, rows=4, cols=5)
-    save(args.output / "figure12_volume.png")
+    save_figure(args.output / "figure12_volume.png")
     save_animation(frames, args.output / "turntable.gif")
     quality = view_quality(model, unseen)
     print(
         f"{args.output}: volume.npz, turntable.gif, figures; total loss {run.losses['total']:.6f}, "
         f"views not fitted to: PSNR {quality['psnr']:.1f} dB, SSIM {quality['ssim']:.3f}"
     )
-
-
-def save(path: Path) -> None:
-    """Write the current figure."""
-    plt.savefig(path)
-    plt.close()
 
 
 if __name__ == "__main__":

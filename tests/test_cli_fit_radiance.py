@@ -185,3 +185,7 @@ def test_views_that_are_too_small_and_arguments_that_cannot_be_read(
         with pytest.raises(SystemExit, match="2"):
             fit(*args)
         assert "usage: tirender fit" in capsys.readouterr().err
+
+
+def test_the_command_has_all_fields() -> None:
+    assert fit_radiance.FIELDS == nerf.FIELDS

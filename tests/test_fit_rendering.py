@@ -40,6 +40,11 @@ def views() -> Views:
     return render_views(egg, 5, 24)
 
 
+def test_one_of_the_views_is_shown_however_few_there_are(views: Views) -> None:
+    assert views.shown == 1
+    assert views[:1].shown == 0
+
+
 @pytest.mark.parametrize(("progress", "sigma"), [(0, 1e-4), (0.5, 1e-5), (1, 1e-6)])
 def test_edges_sharpen_geometrically(progress: float, sigma: float) -> None:
     softness = SilhouetteConfig(sigma_final=1e-6).softness((20, 30), progress)

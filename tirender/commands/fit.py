@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tirender.commands import fit_radiance
+from tirender.commands.arguments import add_arch
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tirender.fit.loop import Callback, FitConfig
     from tirender.structures import Meshes
 
-ARCHS = ("cpu", "cuda", "vulkan")
 PRESETS = ("tutorial", "best")
 PREVIEWS = ("window", "web", "video")
 Finish = Callable[["FitRun", Path], tuple[str, dict[str, float]]]
@@ -62,7 +62,7 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
         choices=PREVIEWS,
         help="watch the fit in a window (default), on a page on 127.0.0.1, or as a video in the output folder",
     )
-    shared.add_argument("--arch", choices=ARCHS, help="where kernels run (default: cuda if torch has it, else cpu)")
+    add_arch(shared)
 
     of_sphere = argparse.ArgumentParser(add_help=False)
     of_sphere.add_argument(
@@ -162,13 +162,12 @@ def _fit_silhouette(args: argparse.Namespace) -> None:
     views, centre, scale = _views(args, device_of(args))
     config = config_of(args, SilhouetteConfig(), BEST_SILHOUETTE)
     renderer = silhouette_renderer(views.image_size, config)
-    shown = min(1, len(views) - 1)
 
     def draw(run: FitRun) -> None:
         vis.visualize_prediction(
             run.module(),
-            lambda mesh: renderer(mesh, cameras=views.cameras[shown]),
-            views.silhouettes[shown],
+            lambda mesh: renderer(mesh, cameras=views.cameras[views.shown]),
+            views.silhouettes[views.shown],
             title=f"iter: {run.step}",
             silhouette=True,
         )
@@ -192,13 +191,12 @@ def _fit_images(args: argparse.Namespace) -> None:
     images: Any = views.images
     config = dataclasses.replace(config_of(args, ImageConfig(), BEST_IMAGES), texture=args.texture)
     renderer = image_renderer(views.image_size, config, views.lights)
-    shown = min(1, len(views) - 1)
 
     def draw(run: FitRun) -> None:
         vis.visualize_prediction(
             run.module(),
-            lambda mesh: renderer(mesh, cameras=views.cameras[shown]),
-            images[shown],
+            lambda mesh: renderer(mesh, cameras=views.cameras[views.shown]),
+            images[views.shown],
             title=f"iter: {run.step}",
         )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tirender.fit.loop import Callback
     from tirender.fit.radiance import RadianceConfig
 
-FIELDS = ("harmonic", "hashgrid")
+FIELDS = ("harmonic", "hashgrid")  # those of fit.nerf, whose import takes seconds; a test compares them
 N_VIEWS = 40
 VOXELS = 128  # along an axis, of which a mesh is made
 HELD_OUT = 8  # one in so many views, and at most so many

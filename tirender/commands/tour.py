@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tirender.commands.arguments import add_arch
 
-DATA = ("creature", "tutorials")
+DATA = ("creature", "tutorials")  # those of tour.data, whose import takes seconds; a test compares them
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

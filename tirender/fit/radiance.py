@@ -16,7 +16,6 @@ from tirender.renderer import CamerasBase
 
 DECAY_FROM, DECAY = 0.75, 0.1  # of the steps; of the learning rate
 NEAREST = 0.1
-SHOWN = 1  # the view that a preview shows
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,10 @@ class RadianceConfig(FitConfig):
         """Run the loop with these settings; ``module(cameras)`` gives images (N, H, W, 4)."""
         last = round(DECAY_FROM * self.steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: DECAY if step >= last else 1.0)
-        shown = SHOWN % len(views)
-        target = views.on_black[shown]
+        target = views.on_black[views.shown]
 
         def images() -> dict[str, torch.Tensor]:
-            return {"prediction": module(views.cameras[shown])[0, ..., :3], "target": target}
+            return {"prediction": module(views.cameras[views.shown])[0, ..., :3], "target": target}
 
         return fit(
             *(losses, module, optimizer, self),

@@ -112,8 +112,6 @@ class ImageConfig(SilhouetteConfig):
         return VertexColors(source) if self.texture == "vertex" else TextureMap(source, self.texture_size)
 
 
-SHOWN = 1  # the view that a preview shows
-
 # Presets of ours. Where the tutorials' settings leave a smooth mesh inside a blurred outline, these sharpen edges on
 # the way, smooth less, and let Adam find thin parts, with steps that shrink as the gradients at sharp edges grow.
 BEST_SILHOUETTE = SilhouetteConfig(optimizer="adam", lr=0.02, decay=0.02, sigma_final=1e-5, w_laplacian=0.3)
@@ -151,8 +149,8 @@ def fit_silhouettes(
         return {**part.scaled({"silhouette": silhouette}), **shape_losses(mesh)}
 
     def images() -> dict[str, torch.Tensor]:
-        predicted = render(module(), cameras=views.cameras[SHOWN % len(views)])[0, ..., 3]
-        return {"prediction": predicted, "target": views.silhouettes[SHOWN % len(views)]}
+        predicted = render(module(), cameras=views.cameras[views.shown])[0, ..., 3]
+        return {"prediction": predicted, "target": views.silhouettes[views.shown]}
 
     return config.fit(losses, module, config.make_optimizer(module), callbacks, images)
 
@@ -196,8 +194,8 @@ def fit_images(
         return {**part.scaled(of_views), **shape_losses(mesh)}
 
     def shown() -> dict[str, torch.Tensor]:
-        predicted = render(module(), cameras=views.cameras[SHOWN % len(views)])[0, ..., :3]
-        return {"prediction": predicted, "target": images[SHOWN % len(views)]}
+        predicted = render(module(), cameras=views.cameras[views.shown])[0, ..., :3]
+        return {"prediction": predicted, "target": images[views.shown]}
 
     optimizer = config.make_optimizer(module, config.texture_rate)
     return config.fit(losses, module, optimizer, callbacks, shown)

@@ -49,6 +49,11 @@ class Views:
         return self.silhouettes.shape[1], self.silhouettes.shape[2]
 
     @property
+    def shown(self) -> int:
+        """The index of the view that previews and figures show."""
+        return min(1, len(self) - 1)
+
+    @property
     def on_black(self) -> torch.Tensor:
         """(N, H, W, 3): the images on a black background.
 

@@ -43,7 +43,6 @@ from tirender.tour.results import Figure, Picture, Result, Work
 from tirender.tour.stage import SKY, Stage
 from tirender.utils import ico_sphere
 
-SHOWN = 1  # the view of section 4 that its figures show
 N_VOLUME, N_NERF = 20, 15  # pictures in figures 12 and 13, in rows of
 COLUMNS = 5
 
@@ -207,8 +206,8 @@ def section4(stage: Stage) -> Result:
             "PSNR": f"{image_psnr(run.module(), of_images, views):.1f} dB",
         },
     )
-    of_images.rasterizer.cameras = of_images.shader.cameras = views.cameras[SHOWN % len(views)]
-    vis.visualize_prediction(second.module(), of_images, images[SHOWN % len(views)])
+    of_images.rasterizer.cameras = of_images.shader.cameras = views.cameras[views.shown]
+    vis.visualize_prediction(second.module(), of_images, images[views.shown])
     prediction = stage.save_plot("figure10_prediction", f"The fitted mesh, left, beside the {name}, right")
     films = [stage.film(kind) for kind in ("silhouette", "images")]
     return Result(
