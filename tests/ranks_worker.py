@@ -1,24 +1,34 @@
 """Small fits, alone or under ``torchrun``: ``python ranks_worker.py FOLDER`` saves the curves of all kinds there;
-``... FOLDER die`` begins one that never ends, in which the second process dies.
+``... FOLDER die`` begins one that never ends, in which the second process dies; ``signal`` one that a signal to the
+second ends; ``preview`` one that the first pauses, for longer than its group waits, and stops; ``own`` joins by itself.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 import tirender
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
 from tirender.fit import (
+    Callback,
     Checkpoint,
     FitConfig,
+    FitRun,
     ImageConfig,
     MeshConfig,
     NerfConfig,
+    Preview,
     SilhouetteConfig,
     VolumeConfig,
     fit,
@@ -27,12 +37,15 @@ from tirender.fit import (
     fit_nerf,
     fit_silhouettes,
     fit_volume,
+    process_group,
     render_views,
 )
-from tirender.fit.distributed import process_group, rank
+from tirender.fit.distributed import rank
+from tirender.fit.interrupts import Interrupted
 from tirender.ops.hash_grid import HashGridLayout
 from tirender.renderer import TexturesVertex
 from tirender.utils import torus
+from tirender.vis.display import Event
 
 STEPS = 20
 HASH_GRID = HashGridConfig(
@@ -64,25 +77,82 @@ def curves() -> dict[str, dict[str, list[float]]]:
     return {kind: run.history for kind, run in runs.items()}
 
 
-def fit_and_die(folder: Path) -> None:
-    """A fit without end, which the second process leaves at its fourth step."""
-    module = torch.nn.Linear(2, 1)
+def small_fit(
+    callback: Callback, at: int = 0, call: Callable[[], object] = lambda: None, steps: int = 10**6, start: float = 1.0
+) -> FitRun:
+    """A fit of one number; the second process calls something in the midst of a step."""
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(module.weight, start)
 
     def losses(step: int) -> dict[str, torch.Tensor]:
-        if rank() == 1 and step == 3:
-            os._exit(7)
-        return {"size": module(torch.ones(2)).square().sum()}
+        if dist.get_rank() == 1 and step == at:
+            call()
+        return {"size": module(torch.ones(1)).square().sum()}
 
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
-    fit(
-        losses, module, optimizer, FitConfig(10**6, progress=False), callbacks=[Checkpoint(folder / "checkpoint.pt", 1)]
-    )
+    return fit(losses, module, optimizer, FitConfig(steps, progress=False), callbacks=[callback])
+
+
+class Screen:
+    """A display whose user pauses the fit after three steps, waits two seconds, makes one step and stops it."""
+
+    is_open, size = True, (240, 320)
+    n_looks, paused_at = 0, 0.0
+
+    def show(self, picture: object) -> None: ...
+
+    def events(self) -> list[Event]:
+        self.n_looks += 1
+        if self.n_looks == 4:  # the first look is before the first step
+            self.paused_at = time.monotonic()
+            return [Event("press", "space")]
+        if self.paused_at and time.monotonic() > self.paused_at + 2:
+            self.paused_at = math.inf
+            return [Event("press", "n")]
+        return [Event("press", "s")] if self.paused_at == math.inf else []
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+def fit_and_pause(folder: Path) -> None:
+    dist.init_process_group("gloo", timeout=timedelta(seconds=1))
+    with process_group():
+        run = small_fit(Preview(Screen()) if rank() == 0 else Callback())
+        (folder / f"stopped_{rank()}.txt").write_text(f"{run.stopped} {run.step}")
+
+
+def fit_and_interrupt(checkpoint: Callback, folder: Path) -> None:
+    try:
+        small_fit(checkpoint, 3, lambda: signal.raise_signal(signal.SIGINT))
+    except Interrupted as end:
+        (folder / f"interrupted_{rank()}.txt").write_text(str(end.run.step))
+
+
+def fit_alone_and_together() -> None:
+    """Fits of another object in each process, and then of the same."""
+    dist.init_process_group("gloo")
+    start = 1.0 + dist.get_rank()
+    assert small_fit(Callback(), steps=3, start=start).history["size"][0] == start**2
+    with process_group():
+        assert small_fit(Callback(), steps=3, start=start).history["size"][0] == 1
+    assert dist.is_initialized()
+    assert rank() == 0
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     tirender.init("cpu", cpu_max_num_threads=1)  # the processes share a few cores
-    with process_group():
-        if sys.argv[2:] == ["die"]:
-            fit_and_die(Path(sys.argv[1]))
-        else:
-            torch.save(curves(), Path(sys.argv[1]) / f"curves_{rank()}.pt")
+    folder, what = Path(sys.argv[1]), sys.argv[2:]
+    if what == ["own"]:
+        fit_alone_and_together()
+    elif what == ["preview"]:
+        fit_and_pause(folder)
+    else:
+        with process_group(gpus=False):
+            if what == ["die"]:
+                small_fit(Checkpoint(folder / "checkpoint.pt", 1), 3, lambda: os._exit(7))
+            elif what == ["signal"]:
+                fit_and_interrupt(Checkpoint(folder / "checkpoint.pt", 1000), folder)
+            else:
+                torch.save(curves(), folder / f"curves_{rank()}.pt")

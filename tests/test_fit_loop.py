@@ -64,11 +64,36 @@ def test_a_seed_decides_and_the_callers_generators_are_left_alone() -> None:
 def test_a_seed_is_for_numpy_and_python_too() -> None:
     def draws() -> list[float]:
         drawn: list[float] = []
-        draw = Every(1, lambda run: drawn.extend([np.random.rand(), random.random()]))  # noqa: NPY002
-        fit_point(3, callbacks=[draw], seed=5)
+        module = Point()
+
+        def losses(step: int) -> dict[str, torch.Tensor]:
+            drawn.extend([np.random.rand(), random.random()])  # noqa: NPY002
+            return {"size": module.x.square().sum()}
+
+        fit(losses, module, torch.optim.SGD(module.parameters(), 0.1), FitConfig(3, seed=5, progress=False))
         return drawn
 
-    assert draws() == draws()
+    drawn = draws()
+    assert len({*drawn}) == 6
+    assert draws() == drawn
+
+
+class Draw(Callback):
+    """Draws random numbers whenever it is called."""
+
+    def _draw(self, run: FitRun) -> None:
+        torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002
+
+    on_start = on_losses = on_step = on_end = _draw
+
+
+def test_callbacks_that_draw_change_nothing() -> None:
+    for seed in (3, None):
+        torch.manual_seed(7)
+        alone, after = fit_point(20, noise=1, seed=seed).history, torch.get_rng_state()
+        torch.manual_seed(7)
+        assert fit_point(20, noise=1, seed=seed, callbacks=[Draw(), Draw()]).history == alone
+        assert torch.equal(torch.get_rng_state(), after)
 
 
 def test_without_a_seed_the_callers_generators_are_used() -> None:

@@ -123,7 +123,7 @@ def _on_all_processes(run: Callable[[argparse.Namespace], None]) -> Callable[[ar
         from tirender.fit.distributed import process_group
         from tirender.fit.interrupts import terminable
 
-        with process_group(), terminable():
+        with process_group(gpus=args.arch == "cuda" if args.arch else None), terminable():
             run(args)
 
     return call
