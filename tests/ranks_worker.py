@@ -1,18 +1,16 @@
 """Small fits, alone or under ``torchrun``: ``python ranks_worker.py FOLDER`` saves the curves of all kinds there;
-``... FOLDER die`` begins one that never ends, in which the second process dies; ``signal`` one that a signal to the
-second ends; ``preview`` one that the first pauses, for longer than its group waits, and stops; ``own`` joins by itself.
+``... FOLDER die`` begins one that never ends, in which the second process dies; ``own`` makes
+small ones in a group of its own, and saves what became of them.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -31,6 +29,7 @@ from tirender.fit import (
     Preview,
     SilhouetteConfig,
     VolumeConfig,
+    distributed,
     fit,
     fit_images,
     fit_mesh,
@@ -48,6 +47,7 @@ from tirender.utils import torus
 from tirender.vis.display import Event
 
 STEPS = 20
+N_LOOKS = 30  # at a paused preview
 HASH_GRID = HashGridConfig(
     layout=HashGridLayout(n_levels=4, log2_rows=8, base_resolution=4, finest_resolution=16),
     hidden=8,
@@ -94,50 +94,41 @@ def small_fit(
 
 
 class Screen:
-    """A display whose user pauses the fit after three steps, waits two seconds, makes one step and stops it."""
+    """A display whose user pauses the fit after three steps, looks on, makes one step and stops it."""
 
-    is_open, size = True, (240, 320)
-    n_looks, paused_at = 0, 0.0
+    is_open, size, n_looks = True, (240, 320), 0
 
     def show(self, picture: object) -> None: ...
 
     def events(self) -> list[Event]:
-        self.n_looks += 1
-        if self.n_looks == 4:  # the first look is before the first step
-            self.paused_at = time.monotonic()
-            return [Event("press", "space")]
-        if self.paused_at and time.monotonic() > self.paused_at + 2:
-            self.paused_at = math.inf
-            return [Event("press", "n")]
-        return [Event("press", "s")] if self.paused_at == math.inf else []
+        self.n_looks += 1  # the first look is before the first step
+        key = {4: "space", 4 + N_LOOKS: "n", 5 + N_LOOKS: "s"}.get(self.n_looks)
+        return [Event("press", key)] if key else []
 
     def close(self) -> None:
         self.is_open = False
 
 
-def fit_and_pause(folder: Path) -> None:
-    dist.init_process_group("gloo", timeout=timedelta(seconds=1))
-    with process_group():
-        run = small_fit(Preview(Screen()) if rank() == 0 else Callback())
-        (folder / f"stopped_{rank()}.txt").write_text(f"{run.stopped} {run.step}")
-
-
-def fit_and_interrupt(checkpoint: Callback, folder: Path) -> None:
-    try:
-        small_fit(checkpoint, 3, lambda: signal.raise_signal(signal.SIGINT))
-    except Interrupted as end:
-        (folder / f"interrupted_{rank()}.txt").write_text(str(end.run.step))
-
-
-def fit_alone_and_together() -> None:
-    """Fits of another object in each process, and then of the same."""
+def fit_in_a_group_of_ones_own(folder: Path) -> None:
+    """Fits alone and together, one that a preview pauses and stops, and one that a signal to the second ends."""
     dist.init_process_group("gloo")
-    start = 1.0 + dist.get_rank()
-    assert small_fit(Callback(), steps=3, start=start).history["size"][0] == start**2
+    facts: dict[str, float] = {}
+    own = 1.0 + dist.get_rank()
+    facts["alone"] = small_fit(Callback(), steps=3, start=own).history["size"][0]
     with process_group():
-        assert small_fit(Callback(), steps=3, start=start).history["size"][0] == 1
-    assert dist.is_initialized()
-    assert rank() == 0
+        facts["together"] = small_fit(Callback(), steps=3, start=own).history["size"][0]
+
+        ask, n_asked = distributed.any_process, []
+        distributed.any_process = lambda *flags: n_asked.append(1) or ask(*flags)
+        run = small_fit(Preview(Screen()) if rank() == 0 else Callback())
+        facts |= {"stopped": run.stopped, "stopped_at": run.step, "answers": len(n_asked)}
+
+        try:
+            small_fit(Checkpoint(folder / "checkpoint.pt", 1000), 3, lambda: signal.raise_signal(signal.SIGINT))
+        except Interrupted as end:
+            facts["interrupted_at"] = end.run.step
+    facts["left"] = dist.is_initialized() and distributed.world() == 1
+    (folder / f"facts_{dist.get_rank()}.json").write_text(json.dumps(facts))
     dist.destroy_process_group()
 
 
@@ -145,14 +136,10 @@ if __name__ == "__main__":
     tirender.init("cpu", cpu_max_num_threads=1)  # the processes share a few cores
     folder, what = Path(sys.argv[1]), sys.argv[2:]
     if what == ["own"]:
-        fit_alone_and_together()
-    elif what == ["preview"]:
-        fit_and_pause(folder)
+        fit_in_a_group_of_ones_own(folder)
     else:
         with process_group(gpus=False):
             if what == ["die"]:
                 small_fit(Checkpoint(folder / "checkpoint.pt", 1), 3, lambda: os._exit(7))
-            elif what == ["signal"]:
-                fit_and_interrupt(Checkpoint(folder / "checkpoint.pt", 1000), folder)
             else:
                 torch.save(curves(), folder / f"curves_{rank()}.pt")

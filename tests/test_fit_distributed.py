@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranks_worker import curves
+from ranks_worker import N_LOOKS, curves
 
 from tirender.cli import main
 from tirender.fit import distributed, load_checkpoint
@@ -112,21 +113,31 @@ def test_alone_all_is_ones_own() -> None:
         assert distributed.world() == 1
 
 
-def test_a_signal_in_one_process_interrupts_all_after_the_same_step(tmp_path: Path) -> None:
-    finish(start(2, WORKER, tmp_path, "signal"))
-    ends = [(tmp_path / f"interrupted_{i}.txt").read_text() for i in range(2)]
-    assert ends[0] == ends[1]
-    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == int(ends[0])
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, float]]]:
+    """The folder and what two processes of a program that has its own group tell."""
+    folder = tmp_path_factory.mktemp("own")
+    finish(start(2, WORKER, folder, "own"))
+    return folder, [json.loads((folder / f"facts_{i}.json").read_text()) for i in range(2)]
 
 
-def test_a_preview_pauses_and_stops_all_processes(tmp_path: Path) -> None:
-    finish(start(2, WORKER, tmp_path, "preview"))
-    ends = [(tmp_path / f"stopped_{i}.txt").read_text() for i in range(2)]
-    assert ends[0] == ends[1] == "True 4"
+def test_groups_of_the_program_are_joined_where_asked(own: tuple[Path, list[dict[str, float]]]) -> None:
+    facts = own[1]
+    assert [fact["alone"] for fact in facts] == [1, 4]
+    assert [fact["together"] for fact in facts] == [1, 1]
+    assert all(fact["left"] for fact in facts)
 
 
-def test_groups_of_the_program_are_joined_where_asked(tmp_path: Path) -> None:
-    finish(start(2, WORKER, tmp_path, "own"))
+def test_a_preview_pauses_and_stops_all_processes(own: tuple[Path, list[dict[str, float]]]) -> None:
+    facts = own[1]
+    assert [(fact["stopped"], fact["stopped_at"]) for fact in facts] == [(True, 4)] * 2
+    assert facts[0]["answers"] == facts[1]["answers"] > N_LOOKS  # the others are kept awake in a pause
+
+
+def test_a_signal_in_one_process_interrupts_all_after_the_same_step(own: tuple[Path, list[dict[str, float]]]) -> None:
+    folder, facts = own
+    assert [fact["interrupted_at"] for fact in facts] == [4, 4]
+    assert load_checkpoint(folder / "checkpoint.pt")["step"] == 4
 
 
 def test_a_group_is_left_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:

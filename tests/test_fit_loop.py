@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tirender.fit import Callback, Every, FitConfig, FitRun, NonFiniteLoss, fit
+from tirender.fit import Callback, Checkpoint, Every, FitConfig, FitRun, NonFiniteLoss, fit
 
 
 class Point(nn.Module):
@@ -94,6 +95,13 @@ def test_callbacks_that_draw_change_nothing() -> None:
         torch.manual_seed(7)
         assert fit_point(20, noise=1, seed=seed, callbacks=[Draw(), Draw()]).history == alone
         assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_nor_where_the_fit_is_resumed(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", 10)
+    fit_point(10, noise=1, callbacks=[Draw(), checkpoint])
+    resumed = fit_point(20, noise=1, callbacks=[checkpoint, Draw()])
+    assert resumed.history == fit_point(20, noise=1).history
 
 
 def test_without_a_seed_the_callers_generators_are_used() -> None:

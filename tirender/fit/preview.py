@@ -211,7 +211,7 @@ def _open(on: str, title: str, size: tuple[int, int], path: Path) -> Display:
 
 
 def _called(images: Any) -> Images:
-    """The images; the generators are left as they were."""
+    """The images; the generators are left as they were, also in a loop of one's own."""
     if not callable(images):
         return images or {}
     with torch.no_grad(), undisturbed():
