@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tirender.fit import Callback, Every, FitConfig, FitRun, NonFiniteLoss, fit
+from tirender.fit import Callback, Checkpoint, Every, FitConfig, FitRun, NonFiniteLoss, fit
 
 
 class Point(nn.Module):
@@ -64,11 +65,43 @@ def test_a_seed_decides_and_the_callers_generators_are_left_alone() -> None:
 def test_a_seed_is_for_numpy_and_python_too() -> None:
     def draws() -> list[float]:
         drawn: list[float] = []
-        draw = Every(1, lambda run: drawn.extend([np.random.rand(), random.random()]))  # noqa: NPY002
-        fit_point(3, callbacks=[draw], seed=5)
+        module = Point()
+
+        def losses(step: int) -> dict[str, torch.Tensor]:
+            drawn.extend([np.random.rand(), random.random()])  # noqa: NPY002
+            return {"size": module.x.square().sum()}
+
+        fit(losses, module, torch.optim.SGD(module.parameters(), 0.1), FitConfig(3, seed=5, progress=False))
         return drawn
 
-    assert draws() == draws()
+    drawn = draws()
+    assert len({*drawn}) == 6
+    assert draws() == drawn
+
+
+class Draw(Callback):
+    """Draws random numbers whenever it is called."""
+
+    def _draw(self, run: FitRun) -> None:
+        torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002
+
+    on_start = on_losses = on_step = on_end = _draw
+
+
+def test_callbacks_that_draw_change_nothing() -> None:
+    for seed in (3, None):
+        torch.manual_seed(7)
+        alone, after = fit_point(20, noise=1, seed=seed).history, torch.get_rng_state()
+        torch.manual_seed(7)
+        assert fit_point(20, noise=1, seed=seed, callbacks=[Draw(), Draw()]).history == alone
+        assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_nor_where_the_fit_is_resumed(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", 10)
+    fit_point(10, noise=1, callbacks=[Draw(), checkpoint])
+    resumed = fit_point(20, noise=1, callbacks=[checkpoint, Draw()])
+    assert resumed.history == fit_point(20, noise=1).history
 
 
 def test_without_a_seed_the_callers_generators_are_used() -> None:

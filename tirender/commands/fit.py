@@ -122,7 +122,7 @@ def _on_all_processes(run: Callable[[argparse.Namespace], None]) -> Callable[[ar
     def call(args: argparse.Namespace) -> None:
         from tirender.fit.distributed import process_group
 
-        with process_group():
+        with process_group(gpus=args.arch == "cuda" if args.arch else None):
             run(args)
 
     return call

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +106,6 @@ class HashGridField(nn.Module):
         directions: torch.Tensor,
         stratified: bool = False,
         max_samples: int | None = None,
-        evaluated: Callable[[int], slice] | None = None,
     ) -> torch.Tensor:
         """Colours and opacity of rays; only samples in occupied cells that light reaches are evaluated.
 
@@ -116,22 +114,30 @@ class HashGridField(nn.Module):
             directions: (R, 3), of any length.
             stratified: shift each ray's samples by a random part of a step.
             max_samples: render only the first rays, that have no more samples together.
-            evaluated: given the number of these, tells which to evaluate; the others are black.
         Returns:
             (R, 4), or (r, 4) of the first r rays: premultiplied colour, opacity. Differentiable in the field and the
             rays.
         """
-        check_tensor("origins", origins, ("R", 3), like=self.table)
-        check_tensor("directions", directions, (len(origins), 3), like=origins)
-        rays = self._to_unit(origins), F.normalize(directions, dim=-1)
+        samples = self.sample_rays(origins, directions, stratified, max_samples)
+        n_rays = len(samples.offsets) - 1
+        return self.render_samples(origins[:n_rays], directions[:n_rays], samples)
+
+    def sample_rays(
+        self,
+        origins: torch.Tensor,
+        directions: torch.Tensor,
+        stratified: bool = False,
+        max_samples: int | None = None,
+    ) -> RaySamples:
+        """The samples of rays in occupied cells, as :meth:`render_rays` takes them; not differentiable."""
+        rays = self._rays(origins, directions)
         shifts = torch.rand_like(origins[:, 0]) if stratified else None
         nearest, step = self.config.min_depth / self.config.extent, 1 / self.config.steps_per_extent
-        samples = sample_occupied(*rays, self.occupancy.occupied, step, nearest, shifts, max_samples)
-        if evaluated is not None:
-            counts = samples.offsets.diff()
-            rows, kept = evaluated(len(counts)), torch.zeros_like(counts)
-            kept[rows] = counts[rows]
-            samples, _ = samples.first(kept)
+        return sample_occupied(*rays, self.occupancy.occupied, step, nearest, shifts, max_samples)
+
+    def render_samples(self, origins: torch.Tensor, directions: torch.Tensor, samples: RaySamples) -> torch.Tensor:
+        """The second half of :meth:`render_rays`: colours and opacity of r rays, from all their samples."""
+        rays = self._rays(origins, directions)
         with torch.no_grad():
             sigma, _ = self._density(_points(*rays, samples))
             opacity = -torch.expm1(-sigma * self.step)
@@ -143,6 +149,12 @@ class HashGridField(nn.Module):
     def update_occupancy(self) -> None:
         """Let the occupancy grid follow the field: every few steps of a fit."""
         self.occupancy.update(lambda unit: self._density(unit)[0])
+
+    def _rays(self, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rays of any length in world space, as ones of length 1 in the unit cube."""
+        check_tensor("origins", origins, ("R", 3), like=self.table)
+        check_tensor("directions", directions, (len(origins), 3), like=origins)
+        return self._to_unit(origins), F.normalize(directions, dim=-1)
 
     def _to_unit(self, points: torch.Tensor) -> torch.Tensor:
         return points / self.config.extent + 0.5

@@ -2,6 +2,7 @@
 
 from tirender.fit.callbacks import Checkpoint, Every, Figures
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
+from tirender.fit.distributed import process_group
 from tirender.fit.extract import cameras_around, extract_mesh
 from tirender.fit.loop import Callback, FitConfig, FitRun, NonFiniteLoss, fit
 from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
@@ -44,6 +45,7 @@ __all__ = [
     "load_checkpoint",
     "load_views",
     "normalized",
+    "process_group",
     "render_views",
     "render_views_between",
     "save_checkpoint",

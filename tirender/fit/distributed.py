@@ -5,13 +5,16 @@ views and rays at each step, of which each takes its :func:`part`. Losses and gr
 processes: a loss that all compute alike, as a regulariser, is averaged with itself, and that of a part is scaled so
 that the average is the mean over all. The updates are those that one process would make.
 
-Alone, as without ``torchrun``, nothing of this costs anything.
+They do so within :func:`process_group` only: elsewhere each process is alone, whatever else it has joined, and nothing
+of this costs anything.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,11 +28,16 @@ from tirender.checks import fail
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others, before it takes them for dead. A broken connection is seen at once."""
+FAREWELL = 10.0  # seconds that a process waits for the others when it leaves them
+# what gloo says of one that does not answer
+LOST = ("closed by peer", "reset by peer", "broken pipe", "timed out waiting", "timeout caused")
+
+_joined = False  # whether this program is within process_group()
 
 
 def world() -> int:
-    """How many processes fit together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """How many processes fit together; 1 outside of :func:`process_group`."""
+    return dist.get_world_size() if _joined else 1
 
 
 def rank() -> int:
@@ -43,31 +51,84 @@ def is_main() -> bool:
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
-    """Join the processes that ``torchrun`` has started; without it, or where the program has joined them, do nothing.
+def process_group(gpus: bool | None = None) -> Iterator[None]:
+    """Let the fits within be those of several processes together: those that ``torchrun`` has started.
 
-    Enter it before CUDA is used: each process takes one GPU of its machine.
+    A program that has initialised ``torch.distributed`` itself keeps its group, which is then the one used. Without it
+    and without ``torchrun`` this does nothing. Enter it before CUDA is used: each process takes one GPU of its machine.
 
+    Args:
+        gpus: whether to do so; by default unless the environment variable ``TIRENDER_ARCH`` names another arch than
+            ``"cuda"``.
     Raises:
         ValueError: some processes have a GPU and others none.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+    if dist.is_available() and dist.is_initialized():
+        with _together():
+            yield
+        return
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield
         return
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    # Taichi runs on the first GPU it sees; beyond the last one there is none, which is told below
-    os.environ["CUDA_VISIBLE_DEVICES"] = (
-        str(local_rank) if visible is None else "".join(visible.split(",")[local_rank : local_rank + 1])
-    )
-    on_gpu = torch.cuda.is_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+    if gpus is None:
+        gpus = os.environ.get("TIRENDER_ARCH", "") in ("", "cuda")
+    with _one_gpu() if gpus else contextlib.nullcontext():
+        on_gpu = gpus and torch.cuda.is_available()
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+        try:
+            with _together():
+                if gpus:
+                    _check_gpus(on_gpu)
+                yield
+        finally:
+            _leave()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    global _joined
+    before, _joined = _joined, True
+    try:
+        yield
+    finally:
+        _joined = before
+
+
+@contextmanager
+def _one_gpu() -> Iterator[None]:
+    """Let this process see one GPU of its machine, or none beyond the last one."""
+    # Taichi runs on the first GPU it sees, so it must see no other
+    name, local_rank = "CUDA_VISIBLE_DEVICES", int(os.environ.get("LOCAL_RANK", 0))
+    before = os.environ.get(name)
+    os.environ[name] = str(local_rank) if before is None else "".join(before.split(",")[local_rank : local_rank + 1])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _check_gpus(on_gpu: bool) -> None:
     everywhere: list[Any] = [None] * world()
-    dist.all_gather_object(everywhere, on_gpu)
+    with _telling():
+        dist.all_gather_object(everywhere, on_gpu)
     if len({*everywhere}) > 1:
         fail("torchrun", "a GPU for each process, or for none", f"one for {sum(everywhere)} of {world()}")
-    yield
-    dist.destroy_process_group()
+
+
+def _leave() -> None:
+    """Destroy the group; where a process has died that may fail, or wait for it for ever, and must not hide why."""
+
+    def destroy() -> None:
+        with contextlib.suppress(RuntimeError):
+            dist.destroy_process_group()
+
+    # in a thread, which can be left behind
+    leaving = threading.Thread(target=destroy, daemon=True)
+    leaving.start()
+    leaving.join(FAREWELL)
 
 
 class Part(NamedTuple):
@@ -124,13 +185,15 @@ def average_gradients(module: nn.Module) -> None:
         parameter.grad = gradient if is_anywhere else None
 
 
-def any_process(flag: bool) -> bool:
-    """Whether a flag is set in any process."""
+def any_process(*flags: bool) -> list[bool]:
+    """Of each flag, whether it is set in any process."""
     if world() == 1:
-        return flag
-    flags = torch.tensor(float(flag))
-    _all_reduce(flags)
-    return bool(flags > 0)
+        return [*flags]
+    # a program's own group may know one kind of device only
+    device = "cpu" if "cpu:" in dist.get_backend_config() else "cuda"
+    counts = torch.tensor(flags, dtype=torch.float32, device=device)
+    _all_reduce(counts)
+    return [count > 0 for count in counts.tolist()]
 
 
 def from_main(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +222,10 @@ def _telling() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if not isinstance(error, dist.DistError) and not any(lost in text.lower() for lost in LOST):
+            raise
         raise RuntimeError(
             f"process {rank()} of {world()}: expected an answer of all processes, got none: one has ended, or hangs; "
-            f"a checkpoint can be resumed by any number of them ({' '.join(str(error).split())[:200]})"
+            f"a checkpoint can be resumed by any number of them ({text[:200]})"
         ) from error

@@ -25,24 +25,23 @@ class Interrupted(KeyboardInterrupt):
 def interruptible(run: FitRun) -> Iterator[None]:
     """Let the first signal that would raise ``KeyboardInterrupt`` stop the run after its step, and a second at once.
 
-    Handlers of the program's own are left alone.
+    Where several processes fit together, such a signal in one of them is one in all. Handlers of the program's own are
+    left alone.
 
     Raises:
         Interrupted: at the end, after such a signal.
     """
-    came = False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        if came:
+        if run.interrupted:
             signal.default_int_handler(number, frame)
-        came = True
+        run.interrupted = True
         run.stop()
 
     signals = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is signal.default_int_handler]
     with _handling(signals, handle):
         yield
-    if came:
+    if run.interrupted:
         raise Interrupted(run)
 
 

@@ -55,6 +55,8 @@ class FitConfig:
 class Callback:
     """What a fit calls on its way; subclasses override what they need.
 
+    The random numbers that they draw are none of the fit's: its generators are set back after each call.
+
     Where several processes fit together, the first one alone calls them; then they may look at the run and stop it, but
     what they change in its module is not known to the others.
     """
@@ -90,6 +92,7 @@ class FitRun:
         history: each loss, unweighted, and ``"total"``, their weighted sum: one float a step.
         images: gives named images (H, W), (H, W, C) or (1, H, W, C) of the current state, for who wants to show them.
         stopped: whether the fit ends before its last step, see :meth:`stop`.
+        interrupted: whether that was Ctrl-C, in this process or another one of the fit.
         error: what ended the fit in the midst of a step, whose state may then be no good one; None in all other cases.
         best_step: the step with the lowest running mean of the total; its parameters are kept, see :meth:`load_best`.
     """
@@ -106,13 +109,14 @@ class FitRun:
         self.module, self.optimizer, self.config, self.scheduler = module, optimizer, config, scheduler
         self.weights, self.images = dict(weights or {}), images
         self.step = 0
-        self.stopped = False
+        self.stopped = self.interrupted = False
         self.error: BaseException | None = None
         self.history: dict[str, list[float]] = {}
         self.best_step = 0
         self._best_mean = self._mean = math.inf
         self._best = _copy_of(module)
         self._last_good = _copy_of(module)
+        self._generators: dict[str, Any] | None = None  # of the loaded state
 
     @property
     def losses(self) -> dict[str, float]:
@@ -122,6 +126,14 @@ class FitRun:
     def stop(self) -> None:
         """Make no further step; callbacks get their ``on_end``."""
         self.stopped = True
+
+    def wait(self) -> None:
+        """Tell the other processes of the fit, if any, that its first one pauses, lest they take it for dead.
+
+        To be called every few minutes at least, by an ``on_start`` or ``on_step`` that takes long. It also learns here
+        whether another process has ``stopped``.
+        """
+        self._agree(waiting=True)
 
     def load_best(self) -> None:
         """Set the module back to the best step so far."""
@@ -156,9 +168,22 @@ class FitRun:
             self.best_step, self._best_mean = state["best"]["step"], state["best"]["mean"]
             self._best, self._mean = state["best"]["module"], state["mean"]
             self._last_good = _copy_of(self.module)
+            self._generators = state["generators"]
             set_generator_states(state["generators"])
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
             fail("checkpoint", "the state of this fit", f"that of another ({' '.join(str(error).split())})")
+
+    def _agree(self, waiting: bool = False) -> bool:
+        """Whether to go on, which all processes decide alike, once none waits any more."""
+        while True:
+            stopped, interrupted, any_waiting = distributed.any_process(self.stopped, self.interrupted, waiting)
+            # only ever set, as a signal may set them at any moment
+            if stopped:
+                self.stopped = True
+            if interrupted:
+                self.interrupted = True
+            if waiting or not any_waiting:
+                return not stopped
 
     def _record(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The total of a step's losses, which go into the history."""
@@ -219,9 +244,10 @@ def fit(
     With a seed the result is a function of the arguments: to the bit on the CPU, if the losses draw their random
     numbers from the global generators of torch, numpy or Python.
 
-    Where ``torch.distributed`` has more than one process, they fit together: see :mod:`tirender.fit.distributed`.
+    Within :func:`~tirender.fit.process_group` several processes fit together: see :mod:`tirender.fit.distributed`.
 
-    Ctrl-C ends the fit after the step, when its state is whole, and a second one at once.
+    Ctrl-C ends the fit after the step, when its state is whole, and a second one at once; in one process it ends that
+    of all.
 
     Args:
         losses: called with the number of the step, returns named scalar losses computed from ``module``.
@@ -241,20 +267,21 @@ def fit(
     """
     run = FitRun(module, optimizer, config, weights, scheduler, images)
     callbacks = callbacks if distributed.is_main() else ()
-    together = distributed.world() > 1
     with seeded(config.seed), interruptible(run), _ending(run, callbacks):
         for callback in callbacks:
-            callback.on_start(run)
-        if together:
+            _call(callback, "on_start", run)
+        if run._generators is not None:  # one has loaded a state
+            set_generator_states(run._generators)
+        going = run._agree()
+        if distributed.world() > 1:
             run.load_state_dict(distributed.from_main(run.state_dict()))
         hidden = not distributed.is_main() or (None if config.progress is None else not config.progress)
         with tqdm(total=config.steps, initial=run.step, disable=hidden) as bar:
-            while run.step < config.steps and not distributed.any_process(run.stopped):
+            while run.step < config.steps and going:
                 optimizer.zero_grad()
                 total = run._record(losses(run.step))
-                with undisturbed(together):
-                    for callback in callbacks:
-                        callback.on_losses(run)
+                for callback in callbacks:
+                    _call(callback, "on_losses", run)
                 total.backward()
                 del total  # and the graph: the next losses may change the shapes of parameters
                 distributed.average_gradients(module)
@@ -264,9 +291,9 @@ def fit(
                 if scheduler is not None:
                     scheduler.step()
                 run.step += 1
-                with undisturbed(together):
-                    for callback in callbacks:
-                        callback.on_step(run)
+                for callback in callbacks:
+                    _call(callback, "on_step", run)
+                going = run._agree()
                 if not bar.disable:
                     bar.set_postfix_str(", ".join(f"{k} {v:.5f}" for k, v in run.losses.items()), refresh=False)
                 bar.update()
@@ -278,12 +305,20 @@ def _ending(run: FitRun, callbacks: Sequence[Callback]) -> Iterator[None]:
     """At the end, however it comes, call every callback's ``on_end``, also where that of another fails."""
     with contextlib.ExitStack() as stack:
         for callback in reversed(callbacks):
-            stack.callback(callback.on_end, run)
+            stack.callback(_call, callback, "on_end", run)
         try:
             yield
         except BaseException as error:
             run.error = error
             raise
+
+
+def _call(callback: Callback, moment: str, run: FitRun) -> None:
+    """Call a callback, if it has something to do; a fit is the same with it and without."""
+    method = getattr(callback, moment)
+    if getattr(method, "__func__", method) is not getattr(Callback, moment):
+        with undisturbed():
+            method(run)
 
 
 def _copy_of(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from tirender.checks import check_choice, fail
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
-from tirender.fit.distributed import Part, part, world
+from tirender.fit.distributed import Part, part
 from tirender.fit.loop import Callback, FitRun
 from tirender.fit.radiance import RadianceConfig, view_losses
 from tirender.fit.views import Views, draw_views
@@ -163,10 +163,11 @@ class NerfModel(nn.Module):
         seen = sample_images_at_mc_locs(images, bundle.xys).transpose(0, 1).flatten(0, 1)
         rays = RayBundle(*(x.transpose(0, 1).flatten(0, 1) for x in bundle))
         if isinstance(self.field, HashGridField):
-            rows = (lambda n: part(n).rows) if world() > 1 else None
-            rendered = self.field.render_rays(rays.origins, rays.directions, True, self._samples_per_step, rows)
-            mine = part(len(rendered))
-            return rendered[mine.rows], seen[mine.rows], mine
+            # all processes sample all rays, which says how many of them fit into the step, and render their part
+            samples = self.field.sample_rays(rays.origins, rays.directions, True, self._samples_per_step)
+            mine = part(len(samples.offsets) - 1)
+            own = rays.origins[mine.rows], rays.directions[mine.rows], samples.of_rays(mine.rows)
+            return self.field.render_samples(*own), seen[mine.rows], mine
         mine = part(len(seen))
         return self._render(RayBundle(*(x[mine.rows] for x in rays))), seen[mine.rows], mine
 

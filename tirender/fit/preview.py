@@ -78,7 +78,7 @@ class Preview(Callback):
         self.display = _open(on, title, size, Path(path)) if isinstance(on, str) else on
         self.history: dict[str, list[float]] = {}
         self._waiting: list[tuple[str, Any]] = []  # losses that are not yet in the history
-        self._one_step = False
+        self._one_step = self._is_over = False
         self._run: FitRun | None = None
         self._picture = np.zeros((*size, 3), np.uint8)
         self._n_drawn = 0
@@ -122,14 +122,14 @@ class Preview(Callback):
             run.stop()
 
     def on_end(self, run: FitRun) -> None:
-        self.paused, self._due = False, 0.0
+        self._is_over, self._due = True, 0.0
         if run.error is None:  # what failed may fail again
             self._follow(run)
         self.close()
 
     @property
     def _is_stopped(self) -> bool:
-        return self.stopped or (self._run is not None and self._run.stopped)
+        return self.stopped or self._is_over or (self._run is not None and self._run.stopped)
 
     def _follow(self, run: FitRun) -> None:
         self._run, self.history = run, run.history
@@ -148,6 +148,8 @@ class Preview(Callback):
         began = shown = time.perf_counter()
         while self.paused and not (self._one_step or self._is_stopped) and self.display.is_open:
             time.sleep(PATIENCE)
+            if self._run is not None:
+                self._run.wait()
             self._read_keys()
             if self.display.is_open and time.perf_counter() - shown > REPAINT:
                 self.display.show(self._picture)
@@ -209,7 +211,7 @@ def _open(on: str, title: str, size: tuple[int, int], path: Path) -> Display:
 
 
 def _called(images: Any) -> Images:
-    """The images; the generators are left as they were."""
+    """The images; the generators are left as they were, also in a loop of one's own."""
     if not callable(images):
         return images or {}
     with torch.no_grad(), undisturbed():

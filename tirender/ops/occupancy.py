@@ -33,6 +33,12 @@ class RaySamples(NamedTuple):
         lengths, rays = self.lengths.index_select(0, kept), self.rays.index_select(0, kept)
         return RaySamples(_offsets(counts), rays, lengths), kept
 
+    def of_rays(self, rows: slice) -> RaySamples:
+        """The samples of successive rays, of which there is at least one; they count from 0."""
+        offsets = self.offsets[rows.start : rows.stop + 1]
+        start, stop = (int(offset) for offset in offsets[[0, -1]].tolist())
+        return RaySamples(offsets - start, self.rays[start:stop] - rows.start, self.lengths[start:stop])
+
 
 @runtime.not_compiled
 def sample_occupied(
