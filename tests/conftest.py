@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # matrix products rounded alike on every CPU, as in the reference cases: where a coordinate lies on the border of
     # two cells of an atlas, the last bit decides
     os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     tirender.init(config.getoption("--arch"))
 
 
