@@ -150,11 +150,14 @@ def test_the_command_is_interrupted_and_goes_on(tmp_path: Path, ring: Path, numb
     options = ["--level", "0", "--every", "1000000", "--checkpoint", "1000000", "--resume", "-o", str(folder)]
     command = ["fit", "mesh", str(ring), *options, "--steps"]
     process = subprocess.Popen([sys.executable, "-m", "tirender", *command, "1000000"], stderr=-1, text=True)
-    while not (folder / "iter_00000.png").exists():  # drawn in the first step
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=120)
+    try:
+        while not (folder / "iter_00000.png").exists():  # drawn in the first step
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, said
     found = re.search(r"tirender fit: interrupted after step (\d+); the same command with --resume goes on", said)
     assert found, said
