@@ -162,3 +162,9 @@ def test_arguments_that_cannot_be_read(args: list[str], capsys: pytest.CaptureFi
     with pytest.raises(SystemExit, match="2"):
         fit(*args)
     assert "usage: tirender fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["mesh", "images"])
+def test_a_source_that_is_not_there_is_told_by_its_name(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", kind, "photos"]) == 2
+    assert capsys.readouterr().err == "tirender fit: photos: No such file or directory\n"

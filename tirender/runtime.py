@@ -220,7 +220,9 @@ def _refuse_fork() -> None:
         )
 
 
+@functools.cache
 def _say_compiling() -> None:
+    """Once in a process, however many kernels it waits for."""
     print(
         "tirender: compiling kernels for their first use here (kept in a cache for the next run) ...", file=sys.stderr
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -333,7 +335,10 @@ def load_mesh(path: str, device: str) -> Meshes:
     from tirender.checks import fail
     from tirender.io import IO
 
-    mesh = IO().load_mesh(datasets.path_of(path), device=device)
+    file = datasets.path_of(path)
+    if not file.exists():  # whatever kind of file or folder it should be
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    mesh = IO().load_mesh(file, device=device)
     if mesh.isempty():
         fail(path, "at least one face", "none")
     verts = mesh.verts_packed()

@@ -295,9 +295,15 @@ def fit(
                     _call(callback, "on_step", run)
                 going = run._agree()
                 if not bar.disable:
-                    bar.set_postfix_str(", ".join(f"{k} {v:.5f}" for k, v in run.losses.items()), refresh=False)
+                    bar.set_postfix_str(_in_words(run.losses), refresh=False)
                 bar.update()
     return run
+
+
+def _in_words(losses: Mapping[str, float]) -> str:
+    """The total first, since a narrow terminal cuts the end off."""
+    ordered = {TOTAL: losses[TOTAL], **losses}
+    return ", ".join(f"{name} {value:.5f}" for name, value in ordered.items())
 
 
 @contextlib.contextmanager
