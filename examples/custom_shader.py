@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
 
-    path = {"creature": datasets.creature, "cow": datasets.cow}.get(args.mesh, lambda: args.mesh)()
+    path = datasets.path_of(args.mesh)
     mesh = load_objs_as_meshes([path], device=args.device)
     R, T = look_at_view_transform(2.2, 10, 150)
     cameras = FoVPerspectiveCameras(R=R, T=T, device=args.device)

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
 
-    path = {"creature": datasets.creature, "cow": datasets.cow}.get(args.mesh, lambda: args.mesh)()
+    path = datasets.path_of(args.mesh)
     mesh, _, _ = normalized(load_objs_as_meshes([path], device=args.device))
     render = silhouette_renderer(args.size)
     truth = camera_position_from_spherical_angles(3.0, 30.0, 140.0, device=args.device)

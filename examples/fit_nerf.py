@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
 
-    path = {"creature": datasets.creature, "cow": datasets.cow}.get(args.mesh, lambda: args.mesh)()
+    path = datasets.path_of(args.mesh)
     target, _, _ = normalized(IO().load_mesh(path, device=args.device))
     views = render_views(target, n_views=40, image_size=args.size)
     unseen = render_views_between(target, n_views=40, image_size=args.size)  # from places halfway between those

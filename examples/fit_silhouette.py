@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
 
-    path = {"creature": datasets.creature, "cow": datasets.cow}.get(args.mesh, lambda: args.mesh)()
+    path = datasets.path_of(args.mesh)
     target, centre, scale = normalized(IO().load_mesh(path, device=args.device))
     views = render_views(target, n_views=20, image_size=args.size)
     image_grid(views.images, rows=4, cols=5)

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.cloud == "motorcycle":
         cloud = centred(motorcycle(args.device))
     else:
-        path = {"harbour": datasets.harbour, "bridge": datasets.bridge}.get(args.cloud, lambda: args.cloud)()
+        path = datasets.path_of(args.cloud)
         cloud = centred(IO().load_pointcloud(path, device=args.device))
 
     elev, azim = {"harbour": (28, 170), "motorcycle": (0, 180)}.get(args.cloud, (10, 0))

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
 
-    path = {"creature": datasets.creature, "cow": datasets.cow}.get(args.mesh, lambda: args.mesh)()
+    path = datasets.path_of(args.mesh)
     mesh = load_objs_as_meshes([path], device=args.device)
     texturesuv_image_PIL(mesh.textures, subsample=None).save(args.output / "figure4_texture.png")
 

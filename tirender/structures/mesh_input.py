@@ -49,6 +49,7 @@ def _without_padding(faces: torch.Tensor, num_faces: list[int], must_end: bool) 
 
 
 def check_selection(name: str, selection: Any, n_faces: int) -> None:
+    """Raise ``ValueError`` unless a selection is (f,) integers, each the index of one of ``n_faces`` faces."""
     check_tensor(name, selection, ("f",), INTEGERS)
     if len(selection) and not 0 <= int(selection.min()) <= int(selection.max()) < n_faces:
         fail(name, f"face indices from 0 to {n_faces - 1}", f"{int(selection.min())} to {int(selection.max())}")
