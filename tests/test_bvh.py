@@ -7,7 +7,7 @@ import torch
 
 from tirender import runtime
 from tirender.kernels import bvh as kernels
-from tirender.ops.bvh import _crowded, _curve_order, _keys, build_forest
+from tirender.ops.bvh import _crowded, _curve_order, _sorted_keys, build_forest
 
 
 @pytest.mark.parametrize("bits", [1, 2, 5])
@@ -47,7 +47,7 @@ def test_clusters_and_outliers_of_any_scale_are_resolved(make, dtype):
     points = make(5000).to(dtype)
     cloud = torch.zeros(5000, dtype=torch.int64)
     low = points.amin(1, keepdim=True)
-    keys, order = _keys(points, low, (points - low).amax(), cloud, 1).sort(stable=True)
+    keys, order = _sorted_keys(points, low, (points - low).amax(), cloud, 1)
     assert _crowded(points, keys, order, 64)
     order = _curve_order(points, cloud, 1, 64)
     assert torch.equal(order.sort().values, torch.arange(5000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -50,6 +51,12 @@ def check_tensor(
     if like is not None and (value.dtype != like.dtype or value.device != like.device):
         fail(name, f"{like.dtype} on {like.device}", f"{value.dtype} on {value.device}")
     return value
+
+
+def all_finite(values: torch.Tensor) -> bool:
+    """Whether no number is NaN or infinite."""
+    # a sum is ten times quicker; where it overflows each number is looked at
+    return math.isfinite(values.detach().sum()) or bool(values.isfinite().all())
 
 
 def check_range(name: str, indices: torch.Tensor, n: int, what: str) -> None:

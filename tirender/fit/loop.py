@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from tirender.checks import fail
+from tirender.checks import all_finite, fail
 from tirender.fit import distributed
 from tirender.fit.generators import generator_states, seeded, set_generator_states, undisturbed
 from tirender.fit.interrupts import interruptible
@@ -206,8 +206,7 @@ class FitRun:
         """Stop before gradients that are not finite reach the parameters."""
         for name, parameter in self.module.named_parameters():
             grad = parameter.grad
-            # a sum is ten times quicker; where it overflows each number is looked at
-            if grad is not None and not math.isfinite(grad.sum()) and not bool(grad.isfinite().all()):
+            if grad is not None and not all_finite(grad):
                 self._stop(f"the gradient of {name} is not finite", restore=False)
 
     def _remember(self) -> None:

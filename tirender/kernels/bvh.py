@@ -11,7 +11,7 @@ equal distances and keeps clouds of coinciding points from being searched whole.
 
 import taichi as ti
 
-from tirender.kernels.tasks import task_block
+from tirender.kernels.tasks import is_cpu, task_block
 from tirender.kernels.triangle import Index, number
 
 Reals = ti.types.ndarray(ndim=1)
@@ -63,6 +63,7 @@ def build_boxes(
                         low, high, least = ti.min(low, l), ti.max(high, h), ti.min(least, order[j] - first[cloud])
                 set_child(boxes, lowest, at, child, low, high, least)
     for level in ti.static(range(1, 3)):
+        ti.loop_config(serialize=ti.static(is_cpu()))  # what is left is little
         for slot in range((first[n_clouds] >> (leaf_bits + FAN_BITS * (level + 1))) + n_clouds):
             bits = leaf_bits + FAN_BITS * (level + 1)
             cloud = cloud_of_slot(first, slot, bits)
@@ -73,8 +74,8 @@ def build_boxes(
                 for below in ti.static(range(level - 1)):
                     base += n_groups(n, leaf_bits, below)
                 merge_children(boxes, lowest, base, n_groups(n, leaf_bits, level - 1), group)
-    ti.loop_config(block_dim=ti.static(task_block()))
-    for cloud in range(n_clouds):  # what is left is little
+    ti.loop_config(serialize=ti.static(is_cpu()))
+    for cloud in range(n_clouds):
         n = first[cloud + 1] - first[cloud]
         base = group_base(first[cloud], cloud, leaf_bits) + n_groups(n, leaf_bits, 0) + n_groups(n, leaf_bits, 1)
         level = 2

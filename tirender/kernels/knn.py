@@ -165,58 +165,70 @@ def distance(points: ti.template(), i, j, norm: ti.template()):
 
 @ti.kernel
 def distances_forward(
-    p1: Rows,
-    p2: Rows,
-    lengths1: Index,
-    lengths2: Index,
+    points: Rows,
+    lengths: Index,
+    size1: ti.i32,
+    size2: ti.i32,
     index: Codes,
     k: ti.i32,
     norm: ti.template(),
     dists: Reals,
 ):
     """Arguments as for the adjoint; dists: zero before."""
-    n1, n2 = p1.shape[0] // lengths1.shape[0], p2.shape[0] // lengths2.shape[0]
-    for row in range(p1.shape[0]):
-        cloud = row // n1
-        if row - cloud * n1 < lengths1[cloud]:
-            for m in range(ti.min(k, lengths2[cloud])):
-                j = ti.cast(index[row * k + m], ti.i32)
-                if j >= 0:
-                    for a in range(p1.shape[1]):
-                        d = p1[row, a] - p2[cloud * n2 + j, a]
-                        dists[row * k + m] = dists[row * k + m] + measure(d, 0, 0, norm)
+    for row in range(index.shape[0] // k):
+        begin, count = neighbourhood(lengths, size1, size2, row)
+        for m in range(ti.min(k, count)):
+            j = ti.cast(index[row * k + m], ti.i32)
+            if j >= 0:
+                for a in range(points.shape[1]):
+                    d = points[row, a] - points[begin + j, a]
+                    dists[row * k + m] = dists[row * k + m] + measure(d, 0, 0, norm)
 
 
 @ti.kernel
 def distances_adjoint(
-    p1: Rows,
-    p2: Rows,
-    lengths1: Index,
-    lengths2: Index,
+    points: Rows,
+    lengths: Index,
+    size1: ti.i32,
+    size2: ti.i32,
     index: Codes,
     k: ti.i32,
     norm: ti.template(),
     grad_dists: Reals,
     bounds: Index,
     atomic: ti.template(),
-    grad_p1: Rows,
-    grad_p2: Slabs,
+    grad_points: Slabs,
 ):
-    """p1, p2: (N * P, D) padded clouds of these lengths; index: k a row of p1, in the cloud of p2, -1 for none; bounds:
-    the rows of each slab; grad_p1, and grad_p2 (slab, N * P2, D): zero before."""
-    n1, n2 = p1.shape[0] // lengths1.shape[0], p2.shape[0] // lengths2.shape[0]
+    """points: (n, D), N padded clouds of ``size1`` rows and then N of ``size2``; lengths: of all 2 N; index: k for each
+    of the first rows, in the cloud of the other kind, -1 for none; bounds: the rows of each slab; grad_points:
+    (slab, n, D), zero before."""
     ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for row in range(bounds[s], bounds[s + 1]):
-            cloud = row // n1
-            if row - cloud * n1 < lengths1[cloud]:
-                for m in range(ti.min(k, lengths2[cloud])):
-                    g = grad_dists[row * k + m]
-                    j = ti.cast(index[row * k + m], ti.i32)
-                    if j >= 0 and g != 0:
-                        for a in range(p1.shape[1]):
-                            h = 2 * g * (p1[row, a] - p2[cloud * n2 + j, a])
-                            if ti.static(norm == 1):
-                                h = g * ti.math.sign(p1[row, a] - p2[cloud * n2 + j, a])
-                            grad_p1[row, a] = grad_p1[row, a] + h
-                            accumulate_at(grad_p2, s, cloud * n2 + j, a, -h, atomic)
+            begin, count = neighbourhood(lengths, size1, size2, row)
+            for m in range(ti.min(k, count)):
+                g = grad_dists[row * k + m]
+                j = ti.cast(index[row * k + m], ti.i32)
+                if j >= 0 and g != 0:
+                    for a in range(points.shape[1]):
+                        d = points[row, a] - points[begin + j, a]
+                        h = 2 * g * d
+                        if ti.static(norm == 1):
+                            h = g * ti.math.sign(d)
+                        accumulate_at(grad_points, s, row, a, h, atomic)
+                        accumulate_at(grad_points, s, begin + j, a, -h, atomic)
+
+
+@ti.func
+def neighbourhood(lengths: ti.template(), size1, size2, row):
+    """Where the cloud begins in which a row has its neighbours, and how many points it has; none for padding."""
+    n_clouds = lengths.shape[0] // 2
+    rows1 = n_clouds * size1
+    begin, at, own, other = 0, 0, 0, 0
+    if row < rows1:
+        own, at = row // size1, row % size1
+        begin, other = rows1 + own * size2, n_clouds + own
+    else:
+        other, at = (row - rows1) // size2, (row - rows1) % size2
+        begin, own = other * size1, n_clouds + other
+    return begin, ti.select(at < lengths[own], lengths[other], 0)

@@ -1,4 +1,7 @@
-"""Loops whose rounds are long: bands of tiles, slabs of pixels, chunks of points."""
+"""How loops are shared among threads.
+
+Most want the defaults. Not those whose rounds are long: bands of tiles, slabs of pixels, chunks of points.
+"""
 
 import taichi as ti
 
@@ -8,4 +11,10 @@ def task_block() -> int | None:
 
     On a GPU, where every round has its own thread, the block is Taichi's choice.
     """
-    return 1 if ti.cfg.arch in (ti.x64, ti.arm64) else None
+    return 1 if is_cpu() else None
+
+
+def is_cpu() -> bool:
+    """Whether kernels run on a CPU, where a loop of little work is best done by the thread that launches it
+    (``serialize``): the others take 0.1 ms to wake."""
+    return ti.cfg.arch in (ti.x64, ti.arm64)

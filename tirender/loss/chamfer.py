@@ -64,13 +64,13 @@ def chamfer_distance(
         if not bool((weights >= 0).all()):
             fail("weights", "none below 0", weights.tolist())
 
-    clouds = [(x, x_lengths, x_normals, y, y_lengths, y_normals), (y, y_lengths, y_normals, x, x_lengths, x_normals)]
+    clouds = [(x_lengths, x_normals, y_lengths, y_normals), (y_lengths, y_normals, x_lengths, x_normals)]
     with torch.autocast(x.device.type, enabled=False):
-        found = select_nearest(x, y, x_lengths, y_lengths, 1, norm, both=not single_directional)
+        found, indices = zip(*select_nearest(x, y, x_lengths, y_lengths, 1, norm, both=not single_directional))
+        found = neighbour_distances(x, y, x_lengths, y_lengths, indices, norm, found)
         distances, cosines = [], []
-        for (p, p_lengths, p_normals, q, q_lengths, q_normals), (dists, idx) in zip(clouds, found):
-            d = neighbour_distances(p, q, p_lengths, q_lengths, idx, norm, dists)[..., 0]
-            distances.append(_over_points(d, p_lengths, weights, point_reduction))
+        for (p_lengths, p_normals, q_lengths, q_normals), dists, idx in zip(clouds, found, indices):
+            distances.append(_over_points(dists[..., 0], p_lengths, weights, point_reduction))
             if p_normals is not None and q_normals is not None:
                 c = _normal_distance(p_normals, knn_gather(q_normals, idx, q_lengths)[:, :, 0], p_lengths, abs_cosine)
                 cosines.append(_over_points(c, p_lengths, weights, point_reduction))

@@ -58,7 +58,7 @@ def ball_query(
         fail("radius", "a number above 0", radius)
     with torch.autocast(p1.device.type, enabled=False):
         idx = _select_in_balls(p1, p2, lengths1, lengths2, K, float(radius))
-        dists = neighbour_distances(p1, p2, lengths1, lengths2, idx, norm=2)
+        (dists,) = neighbour_distances(p1, p2, lengths1, lengths2, [idx], norm=2)
     return KNN(dists, idx, masked_gather(p2, idx) if return_nn else None)
 
 

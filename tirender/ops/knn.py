@@ -63,7 +63,7 @@ def knn_points(
     K = check_k(K)
     with torch.autocast(p1.device.type, enabled=False):
         ((dists, idx),) = select_nearest(p1, p2, lengths1, lengths2, K, norm)
-        dists = neighbour_distances(p1, p2, lengths1, lengths2, idx, norm, dists)
+        (dists,) = neighbour_distances(p1, p2, lengths1, lengths2, [idx], norm, [dists])
     return KNN(dists, idx, knn_gather(p2, idx, lengths2) if return_nn else None)
 
 
@@ -209,57 +209,65 @@ def neighbour_distances(
     p2: torch.Tensor,
     lengths1: torch.Tensor,
     lengths2: torch.Tensor,
-    idx: torch.Tensor,
+    idx: Sequence[torch.Tensor],
     norm: int,
-    dists: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """The distances (N, P1, K) of given neighbours, differentiable in p1 and p2; 0 where ``idx`` is -1 or padding.
+    dists: Sequence[torch.Tensor] = (),
+) -> tuple[torch.Tensor, ...]:
+    """The distances of given neighbours, differentiable in p1 and p2; 0 where their index is -1 or padding.
 
-    Gradients of norm 1 are 0 where coordinates are equal. ``dists``: the result, where it is known.
+    Gradients of norm 1 are 0 where coordinates are equal.
+
+    Args:
+        p1, p2, lengths1, lengths2, norm: as for ``knn_points``, validated.
+        idx: (N, P1, K), neighbours in ``p2`` of ``p1``; then, if wanted, (N, P2, K), those in ``p1`` of ``p2``.
+        dists: the results, where they are known.
     """
-    return _Distances.apply(p1, p2, lengths1, lengths2, idx, norm, (dists,))
+    distances: tuple[torch.Tensor, ...] = _Distances.apply(p1, p2, lengths1, lengths2, norm, tuple(dists), *idx)
+    return distances
 
 
 class _Distances(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, p1: torch.Tensor, p2: torch.Tensor, lengths1: Any, lengths2: Any, idx: Any, norm: int, given: Any
+        ctx: Any, p1: torch.Tensor, p2: torch.Tensor, lengths1: Any, lengths2: Any, norm: int, given: Any, *idx: Any
     ) -> Any:
-        ctx.save_for_backward(p1, p2, lengths1, lengths2, idx)
+        ctx.save_for_backward(p1, p2, lengths1, lengths2, *idx)
         ctx.norm = norm
-        if given[0] is not None:
-            return given[0].clone()  # no view, which users could not write to
-        dists = p1.new_zeros(idx.shape)
+        if given:
+            return tuple(dists.clone() for dists in given)  # no views, which users could not write to
+        flat = p1.new_zeros(sum(i.numel() for i in idx))
         if p1.numel() and p2.numel():
-            runtime.launch(kernels.distances_forward, *_pairs(p1, p2, lengths1, lengths2, idx, norm), dists.view(-1))
-        return dists
+            runtime.launch(kernels.distances_forward, *_pairs(p1, p2, lengths1, lengths2, idx, norm), flat)
+        parts = flat.split([i.numel() for i in idx])
+        return tuple(dists.view_as(i).clone() for dists, i in zip(parts, idx))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_dists: torch.Tensor) -> Any:
-        p1, p2, lengths1, lengths2, idx = ctx.saved_tensors
-        grad_p1, grad_p2 = p1.new_zeros(p1.shape), p2.new_zeros(p2.shape)
+    def backward(ctx: Any, *grad_dists: torch.Tensor) -> Any:
+        p1, p2, lengths1, lengths2, *idx = ctx.saved_tensors
+        n_points = p1.shape[0] * (p1.shape[1] + p2.shape[1])
+        n_rows = sum(i.shape[0] * i.shape[1] for i in idx)
+        n_slabs = slab_count(p1.numel() + p2.numel(), sum(i.numel() for i in idx) // 8)  # a pair is little work
+        slabs = p1.new_zeros(n_slabs, n_points, p1.shape[2])
         if p1.numel() and p2.numel():
-            n_rows = p1.shape[0] * p1.shape[1]
-            n_slabs = slab_count(p2.numel(), grad_dists.numel() // 8)  # a pair is little work
-            slabs = p2.new_zeros(n_slabs, p2.shape[0] * p2.shape[1], p2.shape[2])
             runtime.launch(
                 kernels.distances_adjoint,
-                *_pairs(p1, p2, lengths1, lengths2, idx, ctx.norm),
-                *(
-                    grad_dists.reshape(-1).contiguous(),
-                    slab_bounds(n_rows, n_slabs, p1.device),
-                    runtime.is_parallel_device(),
-                ),
-                *(grad_p1.view(n_rows, -1), slabs),
+                *(*_pairs(p1, p2, lengths1, lengths2, idx, ctx.norm), _end_to_end(grad_dists)),
+                *(slab_bounds(n_rows, n_slabs, p1.device), runtime.is_parallel_device(), slabs),
             )
-            grad_p2 = slabs.sum(0).view_as(p2)
-        return grad_p1, grad_p2, None, None, None, None, None
+        grad_p1, grad_p2 = slabs.sum(0).split([p1.shape[0] * p1.shape[1], p2.shape[0] * p2.shape[1]])
+        return grad_p1.view_as(p1), grad_p2.view_as(p2), None, None, None, None, *(None for _ in idx)
 
 
 def _pairs(
-    p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor, idx: torch.Tensor, norm: int
+    p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor, idx: Sequence[Any], norm: int
 ) -> tuple[Any, ...]:
     """The first arguments of the kernels on distances."""
-    flat1, flat2 = (p.reshape(-1, p.shape[2]).contiguous() for p in (p1, p2))
-    return flat1, flat2, lengths1.int(), lengths2.int(), idx.view(-1), idx.shape[2], norm
+    points = torch.cat([p.detach().reshape(-1, p.shape[2]) for p in (p1, p2)])
+    lengths = torch.cat([lengths1, lengths2]).int()
+    return points, lengths, p1.shape[1], p2.shape[1], _end_to_end(idx), idx[0].shape[2], norm
+
+
+def _end_to_end(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    flat = [part.reshape(-1).contiguous() for part in parts]
+    return flat[0] if len(flat) == 1 else torch.cat(flat)

@@ -7,7 +7,7 @@ from numbers import Integral
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import fail
+from tirender.checks import all_finite, fail
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
@@ -39,7 +39,7 @@ def sample_points_from_meshes(
     num_samples = int(num_samples)
     if meshes.isempty():
         fail("meshes", "at least one mesh with faces", f"{len(meshes)} empty meshes")
-    if not meshes.verts_packed().isfinite().all():
+    if not all_finite(meshes.verts_packed()):
         fail("meshes", "finite vertices", "nan or inf")
     if return_textures and meshes.textures is None:
         fail("meshes", "textures, as return_textures asks for", None)
@@ -55,11 +55,8 @@ def sample_points_from_meshes(
 
 
 def _draw_faces(meshes: Meshes, num_samples: int) -> torch.Tensor:
-    """(M S,) packed faces for the M meshes that have any, where the running area passes a random share of the total.
-
-    In float64, so that small faces among millions are not lost.
-    """
-    cumulative = F.pad(_face_weights(meshes).cumsum(0), (1, 0))
+    """(M S,) packed faces for the M meshes that have any, where the running area passes a random share of the total."""
+    cumulative = meshes._geometry.keep("running_areas", lambda: _running_areas(meshes))
     begin, end = cumulative[meshes.topology.face_bounds][..., None]
     shares = torch.rand(len(begin), num_samples, dtype=torch.float64, device=meshes.device)
     # below the end even when rounded up, so that the face found is in the mesh and has an area
@@ -67,8 +64,12 @@ def _draw_faces(meshes: Meshes, num_samples: int) -> torch.Tensor:
     return torch.searchsorted(cumulative[1:], targets.reshape(-1), right=True)
 
 
-def _face_weights(meshes: Meshes) -> torch.Tensor:
-    """(F,) float64: the share of each face in the area of its mesh, which may be tiny beside others; 1 if that is 0."""
+def _running_areas(meshes: Meshes) -> torch.Tensor:
+    """(F + 1,): the sum over the faces before each, and at last over all, of their shares in the area of their mesh,
+    which may be tiny beside others; or of 1 if that is 0.
+
+    In float64, so that small faces among millions are not lost.
+    """
     areas = meshes._geometry.face_areas().detach().double()
     if len(meshes) == 1:
         totals = areas.sum(0, keepdim=True)
@@ -77,7 +78,7 @@ def _face_weights(meshes: Meshes) -> torch.Tensor:
         totals = areas.new_zeros(len(meshes)).index_add(0, owners, areas).index_select(0, owners)
     if not totals.isfinite().all():
         fail("meshes", "finite areas", "inf")
-    return torch.where(totals > 0, areas / totals, 1)
+    return F.pad(torch.where(totals > 0, areas / totals, 1).cumsum(0), (1, 0))
 
 
 def _draw_coords(faces: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -51,19 +51,19 @@ class Geometry:
 
     def vertex_normals(self) -> torch.Tensor:
         """(V, 3): the given normals, else unit normals: the area-weighted mean over the adjacent faces."""
-        return self.normals if self.normals is not None else self._keep("vertex_normals", self._compute_vertex_normals)
+        return self.normals if self.normals is not None else self.keep("vertex_normals", self._compute_vertex_normals)
 
     def face_normals(self) -> torch.Tensor:
         """(F, 3): unit normals by the right-hand rule."""
-        return self._keep("face_normals", lambda: _normalize(self.face_crosses()))
+        return self.keep("face_normals", lambda: _normalize(self.face_crosses()))
 
     def face_areas(self) -> torch.Tensor:
         """(F,): areas, in the vertices' unit squared."""
-        return self._keep("face_areas", lambda: self.face_crosses().norm(dim=1) / 2)
+        return self.keep("face_areas", lambda: self.face_crosses().norm(dim=1) / 2)
 
     def face_crosses(self) -> torch.Tensor:
         """(F, 3): the normal of each face, as long as twice its area."""
-        return self._keep("face_crosses", self._compute_face_crosses)
+        return self.keep("face_crosses", self._compute_face_crosses)
 
     def _compute_face_crosses(self) -> torch.Tensor:
         v0, v1, v2 = self.topology.gather_corners(self.verts).unbind(0)
@@ -75,7 +75,8 @@ class Geometry:
             return repeat_rows(base.vertex_normals(), base.topology.num_verts, n)
         return _normalize(self.topology.sum_faces_at_vertices(self.face_crosses()))
 
-    def _keep(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+    def keep(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """A derived quantity: the one computed under this name before, where it still holds."""
         version, wants_grad = _version(self.verts), self.verts.requires_grad and torch.is_grad_enabled()
         kept_version, value = self._kept.get(name, (-1, self.verts))
         if kept_version != version or (wants_grad and not value.requires_grad):

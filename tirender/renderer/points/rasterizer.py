@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from tirender.checks import all_finite
 from tirender.renderer.points.rasterize_points import Radius, packed_radius, point_rasterization
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.renderer.utils import parse_image_size
@@ -102,7 +103,7 @@ class PointsRasterizer(nn.Module):
 def _ndc_padded(point_clouds: Pointclouds, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:
     """(N, max P_i, 3) rows (x_ndc, y_ndc, z_view)."""
     points = point_clouds.points_padded()
-    if bool(points.detach().sum().isfinite()):  # one pass; no if a sum overflows, which costs time only
+    if all_finite(points):
         return to_ndc(to_clip(points, cameras, kwargs))
     # NaN * 0 is NaN: such points must not take part in the products, or all gradients to the camera were lost
     finite = points.detach().isfinite().all(-1, keepdim=True)
