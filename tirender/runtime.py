@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from tirender.launcher import Launcher
+
 os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # importing taichi would otherwise call a version server
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
 
@@ -32,7 +34,7 @@ _lock = threading.Lock()
 _home = os.getpid()
 _arch: str | None = None
 _forked = False
-_launched: set[int] = set()
+_launchers: dict[Any, Launcher] = {}
 
 
 def init(arch: str | None = None, **options: Any) -> str:
@@ -87,17 +89,19 @@ def launch(kernel: Any, *args: Any) -> None:
     """
     running = arch()
     args = tuple(_reachable(a, running) if isinstance(a, torch.Tensor) else a for a in args)
-    if id(kernel) in _launched:
-        kernel(*args)
+    launcher = _launchers.get(kernel)
+    if launcher is not None:
+        launcher(*args)
         return
+    launcher = Launcher(kernel)
     notice = threading.Timer(1.0, _say_compiling)
     notice.daemon = True
     notice.start()
     try:
-        kernel(*args)
+        launcher(*args)
     finally:
         notice.cancel()
-    _launched.add(id(kernel))
+    _launchers[kernel] = launcher
 
 
 def synchronize() -> None:

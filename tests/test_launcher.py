@@ -1,0 +1,62 @@
+"""Launches by the short way do what Taichi's own do."""
+
+import pytest
+import taichi as ti
+import torch
+
+from tirender import runtime
+from tirender.launcher import Launcher
+
+Vectors = ti.types.ndarray(dtype=ti.math.vec3, ndim=1)
+Numbers = ti.types.ndarray(ndim=1)
+
+
+@ti.kernel
+def scale(vectors: Vectors, factor: ti.f32, shift: ti.i32, negate: ti.template(), out: Vectors, count: Numbers):
+    for i in vectors:
+        out[i] = vectors[i] * factor + shift
+        if ti.static(negate):
+            out[i] = -out[i]
+    count[0] = vectors.shape[0]
+
+
+@pytest.fixture
+def launcher() -> Launcher:
+    runtime.arch()
+    return Launcher(scale)
+
+
+def run(launcher: Launcher, vectors: torch.Tensor, factor: float, shift: int, negate: bool) -> torch.Tensor:
+    out, count = torch.empty_like(vectors), vectors.new_zeros(1)
+    launcher(vectors, factor, shift, negate, out, count)
+    assert count == len(vectors)
+    return out
+
+
+def test_first_and_later_launches_agree(launcher: Launcher) -> None:
+    for _ in range(2):
+        for n in (1, 5):
+            vectors = torch.randn(n, 3)
+            assert torch.allclose(run(launcher, vectors, 2, 3, False), 2 * vectors + 3)
+            assert torch.allclose(run(launcher, vectors, 0.5, -1, True), 1 - vectors / 2)
+    assert len(launcher._known) == 2  # one for each value of the template, whatever sizes and numbers
+
+
+def test_each_type_has_its_own_kernel(launcher: Launcher) -> None:
+    if runtime.arch() == "vulkan":
+        pytest.skip("float32 only")
+    for _ in range(2):
+        for dtype in (torch.float32, torch.float64):
+            vectors = torch.randn(4, 3, dtype=dtype)
+            assert torch.equal(run(launcher, vectors, 2, 0, False), 2 * vectors)
+
+
+def test_what_does_not_fit_is_refused_later_too(launcher: Launcher) -> None:
+    vectors = torch.randn(6, 3)
+    for _ in range(2):
+        run(launcher, vectors, 1, 0, False)
+        for wrong in (torch.randn(6, 4), torch.randn(6), vectors[::2]):
+            with pytest.raises(ValueError, match="contiguous|element_shape|ndim"):
+                launcher(wrong, 1, 0, False, torch.empty(6, 3), torch.zeros(1))
+        with pytest.raises(ti.TaichiSyntaxError, match="missing"):
+            launcher(vectors, 1, 0, False, torch.empty(6, 3))
