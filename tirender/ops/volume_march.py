@@ -104,7 +104,9 @@ class _MarchVolumes(torch.autograd.Function):
             grad_values[0] += slab
         grads = _without_border(grad_values[0].view(ctx.shape))
         grad_origins, grad_directions = grad_rays if rays_wanted else (None, None)
-        return grads[:, :1], grads[:, 1 : 1 + ctx.n_features], grad_origins, grad_directions, None, None, None
+        # contiguous: what follows is several times faster, and the slabs are freed
+        grad_densities, grad_features = (g.contiguous() for g in (grads[:, :1], grads[:, 1 : 1 + ctx.n_features]))
+        return grad_densities, grad_features, grad_origins, grad_directions, None, None, None
 
 
 def _without_border(values: torch.Tensor) -> torch.Tensor:
