@@ -1,6 +1,7 @@
 """Public functions and tensors that do not fit: an error in the library's wording, or a finite result; nothing else.
 
-Each is called with arguments that fit, but one tensor, which hypothesis has changed: its shape, its dtype, or a value.
+Each is called with arguments that fit, but one: a tensor that hypothesis has changed in its shape, its dtype, or a
+value, or something of another kind altogether.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +25,7 @@ from tirender.structures import Meshes, Pointclouds, Volumes
 WORDING = re.compile(r"[\w\[\]., ']+: expected .+, got .+", re.DOTALL)
 DTYPES = (torch.float64, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64)
 VALUES = (0.0, -1.0, 1e-30, 1e30, float("inf"), float("nan"))
+OTHERS = (None, "text", b"bytes", object(), {}, [1, "a"], np.zeros(3), float("nan"), -1, 2.5, True)
 INDICES = (-1, -(2**31), 99, 2**40)
 
 G = torch.Generator().manual_seed(0)
@@ -141,9 +144,17 @@ def tensors(result: Any) -> Iterator[torch.Tensor]:
             yield from tensors(part)
 
 
+def attempt(function: Callable[..., Any], args: dict[str, Any]) -> tuple[Any, str]:
+    """The result of a call, or the message of its error."""
+    try:
+        return function(**args), ""
+    except (ValueError, TypeError) as error:
+        return None, str(error)
+
+
 @pytest.mark.filterwarnings("ignore:corresponding_points_alignment")
 @pytest.mark.parametrize(("function", "args"), CALLS, ids=lambda x: getattr(x, "__name__", ""))
-@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_tensor_that_does_not_fit(function: Callable[..., Any], args: dict[str, Any], data: st.DataObject) -> None:
     names = [name for name, value in args.items() if isinstance(value, torch.Tensor | list)]
@@ -151,11 +162,16 @@ def test_a_tensor_that_does_not_fit(function: Callable[..., Any], args: dict[str
     old = args[name]
     new = data.draw(changed(old)) if isinstance(old, torch.Tensor) else [data.draw(changed(old[0]))]
     is_tame = all(x.is_complex() or bool((x.double().abs() < 1e6).all()) for x in tensors(new))
-    try:
-        result = function(**{**args, name: new})
-    except (ValueError, TypeError) as error:
-        result, message = None, str(error)
-    else:
-        message = ""
+    result, message = attempt(function, {**args, name: new})
     assert not message or WORDING.match(message), f"{name} of {function.__name__}: {message}"
     assert not is_tame or all(x.isfinite().all() for x in tensors(result)), f"{name} of {function.__name__}"
+
+
+@pytest.mark.filterwarnings("ignore:corresponding_points_alignment")
+@pytest.mark.parametrize(("function", "args"), CALLS, ids=lambda x: getattr(x, "__name__", ""))
+def test_an_argument_of_another_kind(function: Callable[..., Any], args: dict[str, Any]) -> None:
+    for name, old in args.items():
+        without_numbers = (old.to("meta"), old.to_sparse()) if isinstance(old, torch.Tensor) else ()
+        for other in (*OTHERS, *without_numbers):
+            _, message = attempt(function, {**args, name: other})
+            assert not message or WORDING.match(message), f"{name}={other!r} of {function.__name__}: {message}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -178,6 +179,19 @@ def test_custom_shader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         plt.imread(tmp_path / f"{name}.png")[..., :3] for name in ("drawing", "first_guess", "last_guess")
     )
     assert np.abs(last - drawing).mean() < 0.2 * np.abs(first - drawing).mean()
+
+
+def test_compare_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "NerfConfig", partial(NerfConfig, rays_per_view=20, n_pts_per_ray=8))
+    monkeypatch.setattr(nerf, "HASHGRID_NERF", replace(nerf.HASHGRID_NERF, n_pts_per_ray=16, rays_per_view=16))
+    run_example("compare_fields", "--size", 12, "--steps", 3, "--output", tmp_path)
+    curves = json.loads((tmp_path / "curves.json").read_text("utf-8"))
+    assert [curve[-1]["step"] for curve in curves.values()] == [3, 3]
+    told = capsys.readouterr().out
+    for name, curve in curves.items():
+        assert f"{name}: PSNR {curve[-1]['psnr']:.1f} dB, SSIM {curve[-1]['ssim']:.3f} after 3 steps" in told
+        assert all(a["seconds"] < b["seconds"] for a, b in zip(curve, curve[1:]))
+    assert plt.imread(tmp_path / "compare_fields.png").size
 
 
 def test_the_figures_of_the_tutorials_are_all_here() -> None:

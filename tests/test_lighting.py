@@ -152,7 +152,7 @@ def test_gradients_stay_finite_where_nothing_has_a_direction(shininess):
         (lambda: DirectionalLights(direction=[[1.0, 1.0]]), r"direction: expected shape \(N, 3\), got \(1, 2\)"),
         (lambda: AmbientLights(ambient_color=[0.5]), r"ambient_color: expected shape \(N, C\), got \(1,\)"),
         (lambda: Materials(specular_color=[[1.0]]), r"specular_color: expected shape \(N, 3\), got \(1, 1\)"),
-        (lambda: Materials(shininess=torch.ones(2, 1)), r"shininess: expected shape \(N,\), got \(2, 1\)"),
+        (lambda: Materials(shininess=torch.ones(2, 1)), r"shininess: expected shape \(N\), got \(2, 1\)"),
         (
             lambda: diffuse(torch.zeros(2, 4, 3), torch.zeros(1, 3), torch.zeros(3, 3)),
             r"direction: expected shape \(1, C\), \(2, C\) or that of the points \(2, 4, 3\), got",

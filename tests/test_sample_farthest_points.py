@@ -74,8 +74,8 @@ def test_empty(shape):
 @pytest.mark.parametrize(
     ("k", "message"),
     [
-        (-1, "K: expected integers of 0 or more, got -1"),
-        ([1], "K: expected an integer or one for each of 2 clouds"),
+        (-1, "K: expected an integer of 0 or more, got -1"),
+        ([1], r"K: expected shape \(2\), got \(1,\)"),
         (torch.tensor([1, 2, 3]), r"K: expected shape \(2\), got \(3,\)"),
     ],
 )

@@ -209,7 +209,7 @@ def test_clone_detach_to():
     assert not volumes.detach().densities().requires_grad
     assert volumes.to("cpu") is volumes.cpu() is volumes
     assert volumes.to("cpu", copy=True).densities().data_ptr() != densities.data_ptr()
-    assert volumes.to("meta").get_coord_grid().device.type == "meta"
+    assert volumes.to("meta").densities().device.type == "meta"
 
 
 def test_update_padded():

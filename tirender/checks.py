@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any, NoReturn
 
 import torch
@@ -38,6 +39,8 @@ def check_tensor(
     """
     if not isinstance(value, torch.Tensor):
         fail(name, "a tensor", type(value).__name__)
+    if value.layout != torch.strided or value.is_meta:
+        fail(name, "a dense tensor", "one on the meta device" if value.is_meta else value.layout)
     if shape is not None:
         tail = tuple(shape[1:]) if shape and shape[0] == "..." else tuple(shape)
         rank_fits = value.dim() >= len(tail) if len(tail) < len(shape) else value.dim() == len(tail)
@@ -72,6 +75,31 @@ def check_broadcast(name: str, value: torch.Tensor, other: torch.Tensor) -> None
     for has, want in zip(reversed(value.shape), reversed(other.shape)):
         if has != want and 1 not in (has, want):
             fail(name, f"a shape that broadcasts with {tuple(other.shape)}", tuple(value.shape))
+
+
+def check_integer(name: str, value: Any, least: int) -> int:
+    """Return ``value`` as an int, if it is a whole number of at least ``least``, else raise ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        fail(name, f"an integer of {least} or more", repr(value))
+    return int(value)
+
+
+def check_number(name: str, value: Any) -> float:
+    """Return ``value`` as a float, if it is a real number, else raise ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        fail(name, "a number", repr(value))
+    return float(value)
+
+
+def as_tensor(
+    name: str, value: Any, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """``torch.as_tensor``, which raises ``ValueError`` where the value is no number, array, or nested list of them."""
+    try:
+        tensor = torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError):
+        fail(name, "a tensor, or numbers", repr(value))
+    return check_tensor(name, tensor).to(device)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:

@@ -8,12 +8,11 @@ from numbers import Real
 import torch
 
 from tirender import runtime
-from tirender.checks import fail
+from tirender.checks import check_integer, fail
 from tirender.kernels import ball_query as kernels
 from tirender.ops.knn import (
     KNN,
     check_clouds,
-    check_k,
     check_size,
     neighbour_distances,
     pad_rows,
@@ -53,7 +52,7 @@ def ball_query(
         ValueError: where shapes, dtypes, devices or lengths do not fit, K < 1 or the radius is not a number above 0.
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
-    K = check_k(K)
+    K = check_integer("K", K, 1)
     if not isinstance(radius, Real) or not 0 < radius < math.inf:
         fail("radius", "a number above 0", radius)
     with torch.autocast(p1.device.type, enabled=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import FLOATS, check_choice, check_tensor
+from tirender.checks import FLOATS, check_choice, check_number, check_tensor, fail
 from tirender.structures import Meshes
 
 # The sides of a voxel: the step to the neighbour there, along (y, x, z), and two triangles that face outwards, as
@@ -44,14 +44,17 @@ def cubify(
         ValueError: where shapes do not fit, or for another ``align``.
     """
     check_choice("align", align, ("topleft", "corner", "center"))
-    check_tensor("voxels", voxels, ("N", "D", "H", "W"))
+    if check_tensor("voxels", voxels, ("N", "D", "H", "W")).is_complex():
+        fail("voxels", "real numbers", voxels.dtype)
     n, depth, height, width = voxels.shape
     if feats is not None:
         check_tensor("feats", feats, (n, "K", depth, height, width), FLOATS)
+        if not feats.shape[1]:
+            fail("feats", "at least one channel", tuple(feats.shape))
     device = voxels.device if device is None else torch.device(device)
 
     # from here on in the order (n, y, x, z), which is that of the vertices and faces
-    sides = _outer_sides((voxels >= thresh).permute(0, 2, 3, 1).to(device))
+    sides = _outer_sides((voxels >= check_number("thresh", thresh)).permute(0, 2, 3, 1).to(device))
     corners, faces = _corners(sides, (height, width, depth))
     verts = _positions(corners, (height, width, depth), align, voxels.dtype if voxels.is_floating_point() else None)
     num_verts, num_sides = (rows[:, 0].bincount(minlength=n) for rows in (corners, sides))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import FLOATS, check_number, check_tensor, fail
 
 # the corners around each side
 _SIDES = ((0, 1, 2, 3), (3, 2, 6, 7), (0, 1, 5, 4), (0, 3, 7, 4), (1, 2, 6, 5), (4, 5, 6, 7))
@@ -49,7 +49,7 @@ def _check_sides(name: str, boxes: torch.Tensor, eps: float) -> None:
     a, b, c, d = _sides(boxes).unbind(2)
     halves = [torch.linalg.cross(c - a, other - a).norm(dim=2) / 2 for other in (b, d)]
     areas = torch.minimum(*halves)
-    if not bool((areas > eps).all()):
+    if not bool((areas > check_number("eps", eps)).all()):
         box, side = (~(areas > eps)).nonzero()[0].tolist()
         fail(f"{name}[{box}]", f"halves of sides with an area above {eps}", f"{areas[box, side]:.3g} on side {side}")
     normals = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from tirender import runtime
-from tirender.checks import FLOATS, INTEGERS, check_choice, check_range, check_tensor, fail
+from tirender.checks import FLOATS, INTEGERS, check_choice, check_integer, check_range, check_tensor, fail
 from tirender.kernels import knn as kernels
 from tirender.ops.bvh import Forest, build_forest
 from tirender.ops.slabs import slab_bounds, slab_count
@@ -60,7 +59,7 @@ def knn_points(
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
     check_choice("norm", norm, (1, 2))
-    K = check_k(K)
+    K = check_integer("K", K, 1)
     with torch.autocast(p1.device.type, enabled=False):
         ((dists, idx),) = select_nearest(p1, p2, lengths1, lengths2, K, norm)
         (dists,) = neighbour_distances(p1, p2, lengths1, lengths2, [idx], norm, [dists])
@@ -113,13 +112,6 @@ def check_lengths(name: str, lengths: torch.Tensor | None, points: torch.Tensor)
     if n and (int(lengths.min()) < 0 or int(lengths.max()) > size):
         fail(name, f"between 0 and {size}", lengths.tolist())
     return lengths.to(points.device, torch.int64)
-
-
-def check_k(k: Any) -> int:
-    """Validate a number of neighbours."""
-    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
-        fail("K", "a positive integer", k)
-    return int(k)
 
 
 # --- selection: which neighbours ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import FLOATS, check_range, check_tensor
+from tirender.checks import FLOATS, check_number, check_range, check_tensor
 from tirender.structures.topology import uniform_laplacian
 
 
@@ -35,7 +35,7 @@ def norm_laplacian(verts: torch.Tensor, edges: torch.Tensor, eps: float = 1e-12)
     _check(verts, "edges", edges, 2)
     start, end = edges.unbind(1)
     lengths = (verts.index_select(0, start) - verts.index_select(0, end)).norm(dim=1)
-    weights = 1 / (lengths + eps)
+    weights = 1 / (lengths + check_number("eps", eps))
     return _symmetric(start, end, weights, len(verts))
 
 

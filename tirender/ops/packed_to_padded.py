@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import INTEGERS, check_tensor, fail
+from tirender.checks import INTEGERS, check_integer, check_tensor, fail
 
 
 def packed_to_padded(inputs: torch.Tensor, first_idxs: torch.Tensor, max_size: int) -> torch.Tensor:
@@ -19,9 +19,9 @@ def packed_to_padded(inputs: torch.Tensor, first_idxs: torch.Tensor, max_size: i
     Raises:
         ValueError: where ``first_idxs`` does not ascend from 0 within F, or an item is longer than ``max_size``.
     """
-    if not isinstance(inputs, torch.Tensor) or not inputs.dim():
-        fail("inputs", "a tensor of shape (F,) or (F, ...)", getattr(inputs, "shape", type(inputs).__name__))
-    slots = _slots(first_idxs, len(inputs), max_size)
+    if not check_tensor("inputs", inputs).dim():
+        fail("inputs", "shape (F,) or (F, ...)", "()")
+    slots = _slots(first_idxs, len(inputs), check_integer("max_size", max_size, 0))
     padded = inputs.new_zeros(len(first_idxs) * max_size, *inputs.shape[1:]).index_copy(0, slots, inputs)
     return padded.reshape(len(first_idxs), max_size, *inputs.shape[1:])
 
@@ -41,11 +41,12 @@ def padded_to_packed(
     Raises:
         ValueError: where ``first_idxs`` does not have N entries ascending from 0 within F, or a row is too short.
     """
-    if not isinstance(inputs, torch.Tensor) or not 1 <= max_size_dim < inputs.dim():
+    if not 1 <= max_size_dim < check_tensor("inputs", inputs).dim():
         fail("max_size_dim", "a dimension of inputs after the first", max_size_dim)
     inputs = inputs.movedim(max_size_dim, 1)
     check_tensor("first_idxs", first_idxs, (len(inputs),), INTEGERS)
-    return inputs.flatten(0, 1).index_select(0, _slots(first_idxs, num_inputs, inputs.shape[1]))
+    slots = _slots(first_idxs, check_integer("num_inputs", num_inputs, 0), inputs.shape[1])
+    return inputs.flatten(0, 1).index_select(0, slots)
 
 
 def _slots(first_idxs: torch.Tensor, n_packed: int, max_size: int) -> torch.Tensor:

@@ -127,8 +127,10 @@ def corresponding_points_alignment(
         fail("Y", f"clouds of {num_points.tolist()} points as in X", num_targets.tolist())
     weight = _mask(points, num_points)
     if weights is not None:
-        given = weights if isinstance(weights, torch.Tensor) else list_to_padded(list(weights), (points.shape[1],), 0.0)
-        weight = weight * check_tensor("weights", given, points.shape[:2], like=points)
+        if isinstance(weights, list | tuple):
+            rows = [check_tensor(f"weights[{i}]", row, ("P",), like=points) for i, row in enumerate(weights)]
+            weights = list_to_padded(rows, (points.shape[1],))
+        weight = weight * check_tensor("weights", weights, points.shape[:2], like=points)
 
     mean_x, mean_y = wmean(points, weight, eps=eps), wmean(targets, weight, eps=eps)
     x, y = (points - mean_x) * weight[..., None], (targets - mean_y) * weight[..., None]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from tirender.checks import fail
+from tirender.checks import check_integer, fail
 from tirender.ops.utils import convert_pointclouds_to_tensor, get_point_covariances, wmean
 from tirender.structures import Pointclouds
 
@@ -58,7 +58,7 @@ def estimate_pointcloud_local_coord_frames(
     points, num_points = convert_pointclouds_to_tensor(pointclouds)
     if points.shape[2] != 3:
         fail("pointclouds", "points with 3 coordinates", tuple(points.shape))
-    if len(points) and int(num_points.min()) <= neighborhood_size:
+    if len(points) and int(num_points.min()) <= check_integer("neighborhood_size", neighborhood_size, 1):
         fail("neighborhood_size", f"less than the points of each cloud ({int(num_points.min())})", neighborhood_size)
     if not bool(points.isfinite().all()):
         fail("pointclouds", "finite points", "nan or inf")

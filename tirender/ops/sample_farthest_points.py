@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tirender import runtime
-from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
+from tirender.checks import FLOATS, INTEGERS, as_tensor, check_integer, check_tensor, fail
 from tirender.kernels import sample_farthest_points as kernels
 from tirender.ops.knn import check_lengths
 from tirender.ops.utils import masked_gather
@@ -46,12 +46,11 @@ def _check_k(k: int | Sequence[int] | torch.Tensor, lengths: torch.Tensor) -> to
     """(N,) int64."""
     if isinstance(k, torch.Tensor):
         wanted = check_tensor("K", k, (len(lengths),), INTEGERS).to(lengths)
-    elif isinstance(k, int):
-        wanted = torch.full_like(lengths, k)
-    elif len(k) == len(lengths):
-        wanted = torch.tensor(list(k), dtype=torch.int64, device=lengths.device)
+    elif isinstance(k, list | tuple):
+        wanted = as_tensor("K", [check_integer("K", each, 0) for each in k], torch.int64, lengths.device)
+        check_tensor("K", wanted, (len(lengths),))
     else:
-        fail("K", f"an integer or one for each of {len(lengths)} clouds", k)
+        wanted = torch.full_like(lengths, check_integer("K", k, 0))
     if len(wanted) and int(wanted.min()) < 0:
         fail("K", "integers of 0 or more", k)
     return wanted

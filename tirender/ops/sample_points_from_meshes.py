@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import all_finite, fail
+from tirender.checks import all_finite, check_integer, fail
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
@@ -34,9 +32,7 @@ def sample_points_from_meshes(
     Raises:
         ValueError: if no mesh has faces, vertices or areas are not finite, or there are no textures to return.
     """
-    if not isinstance(num_samples, Integral) or num_samples < 0:
-        fail("num_samples", "an integer of 0 or more", num_samples)
-    num_samples = int(num_samples)
+    num_samples = check_integer("num_samples", num_samples, 0)
     if meshes.isempty():
         fail("meshes", "at least one mesh with faces", f"{len(meshes)} empty meshes")
     if not all_finite(meshes.verts_packed()):

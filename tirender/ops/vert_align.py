@@ -39,7 +39,7 @@ def vert_align(
     """
     check_choice("interp_mode", interp_mode, ("bilinear", "nearest"))
     check_choice("padding_mode", padding_mode, ("zeros", "reflection", "border"))
-    maps = [feats] if isinstance(feats, torch.Tensor) else list(feats)
+    maps: Any = feats if isinstance(feats, list | tuple) else [feats]
     places = _padded(verts)
     check_tensor("verts", places, ("N", "V", "2 or more"))
     if places.shape[2] < 2:
@@ -48,6 +48,8 @@ def vert_align(
         fail("feats", "at least one tensor", feats)
     for i, feature_map in enumerate(maps):
         check_tensor(f"feats[{i}]", feature_map, (len(places), "C", "H", "W"), like=places)
+        if 0 in feature_map.shape[2:]:
+            fail(f"feats[{i}]", "at least one pixel", tuple(feature_map.shape))
     grid = places[:, None, :, :2]
     samples = [F.grid_sample(m, grid, interp_mode, padding_mode, align_corners)[:, :, 0] for m in maps]
     aligned = torch.cat(samples, dim=1).transpose(1, 2)

@@ -51,7 +51,7 @@ class _CalibratedCameras(CamerasBase):
             _in_ndc=in_ndc,
             image_size=None if image_size is None else image_size_tensor(image_size),
         )
-        if self.focal_length.dim() == 1:
+        if check_tensor("focal_length", self.focal_length).dim() == 1:
             self.focal_length = self.focal_length[:, None].expand(-1, 2)
         _check_intrinsics(self.focal_length, self.principal_point)
 

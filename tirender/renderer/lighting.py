@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_tensor, fail
 from tirender.renderer.utils import TensorProperties
 
 EPS = 1e-6  # vectors shorter than this have no direction
@@ -219,6 +219,4 @@ def per_point(name: str, value: torch.Tensor, points: torch.Tensor) -> torch.Ten
 def check_rows(properties: Any, *names: str, channels: int | None = 3) -> None:
     """Raise ``ValueError`` where one of an object's tensors is not (N, channels)."""
     for name in names:
-        value = getattr(properties, name)
-        if value.dim() != 2 or (channels is not None and value.shape[1] != channels):
-            fail(name, f"shape (N, {channels or 'C'})", tuple(value.shape))
+        check_tensor(name, getattr(properties, name), ("N", channels or "C"))

@@ -42,10 +42,10 @@ def look_at_view_transform(
         ValueError: where the sizes do not broadcast.
     """
     if eye is not None:
-        position, at, up = convert_to_tensors_and_broadcast(eye, at, up, device=device)
+        position, at, up = _of_one_dtype(eye, at, up, device=device)
         R = _rotation(position, at, up)
     else:
-        dist, elev, azim, at, up = convert_to_tensors_and_broadcast(dist, elev, azim, at, up, device=device)
+        dist, elev, azim, at, up = _of_one_dtype(dist, elev, azim, at, up, device=device)
         position = camera_position_from_spherical_angles(dist, elev, azim, degrees, device) + at
         # The way that the camera takes when the elevation grows is at right angles to the view, at the poles too.
         quarter_turn = 90 if degrees else math.pi / 2
@@ -74,7 +74,7 @@ def look_at_rotation(
     Raises:
         ValueError: where the sizes do not broadcast.
     """
-    return _rotation(*convert_to_tensors_and_broadcast(camera_position, at, up, device=device))
+    return _rotation(*_of_one_dtype(camera_position, at, up, device=device))
 
 
 def camera_position_from_spherical_angles(
@@ -97,9 +97,9 @@ def camera_position_from_spherical_angles(
     Raises:
         ValueError: where the sizes do not broadcast.
     """
-    radius, elev, azim = convert_to_tensors_and_broadcast(distance, elevation, azimuth, device=device)
+    radius, elev, azim = _of_one_dtype(distance, elevation, azimuth, device=device)
     for name, value in (("distance", radius), ("elevation", elev), ("azimuth", azim)):
-        check_tensor(name, value, ("N",), (*FLOATS, *INTEGERS))
+        check_tensor(name, value, ("N",))
     if degrees:
         elev, azim = elev * (math.pi / 180), azim * (math.pi / 180)
     across = radius * elev.cos()
@@ -145,3 +145,12 @@ def _rotation(
     is_along_view = torch.linalg.vector_norm(x, dim=-1, keepdim=True) < 1e-5
     x = normalize(torch.where(is_along_view, torch.linalg.cross(spare_up, z), x))
     return torch.stack([x, torch.linalg.cross(z, x), z], -1)
+
+
+def _of_one_dtype(*args: Broadcastable, device: torch.device | str) -> list[torch.Tensor]:
+    """Broadcast; float64 where one of the tensors is, else float32."""
+    tensors = convert_to_tensors_and_broadcast(*args, device=device)
+    dtypes = {tensor.dtype for tensor in tensors}
+    if any(dtype.is_complex for dtype in dtypes):
+        fail("arguments", "real numbers", "complex ones")
+    return [tensor.to(torch.float64 if torch.float64 in dtypes else torch.float32) for tensor in tensors]

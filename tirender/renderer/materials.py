@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_tensor
 from tirender.renderer.lighting import Color, check_rows
 from tirender.renderer.utils import TensorProperties
 
@@ -41,5 +41,4 @@ class Materials(TensorProperties):
             shininess=shininess,
         )
         check_rows(self, "ambient_color", "diffuse_color", "specular_color")
-        if self.shininess.dim() != 1:
-            fail("shininess", "shape (N,)", tuple(self.shininess.shape))
+        check_tensor("shininess", self.shininess, ("N",))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import as_tensor, check_tensor, fail
 
 Broadcastable = float | int | list | tuple | torch.Tensor | np.ndarray | np.number
 
@@ -175,11 +175,7 @@ def format_tensor(
     Raises:
         TypeError: where it is of another type.
     """
-    if not isinstance(input, Broadcastable):
-        raise TypeError(f"input: expected number, list, tuple, array or tensor, got {type(input).__name__}")
-    if not isinstance(input, torch.Tensor):
-        input = torch.tensor(input, dtype=dtype)
-    return (input.reshape(1) if input.dim() == 0 else input).to(device)
+    return _format("input", input, dtype, device)
 
 
 def convert_to_tensors_and_broadcast(
@@ -256,6 +252,15 @@ def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
+def _format(name: str, value: Broadcastable, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
+    if not isinstance(value, Broadcastable):
+        raise TypeError(f"{name}: expected number, list, tuple, array or tensor, got {type(value).__name__}")
+    if not isinstance(value, torch.Tensor):
+        value = as_tensor(name, value, dtype).clone()
+    check_tensor(name, value)
+    return (value.reshape(1) if value.dim() == 0 else value).to(device)
+
+
 def _broadcast(
     values: Mapping[str, Broadcastable], dtype: torch.dtype, device: torch.device | str
 ) -> dict[str, torch.Tensor]:
@@ -263,9 +268,7 @@ def _broadcast(
         dtype = torch.float64
     tensors = {}
     for name, value in values.items():
-        if not isinstance(value, Broadcastable):
-            raise TypeError(f"{name}: expected number, list, tuple, array or tensor, got {type(value).__name__}")
-        tensors[name] = format_tensor(value, dtype, device)
+        tensors[name] = _format(name, value, dtype, device)
     sizes = {name: len(tensor) for name, tensor in tensors.items()}
     larger = {size for size in sizes.values() if size != 1}
     if len(larger) > 1:

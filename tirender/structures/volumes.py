@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, batch_index, check_tensor, fail
+from tirender.checks import FLOATS, as_tensor, batch_index, check_tensor, fail
 from tirender.structures.utils import list_to_padded
 from tirender.transforms import Transform3d
 
@@ -347,8 +347,9 @@ def _pad_volumes(name: str, value: VolumesOrPadded) -> tuple[torch.Tensor, torch
     if isinstance(value, torch.Tensor):
         check_tensor(name, value, ("N", "C", "D", "H", "W"), FLOATS)
         return value, torch.tensor([value.shape[2:]], device=value.device)
-    if not isinstance(value, (list, tuple)) or not value:
-        fail(name, "a tensor or a list of at least one", "an empty list" if value == [] else type(value).__name__)
+    if not isinstance(value, list | tuple) or not value:
+        is_empty = isinstance(value, list | tuple)
+        fail(name, "a tensor or a list of at least one", "an empty list" if is_empty else type(value).__name__)
     check_tensor(f"{name}[0]", value[0], ("C", "D", "H", "W"), FLOATS)
     for i, volume in enumerate(value):
         check_tensor(f"{name}[{i}]", volume, (value[0].shape[0], "D", "H", "W"), like=value[0])
@@ -358,7 +359,7 @@ def _pad_volumes(name: str, value: VolumesOrPadded) -> tuple[torch.Tensor, torch
 
 def _grid_sizes(value: GridSizes, n: int, device: torch.device | str) -> torch.Tensor:
     """(1 or N, 3) int64."""
-    rows = [torch.as_tensor(size) for size in value]
+    rows = [as_tensor("grid_sizes", size) for size in value]
     shapes = {tuple(row.shape) for row in rows}
     if not (shapes == {(3,)} and len(rows) in (1, n)) and not (shapes == {()} and len(rows) == 3):
         fail("grid_sizes", f"(D, H, W), or shape (1, 3) or ({n}, 3)", [tuple(row.shape) for row in rows])
@@ -370,7 +371,7 @@ def _grid_sizes(value: GridSizes, n: int, device: torch.device | str) -> torch.T
 
 def _xyz(name: str, value: PerVolume, n: int, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
     """A number or vector for all volumes, or one for each, as (1 or N, 3)."""
-    given = torch.as_tensor(value, dtype=dtype, device=device)
+    given = as_tensor(name, value, dtype, device)
     rows = given.reshape(1, -1) if given.dim() < 2 else given
     if rows.dim() != 2 or len(rows) not in (1, n) or rows.shape[1] not in (1, 3):
         fail(name, f"a number, 3 numbers, or shape (3,), ({n}, 1) or ({n}, 3)", tuple(given.shape))

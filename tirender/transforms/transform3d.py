@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, batch_index, check_choice, check_tensor, fail
+from tirender.checks import FLOATS, as_tensor, batch_index, check_choice, check_tensor, fail
 from tirender.transforms.math import away_from_zero, matmul
 from tirender.transforms.rotation_conversions import AXES, rotation_about_axis
 from tirender.transforms.se3 import se3_log_map
@@ -363,7 +363,7 @@ def _xyz(
 
 def _coordinate(name: str, value: Number, dtype: torch.dtype, device: torch.device | str | None) -> torch.Tensor:
     """A number, 0-d or (N,) tensor as (N,)."""
-    tensor = torch.as_tensor(value).to(dtype=dtype, device=device)
+    tensor = as_tensor(name, value).to(dtype=dtype, device=device)
     if tensor.dim() > 1:
         fail(name, "a number or shape (N,)", tuple(tensor.shape))
     return tensor.reshape(-1)
