@@ -51,12 +51,15 @@ class Clock(Callback):
         self.began = time.perf_counter()
 
     def on_step(self, run: FitRun) -> None:
-        self.spent += time.perf_counter() - self.began
+        now = time.perf_counter()
+        self.spent += now - self.began
         over = self.spent >= self.seconds or run.step == run.config.steps
         if self.spent >= self.due or over:
             quality = view_quality(run.module, self.unseen)
             self.curve.append({"seconds": self.spent, "step": run.step, **quality})
-            self.due = max(self.due, self.spent) * 1.4
+            self.due = 1.4 * self.spent + (
+                time.perf_counter() - now
+            )  # more often, and it would take longer than the fit
         if over:
             run.stop()
         self.began = time.perf_counter()  # measuring is not fitting

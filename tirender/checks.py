@@ -85,8 +85,9 @@ def check_integer(name: str, value: Any, least: int) -> int:
 
 
 def check_number(name: str, value: Any) -> float:
-    """Return ``value`` as a float, if it is a real number, else raise ``ValueError``."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    """Return ``value`` as a float, if it is a real number or a tensor of one, else raise ``ValueError``."""
+    is_scalar = isinstance(value, torch.Tensor) and value.numel() == 1 and value.dtype in (*FLOATS, *INTEGERS)
+    if isinstance(value, bool) or not (is_scalar or isinstance(value, Real)):
         fail(name, "a number", repr(value))
     return float(value)
 

@@ -93,11 +93,11 @@ def add_parser(commands: Any, number: Callable[..., Callable[[str], float]]) -> 
         description="Deform a sphere, or fill a volume or field, until it looks like something.",
         epilog=(
             "examples:\n"
-            "  tirender fit mesh dolphin.obj -o dolphin\n"
-            "  tirender fit silhouette cow.obj --steps 500\n"
-            "  tirender fit images photos/ --texture uv --preset best\n"
+            "  tirender fit mesh creature -o out/shape\n"
+            "  tirender fit silhouette creature --steps 500\n"
+            "  tirender fit volume scan.ply --preset best\n"
+            "  tirender fit images photos/ --texture uv     # photos/transforms.json has their cameras\n"
             "  tirender fit images photos/ --resume --preview\n"
-            "  tirender fit volume cow.obj\n"
             "  tirender fit nerf photos/ --field hashgrid"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -35,8 +35,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "examples:\n"
             "  tirender render -o creature.png\n"
             "  tirender render harbour -o harbour.webp --turntable 36 --elevation 25\n"
-            "  tirender render cow.obj -o cow.png --size 1080 1920 --azimuth 200\n"
-            "  tirender render cow.obj -o cow.mp4 --turntable 90\n"
+            "  tirender render scan.obj -o scan.png --size 1080 1920 --azimuth 200\n"
+            "  tirender render -o creature.mp4 --turntable 90\n"
             "  tirender render scan.ply -o depth.png --shader depth\n"
             "  tirender render out/fit_images -o fitted.gif --turntable 36 --size 256"
         ),

@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ),
         epilog=(
             "examples:\n"
-            "  tirender view cow.obj\n"
+            "  tirender view scan.obj\n"
             "  tirender view out/fit_images --size 768\n"
             "  tirender view scan.ply --web        # from another machine, with ssh -L 8123:127.0.0.1:8123"
         ),

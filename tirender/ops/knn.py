@@ -212,7 +212,7 @@ def neighbour_distances(
     Args:
         p1, p2, lengths1, lengths2, norm: as for ``knn_points``, validated.
         idx: (N, P1, K), neighbours in ``p2`` of ``p1``; then, if wanted, (N, P2, K), those in ``p1`` of ``p2``.
-        dists: the results, where they are known.
+        dists: the results, where they are known, as with both they must be.
     """
     distances: tuple[torch.Tensor, ...] = _Distances.apply(p1, p2, lengths1, lengths2, norm, tuple(dists), *idx)
     return distances
@@ -227,11 +227,11 @@ class _Distances(torch.autograd.Function):
         ctx.norm = norm
         if given:
             return tuple(dists.clone() for dists in given)  # no views, which users could not write to
-        flat = p1.new_zeros(sum(i.numel() for i in idx))
+        (only,) = idx
+        dists = p1.new_zeros(only.shape)
         if p1.numel() and p2.numel():
-            runtime.launch(kernels.distances_forward, *_pairs(p1, p2, lengths1, lengths2, idx, norm), flat)
-        parts = flat.split([i.numel() for i in idx])
-        return tuple(dists.view_as(i).clone() for dists, i in zip(parts, idx))
+            runtime.launch(kernels.distances_forward, *_pairs(p1, p2, lengths1, lengths2, idx, norm), dists.view(-1))
+        return (dists,)
 
     @staticmethod
     @once_differentiable

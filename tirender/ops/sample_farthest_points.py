@@ -46,7 +46,7 @@ def _check_k(k: int | Sequence[int] | torch.Tensor, lengths: torch.Tensor) -> to
     """(N,) int64."""
     if isinstance(k, torch.Tensor):
         wanted = check_tensor("K", k, (len(lengths),), INTEGERS).to(lengths)
-    elif isinstance(k, list | tuple):
+    elif isinstance(k, Sequence):
         wanted = as_tensor("K", [check_integer("K", each, 0) for each in k], torch.int64, lengths.device)
         check_tensor("K", wanted, (len(lengths),))
     else:
