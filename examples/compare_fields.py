@@ -57,9 +57,7 @@ class Clock(Callback):
         if self.spent >= self.due or over:
             quality = view_quality(run.module, self.unseen)
             self.curve.append({"seconds": self.spent, "step": run.step, **quality})
-            self.due = 1.4 * self.spent + (
-                time.perf_counter() - now
-            )  # more often, and it would take longer than the fit
+            self.due = 1.4 * self.spent + (time.perf_counter() - now)  # lest measuring take longer than fitting
         if over:
             run.stop()
         self.began = time.perf_counter()  # measuring is not fitting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from tirender.commands.arguments import add_arch
@@ -55,7 +56,9 @@ def _tour(args: argparse.Namespace) -> None:
     folder = args.output or Path("out", "_".join(words))
     device = "cuda" if tirender.init(args.arch) == "cuda" else "cpu"
     try:
-        report = run_tour(QUICK if args.quick else FULL, folder, args.data, args.only, device)
+        report = run_tour(
+            QUICK if args.quick else FULL, folder, args.data, args.only, device, partial(print, flush=True)
+        )
     except KeyboardInterrupt:
         print(f"tirender tour: stopped; what is done is kept in {folder}, the same command goes on", file=sys.stderr)
         raise

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Collection
-from functools import partial
 from pathlib import Path
 
 from tirender.checks import fail
@@ -25,7 +24,7 @@ def run_tour(
     data: str = "creature",
     only: Collection[int] = (),
     device: str = "cpu",
-    say: Callable[[str], None] = partial(print, flush=True),
+    say: Callable[[str], None] = print,
 ) -> Path:
     """Do the six tutorials and write a report of them; interrupted, it goes on when called again.
 
