@@ -56,9 +56,9 @@ def _tour(args: argparse.Namespace) -> None:
     folder = args.output or Path("out", "_".join(words))
     device = "cuda" if tirender.init(args.arch) == "cuda" else "cpu"
     try:
-        report = run_tour(
-            QUICK if args.quick else FULL, folder, args.data, args.only, device, partial(print, flush=True)
-        )
+        config = QUICK if args.quick else FULL
+        say = partial(print, flush=True)  # seen at once through a pipe too
+        report = run_tour(config, folder, args.data, args.only, device, say)
     except KeyboardInterrupt:
         print(f"tirender tour: stopped; what is done is kept in {folder}, the same command goes on", file=sys.stderr)
         raise
