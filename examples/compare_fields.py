@@ -1,5 +1,7 @@
 """How soon radiance fields learn: the quality of views not fitted to, against the time spent on fitting.
 
+The settings are those of the fits, but that the learning rate stays what it is at first: the clock ends these.
+
 python examples/compare_fields.py              # ten minutes for each field, on tirender's creature
 python examples/compare_fields.py --mesh cow   # the tutorial's cow: from TIRENDER_DATA, or downloaded
 """
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mesh", default="creature", help="creature, cow, or a mesh file (default: creature)")
     parser.add_argument("--minutes", type=float, default=10.0, help="for each field (default: 10)")
-    parser.add_argument("--steps", type=int, default=100_000, help="at most (default: 100000)")
+    parser.add_argument("--steps", type=int, default=100_000, help="at most, 1 or more (default: 100000)")
     parser.add_argument("--size", type=int, default=128, help="side of each view in pixels (default: 128)")
     parser.add_argument("--output", type=Path, default=Path("out/compare_fields"), help="folder for the figure")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def plot(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     """Draw the PSNR of each field against time."""
-    _, ax = plt.subplots(figsize=(6, 3.6))
+    _, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     for (name, curve), color in zip(curves.items(), ("#b5651d", "#3b6ea5")):
         seconds, psnr = [point["seconds"] for point in curve], [point["psnr"] for point in curve]
         ax.semilogx(seconds, psnr, "o-", color=color, markersize=4, linewidth=1.5, label=name)

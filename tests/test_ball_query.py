@@ -68,8 +68,8 @@ def test_numbers_of_numpy():
     ("change", "message"),
     [
         ({"radius": 0}, "radius: expected a number above 0, got 0"),
-        ({"radius": float("nan")}, "radius: expected a number above 0, got nan"),
-        ({"K": -1}, "K: expected a positive integer, got -1"),
+        ({"radius": float("nan")}, "radius: expected a finite number, got nan"),
+        ({"K": -1}, "K: expected an integer of 1 or more, got -1"),
         ({"p2": torch.zeros(2, 5, 2)}, r"p2: expected shape \(2, P2, 3\)"),
     ],
 )

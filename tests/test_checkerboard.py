@@ -28,7 +28,7 @@ def test_defaults():
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match="radius: expected a positive integer, got 0"):
+    with pytest.raises(ValueError, match="radius: expected an integer of 1 or more, got 0"):
         checkerboard(0)
     with pytest.raises(ValueError, match="color2: expected 3 channels as in color1, got 1"):
         checkerboard(color2=(1.0,))

@@ -184,12 +184,13 @@ def test_custom_shader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_compare_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "NerfConfig", partial(NerfConfig, rays_per_view=20, n_pts_per_ray=8))
     monkeypatch.setattr(nerf, "HASHGRID_NERF", replace(nerf.HASHGRID_NERF, n_pts_per_ray=16, rays_per_view=16))
-    run_example("compare_fields", "--size", 12, "--steps", 3, "--output", tmp_path)
+    run_example("compare_fields", "--size", 12, "--steps", 8, "--minutes", 0.2, "--output", tmp_path)
     curves = json.loads((tmp_path / "curves.json").read_text("utf-8"))
-    assert [curve[-1]["step"] for curve in curves.values()] == [3, 3]
+    assert [curve[-1]["step"] for curve in curves.values()] == [8, 8]
+    assert curves["hash grid"][-1]["psnr"] > curves["hash grid"][0]["psnr"]
     told = capsys.readouterr().out
     for name, curve in curves.items():
-        assert f"{name}: PSNR {curve[-1]['psnr']:.1f} dB, SSIM {curve[-1]['ssim']:.3f} after 3 steps" in told
+        assert f"{name}: PSNR {curve[-1]['psnr']:.1f} dB, SSIM {curve[-1]['ssim']:.3f} after 8 steps" in told
         assert all(a["seconds"] < b["seconds"] for a, b in zip(curve, curve[1:]))
     assert plt.imread(tmp_path / "compare_fields.png").size
 

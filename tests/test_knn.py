@@ -170,6 +170,16 @@ def test_expanded_upstream_gradient():
         torch.testing.assert_close(*(torch.autograd.grad(d.sum(), (p1, p2)) for d in (ours, theirs)))
 
 
+def test_a_nan_from_above_is_passed_on():
+    p1, p2 = clouds(1, 30, 20, 3)
+    dists = knn_points(p1, p2, K=2)
+    up = torch.zeros_like(dists.dists)
+    up[0, 7, 1] = torch.nan
+    first, second = torch.autograd.grad(dists.dists, (p1, p2), up)
+    assert first.isnan().any(2)[0].nonzero().tolist() == [[7]]
+    assert second.isnan().any(2)[0].nonzero().tolist() == [[int(dists.idx[0, 7, 1])]]
+
+
 def test_repeats_are_equal_to_the_bit():
     p1, p2 = clouds(1, 4000, 100, 3)
     runs = []
@@ -233,7 +243,7 @@ def test_gather():
         ({"lengths2": torch.tensor([1])}, r"lengths2: expected shape \(2\)"),
         ({"lengths2": torch.tensor([1.0, 2])}, "lengths2: expected int32 or int64"),
         ({"norm": 3}, "norm: expected 1 or 2, got 3"),
-        ({"K": 0}, "K: expected a positive integer, got 0"),
+        ({"K": 0}, "K: expected an integer of 1 or more, got 0"),
     ],
 )
 def test_bad_input(change, message):

@@ -1,5 +1,8 @@
 """Launches by the short way do what Taichi's own do."""
 
+import subprocess
+import sys
+
 import pytest
 import taichi as ti
 import torch
@@ -51,12 +54,44 @@ def test_each_type_has_its_own_kernel(launcher: Launcher) -> None:
             assert torch.equal(run(launcher, vectors, 2, 0, False), 2 * vectors)
 
 
-def test_what_does_not_fit_is_refused_later_too(launcher: Launcher) -> None:
-    vectors = torch.randn(6, 3)
+def test_what_does_not_fit_is_refused_first_and_later(launcher: Launcher) -> None:
+    vectors, out, count = torch.randn(6, 3), torch.empty(6, 3), torch.zeros(1)
     for _ in range(2):
-        run(launcher, vectors, 1, 0, False)
-        for wrong in (torch.randn(6, 4), torch.randn(6), vectors[::2]):
+        for wrong in (torch.randn(6, 4), torch.randn(6), torch.randn(12, 3)[::2]):
             with pytest.raises(ValueError, match="contiguous|element_shape|ndim"):
-                launcher(wrong, 1, 0, False, torch.empty(6, 3), torch.zeros(1))
-        with pytest.raises(ti.TaichiSyntaxError, match="missing"):
-            launcher(vectors, 1, 0, False, torch.empty(6, 3))
+                launcher(wrong, 1, 0, False, out, count)
+        for number in ("1", None, torch.tensor(1.0), [1]):
+            with pytest.raises(TypeError, match="factor: expected a number"):
+                launcher(vectors, number, 0, False, out, count)
+        for number in (2.7, torch.tensor(1)):
+            with pytest.raises(TypeError, match="shift: expected a number"):
+                launcher(vectors, 1, number, False, out, count)
+        with pytest.raises(TypeError, match="scale: expected 6 arguments, got 5"):
+            launcher(vectors, 1, 0, False, out)
+        run(launcher, vectors, 1, 0, False)
+
+
+def test_a_number_of_a_kind_that_is_not_known_is_refused() -> None:
+    @ti.kernel
+    def small(x: ti.u8, out: Numbers):
+        out[0] = x
+
+    with pytest.raises(TypeError, match="x: expected an array, a 32 or 64 bit number or a template"):
+        Launcher(small)
+
+
+def test_a_restart_of_taichi_is_noticed() -> None:
+    code = """
+import taichi as ti, torch
+from tirender.kernels.bvh import hilbert_codes
+from tirender.launcher import Launcher
+launch = Launcher(hilbert_codes)
+for _ in range(2):
+    ti.init(arch=ti.cpu, log_level=ti.ERROR)
+    for _ in range(2):
+        codes = torch.full((1,), -1)
+        launch(torch.zeros(3, 1), 4, codes)
+        assert codes == 0
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -203,3 +203,10 @@ def test_bad_input():
         point_face_distance(p, torch.tensor([0, 5]), torch.zeros(4, 3, 3), torch.tensor([0, 2]), 4)
     with pytest.raises(ValueError, match=r"segms_first_idx: expected shape \(1\)"):
         edge_point_distance(p, first, torch.zeros(4, 2, 3), torch.tensor([0, 2]), 4)
+
+
+def test_a_nan_from_above_is_passed_on():
+    points, triangles, first = torch.randn(6, 3, requires_grad=True), torch.randn(5, 3, 3), torch.tensor([0])
+    forth, _ = point_triangle_distances(points, first, triangles, first, 0.0)
+    up = torch.tensor([0.0, torch.nan, 0, 0, 0, 0])
+    assert torch.autograd.grad(forth, points, up)[0].isnan().any(1).tolist() == up.isnan().tolist()

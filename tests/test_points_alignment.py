@@ -151,7 +151,7 @@ def test_icp_stops_and_is_differentiable():
     ("change", "message"),
     [
         ({"Y": torch.zeros(2, 5, 2)}, r"Y: expected shape \(2, P2, 3\)"),
-        ({"max_iterations": 0}, "max_iterations: expected a positive integer, got 0"),
+        ({"max_iterations": 0}, "max_iterations: expected an integer of 1 or more, got 0"),
         (
             {"init_transform": SimilarityTransform(torch.zeros(2, 3, 2), torch.zeros(2, 3), torch.ones(2))},
             "init_transform.R",

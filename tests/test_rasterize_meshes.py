@@ -113,6 +113,13 @@ def test_nothing_to_draw(n_faces):
     assert fragments[2].shape == (1, 8, 8, 2, 3)
 
 
+@pytest.mark.parametrize("which", [1, 2, 3])
+def test_a_nan_from_above_is_passed_on(which):
+    verts = torch.tensor([[-0.5, -0.5, 2.0], [0.5, -0.5, 2.5], [0.0, 0.5, 3.0]], requires_grad=True)
+    out = rasterize_meshes(Meshes([verts], [torch.tensor([[0, 1, 2]])]), image_size=4, faces_per_pixel=1)[which]
+    assert torch.autograd.grad(out, verts, torch.full_like(out, torch.nan))[0][0].isnan().any()
+
+
 def test_faces_that_are_not_finite_are_not_drawn():
     verts, faces, image = random_scene(40, n_images=1)
     broken = verts.clone()
@@ -132,7 +139,7 @@ def test_faces_that_are_not_finite_are_not_drawn():
     [
         ({"blur_radius": -1.0}, "blur_radius: expected a finite number >= 0, got -1.0"),
         ({"blur_radius": float("nan")}, "blur_radius: expected a finite number, got nan"),
-        ({"blur_radius": "wide"}, "blur_radius: expected a number, got str"),
+        ({"blur_radius": "wide"}, "blur_radius: expected a finite number, got 'wide'"),
         ({"faces_per_pixel": 0}, "faces_per_pixel: expected an integer >= 1 or None, got 0"),
         ({"faces_per_pixel": 1.5}, "faces_per_pixel: expected an integer >= 1 or None, got 1.5"),
         ({"image_size": 0}, "image_size: expected"),

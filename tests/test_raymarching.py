@@ -89,7 +89,7 @@ def test_bad_input():
         marcher(torch.rand(4, 1), torch.rand(5, 2))
     with pytest.raises(ValueError, match="rays_features: expected a tensor, got NoneType"):
         marcher(torch.rand(4, 1), None)
-    with pytest.raises(ValueError, match="surface_thickness: expected a positive integer, got 0"):
+    with pytest.raises(ValueError, match="surface_thickness: expected an integer of 1 or more, got 0"):
         EmissionAbsorptionRaymarcher(0)
     for outside in (-0.1, 1.1):
         with pytest.warns(UserWarning, match=r"rays_densities: expected values in \[0, 1\], got some outside"):

@@ -28,6 +28,17 @@ def test_faces_are_drawn_by_area_and_points_evenly_within():
     assert torch.equal(normals[0, :, 2], torch.where(lower, 1.0, -1.0))
 
 
+@pytest.mark.parametrize("wants_grad", [False, True])
+def test_faces_are_drawn_by_the_areas_that_they_have_now(wants_grad):
+    verts = TRIANGLES.clone().requires_grad_(wants_grad)
+    meshes = Meshes([verts], [FACES])
+    for scale, share in ((1, 0.5 / 3.5), (0.5, 0.5 / (0.5 + 3 / 4))):
+        with torch.no_grad():
+            verts[3:6] *= scale
+        lower = sample_points_from_meshes(meshes, 20000)[0, :, 2] < 1
+        assert lower.float().mean().item() == pytest.approx(share, abs=0.012)
+
+
 def test_batch_of_different_meshes():
     sphere, ring, none = ico_sphere(1), torus(0.5, 2, 10, 20), torch.zeros(0, 3)
     verts = [sphere.verts_packed(), none, ring.verts_packed() + 10, torch.rand(2, 3)]

@@ -75,3 +75,10 @@ def test_full_coverage_has_a_finite_gradient():
     alpha = silhouette(verts, faces, torch.zeros(3, dtype=torch.int32), sigma=1e-7)
     assert (alpha[0] == 1).all()
     assert torch.autograd.grad(alpha.sum(), verts)[0].isfinite().all()
+
+
+def test_a_nan_from_above_is_passed_on():
+    verts, faces, image = random_scene(300)
+    verts.requires_grad_()
+    alpha = silhouette(verts, faces, image)
+    assert torch.autograd.grad(alpha, verts, torch.full_like(alpha, torch.nan))[0].isnan().any()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Number, Real
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 
 FLOATS = (torch.float32, torch.float64)
@@ -78,34 +80,43 @@ def check_broadcast(name: str, value: torch.Tensor, other: torch.Tensor) -> None
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
-    """Return ``value`` as an int, if it is a whole number of at least ``least``, else raise ``ValueError``."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    """Return ``value`` as an int, if it is a whole number (a tensor of one is) of at least ``least``, else raise."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except (TypeError, RuntimeError):
+        number = None
+    if number is None or number < least:
         fail(name, f"an integer of {least} or more", repr(value))
-    return int(value)
+    return number
 
 
 def check_number(name: str, value: Any) -> float:
-    """Return ``value`` as a float, if it is a real number or a tensor of one, else raise ``ValueError``."""
-    is_scalar = isinstance(value, torch.Tensor) and value.numel() == 1 and value.dtype in (*FLOATS, *INTEGERS)
-    if isinstance(value, bool) or not (is_scalar or isinstance(value, Real)):
-        fail(name, "a number", repr(value))
-    return float(value)
+    """Return ``value`` as a float, if it is a finite real number (a tensor or array of one is), else raise."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    is_scalar = isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0
+    try:
+        number = float(value) if is_number or is_scalar else None
+    except (TypeError, ValueError, RuntimeError):
+        number = None
+    if number is None or not math.isfinite(number):
+        fail(name, "a finite number", repr(value))
+    return number
 
 
 def as_tensor(
     name: str, value: Any, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> torch.Tensor:
-    """``torch.as_tensor``, which raises ``ValueError`` where the value is no number, array, or nested list of them."""
+    """A number, array or nested list of them as a new tensor, or a tensor as ``to`` makes it; else raise."""
     try:
-        tensor = torch.as_tensor(value, dtype=dtype)
-    except (TypeError, ValueError, RuntimeError):
-        fail(name, "a tensor, or numbers", repr(value))
-    return check_tensor(name, tensor).to(device)
+        tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        fail(name, "a tensor, or numbers", f"{type(value).__name__} ({str(error).splitlines()[0]})")
+    return check_tensor(name, tensor).to(device=device, dtype=dtype)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """Return ``value`` if it is one of ``choices``, else raise ``ValueError``."""
-    if value not in choices:
+    if not (value is None or isinstance(value, str | Number)) or value not in choices:
         fail(name, " or ".join(repr(c) for c in choices), repr(value))
     return value
 

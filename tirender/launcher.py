@@ -9,24 +9,33 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 # what an argument is; an array has the number of its last dimensions that make up one element: 0, or 1 for vectors
 TEMPLATE, INTEGER, REAL = -3, -2, -1
+NUMBERS = {INTEGER: (int, np.integer), REAL: (int, float, np.integer, np.floating)}
 
 
 class Launcher:
     """Launches a kernel on contiguous tensors without ``requires_grad``, on numbers, and on values for templates.
 
     Args:
-        kernel: a function decorated with ``ti.kernel``.
+        kernel: a function decorated with ``ti.kernel``, of arrays, 32 and 64 bit numbers, and templates.
+    Raises:
+        TypeError: at a launch with arguments of other kinds or types.
     """
 
     def __init__(self, kernel: Any) -> None:
-        self._kernel = kernel
-        self._kinds = [_kind(argument.annotation) for argument in kernel._primal.arguments]
+        self._kernel = kernel._primal
+        self._names = [argument.name for argument in self._kernel.arguments]
+        self._kinds = [_kind(argument) for argument in self._kernel.arguments]
         self._known: dict[tuple[Any, ...], Any] = {}  # types of arguments: what Taichi knows the compiled kernel by
 
     def __call__(self, *args: Any) -> None:
-        primal = self._kernel._primal
+        from taichi.lang.exception import handle_exception_from_cpp
+
+        if len(args) != len(self._kinds):
+            raise TypeError(f"{self._kernel.func.__name__}: expected {len(self._kinds)} arguments, got {len(args)}")
         types = tuple(
             [
                 (arg.dtype, arg.dim(), arg.shape[arg.dim() - kind :])
@@ -37,37 +46,47 @@ class Launcher:
                 for arg, kind in zip(args, self._kinds)
             ]
         )
-        compiled = primal.compiled_kernels.get(self._known.get(types))  # all are dropped by ti.reset
-        if compiled is None or len(args) != len(self._kinds):
-            self._kernel(*args)  # Taichi's own way checks the types, and compiles
-            self._known[types] = primal.ensure_compiled(*args)
-            return
+        compiled = self._kernel.compiled_kernels.get(self._known.get(types))
+        if compiled is None:  # never launched so, or before ti.reset
+            self._known[types] = self._kernel.ensure_compiled(*args)
+            compiled = self._kernel.compiled_kernels[self._known[types]]
         context = compiled.make_launch_context()
         index = 0
-        for arg, kind in zip(args, self._kinds):
+        for name, arg, kind in zip(self._names, args, self._kinds):
+            if kind == TEMPLATE:
+                continue  # compiled in
             if kind >= 0:
                 if not arg.is_contiguous():
-                    raise ValueError(f"argument {index}: expected a contiguous tensor, got strides {arg.stride()}")
+                    raise ValueError(f"{name}: expected a contiguous tensor, got strides {arg.stride()}")
                 shape = arg.shape[: arg.dim() - kind]
                 context.set_arg_external_array_with_shape((index,), arg.data_ptr(), arg.nbytes, shape, 0)
+            elif not isinstance(arg, NUMBERS[kind]):
+                raise TypeError(f"{name}: expected a number, got {type(arg).__name__}")
             elif kind == INTEGER:
                 context.set_arg_int((index,), int(arg))
-            elif kind == REAL:
-                context.set_arg_float((index,), float(arg))
             else:
-                continue  # compiled in
+                context.set_arg_float((index,), float(arg))
             index += 1
-        program = primal.runtime.prog
-        program.launch_kernel(program.compile_kernel(program.config(), program.get_device_caps(), compiled), context)
+        program = self._kernel.runtime.prog
+        try:
+            ready = program.compile_kernel(program.config(), program.get_device_caps(), compiled)
+            program.launch_kernel(ready, context)
+        except Exception as error:
+            raise handle_exception_from_cpp(error) from None
 
 
-def _kind(annotation: Any) -> int:
+def _kind(argument: Any) -> int:
     import taichi as ti
     from taichi.lang.matrix import MatrixType
     from taichi.types.ndarray_type import NdarrayType
 
+    annotation = argument.annotation
     if isinstance(annotation, ti.template):
         return TEMPLATE
     if isinstance(annotation, NdarrayType):
         return annotation.dtype.ndim if isinstance(annotation.dtype, MatrixType) else 0
-    return REAL if annotation in (ti.f32, ti.f64) else INTEGER
+    if annotation in (ti.i32, ti.i64):
+        return INTEGER
+    if annotation in (ti.f32, ti.f64):
+        return REAL
+    raise TypeError(f"{argument.name}: expected an array, a 32 or 64 bit number or a template, got {annotation}")

@@ -197,11 +197,13 @@ def distances_adjoint(
     grad_dists: Reals,
     bounds: Index,
     atomic: ti.template(),
-    grad_points: Slabs,
+    grad_rows: Rows,
+    grad_neighbours: Slabs,
 ):
     """points: (n, D), N padded clouds of ``size1`` rows and then N of ``size2``; lengths: of all 2 N; index: k for each
-    of the first rows, in the cloud of the other kind, -1 for none; bounds: the rows of each slab; grad_points:
-    (slab, n, D), zero before."""
+    of the first rows, in the cloud of the other kind, -1 for none; bounds: the rows of each slab; grad_rows: (rows, D);
+    grad_neighbours: (slab, m, D), of the last m points; both zero before."""
+    shift = points.shape[0] - grad_neighbours.shape[1]
     ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for row in range(bounds[s], bounds[s + 1]):
@@ -209,14 +211,14 @@ def distances_adjoint(
             for m in range(ti.min(k, count)):
                 g = grad_dists[row * k + m]
                 j = ti.cast(index[row * k + m], ti.i32)
-                if j >= 0 and g != 0:
+                if j >= 0 and not g == 0:  # NaN passes
                     for a in range(points.shape[1]):
                         d = points[row, a] - points[begin + j, a]
                         h = 2 * g * d
                         if ti.static(norm == 1):
                             h = g * ti.math.sign(d)
-                        accumulate_at(grad_points, s, row, a, h, atomic)
-                        accumulate_at(grad_points, s, begin + j, a, -h, atomic)
+                        grad_rows[row, a] = grad_rows[row, a] + h
+                        accumulate_at(grad_neighbours, s, begin + j - shift, a, -h, atomic)
 
 
 @ti.func

@@ -164,7 +164,7 @@ def point_triangle_adjoint(
     for s in range(bounds.shape[0] - 1):
         for m in range(bounds[s], bounds[s + 1]):
             i, j = point_index[m], 3 * triangle_index[m]
-            if i >= 0 and j >= 0 and grad_dists[m] != 0:
+            if i >= 0 and j >= 0 and not grad_dists[m] == 0:  # NaN passes
                 a, b, c = triangles[j] - points[i], triangles[j + 1] - points[i], triangles[j + 2] - points[i]
                 w = nearest_weights(a, b, c, min_area, segments)
                 g = 2 * grad_dists[m] * (w[0] * a + w[1] * b + w[2] * c)

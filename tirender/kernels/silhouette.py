@@ -77,7 +77,7 @@ def silhouette_adjoint(
         for pixel in range(bounds[s], bounds[s + 1]):
             scale = 2 * grad_alpha[pixel] * transmittance[pixel] * inv_sigma
             begin, end = offsets[pixel], offsets[pixel + 1]
-            if begin < end and scale != 0:
+            if begin < end and not scale == 0:  # NaN passes
                 p = pixel_ndc(pixel % width, pixel // width % height, height, width, scale)
                 for m in range(begin, end):
                     f = faces[segments[m] // 3]

@@ -256,7 +256,7 @@ def fragment_vjp(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32, grad_z, grad_
     """Gradients of :func:`fragment` in v0, v1, v2."""
     b, c = surface_coords(p, v0, v1, v2, perspective, clip)
     g0, g1, g2 = 0 * v0, 0 * v0, 0 * v0
-    if grad_z != 0 or (grad_c != 0).any():  # not where something else hides the fragment
+    if not (grad_z == 0 and (grad_c == 0).all()):  # they are where something else hides the fragment; NaN is not 0
         g0, g1, g2 = surface_coords_vjp(p, v0, v1, v2, perspective, clip, grad_c, grad_z)
     h0, h1, h2 = outline_distance_vjp(p, v0, v1, v2, -grad_d if is_inside(b) else grad_d)
     g0.xy += h0

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 import torch
 
 from tirender import runtime
-from tirender.checks import check_integer, fail
+from tirender.checks import check_integer, check_number, fail
 from tirender.kernels import ball_query as kernels
 from tirender.ops.knn import (
     KNN,
@@ -53,10 +50,11 @@ def ball_query(
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
     K = check_integer("K", K, 1)
-    if not isinstance(radius, Real) or not 0 < radius < math.inf:
+    radius = check_number("radius", radius)
+    if not radius > 0:
         fail("radius", "a number above 0", radius)
     with torch.autocast(p1.device.type, enabled=False):
-        idx = _select_in_balls(p1, p2, lengths1, lengths2, K, float(radius))
+        idx = _select_in_balls(p1, p2, lengths1, lengths2, K, radius)
         (dists,) = neighbour_distances(p1, p2, lengths1, lengths2, [idx], norm=2)
     return KNN(dists, idx, masked_gather(p2, idx) if return_nn else None)
 

@@ -104,19 +104,22 @@ def _sorted_keys(
     ascending; and the points' indices in that order, equal keys by index."""
     n = points.shape[1]
     index_bits, group_bits = (n - 1).bit_length(), (n_groups - 1).bit_length()
-    bits = min(2 * n.bit_length() // 3 + 1, 20)  # few in a cell even on a line
-    bits = min(bits, (63 - group_bits - index_bits) // 3)
+    wanted = min(2 * n.bit_length() // 3 + 1, (63 - group_bits) // 3, 20)  # few in a cell even on a line
+    bits = min(wanted, (63 - group_bits - index_bits) // 3)
+    is_packed = bits >= wanted - 2 and not points.is_cuda
+    if not is_packed:
+        bits = wanted
     cells = ((points - low) / torch.where(extent > 0, extent, 1)).mul_(2**bits - 1)
     codes = torch.empty(n, dtype=torch.int64, device=points.device)
     runtime.launch(kernels.hilbert_codes, cells, bits, codes)
     if n_groups > 1:
         codes += group << (3 * bits)
+    if not is_packed:
+        keys, order = codes.sort(stable=True)
+        return keys, order
     # key and index in one number, which numpy sorts several times faster than torch sorts keys with indices
-    packed = (codes << index_bits) + torch.arange(n, device=points.device)
-    if packed.is_cuda:
-        packed = packed.sort().values
-    else:
-        packed.numpy().sort()
+    packed = (codes << index_bits) + torch.arange(n)
+    packed.numpy().sort()
     return packed >> index_bits, packed & ((1 << index_bits) - 1)
 
 

@@ -43,6 +43,7 @@ def cubify(
     Raises:
         ValueError: where shapes do not fit, or for another ``align``.
     """
+    thresh = check_number("thresh", thresh)
     check_choice("align", align, ("topleft", "corner", "center"))
     if check_tensor("voxels", voxels, ("N", "D", "H", "W")).is_complex():
         fail("voxels", "real numbers", voxels.dtype)
@@ -54,7 +55,7 @@ def cubify(
     device = voxels.device if device is None else torch.device(device)
 
     # from here on in the order (n, y, x, z), which is that of the vertices and faces
-    sides = _outer_sides((voxels >= check_number("thresh", thresh)).permute(0, 2, 3, 1).to(device))
+    sides = _outer_sides((voxels >= thresh).permute(0, 2, 3, 1).to(device))
     corners, faces = _corners(sides, (height, width, depth))
     verts = _positions(corners, (height, width, depth), align, voxels.dtype if voxels.is_floating_point() else None)
     num_verts, num_sides = (rows[:, 0].bincount(minlength=n) for rows in (corners, sides))

@@ -31,6 +31,7 @@ def box3d_overlap(boxes1: torch.Tensor, boxes2: torch.Tensor, eps: float = 1e-4)
     """
     check_tensor("boxes1", boxes1, ("N", 8, 3), FLOATS)
     check_tensor("boxes2", boxes2, ("M", 8, 3), like=boxes1)
+    eps = check_number("eps", eps)
     with torch.no_grad():
         first, second = boxes1.double(), boxes2.double()
         _check_sides("boxes1", first, eps)
@@ -49,7 +50,7 @@ def _check_sides(name: str, boxes: torch.Tensor, eps: float) -> None:
     a, b, c, d = _sides(boxes).unbind(2)
     halves = [torch.linalg.cross(c - a, other - a).norm(dim=2) / 2 for other in (b, d)]
     areas = torch.minimum(*halves)
-    if not bool((areas > check_number("eps", eps)).all()):
+    if not bool((areas > eps).all()):
         box, side = (~(areas > eps)).nonzero()[0].tolist()
         fail(f"{name}[{box}]", f"halves of sides with an area above {eps}", f"{areas[box, side]:.3g} on side {side}")
     normals = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=2)

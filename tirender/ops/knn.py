@@ -237,17 +237,24 @@ class _Distances(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_dists: torch.Tensor) -> Any:
         p1, p2, lengths1, lengths2, *idx = ctx.saved_tensors
-        n_points = p1.shape[0] * (p1.shape[1] + p2.shape[1])
-        n_rows = sum(i.shape[0] * i.shape[1] for i in idx)
-        n_slabs = slab_count(p1.numel() + p2.numel(), sum(i.numel() for i in idx) // 8)  # a pair is little work
-        slabs = p1.new_zeros(n_slabs, n_points, p1.shape[2])
+        rows = [p1, p2][: len(idx)]  # those that have neighbours
+        neighbours = [p1, p2] if len(idx) == 2 else [p2]
+        n_rows, n_neighbours = (sum(p.shape[0] * p.shape[1] for p in points) for points in (rows, neighbours))
+        grad_rows = p1.new_zeros(n_rows, p1.shape[2])
+        # a pair is little work
+        n_slabs = slab_count(n_neighbours * p1.shape[2], sum(i.numel() for i in idx) // 8)
+        slabs = p1.new_zeros(n_slabs, n_neighbours, p1.shape[2])
         if p1.numel() and p2.numel():
             runtime.launch(
                 kernels.distances_adjoint,
                 *(*_pairs(p1, p2, lengths1, lengths2, idx, ctx.norm), _end_to_end(grad_dists)),
-                *(slab_bounds(n_rows, n_slabs, p1.device), runtime.is_parallel_device(), slabs),
+                *(slab_bounds(n_rows, n_slabs, p1.device), runtime.is_parallel_device(), grad_rows, slabs),
             )
-        grad_p1, grad_p2 = slabs.sum(0).split([p1.shape[0] * p1.shape[1], p2.shape[0] * p2.shape[1]])
+        grad_neighbours = slabs.sum(0)
+        if len(idx) == 2:
+            grad_p1, grad_p2 = (grad_rows + grad_neighbours).split([p.shape[0] * p.shape[1] for p in rows])
+        else:
+            grad_p1, grad_p2 = grad_rows, grad_neighbours
         return grad_p1.view_as(p1), grad_p2.view_as(p2), None, None, None, None, *(None for _ in idx)
 
 

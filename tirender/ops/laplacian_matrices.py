@@ -33,9 +33,10 @@ def norm_laplacian(verts: torch.Tensor, edges: torch.Tensor, eps: float = 1e-12)
         in ``verts``, with gradient 0 at an edge of length 0.
     """
     _check(verts, "edges", edges, 2)
+    eps = check_number("eps", eps)
     start, end = edges.unbind(1)
     lengths = (verts.index_select(0, start) - verts.index_select(0, end)).norm(dim=1)
-    weights = 1 / (lengths + check_number("eps", eps))
+    weights = 1 / (lengths + eps)
     return _symmetric(start, end, weights, len(verts))
 
 

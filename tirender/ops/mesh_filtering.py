@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_integer
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
 
@@ -27,8 +27,7 @@ def taubin_smoothing(meshes: Meshes, lambd: float = 0.53, mu: float = -0.53, num
     Raises:
         ValueError: if ``num_iter`` is not an integer of 0 or more.
     """
-    if not isinstance(num_iter, int) or num_iter < 0:
-        fail("num_iter", "an integer of 0 or more", num_iter)
+    num_iter = check_integer("num_iter", num_iter, 0)
     verts = meshes.verts_packed()
     for _ in range(num_iter):
         for share in (lambd, mu):

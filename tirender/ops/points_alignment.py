@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_integer, check_tensor, fail
 from tirender.ops.knn import knn_points
 from tirender.ops.utils import convert_pointclouds_to_tensor, eyes, is_pointclouds, wmean
 from tirender.structures import Pointclouds
@@ -71,8 +71,7 @@ def iterative_closest_point(
     points, num_x = convert_pointclouds_to_tensor(X)
     targets, num_y = convert_pointclouds_to_tensor(Y)
     check_tensor("Y", targets, (len(points), "P2", points.shape[2]), like=points)
-    if not isinstance(max_iterations, int) or max_iterations < 1:
-        fail("max_iterations", "a positive integer", max_iterations)
+    max_iterations = check_integer("max_iterations", max_iterations, 1)
     mask = _mask(points, num_x)
     transform = _identity(points) if init_transform is None else _checked(init_transform, points)
     moved = _apply(points, transform)
@@ -127,7 +126,7 @@ def corresponding_points_alignment(
         fail("Y", f"clouds of {num_points.tolist()} points as in X", num_targets.tolist())
     weight = _mask(points, num_points)
     if weights is not None:
-        if isinstance(weights, list | tuple):
+        if isinstance(weights, Iterable) and not isinstance(weights, torch.Tensor):
             rows = [check_tensor(f"weights[{i}]", row, ("P",), like=points) for i, row in enumerate(weights)]
             weights = list_to_padded(rows, (points.shape[1],))
         weight = weight * check_tensor("weights", weights, points.shape[:2], like=points)

@@ -58,7 +58,8 @@ def estimate_pointcloud_local_coord_frames(
     points, num_points = convert_pointclouds_to_tensor(pointclouds)
     if points.shape[2] != 3:
         fail("pointclouds", "points with 3 coordinates", tuple(points.shape))
-    if len(points) and int(num_points.min()) <= check_integer("neighborhood_size", neighborhood_size, 1):
+    neighborhood_size = check_integer("neighborhood_size", neighborhood_size, 1)
+    if len(points) and int(num_points.min()) <= neighborhood_size:
         fail("neighborhood_size", f"less than the points of each cloud ({int(num_points.min())})", neighborhood_size)
     if not bool(points.isfinite().all()):
         fail("pointclouds", "finite points", "nan or inf")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -39,7 +39,8 @@ def vert_align(
     """
     check_choice("interp_mode", interp_mode, ("bilinear", "nearest"))
     check_choice("padding_mode", padding_mode, ("zeros", "reflection", "border"))
-    maps: Any = feats if isinstance(feats, list | tuple) else [feats]
+    several = isinstance(feats, Iterable) and not isinstance(feats, torch.Tensor)
+    maps: list[Any] = list(feats) if several else [feats]
     places = _padded(verts)
     check_tensor("verts", places, ("N", "V", "2 or more"))
     if places.shape[2] < 2:

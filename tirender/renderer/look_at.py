@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
+from tirender.checks import FLOATS, check_tensor, fail
 from tirender.renderer.utils import Broadcastable, convert_to_tensors_and_broadcast
 from tirender.transforms import Rotate, Transform3d, Translate
 from tirender.transforms.math import matmul, normalize
@@ -131,10 +131,7 @@ def _rotation(
 ) -> torch.Tensor:
     """The view's axes in world space as columns; ``spare_up`` is up where ``up`` is along the view."""
     for name, value in (("camera_position", position), ("at", at), ("up", up)):
-        check_tensor(name, value, ("N", 3), (*FLOATS, *INTEGERS))
-    position, at, up = (value if value.is_floating_point() else value.float() for value in (position, at, up))
-    for name, value in (("at", at), ("up", up)):
-        check_tensor(name, value, like=position)
+        check_tensor(name, value, ("N", 3))
     forward = at - position
     ahead = forward.new_tensor([0.0, 0.0, 1.0])
     z = normalize(torch.where((forward == 0).all(-1, keepdim=True), ahead, forward))
@@ -148,7 +145,7 @@ def _rotation(
 
 
 def _of_one_dtype(*args: Broadcastable, device: torch.device | str) -> list[torch.Tensor]:
-    """Broadcast; float64 where one of the tensors is, else float32."""
+    """Broadcast, and as float64 where one of the tensors is that, else as float32."""
     tensors = convert_to_tensors_and_broadcast(*args, device=device)
     dtypes = {tensor.dtype for tensor in tensors}
     if any(dtype.is_complex for dtype in dtypes):

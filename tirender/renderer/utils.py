@@ -255,10 +255,8 @@ def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
 def _format(name: str, value: Broadcastable, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
     if not isinstance(value, Broadcastable):
         raise TypeError(f"{name}: expected number, list, tuple, array or tensor, got {type(value).__name__}")
-    if not isinstance(value, torch.Tensor):
-        value = as_tensor(name, value, dtype).clone()
-    check_tensor(name, value)
-    return (value.reshape(1) if value.dim() == 0 else value).to(device)
+    tensor = as_tensor(name, value, None if isinstance(value, torch.Tensor) else dtype, device)
+    return tensor.reshape(1) if tensor.dim() == 0 else tensor
 
 
 def _broadcast(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_integer, fail
 from tirender.renderer.mesh.textures import TexturesAtlas
 from tirender.structures import Meshes
 
@@ -29,8 +29,7 @@ def checkerboard(
     Raises:
         ValueError: if radius is not a positive integer, or the colours differ in channels.
     """
-    if not isinstance(radius, int) or radius < 1:
-        fail("radius", "a positive integer", radius)
+    radius = check_integer("radius", radius, 1)
     if len(color1) != len(color2):
         fail("color2", f"{len(color1)} channels as in color1", len(color2))
     n = 2 * radius

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_integer
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
 
@@ -29,8 +29,7 @@ def ico_sphere(level: int = 0, device: torch.device | str | None = None) -> Mesh
     Raises:
         ValueError: if level is not an integer of 0 or more.
     """
-    if not isinstance(level, int) or level < 0:
-        fail("level", "an integer of 0 or more", level)
+    level = check_integer("level", level, 0)
     verts, topology = _icosahedron()
     for _ in range(level):
         middles = verts.index_select(0, topology.edges.reshape(-1)).reshape(-1, 2, 3).mean(1)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_integer, fail
 from tirender.structures import Meshes
 
 
@@ -27,9 +27,7 @@ def torus(r: float, R: float, sides: int, rings: int, device: torch.device | str
     for name, radius in (("r", r), ("R", R)):
         if not radius > 0:
             fail(name, "a positive radius", radius)
-    for name, count in (("sides", sides), ("rings", rings)):
-        if not isinstance(count, int) or count < 3:
-            fail(name, "an integer of 3 or more", count)
+    sides, rings = check_integer("sides", sides, 3), check_integer("rings", rings, 3)
     theta = torch.arange(sides, dtype=torch.float64) * (2 * math.pi / sides)
     phi = torch.arange(rings, dtype=torch.float64)[:, None] * (2 * math.pi / rings)
     from_axis = R + r * theta.cos()

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import FLOATS, check_integer, check_number, check_tensor
 
 DENSITIES_OUTSIDE = "rays_densities: expected values in [0, 1], got some outside"
 DENSITY_TOLERANCE = 1e-5  # interpolation of densities in [0, 1] rounds a little beyond
@@ -29,9 +29,7 @@ class EmissionAbsorptionRaymarcher(torch.nn.Module):
 
     def __init__(self, surface_thickness: int = 1) -> None:
         super().__init__()
-        if surface_thickness < 1:
-            fail("surface_thickness", "a positive integer", surface_thickness)
-        self.surface_thickness = surface_thickness
+        self.surface_thickness = check_integer("surface_thickness", surface_thickness, 1)
 
     def forward(
         self, rays_densities: torch.Tensor, rays_features: torch.Tensor, eps: float = 1e-10, **kwargs: Any
@@ -52,7 +50,7 @@ class EmissionAbsorptionRaymarcher(torch.nn.Module):
         """
         densities = _densities(rays_densities)
         check_tensor("rays_features", rays_features, (*densities.shape, "C"), like=densities)
-        transmittance = torch.cumprod(1 + eps - densities, dim=-1)
+        transmittance = torch.cumprod(1 + check_number("eps", eps) - densities, dim=-1)
         n_ahead = min(self.surface_thickness, densities.shape[-1])
         ahead = torch.ones_like(transmittance[..., :n_ahead])
         weights = densities * torch.cat([ahead, transmittance[..., : densities.shape[-1] - n_ahead]], dim=-1)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import check_choice, check_tensor, fail
+from tirender.checks import check_choice, check_number, check_tensor, fail
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.implicit.marching import can_march, march
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle, ray_bundle_to_ray_points
@@ -89,7 +89,7 @@ class VolumeRenderer(torch.nn.Module):
         raymarcher = self.renderer.raymarcher
         ray_bundle = self.renderer.raysampler(cameras=cameras, volumetric_function=sampler, **kwargs)
         if self._sample_mode == "bilinear" and can_march(volumes, raymarcher, ray_bundle):
-            return march(volumes, raymarcher, ray_bundle, kwargs.get("eps", 1e-10)), ray_bundle
+            return march(volumes, raymarcher, ray_bundle, check_number("eps", kwargs.get("eps", 1e-10))), ray_bundle
         densities, features = sampler(ray_bundle=ray_bundle, cameras=cameras, **kwargs)
         images = raymarcher(rays_densities=densities, rays_features=features, ray_bundle=ray_bundle, **kwargs)
         return images, ray_bundle

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_number, fail
 from tirender.ops.mesh_rasterization import MeshRasterization
 from tirender.ops.rasterize_meshes import RasterMode
 from tirender.renderer.utils import parse_image_size
@@ -70,7 +68,7 @@ def rasterize_meshes(
         meshes.faces_packed_to_mesh_idx().int(),
         len(meshes),
         mode,
-        None if z_clip_value is None else finite_number("z_clip_value", z_clip_value),
+        None if z_clip_value is None else check_number("z_clip_value", z_clip_value),
         perspective,
     )
     fragments = Fragments.from_packed(rasterization.packed(), faces_per_pixel)
@@ -86,11 +84,11 @@ def raster_mode(
     cull_backfaces: bool,
 ) -> RasterMode:
     """The checked settings of a rasterization; ``clip_barycentric_coords=None`` clips where there is blur."""
-    blur_radius = finite_number("blur_radius", blur_radius)
+    blur_radius = check_number("blur_radius", blur_radius)
     if blur_radius < 0:
         fail("blur_radius", "a finite number >= 0", blur_radius)
     if faces_per_pixel is not None:
-        wanted = finite_number("faces_per_pixel", faces_per_pixel)
+        wanted = check_number("faces_per_pixel", faces_per_pixel)
         if wanted != int(wanted) or wanted < 1:
             fail("faces_per_pixel", "an integer >= 1 or None", faces_per_pixel)
     return RasterMode(
@@ -101,19 +99,3 @@ def raster_mode(
         clip_barycentric_coords=blur_radius > 0 if clip_barycentric_coords is None else bool(clip_barycentric_coords),
         cull_backfaces=bool(cull_backfaces),
     )
-
-
-def finite_number(name: str, value: object) -> float:
-    """The value as a float.
-
-    Raises:
-        ValueError: where it is no number, or not a finite one.
-    """
-    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    is_scalar = isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim == 0
-    if not (is_number or is_scalar):
-        fail(name, "a number", type(value).__name__)
-    number = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(number):
-        fail(name, "a finite number", number)
-    return number

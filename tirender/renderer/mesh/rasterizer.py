@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from tirender.checks import check_number
 from tirender.ops.mesh_rasterization import MeshRasterization
-from tirender.renderer.mesh.rasterize_meshes import finite_number, raster_mode
+from tirender.renderer.mesh.rasterize_meshes import raster_mode
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.structures.fragments import Fragments
 
@@ -125,7 +126,7 @@ class MeshRasterizer(nn.Module):
 
 def _near_plane(settings: RasterizationSettings, cameras: CamerasBase) -> float | None:
     if settings.z_clip_value is not None:
-        return finite_number("z_clip_value", settings.z_clip_value)
+        return check_number("z_clip_value", settings.z_clip_value)
     if not cameras.is_perspective():
         return None
     znear = cameras.get_znear()
