@@ -37,8 +37,8 @@ from tirender.fit.nerf import HASHGRID_NERF
 from tirender.fit.quality import view_quality
 from tirender.io import IO
 
-# The tutorial's settings are NerfConfig's defaults. A hash grid has its own: fewer samples, where something is.
-FIELDS = {"harmonic network": NerfConfig(), "hash grid": HASHGRID_NERF}
+# The network has the tutorial's settings, so no warm-up. A hash grid has its own: fewer samples, where something is.
+FIELDS = {"harmonic network": NerfConfig(warmup_steps=0), "hash grid": HASHGRID_NERF}
 
 
 class Clock(Callback):

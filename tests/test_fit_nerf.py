@@ -16,6 +16,7 @@ from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField, 
 from tirender.fit import Checkpoint, NerfConfig, Views, extract_mesh, fit_nerf, normalized, render_views
 from tirender.fit.nerf import HASHGRID_NERF
 from tirender.fit.quality import view_quality
+from tirender.io import load_objs_as_meshes
 from tirender.loss import huber
 from tirender.ops.hash_grid import HashGridLayout
 from tirender.renderer import (
@@ -34,7 +35,9 @@ from tirender.utils import (
     torus,
 )
 
-SMALL = NerfConfig(steps=40, n_pts_per_ray=24, views_per_step=4, rays_per_view=40, lr=5e-3, progress=False)
+SMALL = NerfConfig(
+    steps=40, n_pts_per_ray=24, views_per_step=4, rays_per_view=40, lr=5e-3, warmup_steps=0, progress=False
+)
 SMALL_HASHGRID = replace(HASHGRID_NERF, steps=30, views_per_step=4, rays_per_view=40, n_pts_per_ray=32, progress=False)
 
 
@@ -221,3 +224,22 @@ def test_renders_of_the_cow(tutorial_data: Path) -> None:
     assert silhouettes.shape == (4, 128, 128)
     assert 0.1 < silhouettes.mean() < 0.4
     torch.testing.assert_close(images[0], images[3], atol=1e-4, rtol=0)  # -180 and 180 degrees
+
+
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    config = NerfConfig(steps=1000)
+    shares = [config.share_of_rate(step) for step in (0, 200, 300, 400, 749, 750, 999)]
+    assert shares == pytest.approx([0.1, 0.1, 0.55, 1, 1, 0.1, 0.1])
+    assert NerfConfig(steps=10, warmup_steps=0).share_of_rate(0) == 1
+    with pytest.raises(ValueError, match="warmup_steps: expected an integer of 0 or more, got -1"):
+        NerfConfig(warmup_steps=-1)
+
+
+@pytest.mark.long
+def test_the_network_comes_out_of_the_fog() -> None:
+    """With the full rate from the start it ends in black, and stays there."""
+    target, _, _ = normalized(load_objs_as_meshes([datasets.creature()]))
+    config = NerfConfig(steps=700, rays_per_view=60, n_pts_per_ray=48, progress=False)
+    run = fit_nerf(render_views(target, 40, 64), config)
+    silhouette = run.history["silhouette"]
+    assert sum(silhouette[-50:]) / 50 < 0.4 * sum(silhouette[:10]) / 10

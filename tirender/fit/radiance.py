@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tirender.checks import fail
+from tirender.checks import check_integer, fail
 from tirender.fit.loop import Callback, FitConfig, FitRun, Losses, fit
 from tirender.fit.views import Views
 from tirender.loss import huber
 from tirender.renderer import CamerasBase
 
 DECAY_FROM, DECAY = 0.75, 0.1  # of the steps; of the learning rate
+WARMUP = 0.1  # of the learning rate
 NEAREST = 0.1
 
 
@@ -30,6 +31,7 @@ class RadianceConfig(FitConfig):
         min_depth, max_depth: of the first and the last sample; None: as far as half the extent from the origin, before
             the nearest camera and behind for the furthest. The tutorials have 0.1 and 3.
         lr: learning rate of Adam.
+        warmup_steps: steps at a tenth of that, and as many again in which it rises.
         w_color, w_silhouette: weights of the losses, :func:`~tirender.loss.huber` of colours on black and of opacity.
     """
 
@@ -39,6 +41,7 @@ class RadianceConfig(FitConfig):
     min_depth: float | None = None
     max_depth: float | None = None
     lr: float = 1e-3
+    warmup_steps: int = 0
     w_color: float = 1.0
     w_silhouette: float = 1.0
 
@@ -47,6 +50,7 @@ class RadianceConfig(FitConfig):
         for name in ("views_per_step", "n_pts_per_ray"):
             if getattr(self, name) < 1:
                 fail(name, "at least 1", getattr(self, name))
+        check_integer("warmup_steps", self.warmup_steps, 0)
         for name in ("extent", "lr"):
             if not getattr(self, name) > 0:
                 fail(name, "a number above 0", getattr(self, name))
@@ -65,6 +69,13 @@ class RadianceConfig(FitConfig):
             fail("min_depth, max_depth", "min_depth < max_depth", (near, far))
         return near, far
 
+    def share_of_rate(self, step: int) -> float:
+        """What part of the learning rate a step has."""
+        if step >= round(DECAY_FROM * self.steps):
+            return DECAY
+        rising = (step - self.warmup_steps) / self.warmup_steps if self.warmup_steps else 1.0
+        return WARMUP + (1 - WARMUP) * min(max(rising, 0.0), 1.0)
+
     def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         """The optimizer over a module's parameters."""
         return torch.optim.Adam(module.parameters(), lr=self.lr)
@@ -78,8 +89,7 @@ class RadianceConfig(FitConfig):
         callbacks: Sequence[Callback],
     ) -> FitRun:
         """Run the loop with these settings; ``module(cameras)`` gives images (N, H, W, 4)."""
-        last = round(DECAY_FROM * self.steps)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: DECAY if step >= last else 1.0)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.share_of_rate)
         target = views.on_black[views.shown]
 
         def images() -> dict[str, torch.Tensor]:
