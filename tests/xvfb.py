@@ -27,7 +27,7 @@ def display() -> Iterator[str]:
             pytest.skip(f"windows: {program} is not installed (apt install xvfb xdotool)")
     ready, number = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(number), "-screen", "0", "1200x900x24", "-nolisten", "tcp"],
+        ["Xvfb", "-displayfd", str(number), "-screen", "0", "1200x900x24", "-nolisten", "tcp", "-noreset"],
         pass_fds=[number],
         stderr=subprocess.DEVNULL,
     )
