@@ -32,20 +32,9 @@ class Launcher:
         self._known: dict[tuple[Any, ...], Any] = {}  # types of arguments: what Taichi knows the compiled kernel by
 
     def __call__(self, *args: Any) -> None:
-        from taichi.lang.exception import handle_exception_from_cpp
-
         if len(args) != len(self._kinds):
             raise TypeError(f"{self._kernel.func.__name__}: expected {len(self._kinds)} arguments, got {len(args)}")
-        types = tuple(
-            [
-                (arg.dtype, arg.dim(), arg.shape[arg.dim() - kind :])
-                if kind >= 0
-                else arg
-                if kind == TEMPLATE
-                else None
-                for arg, kind in zip(args, self._kinds)
-            ]
-        )
+        types = tuple(map(_type_of, args, self._kinds))
         compiled = self._kernel.compiled_kernels.get(self._known.get(types))
         if compiled is None:  # never launched so, or before ti.reset
             self._known[types] = self._kernel.ensure_compiled(*args)
@@ -72,7 +61,16 @@ class Launcher:
             ready = program.compile_kernel(program.config(), program.get_device_caps(), compiled)
             program.launch_kernel(ready, context)
         except Exception as error:
+            from taichi.lang.exception import handle_exception_from_cpp
+
             raise handle_exception_from_cpp(error) from None
+
+
+def _type_of(arg: Any, kind: int) -> Any:
+    """What of an argument a compiled kernel depends on."""
+    if kind >= 0:
+        return arg.dtype, arg.dim(), arg.shape[arg.dim() - kind :]
+    return arg if kind == TEMPLATE else None
 
 
 def _kind(argument: Any) -> int:
