@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     views = render_views(target, n_views=40, image_size=args.size)
     unseen = render_views_between(target, n_views=40, image_size=args.size)  # from places halfway between those
 
-    # NerfConfig's defaults are the tutorial's settings and a warm-up. A hash grid has its own: fewer samples, well placed.
+    # NerfConfig's defaults are the tutorial's settings and a warm-up. A hash grid has its own: fewer samples, where
+    # something is.
     field = args.field or ("hashgrid" if args.device == "cpu" else "harmonic")
     config = NerfConfig() if field == "harmonic" else HASHGRID_NERF
     config = dataclasses.replace(config, steps=args.steps or config.steps)
