@@ -16,33 +16,8 @@ from tirender import cli, runtime
 from tirender.bench import peer, scaling, table, worker
 from tirender.bench.limits import UNITS, measure_limits
 from tirender.bench.measuring import MAX_RUNS, MIN_RUNS, Stopwatch, Work, peak_memory, summary
+from tirender.bench.starting import STARTS
 from tirender.bench.workloads import OPERATIONS, STEPS, WORKLOADS
-
-TINY = {  # settings in place of those of the rows
-    "mesh": {"level": 1, "n_samples": 50},
-    "render": {"image_size": 16},
-    "render-20": {"image_size": 8, "views": 2},
-    "points": {"image_size": 16, "n_points": 100},
-    "silhouette": {"level": 1, "image_size": 16},
-    "images": {"level": 1, "image_size": 16},
-    "volume": {"size": 8, "views": 2, "image_size": 8, "n_pts_per_ray": 5},
-    "nerf": {"views": 2, "rays_per_view": 3, "n_pts_per_ray": 4, "image_size": 8},
-    "hashgrid": {"samples": 4096, "image_size": 8},
-    "op-nearest-faces": {"image_size": 16},
-    "op-soft-faces": {"image_size": 16},
-    "op-silhouette": {"image_size": 16},
-    "op-silhouette-adjoint": {"image_size": 16},
-    "op-shade": {"image_size": 16},
-    "op-shade-adjoint": {"image_size": 16},
-    "op-knn-100k": {"n_points": 50},
-    "op-knn-1m": {"n_points": 60},
-    "op-splat-adjoint": {"n_points": 50, "image_size": 16},
-    "op-splat-5m": {"n_points": 60, "image_size": 16},
-    "op-march": {"size": 8, "views": 2, "image_size": 8, "samples": 5},
-    "op-march-adjoint": {"size": 8, "views": 2, "image_size": 8, "samples": 5},
-    "op-hash": {"n_points": 20},
-    "op-hash-adjoint": {"n_points": 20},
-}
 
 
 class Clock:
@@ -108,7 +83,7 @@ def test_limits_are_rates(monkeypatch):
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_a_row_can_be_measured(name):
     workload = WORKLOADS[name]
-    work = workload.prepare(device(), **{**workload.settings, **TINY[name]})
+    work = workload.prepare(device(), **{**workload.settings, **workload.small})
     watch = Stopwatch(budget=0.0)
     work.run(watch)
     assert len(watch.laps) == 1 + MIN_RUNS
@@ -122,7 +97,7 @@ def test_a_series_varies_a_setting_of_its_workload(name):
     sizes = [size for size, _ in series.points]
     assert sizes == sorted(set(sizes))
     (setting,) = {key for _, settings in series.points for key in settings}
-    smallest = {**TINY[series.workload], setting: min(v for _, s in series.points for v in s.values())}
+    smallest = {**WORKLOADS[series.workload].small, setting: min(v for _, s in series.points for v in s.values())}
     if setting != "n_points":  # thousands of them, seen to above
         WORKLOADS[series.workload].prepare(device(), **smallest)
 
@@ -136,18 +111,18 @@ def test_steps_and_operations_have_names_of_their_own():
 # --- the worker's process ---
 
 
-def test_a_worker_answers_with_laps_memory_and_its_start():
+def test_a_worker_answers_with_laps_and_memory():
     request = {"task": "row", "arch": runtime.arch(), "name": "op-knn-100k", "budget": 0.0}
-    answer = worker.run({**request, "settings": TINY["op-knn-100k"]})
+    answer = worker.run({**request, "settings": WORKLOADS["op-knn-100k"].small})
     assert len(answer["laps"]) == 1 + MIN_RUNS
-    assert answer["first"] == answer["laps"][0] <= answer["start"]
+    assert answer["first"] == answer["laps"][0] > 0
     assert answer["n_units"] == 50
     assert answer["peak_memory"] is None or answer["peak_memory"] >= answer["base_memory"] > 0
 
 
-def test_a_series_tells_nothing_of_memory_and_start_which_its_rows_share():
-    few = [{**TINY["op-knn-100k"], "n_points": n} for n in (20, 30)]
-    rows = worker.series(device(), 0.0, "op-knn-100k", 0.0, few)
+def test_a_series_tells_nothing_of_memory_which_its_rows_share():
+    few = [{**WORKLOADS["op-knn-100k"].small, "n_points": n} for n in (20, 30)]
+    rows = worker.series(device(), "op-knn-100k", 0.0, few)
     assert [row["n_units"] for row in rows] == [20, 30]
     assert all(row.keys() == {"first", "median", "min", "quartile_1", "quartile_3", "laps", "n_units"} for row in rows)
 
@@ -155,6 +130,28 @@ def test_a_series_tells_nothing_of_memory_and_start_which_its_rows_share():
 def test_a_workers_failure_is_told():
     with pytest.raises(RuntimeError, match="KeyError: 'nonsense'"):
         worker.run({"task": "row", "arch": runtime.arch(), "name": "nonsense", "budget": 0.0})
+
+
+class Bomb:
+    """Ends the process that it is sent to."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def test_a_workers_death_is_told():
+    with pytest.raises(RuntimeError, match="^ended with 3"):
+        worker.run({"task": "row", "arch": runtime.arch(), "name": Bomb(), "budget": 0.0})
+
+
+@pytest.mark.long
+def test_starts_are_timed():
+    start = worker.run({"task": "start", "arch": runtime.arch()})
+    assert start["seconds"] > 0
+    assert start["memory"] is None or start["memory"] > 1e8
+    first_use = worker.run({"task": "first-use", "arch": runtime.arch()})
+    assert first_use["steps"].keys() == STEPS.keys()
+    assert first_use["seconds"] == sum(first_use["steps"].values()) > 0
 
 
 # --- the peer ---
@@ -175,7 +172,7 @@ def test_libraries_take_turns():
 @pytest.mark.parametrize("name", peer.PEERS)
 def test_a_step_runs_on_what_is_called_a_library(name):
     """By the public names alone, which PyTorch3D shares (``test_public_names``)."""
-    found = peer.compare(name, "tirender", device(), budget=0.0, settings=TINY[name])
+    found = peer.compare(name, "tirender", device(), budget=0.0, settings=WORKLOADS[name].small)
     assert [len(laps) for laps in found["laps"]] == [1 + peer.MIN_TURNS] * 2
     assert found["ratio"] == found["medians"][1] / found["medians"][0]
 
@@ -248,10 +245,11 @@ def test_a_row_of_the_table():
         **summary([2.0, 0.5, 0.5, 0.5]),
         "n_units": 10**6,
         "needs": ["loop", 100.0],
+        "base_memory": 2e8,
         "peak_memory": 5e8,
     }
     cells = table.cells("march", "samples", result, {"loop": 4e9})
-    assert cells == ["march", "500 ms", "500 ms", "500 ms - 500 ms", "2.00 M samples/s", "5 % loop", "2.00 s", "500 MB"]
+    assert cells == ["march", "500 ms", "500 ms", "500 ms - 500 ms", "2.00 M samples/s", "5 % loop", "2.00 s", "300 MB"]
     assert table.cells("march", "samples", {**result, "needs": None, "peak_memory": None}, {})[5::2] == ["-", "-"]
     lines = table.Table(table.COLUMNS, [20] * 8)
     head, rule, row = [*lines.head().splitlines(), lines.row(cells)]
@@ -275,6 +273,8 @@ def answers(monkeypatch):
             return {"rates": {"copy": 1e10, "gemm": 1e11, "loop": 5e9}, "machine": machine}
         if request["task"] == "peer":
             return {"laps": [[1.0], [1.0]], "medians": [0.1, 0.2], "ratio": 2.0}
+        if request["task"] in STARTS:
+            return {"seconds": 12.0, "memory": 3e8}
         laps = [1.0, 0.1, 0.1, 0.1]
         row = {**summary(laps), "laps": laps, "n_units": 10, "needs": None, "base_memory": 1e8, "peak_memory": 2e8}
         return row if request["task"] == "row" else [row] * len(request["settings"])
@@ -288,10 +288,13 @@ def test_everything_is_measured_by_default(answers, tmp_path, capsys):
     out = capsys.readouterr().out
     assert all(w.title in out for w in WORKLOADS.values())
     assert all(s.title in out for s in scaling.SERIES.values())
+    assert all(title in out for title in STARTS.values())
+    assert "300 MB" in out
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["rows"].keys() == WORKLOADS.keys()
     assert found["series"].keys() == scaling.SERIES.keys()
     assert found["rows"]["mesh"]["laps"] == [1.0, 0.1, 0.1, 0.1]
+    assert found["starts"]["first-use"]["seconds"] == 12.0
     assert {"date", "machine", "rates"} <= found.keys()
     assert (tmp_path / "a.png").exists()
 
@@ -314,12 +317,12 @@ def test_what_fails_leaves_the_others(answers, tmp_path, capsys, monkeypatch, pe
     run = worker.run
 
     def failing(request):
-        if request.get("name") in ("volume", "silhouette"):
+        if request.get("name") in ("volume", "silhouette") or request["task"] == "start":
             raise RuntimeError("ValueError: a|b")
         return run(request)
 
     monkeypatch.setattr(worker, "run", failing)
-    names = ["volume", "render"] if peers else ["volume", "march", "scale-views", "scale-knn"]
+    names = ["volume", "render"] if peers else ["volume", "march", "scale-views", "scale-knn", "start"]
     options = ["--peer", "tirender"] if peers else ["--plot", str(tmp_path / "a.png")]
     assert cli.main(["bench", "--only", *names, "--json", str(tmp_path / "a.json"), *options]) == 1
     found = json.loads((tmp_path / "a.json").read_text())
@@ -333,6 +336,7 @@ def test_what_fails_leaves_the_others(answers, tmp_path, capsys, monkeypatch, pe
     assert found["rows"]["op-march"]["median"] == 0.1
     assert found["series"]["scale-views"] == {"error": "ValueError: a|b"}
     assert found["series"]["scale-knn"]["medians"]
+    assert found["starts"] == {"start": {"error": "ValueError: a|b"}}
     assert (tmp_path / "a.png").exists()
 
 
@@ -352,7 +356,7 @@ def test_interrupted_it_keeps_what_there_is(answers, tmp_path, monkeypatch):
 
 def test_a_list_of_names_measures_nothing(answers, capsys):
     assert cli.main(["bench", "--list"]) == 0
-    assert capsys.readouterr().out.split() == [*WORKLOADS, *scaling.SERIES]
+    assert capsys.readouterr().out.split() == [*WORKLOADS, *scaling.SERIES, *STARTS]
     assert not answers
 
 

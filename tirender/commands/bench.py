@@ -22,9 +22,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "bench",
         help="measure how fast the tutorials' steps and the operations under them are here",
         description=(
-            "Time a step of each tutorial, the operations under it, and how their cost grows, each in a process of\n"
-            "its own, beside what the machine can do: copying memory, multiplying matrices (torch), and a loop of\n"
-            "multiply-adds (Taichi). Prints a table in Markdown. Some minutes; leave the machine alone meanwhile."
+            "Time a step of each tutorial, the operations under it, how their cost grows, and what comes before any\n"
+            "work, each in a process of its own, beside what the machine can do: copying memory, multiplying matrices\n"
+            "(torch), and a loop of multiply-adds (Taichi). Prints tables in Markdown. Leave the machine alone for\n"
+            "the minutes that it takes."
         ),
         epilog=(
             "examples:\n"
@@ -52,11 +53,12 @@ def _bench(args: argparse.Namespace) -> int:
     from tirender.bench import worker
     from tirender.bench.peer import PEERS, check_installed
     from tirender.bench.scaling import SERIES, check_format, plot
+    from tirender.bench.starting import STARTS
     from tirender.bench.workloads import STEPS, WORKLOADS
     from tirender.checks import fail
     from tirender.io.files import write_file
 
-    names = [*PEERS] if args.peer else [*WORKLOADS, *SERIES]
+    names = [*PEERS] if args.peer else [*WORKLOADS, *SERIES, *STARTS]
     if args.quick and not args.only:
         names = [name for name in names if name in STEPS]
     if args.only:
@@ -89,7 +91,7 @@ def _bench(args: argparse.Namespace) -> int:
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         **found,
         "rows": {},
-        **({"peer": args.peer} if args.peer else {"series": {}}),
+        **({"peer": args.peer} if args.peer else {"series": {}, "starts": {}}),
     }
     _print_machine(found)
     try:
@@ -98,13 +100,14 @@ def _bench(args: argparse.Namespace) -> int:
         else:
             _rows(ask, [n for n in names if n in WORKLOADS], found["rates"], factor * ROW_BUDGET, results["rows"])
             _series(ask, [n for n in names if n in SERIES], factor * SERIES_BUDGET, results["series"])
+            _starts(ask, [n for n in names if n in STARTS], results["starts"])
     finally:  # interrupted too
         if args.json:
             write_file(args.json, [(json.dumps(results, indent=1) + "\n").encode()])
     if args.plot and (drawn := _measured(results["series"])):
         plot(drawn, args.plot)
-    measured = [*results["rows"].values(), *results.get("series", {}).values()]
-    return int(any("error" in result for result in measured))
+    measured = [results.get(part, {}).values() for part in ("rows", "series", "starts")]
+    return int(any("error" in result for part in measured for result in part))
 
 
 def _measured(results: dict[str, Any]) -> dict[str, Any]:
@@ -139,9 +142,7 @@ def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float
             continue
         print(table.row(cells(workload.title, workload.unit, result, rates)), flush=True)
     print("\nof limit: the least that the work needs of that, beside what the machine can do")
-    base = min((r["base_memory"] for r in _measured(results).values() if r["base_memory"]), default=None)
-    if base is not None:
-        print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: torch and Taichi")
+    print("memory: the most that it needed, beside what torch and Taichi take by themselves")
 
 
 def _series(ask: Any, names: Sequence[str], budget: float, results: dict[str, Any]) -> None:
@@ -165,6 +166,26 @@ def _series(ask: Any, names: Sequence[str], budget: float, results: dict[str, An
         results[name] = {"sizes": sizes, "medians": medians, "slope": slope(sizes, medians), "rows": rows}
         ends = [f"{quantity(s)}: {seconds(t)}" for s, t in zip((sizes[0], sizes[-1]), (medians[0], medians[-1]))]
         print(table.row([f"{series.title}, {series.axis}", *ends, f"{results[name]['slope']:.2f}"]), flush=True)
+
+
+def _starts(ask: Any, names: Sequence[str], results: dict[str, Any]) -> None:
+    """Time what comes before any work, print the table, and fill the results."""
+    from tirender.bench.starting import STARTS
+    from tirender.bench.table import Table, seconds
+
+    if not names:
+        return
+    table = Table(("before any work", "time"), (max(map(len, STARTS.values())), 7))
+    print(f"\n{table.head()}", flush=True)
+    for name in names:
+        _tell(STARTS[name])
+        results[name] = result = ask(name)
+        if "error" in result:
+            print(table.failed(STARTS[name], result["error"]), flush=True)
+            continue
+        print(table.row([STARTS[name], seconds(result["seconds"])]), flush=True)
+    if memory := results.get("start", {}).get("memory"):
+        print(f"\nmemory that torch and Taichi take by themselves: {memory / 1e6:.0f} MB")
 
 
 def _peers(ask: Any, names: Sequence[str], library: str, budget: float, results: dict[str, Any]) -> None:
