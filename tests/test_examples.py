@@ -48,6 +48,7 @@ def test_render_textured_mesh_of_the_cow(tutorial_data: Path, tmp_path: Path) ->
     assert len(list(tmp_path.iterdir())) == 4
 
 
+@pytest.mark.usefixtures("needs_long_loops")
 def test_render_point_cloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_example("render_point_cloud", "--size", 64, "--radius", 0.03, "--output", tmp_path)
     names = ["figure7a_black", "figure7b_blue", "views"]
@@ -75,6 +76,7 @@ def test_render_point_cloud_of_a_file(tmp_path: Path) -> None:
     assert seen.mean() > 0.75  # the disc, and the points' radius
 
 
+@pytest.mark.usefixtures("needs_long_loops")
 def test_render_point_cloud_of_a_stereo_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A red square, nearer than the blue wall that it hides, at the left of both pictures."""
     image, disparity = np.zeros((500, 740, 3), np.uint8), np.full((500, 740), 20.0, np.float32)

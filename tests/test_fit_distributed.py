@@ -13,6 +13,7 @@ import pytest
 import torch
 from ranks_worker import N_LOOKS, curves
 
+from tirender import runtime
 from tirender.cli import main
 from tirender.fit import distributed, load_checkpoint
 from tirender.fit.distributed import Part, part
@@ -87,8 +88,9 @@ def test_the_command_by_torchrun_and_resumed_alone(tmp_path: Path, capsys: pytes
     assert main([*command, "--steps", "8", "-o", str(tmp_path / "parts"), "--resume"]) == 0
     assert main([*command, "--steps", "8", "-o", str(tmp_path / "whole")]) == 0
     parts, whole = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
+    rtol = 1e-5 if runtime.arch() == "cpu" else 1e-4  # on GPUs single losses differ by 1e-5 between runs
     for name, values in whole["history"].items():
-        torch.testing.assert_close(parts["history"][name], values, rtol=1e-5, atol=0)
+        torch.testing.assert_close(parts["history"][name], values, rtol=rtol, atol=0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 12])

@@ -1,13 +1,16 @@
 """Launches by the short way do what Taichi's own do."""
 
+import gc
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import taichi as ti
 import torch
 
 from tirender import runtime
+from tirender.device_copies import DeviceCopies, Lasting, _to_device, is_optimized
 from tirender.launcher import Launcher
 
 Vectors = ti.types.ndarray(dtype=ti.math.vec3, ndim=1)
@@ -52,6 +55,51 @@ def test_each_type_has_its_own_kernel(launcher: Launcher) -> None:
         for dtype in (torch.float32, torch.float64):
             vectors = torch.randn(4, 3, dtype=dtype)
             assert torch.equal(run(launcher, vectors, 2, 0, False), 2 * vectors)
+
+
+def test_what_lasts_is_sent_once_until_it_is_written_to(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(*args: Any) -> Any:
+        sent.append(args[1])
+        return _to_device(*args)
+
+    monkeypatch.setattr("tirender.device_copies._to_device", send)
+    copies = launcher._copies = DeviceCopies()
+    vectors, out, count, sent = torch.randn(5, 3), torch.empty(5, 3), torch.zeros(1), []
+
+    def scaled() -> torch.Tensor:
+        launcher(vectors, 2, 0, False, out, count, lasting=[0])
+        return out / 2
+
+    for n in range(4):
+        assert torch.equal(scaled(), vectors)
+        assert len(sent) == min(n, 1)  # what is read once alone is not kept
+    vectors += 1
+    for n in range(3):
+        assert torch.equal(scaled(), vectors)
+        assert len(sent) == 1 + min(n, 1)
+    assert len(copies._copies) == 1
+    vectors = torch.randn(5, 3)  # of other storage
+    gc.collect()  # Taichi refers to what it was sent in a circle
+    assert torch.equal(scaled(), vectors)
+    assert len(copies._copies) == 1
+
+
+def test_only_vulkan_keeps_copies() -> None:
+    kept, out, count = torch.randn(3, 3), torch.empty(3, 3), torch.zeros(1)
+    for _ in range(3):
+        runtime.launch(scale, Lasting(kept), 1, 0, False, out, count)
+        assert torch.equal(out, kept)
+    found = [copy.array is not None for key, copy in runtime._copies._copies.items() if key[1] == kept.data_ptr()]
+    assert found == [True] * (runtime.arch() == "vulkan")
+
+
+def test_what_an_optimizer_may_change_is_told() -> None:
+    x, y = torch.rand(4, requires_grad=True), torch.rand(4)
+    with torch.no_grad():
+        assert is_optimized(x.view(2, 2))
+    assert is_optimized(x)
+    assert not is_optimized(y)
+    assert not is_optimized(y.view(2, 2))
 
 
 def test_what_does_not_fit_is_refused_first_and_later(launcher: Launcher) -> None:

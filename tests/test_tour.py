@@ -75,7 +75,7 @@ VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(tmp_path_factory: pytest.TempPathFactory, needs_long_loops: None) -> Path:
     """The folder of a tour that is done."""
     folder = tmp_path_factory.mktemp("tour")
     assert run_tour(TINY, folder, say=lambda line: None) == folder / "report.html"

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from tirender.device_copies import DeviceCopies, Lasting
 from tirender.launcher import Launcher
 
 os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # importing taichi would otherwise call a version server
@@ -35,6 +36,7 @@ _home = os.getpid()
 _arch: str | None = None
 _forked = False
 _launchers: dict[Any, Launcher] = {}
+_copies = DeviceCopies()
 
 
 def init(arch: str | None = None, **options: Any) -> str:
@@ -81,24 +83,28 @@ def is_parallel_device() -> bool:
 def launch(kernel: Any, *args: Any) -> None:
     """Run a kernel on contiguous tensors and numbers, after seeing that the arch can reach them.
 
-    Tensors go in detached: Taichi would otherwise deal with their ``.grad`` itself.
+    Tensors go in detached: Taichi would otherwise deal with their ``.grad`` itself. On Vulkan they are copied to the
+    device and back, but those that are ``Lasting`` stay there.
 
     Raises:
-        ValueError: for a tensor on a device that the arch cannot reach, or of 2^31 numbers or more.
+        ValueError: for a tensor on a device that the arch cannot reach, of 2^31 numbers or more, or of float64 on
+            Vulkan.
         RuntimeError: in a forked child.
     """
     running = arch()
+    lasting = [i for i, a in enumerate(args) if isinstance(a, Lasting)] if running == "vulkan" else ()
+    args = tuple(a.tensor if isinstance(a, Lasting) else a for a in args)
     args = tuple(_reachable(a, running) if isinstance(a, torch.Tensor) else a for a in args)
     launcher = _launchers.get(kernel)
     if launcher is not None:
-        launcher(*args)
+        launcher(*args, lasting=lasting)
         return
-    launcher = Launcher(kernel)
+    launcher = Launcher(kernel, _copies)
     notice = threading.Timer(1.0, _say_compiling)
     notice.daemon = True
     notice.start()
     try:
-        launcher(*args)
+        launcher(*args, lasting=lasting)
     finally:
         notice.cancel()
     _launchers[kernel] = launcher
@@ -137,6 +143,8 @@ def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:
         raise ValueError(f"device: expected CPU tensors on the {running!r} arch, got {tensor.device}; {advice}")
     if tensor.numel() >= MAX_NUMBERS:
         raise ValueError(f"size: expected tensors of fewer than 2^31 numbers, got shape {tuple(tensor.shape)}")
+    if tensor.dtype == torch.float64 and running == "vulkan":
+        raise ValueError("dtype: expected float32 on the 'vulkan' arch, got float64; call .float()")
     return tensor.detach() if tensor.requires_grad else tensor
 
 

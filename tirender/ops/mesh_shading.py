@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from tirender import runtime
 from tirender.checks import check_tensor
+from tirender.device_copies import Lasting, is_optimized
 from tirender.kernels import mesh_shading as kernels
 from tirender.kernels.lighting import DIRECTIONAL, N_PARAMS, POINT, UNLIT
 from tirender.kernels.mesh_shading import COORDS, PARAMS, SURFACE, TEXELS, VERTS
@@ -117,20 +118,21 @@ def shade_mesh(
     )
     floats = (verts, surface.positions, surface.normals, texture.coords, texels, params)
     with torch.autocast(verts.device.type, enabled=False):
-        image = _ShadeMesh.apply(*(t.to(verts.dtype) for t in floats), arrays, flags)
+        keeps_texels = not is_optimized(texels)
+        image = _ShadeMesh.apply(*(t.to(verts.dtype) for t in floats), arrays, flags, keeps_texels)
     return image.view(triangles.n_images, *raster.image_size, 4)
 
 
 class _ShadeMesh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
-        *floats, arrays, ctx.flags = args
+        *floats, arrays, ctx.flags, ctx.keeps_texels = args
         floats = [t.detach().contiguous() for t in floats]
         verts = floats[0]
         n_pixels = len(arrays[0]) - 1
         image, blend = verts.new_empty(n_pixels, 4), verts.new_empty(n_pixels, 2)
         if n_pixels:
-            runtime.launch(kernels.mesh_shading_forward, *_in_kernel_order(arrays, floats), *ctx.flags, image, blend)
+            runtime.launch(kernels.mesh_shading_forward, *_inputs(ctx, arrays, floats), image, blend)
         ctx.save_for_backward(*arrays, *floats, image, blend)
         return image
 
@@ -147,16 +149,19 @@ class _ShadeMesh(torch.autograd.Function):
         if len(arrays[0]) > 1:
             runtime.launch(
                 kernels.mesh_shading_adjoint,
-                *(*_in_kernel_order(arrays, floats), *ctx.flags, image, blend, grad_image.contiguous()),
+                *(*_inputs(ctx, arrays, floats), image, blend, grad_image.contiguous()),
                 *(slab_bounds_by_work(arrays[0], n_slabs), wanted, runtime.is_parallel_device(), *grads),
             )
-        return (*(g.sum(0) if need else None for g, need in zip(grads, needs)), None, None)
+        return (*(g.sum(0) if need else None for g, need in zip(grads, needs)), None, None, None)
 
 
-def _in_kernel_order(arrays: Any, floats: Any) -> tuple[torch.Tensor, ...]:
+def _inputs(ctx: Any, arrays: Any, floats: Any) -> tuple[Any, ...]:
+    """What both kernels read, in their order."""
     offsets, index, faces, surface_faces, coord_faces, map_index, layout = (t.contiguous() for t in arrays)
     verts, positions, normals, coords, texels, params = floats
+    faces, surface_faces, coord_faces = map(Lasting, (faces, surface_faces, coord_faces))
     return (
         *(offsets, index, faces, verts, surface_faces, positions, normals),
-        *(coord_faces, coords, map_index, layout, texels, params),
+        *(coord_faces, coords, map_index, layout, Lasting(texels) if ctx.keeps_texels else texels, params),
+        *ctx.flags,
     )
