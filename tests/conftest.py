@@ -1,7 +1,5 @@
 """Shared fixtures: the arch that the suite runs on, the reference cases, small scenes, the tutorials' data."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
