@@ -1,9 +1,10 @@
 """Fused shading of packed mesh fragments: interpolate, texture, light and blend, one pass a pixel, and its adjoint.
 
-Nothing is stored for a fragment: the adjoint computes it again from the geometry. Soft blending is the softmax of
-SoftRas (Liu et al. 2019) over depth and coverage; since fragments come sorted by depth, the largest inverse depth is
-that of the first, and one pass suffices. The factor exp(-zmax / gamma) cancels in the ratio, so that the gradient in
-zmax is that of the background's bounded weight alone.
+Soft blending is the softmax of SoftRas (Liu et al. 2019) over depth and coverage; since fragments come sorted by
+depth, the largest inverse depth is that of the first, and one pass suffices. The factor exp(-zmax / gamma) cancels in
+the ratio, so that the gradient in zmax is that of the background's bounded weight alone. Of a fragment are kept its
+coverage, its weight and the segment of the outline it is nearest to: of most, which others hide, the adjoint needs no
+more. Those that are seen it computes again from the geometry.
 """
 
 import taichi as ti
@@ -27,7 +28,20 @@ from tirender.kernels.lighting import (
 from tirender.kernels.slabs import PointSlabs, accumulate, accumulate_at
 from tirender.kernels.tasks import task_block
 from tirender.kernels.texture import VERTEX, Coords, CoordSlabs, Texels, corner, sample, sample_vjp
-from tirender.kernels.triangle import Index, Points, Triples, fragment, fragment_vjp, number, pixel_ndc
+from tirender.kernels.triangle import (
+    Index,
+    Points,
+    Reals,
+    Triples,
+    is_inside,
+    nearest_segment,
+    number,
+    pixel_ndc,
+    segment_distance_vjp,
+    segment_opposite,
+    surface_coords,
+    surface_coords_vjp,
+)
 
 Image = ti.types.ndarray(dtype=ti.math.vec4, ndim=1)
 Pairs = ti.types.ndarray(dtype=ti.math.vec2, ndim=1)
@@ -68,8 +82,12 @@ def mesh_shading_forward(
     inv_gamma: ti.f32,
     image: Image,
     blend: Pairs,
+    coverage: Reals,
+    weights: Reals,
+    corners: Index,
 ):
-    """image: RGBA of each pixel; blend: its transmittance (product of 1 - coverage) and its total weight."""
+    """image: RGBA of each pixel; blend: its transmittance (product of 1 - coverage) and its total weight; of each
+    fragment, or empty where not wanted or not soft: coverage, weight, and the corner opposite the nearest segment."""
     for pixel in image:
         n = pixel // (height * width)
         background = vector(params, n, BACKGROUND)
@@ -85,17 +103,22 @@ def mesh_shading_forward(
             for m in range(begin, end if soft else begin + 1):
                 t = triangles[m]
                 f = faces[t]
-                z, b, d = fragment(p, verts[f[0]], verts[f[1]], verts[f[2]], perspective, clip)
+                v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
+                unclipped, b = surface_coords(p, v0, v1, v2, perspective, clip)
                 weight = zero + 1
                 if soft:
+                    z = b[0] * v0.z + b[1] * v1.z + b[2] * v2.z
                     inverse_depth = (zfar - z) / (zfar - znear)
                     if m == begin:
                         zmax = ti.max(inverse_depth, BLEND_EPS)
                         weight_sum = background_weight(zmax, inv_gamma)
                         color = weight_sum * background
-                    coverage = sigmoid(-d * inv_sigma)
-                    transmittance *= 1 - coverage
-                    weight = coverage * ti.exp((inverse_depth - zmax) * inv_gamma)
+                    opposite, d = nearest_segment(p, v0, v1, v2)
+                    covered = sigmoid((d if is_inside(unclipped) else -d) * inv_sigma)
+                    transmittance *= 1 - covered
+                    weight = covered * ti.exp((inverse_depth - zmax) * inv_gamma)
+                    if coverage.shape[0] > 0:
+                        coverage[m], weights[m], corners[m] = covered, weight, opposite
                 if weight > NEGLIGIBLE * weight_sum:
                     at, point, normal = interpolate(
                         t, b, flat, light, texture, surface_faces, positions, normals, coord_faces, coords
@@ -138,6 +161,9 @@ def mesh_shading_adjoint(
     inv_gamma: ti.f32,
     image: Image,
     blend: Pairs,
+    coverage: Reals,
+    weights: Reals,
+    corners: Index,
     grad_image: Image,
     bounds: Index,
     wanted: ti.i32,
@@ -170,76 +196,82 @@ def mesh_shading_adjoint(
                 transmittance, weight_sum = blend[pixel].x, blend[pixel].y
                 grad_alpha = grad_image[pixel].w
                 grad_color = grad_image[pixel].xyz / weight_sum
-                zmax, share = zero, zero
                 for m in range(begin, end if soft else begin + 1):
                     t = triangles[m]
                     f = faces[t]
                     v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                    z, b, d = fragment(p, v0, v1, v2, perspective, clip)
-                    weight, coverage, inverse_depth = zero + 1, zero, zero
-                    grad_inverse_depth = zero
+                    weight, covered, grad_d = zero + 1, zero, zero
                     if soft:
-                        inverse_depth = (zfar - z) / (zfar - znear)
-                        if m == begin:
-                            zmax = ti.max(inverse_depth, BLEND_EPS)
-                            share = background_weight(zmax, inv_gamma)
+                        weight, covered = weights[m], coverage[m]
+                        grad_d = -grad_alpha * transmittance * covered * inv_sigma
+                    if m == begin or weight > NEGLIGIBLE * weight_sum:
+                        unclipped, b = surface_coords(p, v0, v1, v2, perspective, clip)
+                        inverse_depth, grad_inverse_depth, grad_b = zero, zero, 0 * b
+                        if soft:
+                            z = b[0] * v0.z + b[1] * v1.z + b[2] * v2.z
+                            inverse_depth = (zfar - z) / (zfar - znear)
+                        if soft and m == begin:
+                            share = background_weight(ti.max(inverse_depth, BLEND_EPS), inv_gamma)
                             if inverse_depth > BLEND_EPS and share <= BLEND_EPS:
                                 grad_inverse_depth -= share * inv_gamma * grad_color.dot(color - background)
                             if wanted & PARAMS:
                                 for c in ti.static(range(3)):
                                     accumulate_at(grad_params, s, n, BACKGROUND + c, share * grad_color[c], atomic)
-                        coverage = sigmoid(-d * inv_sigma)
-                        weight = coverage * ti.exp((inverse_depth - zmax) * inv_gamma)
-                    grad_d = -grad_alpha * transmittance * coverage * inv_sigma
-                    grad_b = 0 * b
-                    if weight > NEGLIGIBLE * weight_sum:
-                        at, point, normal = interpolate(
-                            t, b, flat, light, texture, surface_faces, positions, normals, coord_faces, coords
-                        )
-                        k = map_of(map_index, layout, t, texture)
-                        factor, added = reflect(params, n, light, point, normal)
-                        texel = sample(texels, k, texture, padding, align, at)
-                        if soft:
-                            grad_weight = weight * grad_color.dot(factor * texel + added - color)
-                            grad_d -= grad_weight * (1 - coverage) * inv_sigma
-                            grad_inverse_depth += grad_weight * inv_gamma
-                        g = weight * grad_color
-                        grad_at = sample_vjp(
-                            texels, k, texture, padding, align, at, g * factor, wanted & TEXELS, s, grad_texels, atomic
-                        )
-                        grad_b += spread_coords(
-                            t, b, grad_at, texture, coord_faces, coords, wanted & COORDS, s, grad_coords, atomic
-                        )
-                        if light and wanted & (VERTS | SURFACE) or wanted & PARAMS:
-                            grad_point, grad_normal, cosine, glint, grad_shininess, grad_camera, grad_light = (
-                                reflect_vjp(params, n, light, point, normal, g * texel, g)
+                        if weight > NEGLIGIBLE * weight_sum:
+                            at, point, normal = interpolate(
+                                t, b, flat, light, texture, surface_faces, positions, normals, coord_faces, coords
                             )
-                            if light:
-                                grad_b += spread_surface(
-                                    *(t, b, flat, grad_point, grad_normal, surface_faces, positions, normals),
-                                    *(wanted & SURFACE, s, grad_positions, grad_normals, atomic),
+                            k = map_of(map_index, layout, t, texture)
+                            factor, added = reflect(params, n, light, point, normal)
+                            texel = sample(texels, k, texture, padding, align, at)
+                            if soft:
+                                grad_weight = weight * grad_color.dot(factor * texel + added - color)
+                                grad_d -= grad_weight * (1 - covered) * inv_sigma
+                                grad_inverse_depth += grad_weight * inv_gamma
+                            g = weight * grad_color
+                            grad_at = sample_vjp(
+                                *(texels, k, texture, padding, align, at, g * factor),
+                                *(wanted & TEXELS, s, grad_texels, atomic),
+                            )
+                            grad_b += spread_coords(
+                                t, b, grad_at, texture, coord_faces, coords, wanted & COORDS, s, grad_coords, atomic
+                            )
+                            if light and wanted & (VERTS | SURFACE) or wanted & PARAMS:
+                                grad_point, grad_normal, cosine, glint, grad_shininess, grad_camera, grad_light = (
+                                    reflect_vjp(params, n, light, point, normal, g * texel, g)
                                 )
-                            if wanted & PARAMS:
-                                for c in ti.static(range(3)):
-                                    gc = g[c] * texel[c]
-                                    accumulate_at(grad_params, s, n, AMBIENT + c, gc, atomic)
-                                    accumulate_at(grad_params, s, n, DIFFUSE + c, gc * cosine, atomic)
-                                    accumulate_at(grad_params, s, n, SPECULAR + c, g[c] * glint, atomic)
-                                    accumulate_at(grad_params, s, n, CAMERA + c, grad_camera[c], atomic)
-                                    accumulate_at(grad_params, s, n, LIGHT + c, grad_light[c], atomic)
-                                accumulate_at(grad_params, s, n, SHININESS, grad_shininess, atomic)
-                    span = zfar - znear
-                    if wanted & PARAMS and soft:
-                        g_span = grad_inverse_depth / span
-                        accumulate_at(grad_params, s, n, ZFAR, g_span * (1 - inverse_depth), atomic)
-                        accumulate_at(grad_params, s, n, ZNEAR, g_span * inverse_depth, atomic)
-                    if wanted & VERTS:
-                        g0, g1, g2 = fragment_vjp(
-                            p, v0, v1, v2, perspective, clip, -grad_inverse_depth / span, grad_b, grad_d
-                        )
-                        accumulate(grad_verts, s, f[0], g0, atomic)
-                        accumulate(grad_verts, s, f[1], g1, atomic)
-                        accumulate(grad_verts, s, f[2], g2, atomic)
+                                if light:
+                                    grad_b += spread_surface(
+                                        *(t, b, flat, grad_point, grad_normal, surface_faces, positions, normals),
+                                        *(wanted & SURFACE, s, grad_positions, grad_normals, atomic),
+                                    )
+                                if wanted & PARAMS:
+                                    for c in ti.static(range(3)):
+                                        gc = g[c] * texel[c]
+                                        accumulate_at(grad_params, s, n, AMBIENT + c, gc, atomic)
+                                        accumulate_at(grad_params, s, n, DIFFUSE + c, gc * cosine, atomic)
+                                        accumulate_at(grad_params, s, n, SPECULAR + c, g[c] * glint, atomic)
+                                        accumulate_at(grad_params, s, n, CAMERA + c, grad_camera[c], atomic)
+                                        accumulate_at(grad_params, s, n, LIGHT + c, grad_light[c], atomic)
+                                    accumulate_at(grad_params, s, n, SHININESS, grad_shininess, atomic)
+                        span = zfar - znear
+                        if wanted & PARAMS and soft:
+                            g_span = grad_inverse_depth / span
+                            accumulate_at(grad_params, s, n, ZFAR, g_span * (1 - inverse_depth), atomic)
+                            accumulate_at(grad_params, s, n, ZNEAR, g_span * inverse_depth, atomic)
+                        if wanted & VERTS:
+                            g0, g1, g2 = surface_coords_vjp(
+                                p, v0, v1, v2, perspective, clip, grad_b, -grad_inverse_depth / span
+                            )
+                            accumulate(grad_verts, s, f[0], g0, atomic)
+                            accumulate(grad_verts, s, f[1], g1, atomic)
+                            accumulate(grad_verts, s, f[2], g2, atomic)
+                    if soft and wanted & VERTS:
+                        i, j = segment_opposite(f, corners[m])
+                        # inside, where the coverage is above a half, the signed distance is negative
+                        ga, gb = segment_distance_vjp(p, verts[i], verts[j], -grad_d if covered > 0.5 else grad_d)
+                        accumulate(grad_verts, s, i, ti.Vector([ga.x, ga.y, zero]), atomic)
+                        accumulate(grad_verts, s, j, ti.Vector([gb.x, gb.y, zero]), atomic)
 
 
 @ti.func

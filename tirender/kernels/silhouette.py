@@ -12,15 +12,15 @@ from tirender.kernels.tasks import task_block
 from tirender.kernels.triangle import (
     Index,
     Points,
+    Reals,
     Triples,
     contains,
-    nearest_on_segment,
     nearest_segment,
     number,
     pixel_ndc,
+    segment_distance_vjp,
+    segment_opposite,
 )
-
-Reals = ti.types.ndarray(ndim=1)
 
 
 @ti.kernel
@@ -75,18 +75,14 @@ def silhouette_adjoint(
     ti.loop_config(block_dim=ti.static(task_block()))
     for s in range(bounds.shape[0] - 1):
         for pixel in range(bounds[s], bounds[s + 1]):
-            scale = 2 * grad_alpha[pixel] * transmittance[pixel] * inv_sigma
+            scale = grad_alpha[pixel] * transmittance[pixel] * inv_sigma
             begin, end = offsets[pixel], offsets[pixel + 1]
             if begin < end and not scale == 0:  # NaN passes
                 p = pixel_ndc(pixel % width, pixel // width % height, height, width, scale)
                 for m in range(begin, end):
-                    f = faces[segments[m] // 3]
-                    corner = segments[m] % 3
-                    a = f[1] if corner == 0 else f[0]
-                    b = f[1] if corner == 2 else f[2]
-                    t, to_segment = nearest_on_segment(p, verts[a], verts[b])
+                    a, b = segment_opposite(faces[segments[m] // 3], segments[m] % 3)
                     # inside, where the coverage is above a half, the signed distance is negative
-                    g = scale * coverage[m] * to_segment
-                    g = g if coverage[m] > 0.5 else -g
-                    accumulate(grad_xy, s, a, (1 - t) * g, atomic)
-                    accumulate(grad_xy, s, b, t * g, atomic)
+                    g = scale * coverage[m]
+                    ga, gb = segment_distance_vjp(p, verts[a], verts[b], g if coverage[m] > 0.5 else -g)
+                    accumulate(grad_xy, s, a, ga, atomic)
+                    accumulate(grad_xy, s, b, gb, atomic)

@@ -9,6 +9,7 @@ import taichi as ti
 from taichi.math import vec3
 
 Points = ti.types.ndarray(dtype=vec3, ndim=1)  # torch (n, 3)
+Reals = ti.types.ndarray(ndim=1)
 Index = ti.types.ndarray(dtype=ti.i32, ndim=1)
 Triples = ti.types.ndarray(dtype=ti.math.ivec3, ndim=1)  # torch (n, 3) int32
 
@@ -207,6 +208,19 @@ def nearest_segment(p, v0, v1, v2):
     s01, s02, s12 = d01.norm_sqr(), d02.norm_sqr(), d12.norm_sqr()
     d = ti.min(s01, s02, s12)
     return ti.select(s01 == d, 2, ti.select(s02 == d, 1, 0)), d
+
+
+@ti.func
+def segment_opposite(f, corner: ti.i32):
+    """The vertices of the segment opposite a corner of face f."""
+    return f[1] if corner == 0 else f[0], f[1] if corner == 2 else f[2]
+
+
+@ti.func
+def segment_distance_vjp(p, a, b, g):
+    """Gradients in the xy of a and b of g times the squared distance from p to segment ab."""
+    t, to_segment = nearest_on_segment(p, a, b)
+    return 2 * g * (1 - t) * to_segment, 2 * g * t * to_segment
 
 
 @ti.func

@@ -131,15 +131,17 @@ class _ShadeMesh(torch.autograd.Function):
         verts = floats[0]
         n_pixels = len(arrays[0]) - 1
         image, blend = verts.new_empty(n_pixels, 4), verts.new_empty(n_pixels, 2)
+        n_kept = len(arrays[1]) if any(ctx.needs_input_grad[:6]) else 0
+        kept = verts.new_empty(n_kept), verts.new_empty(n_kept), arrays[1].new_empty(n_kept)
         if n_pixels:
-            runtime.launch(kernels.mesh_shading_forward, *_inputs(ctx, arrays, floats), image, blend)
-        ctx.save_for_backward(*arrays, *floats, image, blend)
+            runtime.launch(kernels.mesh_shading_forward, *_inputs(ctx, arrays, floats), image, blend, *kept)
+        ctx.save_for_backward(*arrays, *floats, image, blend, *kept)
         return image
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
-        arrays, floats, (image, blend) = ctx.saved_tensors[:7], ctx.saved_tensors[7:13], ctx.saved_tensors[13:]
+        arrays, floats, results = ctx.saved_tensors[:7], ctx.saved_tensors[7:13], ctx.saved_tensors[13:]
         needs = list(ctx.needs_input_grad[:6])
         needs[1] = needs[2] = needs[1] or needs[2]  # positions and normals go together
         wanted = sum(flag for flag, need in zip((VERTS, SURFACE, 0, COORDS, TEXELS, PARAMS), needs) if need)
@@ -149,7 +151,7 @@ class _ShadeMesh(torch.autograd.Function):
         if len(arrays[0]) > 1:
             runtime.launch(
                 kernels.mesh_shading_adjoint,
-                *(*_inputs(ctx, arrays, floats), image, blend, grad_image.contiguous()),
+                *(*_inputs(ctx, arrays, floats), *results, grad_image.contiguous()),
                 *(slab_bounds_by_work(arrays[0], n_slabs), wanted, runtime.is_parallel_device(), *grads),
             )
         return (*(g.sum(0) if need else None for g, need in zip(grads, needs)), None, None, None)
