@@ -31,21 +31,25 @@ from tirender.renderer import (
 from tirender.structures import Volumes
 
 SIGMA = 1e-4
+OUTLINE, COORDS, SEGMENT = 27.0, 24.0, 12.0
+"""Multiply-adds at a pixel and a face: of the distance to the outline, nine for each segment; of the coordinates in the
+face and the depth; of the gradient of the distance to one segment."""
+POINT = 4.0 * 3  # bytes
 DENSITY = 0.018  # as a fit of a volume begins: no ray stops early
 
 
 def select_nearest(device: str, image_size: int = 512) -> Work:
     """The nearest face of each pixel."""
     rasterization = _rasterization(device, RasterizationSettings(image_size=image_size))
-    n_fragments = len(rasterization.selection()[1])
-    return Work.of(lambda: select_triangles(rasterization.triangles, rasterization.mode), n_fragments)
+    n_fragments, needs = len(rasterization.selection()[1]), (LOOP, COORDS)
+    return Work.of(lambda: select_triangles(rasterization.triangles, rasterization.mode), n_fragments, needs)
 
 
 def select_soft(device: str, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
     """The faces that touch each pixel or come close, nearest first."""
     rasterization = _rasterization(device, _soft(image_size, faces_per_pixel))
-    n_fragments = len(rasterization.selection()[1])
-    return Work.of(lambda: select_triangles(rasterization.triangles, rasterization.mode), n_fragments)
+    n_fragments, needs = len(rasterization.selection()[1]), (LOOP, OUTLINE + COORDS)
+    return Work.of(lambda: select_triangles(rasterization.triangles, rasterization.mode), n_fragments, needs)
 
 
 def silhouette(device: str, adjoint: bool = False, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
@@ -58,7 +62,8 @@ def silhouette(device: str, adjoint: bool = False, image_size: int = 128, faces_
     def forward() -> torch.Tensor:
         return soft_silhouette(triangles, rasterization.mode, *selection, SIGMA)
 
-    return _either(forward, [verts], adjoint, len(selection[1]))
+    needs = (LOOP, SEGMENT if adjoint else OUTLINE)
+    return _either(forward, [verts], adjoint, len(selection[1]), needs)
 
 
 def shade(device: str, adjoint: bool = False, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
@@ -68,13 +73,15 @@ def shade(device: str, adjoint: bool = False, image_size: int = 128, faces_per_p
     mesh = mesh.offset_verts(moved)
     fragments: Any = MeshRasterizer(_camera(device), _soft(image_size, faces_per_pixel))(mesh)
     shader = SoftPhongShader(device, _camera(device), PointLights(location=[[0.0, 0.0, -3.0]], device=device))
-    return _either(lambda: shader(fragments, mesh), [moved], adjoint, len(fragments.packed))
+    needs = (LOOP, SEGMENT if adjoint else OUTLINE + COORDS)  # of a fragment that others hide
+    return _either(lambda: shader(fragments, mesh), [moved], adjoint, len(fragments.packed), needs)
 
 
 def nearest_neighbours(device: str, n_points: int = 100_000, neighbours: int = 1) -> Work:
     """The nearest of so many random points in a cube to each of as many others."""
     p1, p2 = torch.rand(2, 1, n_points, 3, generator=torch.Generator().manual_seed(0)).to(device)
-    return Work.of(lambda: knn_points(p1, p2, K=neighbours), n_points)
+    needs = (COPY, 2 * POINT)  # each point read once
+    return Work.of(lambda: knn_points(p1, p2, K=neighbours), n_points, needs)
 
 
 def march(
@@ -111,7 +118,7 @@ def splat(device: str, adjoint: bool = False, n_points: int | None = None, image
     """Points selected and composited; the adjoint of what was selected."""
     renderer, cloud = points_scene(device, image_size, 0.003, 10, n_points)
     points = torch.zeros_like(cloud.points_packed(), requires_grad=adjoint)
-    needs = None if adjoint else (COPY, 4.0 * (3 + 4))  # each point and its colour read once
+    needs = (COPY, (2 if adjoint else 1) * (POINT + 4.0 * 4))  # each point and its colour read, or written too, once
     return _either(lambda: renderer(cloud.offset(points)), [points], adjoint, len(points), needs)
 
 
