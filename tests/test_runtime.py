@@ -148,6 +148,25 @@ def test_a_tensor_of_more_numbers_than_taichi_can_count():
     runtime._reachable(torch.empty(1).expand(2**31 - 1), "cpu")
 
 
+def test_float64_where_vulkan_lacks_a_function_is_an_error():
+    done = run("""
+    from tirender.renderer import (
+        FoVPerspectiveCameras, MeshRasterizer, MeshRenderer, RasterizationSettings, SoftSilhouetteShader
+    )
+    tirender.init("vulkan")
+    rasterizer = MeshRasterizer(FoVPerspectiveCameras().double(), RasterizationSettings(8, 1e-3, 4))
+    verts = torch.tensor([[-0.5, -0.5, 2.0], [0.5, -0.5, 2.0], [0.0, 0.5, 2.0]], dtype=torch.float64)
+    for _ in range(2):
+        try:
+            MeshRenderer(rasterizer, SoftSilhouetteShader())(Meshes([verts], [torch.tensor([[0, 1, 2]])]))
+        except ValueError as error:
+            print(error)
+    """)
+    if "found no usable vulkan driver" in done.stderr:
+        pytest.skip("no Vulkan driver on this machine (Debian: libvulkan1 mesa-vulkan-drivers)")
+    assert done.stdout.count("dtype: expected float32 on the 'vulkan' arch, got float64") == 2, done.stderr
+
+
 def test_describe_names_versions_and_device():
     facts = runtime.describe()
     assert facts["arch"] == runtime.arch()

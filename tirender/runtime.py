@@ -87,8 +87,8 @@ def launch(kernel: Any, *args: Any) -> None:
     device and back, but those that are ``Lasting`` stay there.
 
     Raises:
-        ValueError: for a tensor on a device that the arch cannot reach, of 2^31 numbers or more, or of float64 on
-            Vulkan.
+        ValueError: for a tensor on a device that the arch cannot reach, of 2^31 numbers or more, or of float64 where
+            Vulkan lacks a function.
         RuntimeError: in a forked child.
     """
     running = arch()
@@ -105,6 +105,10 @@ def launch(kernel: Any, *args: Any) -> None:
     notice.start()
     try:
         launcher(*args, lasting=lasting)
+    except Exception as error:
+        if running == "vulkan" and any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args):
+            raise ValueError("dtype: expected float32 on the 'vulkan' arch, got float64; call .float()") from error
+        raise
     finally:
         notice.cancel()
     _launchers[kernel] = launcher
@@ -143,8 +147,6 @@ def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:
         raise ValueError(f"device: expected CPU tensors on the {running!r} arch, got {tensor.device}; {advice}")
     if tensor.numel() >= MAX_NUMBERS:
         raise ValueError(f"size: expected tensors of fewer than 2^31 numbers, got shape {tuple(tensor.shape)}")
-    if tensor.dtype == torch.float64 and running == "vulkan":
-        raise ValueError("dtype: expected float32 on the 'vulkan' arch, got float64; call .float()")
     return tensor.detach() if tensor.requires_grad else tensor
 
 
