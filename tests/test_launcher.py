@@ -1,16 +1,14 @@
 """Launches by the short way do what Taichi's own do."""
 
-import gc
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 import taichi as ti
 import torch
 
 from tirender import runtime
-from tirender.device_copies import DeviceCopies, Lasting, _to_device, is_optimized
+from tirender.device_copies import DeviceCopies
 from tirender.launcher import Launcher
 
 Vectors = ti.types.ndarray(dtype=ti.math.vec3, ndim=1)
@@ -57,49 +55,32 @@ def test_each_type_has_its_own_kernel(launcher: Launcher) -> None:
             assert torch.equal(run(launcher, vectors, 2, 0, False), 2 * vectors)
 
 
-def test_what_lasts_is_sent_once_until_it_is_written_to(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    def send(*args: Any) -> Any:
-        sent.append(args[1])
-        return _to_device(*args)
-
-    monkeypatch.setattr("tirender.device_copies._to_device", send)
-    copies = launcher._copies = DeviceCopies()
-    vectors, out, count, sent = torch.randn(5, 3), torch.empty(5, 3), torch.zeros(1), []
-
-    def scaled() -> torch.Tensor:
-        launcher(vectors, 2, 0, False, out, count, lasting=[0])
-        return out / 2
-
-    for n in range(4):
-        assert torch.equal(scaled(), vectors)
-        assert len(sent) == min(n, 1)  # what is read once alone is not kept
-    vectors += 1
-    for n in range(3):
-        assert torch.equal(scaled(), vectors)
-        assert len(sent) == 1 + min(n, 1)
-    assert len(copies._copies) == 1
-    vectors = torch.randn(5, 3)  # of other storage
-    gc.collect()  # Taichi refers to what it was sent in a circle
-    assert torch.equal(scaled(), vectors)
-    assert len(copies._copies) == 1
+def test_what_is_kept_is_sent_once_as_long_as_it_lives() -> None:
+    runtime.arch()
+    copies = DeviceCopies()
+    launcher = Launcher(scale, copies)
+    for _ in range(5):
+        kept, other = torch.randn(5, 3), torch.randn(5, 3)  # mostly where the last ones have been
+        copies.keep(kept)
+        expected = 2 * kept
+        for _ in range(2):
+            assert torch.equal(run(launcher, kept, 2, 0, False), expected)
+            assert torch.equal(run(launcher, other, 2, 0, False), 2 * other)
+            kept.zero_(), other.zero_()  # the first against the promise
+        assert len(copies._arrays) == 1
+        del kept
+    copies.keep(torch.zeros(0, 3))
+    assert not copies._arrays
 
 
 def test_only_vulkan_keeps_copies() -> None:
-    kept, out, count = torch.randn(3, 3), torch.empty(3, 3), torch.zeros(1)
+    kept = torch.arange(6, dtype=torch.float32).view(2, 3)
+    runtime.keep(kept)
+    out, count = torch.empty(2, 3), torch.zeros(1)
     for _ in range(3):
-        runtime.launch(scale, Lasting(kept), 1, 0, False, out, count)
+        runtime.launch(scale, kept, 1, 0, False, out, count)
         assert torch.equal(out, kept)
-    found = [copy.array is not None for key, copy in runtime._copies._copies.items() if key[1] == kept.data_ptr()]
-    assert found == [True] * (runtime.arch() == "vulkan")
-
-
-def test_what_an_optimizer_may_change_is_told() -> None:
-    x, y = torch.rand(4, requires_grad=True), torch.rand(4)
-    with torch.no_grad():
-        assert is_optimized(x.view(2, 2))
-    assert is_optimized(x)
-    assert not is_optimized(y)
-    assert not is_optimized(y.view(2, 2))
+    assert bool(runtime._copies._arrays) == (runtime.arch() == "vulkan")
 
 
 def test_what_does_not_fit_is_refused_first_and_later(launcher: Launcher) -> None:
@@ -131,15 +112,23 @@ def test_a_number_of_a_kind_that_is_not_known_is_refused() -> None:
 def test_a_restart_of_taichi_is_noticed() -> None:
     code = """
 import taichi as ti, torch
-from tirender.kernels.bvh import hilbert_codes
+from tirender.device_copies import DeviceCopies
+from tirender.kernels.rasterize_points import point_boxes
 from tirender.launcher import Launcher
-launch = Launcher(hilbert_codes)
-for _ in range(2):
+copies, points = DeviceCopies(), torch.tensor([[0.0, 0.0, 1.0]])
+copies.keep(points)
+launch = Launcher(point_boxes, copies)
+for _ in range(3):
     ti.init(arch=ti.cpu, log_level=ti.ERROR)
+    others = [ti.Vector.ndarray(3, ti.f32, 1) for _ in range(20)]  # some where a copy was before
+    for other in others:
+        other.fill(7.0)
     for _ in range(2):
-        codes = torch.full((1,), -1)
-        launch(torch.zeros(3, 1), 4, codes)
-        assert codes == 0
+        boxes = torch.full((1, 4), -1, dtype=torch.int32)
+        launch(points, torch.tensor([0.2]), 8, 8, boxes)
+        assert boxes.tolist() == [[3, 4, 3, 4]]
+    for other in others:
+        assert (other.to_numpy() == 7.0).all()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -147,6 +147,12 @@ def compare(scene, soft, k, perspective=True, rtol=1e-6):
         torch.testing.assert_close(a, b, rtol=100 * rtol, atol=10 * rtol * max(float(b.abs().max()), 1.0))
 
 
+@pytest.mark.parametrize("sigma", [SIGMA, 1e7])  # at the second the coverage is a half, inside and outside
+def test_coverage_in_single_precision_matches_the_twin(monkeypatch, sigma):
+    monkeypatch.setattr("test_mesh_shading.SIGMA", sigma)
+    compare(Scene(40, "point", "vertex", "border", True, dtype=torch.float32), True, 6, rtol=1e-4)
+
+
 @pytest.mark.usefixtures("needs_f64")
 @pytest.mark.parametrize(("kind", "padding", "align"), TEXTURES)
 @pytest.mark.parametrize(("soft", "k"), [(True, 6), (False, 1)])

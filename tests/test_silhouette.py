@@ -23,12 +23,13 @@ def twin(verts, faces, image, sigma=1e-3, **mode):
     return -torch.expm1(pixels).view(2, 20, 28)
 
 
+@pytest.mark.parametrize("sigma", [1e-3, 1e7])  # at the second the coverage is a half, inside and outside
 @pytest.mark.parametrize("perspective", [False, True])
 @pytest.mark.parametrize("n_faces", [1, 300])
-def test_matches_the_twin(perspective, n_faces):
+def test_matches_the_twin(perspective, n_faces, sigma):
     verts, faces, image = random_scene(n_faces)
     verts.requires_grad_()
-    ours, expected = (f(verts, faces, image, perspective_correct=perspective) for f in (silhouette, twin))
+    ours, expected = (f(verts, faces, image, sigma, perspective_correct=perspective) for f in (silhouette, twin))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
     up = torch.randn_like(ours)
     a, b = (torch.autograd.grad(out, verts, up)[0] for out in (ours, expected))

@@ -7,7 +7,6 @@ out once here; after that a launch hands over addresses, shapes and numbers.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -24,19 +23,19 @@ class Launcher:
 
     Args:
         kernel: a function decorated with ``ti.kernel``, of arrays, 32 and 64 bit numbers, and templates.
-        copies: what a device with memory of its own keeps of the ``lasting`` arguments, those of these indices.
+        copies: what of the tensors is on the device already; None where kernels reach tensors in place.
     Raises:
         TypeError: at a launch with arguments of other kinds or types.
     """
 
     def __init__(self, kernel: Any, copies: DeviceCopies | None = None) -> None:
-        self._copies = copies or DeviceCopies()
+        self._copies = copies
         self._kernel = kernel._primal
         self._names = [argument.name for argument in self._kernel.arguments]
         self._kinds = [_kind(argument) for argument in self._kernel.arguments]
         self._known: dict[tuple[Any, ...], Any] = {}  # types of arguments: what Taichi knows the compiled kernel by
 
-    def __call__(self, *args: Any, lasting: Collection[int] = ()) -> None:
+    def __call__(self, *args: Any) -> None:
         if len(args) != len(self._kinds):
             raise TypeError(f"{self._kernel.func.__name__}: expected {len(self._kinds)} arguments, got {len(args)}")
         types = tuple(map(_type_of, args, self._kinds))
@@ -46,19 +45,18 @@ class Launcher:
             compiled = self._kernel.compiled_kernels[self._known[types]]
         context = compiled.make_launch_context()
         index = 0
-        for position, (name, arg, kind) in enumerate(zip(self._names, args, self._kinds)):
+        for name, arg, kind in zip(self._names, args, self._kinds):
             if kind == TEMPLATE:
                 continue  # compiled in
             if kind >= 0:
                 if not arg.is_contiguous():
                     raise ValueError(f"{name}: expected a contiguous tensor, got strides {arg.stride()}")
-                copy = self._copies.find(arg, kind) if position in lasting else None
+                copy = self._copies.find(arg) if self._copies is not None and kind else None
                 if copy is not None:
                     context.set_arg_ndarray((index,), copy.arr)
-                    index += 1
-                    continue
-                shape = arg.shape[: arg.dim() - kind]
-                context.set_arg_external_array_with_shape((index,), arg.data_ptr(), arg.nbytes, shape, 0)
+                else:
+                    shape = arg.shape[: arg.dim() - kind]
+                    context.set_arg_external_array_with_shape((index,), arg.data_ptr(), arg.nbytes, shape, 0)
             elif not isinstance(arg, NUMBERS[kind]):
                 raise TypeError(f"{name}: expected a number, got {type(arg).__name__}")
             elif kind == INTEGER:

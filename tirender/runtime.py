@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from tirender.device_copies import DeviceCopies, Lasting
+from tirender.device_copies import DeviceCopies
 from tirender.launcher import Launcher
 
 os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # importing taichi would otherwise call a version server
@@ -84,7 +84,7 @@ def launch(kernel: Any, *args: Any) -> None:
     """Run a kernel on contiguous tensors and numbers, after seeing that the arch can reach them.
 
     Tensors go in detached: Taichi would otherwise deal with their ``.grad`` itself. On Vulkan they are copied to the
-    device and back, but those that are ``Lasting`` stay there.
+    device and back, but for those that :func:`keep` was called for.
 
     Raises:
         ValueError: for a tensor on a device that the arch cannot reach, of 2^31 numbers or more, or of float64 where
@@ -92,19 +92,17 @@ def launch(kernel: Any, *args: Any) -> None:
         RuntimeError: in a forked child.
     """
     running = arch()
-    lasting = [i for i, a in enumerate(args) if isinstance(a, Lasting)] if running == "vulkan" else ()
-    args = tuple(a.tensor if isinstance(a, Lasting) else a for a in args)
     args = tuple(_reachable(a, running) if isinstance(a, torch.Tensor) else a for a in args)
     launcher = _launchers.get(kernel)
     if launcher is not None:
-        launcher(*args, lasting=lasting)
+        launcher(*args)
         return
-    launcher = Launcher(kernel, _copies)
+    launcher = Launcher(kernel, _copies if running == "vulkan" else None)
     notice = threading.Timer(1.0, _say_compiling)
     notice.daemon = True
     notice.start()
     try:
-        launcher(*args, lasting=lasting)
+        launcher(*args)
     except Exception as error:
         if running == "vulkan" and any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args):
             raise ValueError("dtype: expected float32 on the 'vulkan' arch, got float64; call .float()") from error
@@ -112,6 +110,16 @@ def launch(kernel: Any, *args: Any) -> None:
     finally:
         notice.cancel()
     _launchers[kernel] = launcher
+
+
+def keep(rows: torch.Tensor) -> None:
+    """Have a device with memory of its own hold on to rows (n, k) of numbers, for all launches that read them.
+
+    Args:
+        rows: contiguous; nobody may write to them as long as they live.
+    """
+    if arch() == "vulkan":
+        _copies.keep(_reachable(rows, "vulkan"))
 
 
 def synchronize() -> None:

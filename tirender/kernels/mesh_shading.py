@@ -84,10 +84,11 @@ def mesh_shading_forward(
     blend: Pairs,
     coverage: Reals,
     weights: Reals,
-    corners: Index,
+    segments: Index,
 ):
     """image: RGBA of each pixel; blend: its transmittance (product of 1 - coverage) and its total weight; of each
-    fragment, or empty where not wanted or not soft: coverage, weight, and the corner opposite the nearest segment."""
+    fragment, or empty where not wanted or not soft: coverage, weight, and the corner opposite the nearest segment, plus
+    3 inside."""
     for pixel in image:
         n = pixel // (height * width)
         background = vector(params, n, BACKGROUND)
@@ -114,11 +115,12 @@ def mesh_shading_forward(
                         weight_sum = background_weight(zmax, inv_gamma)
                         color = weight_sum * background
                     opposite, d = nearest_segment(p, v0, v1, v2)
-                    covered = sigmoid((d if is_inside(unclipped) else -d) * inv_sigma)
+                    inside = is_inside(unclipped)
+                    covered = sigmoid((d if inside else -d) * inv_sigma)
                     transmittance *= 1 - covered
                     weight = covered * ti.exp((inverse_depth - zmax) * inv_gamma)
                     if coverage.shape[0] > 0:
-                        coverage[m], weights[m], corners[m] = covered, weight, opposite
+                        coverage[m], weights[m], segments[m] = covered, weight, opposite + (3 if inside else 0)
                 if weight > NEGLIGIBLE * weight_sum:
                     at, point, normal = interpolate(
                         t, b, flat, light, texture, surface_faces, positions, normals, coord_faces, coords
@@ -163,7 +165,7 @@ def mesh_shading_adjoint(
     blend: Pairs,
     coverage: Reals,
     weights: Reals,
-    corners: Index,
+    segments: Index,
     grad_image: Image,
     bounds: Index,
     wanted: ti.i32,
@@ -199,12 +201,12 @@ def mesh_shading_adjoint(
                 for m in range(begin, end if soft else begin + 1):
                     t = triangles[m]
                     f = faces[t]
-                    v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
                     weight, covered, grad_d = zero + 1, zero, zero
                     if soft:
                         weight, covered = weights[m], coverage[m]
                         grad_d = -grad_alpha * transmittance * covered * inv_sigma
                     if m == begin or weight > NEGLIGIBLE * weight_sum:
+                        v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
                         unclipped, b = surface_coords(p, v0, v1, v2, perspective, clip)
                         inverse_depth, grad_inverse_depth, grad_b = zero, zero, 0 * b
                         if soft:
@@ -259,17 +261,16 @@ def mesh_shading_adjoint(
                             g_span = grad_inverse_depth / span
                             accumulate_at(grad_params, s, n, ZFAR, g_span * (1 - inverse_depth), atomic)
                             accumulate_at(grad_params, s, n, ZNEAR, g_span * inverse_depth, atomic)
-                        if wanted & VERTS:
-                            g0, g1, g2 = surface_coords_vjp(
-                                p, v0, v1, v2, perspective, clip, grad_b, -grad_inverse_depth / span
-                            )
+                        grad_z = -grad_inverse_depth / span
+                        if wanted & VERTS and not (grad_z == 0 and (grad_b == 0).all()):  # NaN is not 0
+                            g0, g1, g2 = surface_coords_vjp(p, v0, v1, v2, perspective, clip, grad_b, grad_z)
                             accumulate(grad_verts, s, f[0], g0, atomic)
                             accumulate(grad_verts, s, f[1], g1, atomic)
                             accumulate(grad_verts, s, f[2], g2, atomic)
-                    if soft and wanted & VERTS:
-                        i, j = segment_opposite(f, corners[m])
-                        # inside, where the coverage is above a half, the signed distance is negative
-                        ga, gb = segment_distance_vjp(p, verts[i], verts[j], -grad_d if covered > 0.5 else grad_d)
+                    if wanted & VERTS and not grad_d == 0:
+                        i, j = segment_opposite(f, segments[m] % 3)
+                        # inside the signed distance is negative
+                        ga, gb = segment_distance_vjp(p, verts[i], verts[j], grad_d if segments[m] < 3 else -grad_d)
                         accumulate(grad_verts, s, i, ti.Vector([ga.x, ga.y, zero]), atomic)
                         accumulate(grad_verts, s, j, ti.Vector([gb.x, gb.y, zero]), atomic)
 

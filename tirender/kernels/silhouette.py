@@ -37,7 +37,7 @@ def silhouette_forward(
     coverage: Reals,
     segments: Index,
 ):
-    """segments: 3 * triangle + the corner opposite the nearest segment, for each fragment."""
+    """segments: of each fragment 6 * triangle + the corner opposite the nearest segment, plus 3 inside."""
     for pixel in transmittance:
         out = number(1, verts[0].x)
         begin, end = offsets[pixel], offsets[pixel + 1]
@@ -48,10 +48,11 @@ def silhouette_forward(
                 f = faces[t]
                 v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
                 corner, d = nearest_segment(p, v0, v1, v2)
-                covered = sigmoid((d if contains(p, v0, v1, v2, perspective) else -d) * inv_sigma)
+                inside = contains(p, v0, v1, v2, perspective)
+                covered = sigmoid((d if inside else -d) * inv_sigma)
                 out *= 1 - covered
                 coverage[m] = covered
-                segments[m] = 3 * t + corner
+                segments[m] = 6 * t + corner + (3 if inside else 0)
         transmittance[pixel] = out
 
 
@@ -80,9 +81,8 @@ def silhouette_adjoint(
             if begin < end and not scale == 0:  # NaN passes
                 p = pixel_ndc(pixel % width, pixel // width % height, height, width, scale)
                 for m in range(begin, end):
-                    a, b = segment_opposite(faces[segments[m] // 3], segments[m] % 3)
-                    # inside, where the coverage is above a half, the signed distance is negative
-                    g = scale * coverage[m]
-                    ga, gb = segment_distance_vjp(p, verts[a], verts[b], g if coverage[m] > 0.5 else -g)
+                    a, b = segment_opposite(faces[segments[m] // 6], segments[m] % 3)
+                    g = scale * coverage[m]  # inside the signed distance is negative
+                    ga, gb = segment_distance_vjp(p, verts[a], verts[b], g if segments[m] % 6 >= 3 else -g)
                     accumulate(grad_xy, s, a, ga, atomic)
                     accumulate(grad_xy, s, b, gb, atomic)

@@ -191,15 +191,6 @@ def nearest_on_segment(p, a, b):
 
 
 @ti.func
-def outline_distance(p, v0, v1, v2):
-    """Squared distance from p to the triangle's outline."""
-    t01, d01 = nearest_on_segment(p, v0, v1)
-    t02, d02 = nearest_on_segment(p, v0, v2)
-    t12, d12 = nearest_on_segment(p, v1, v2)
-    return ti.min(d01.norm_sqr(), ti.min(d02.norm_sqr(), d12.norm_sqr()))
-
-
-@ti.func
 def nearest_segment(p, v0, v1, v2):
     """The corner opposite the segment of the outline nearest to p, and the squared distance; the first of equals."""
     t01, d01 = nearest_on_segment(p, v0, v1)
@@ -224,19 +215,23 @@ def segment_distance_vjp(p, a, b, g):
 
 
 @ti.func
+def outline_distance(p, v0, v1, v2):
+    """Squared distance from p to the triangle's outline."""
+    _corner, d = nearest_segment(p, v0, v1, v2)
+    return d
+
+
+@ti.func
 def outline_distance_vjp(p, v0, v1, v2, g):
-    """Gradients of ``g * outline_distance``, through the nearest segment; the first of equals."""
-    t01, d01 = nearest_on_segment(p, v0, v1)
-    t02, d02 = nearest_on_segment(p, v0, v2)
-    t12, d12 = nearest_on_segment(p, v1, v2)
-    s01, s02, s12 = d01.norm_sqr(), d02.norm_sqr(), d12.norm_sqr()
-    g0, g1, g2 = 0 * d01, 0 * d01, 0 * d01
-    if s01 <= s02 and s01 <= s12:
-        g0, g1 = 2 * g * (1 - t01) * d01, 2 * g * t01 * d01
-    elif s02 <= s12:
-        g0, g2 = 2 * g * (1 - t02) * d02, 2 * g * t02 * d02
+    """Gradients of ``g * outline_distance`` in the xy of v0, v1 and v2, through the nearest segment."""
+    corner, _d = nearest_segment(p, v0, v1, v2)
+    g0, g1, g2 = 0 * p, 0 * p, 0 * p
+    if corner == 2:
+        g0, g1 = segment_distance_vjp(p, v0, v1, g)
+    elif corner == 1:
+        g0, g2 = segment_distance_vjp(p, v0, v2, g)
     else:
-        g1, g2 = 2 * g * (1 - t12) * d12, 2 * g * t12 * d12
+        g1, g2 = segment_distance_vjp(p, v1, v2, g)
     return g0, g1, g2
 
 

@@ -8,7 +8,6 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from tirender import runtime
-from tirender.device_copies import Lasting
 from tirender.kernels import mesh_fragments as kernels
 from tirender.ops.rasterize_meshes import RasterMode, Triangles
 from tirender.ops.slabs import slab_bounds, slab_count
@@ -43,9 +42,7 @@ class _MeshFragments(torch.autograd.Function):
         ctx.save_for_backward(verts, faces, pixels, index)
         ctx.flags = (int(mode.perspective_correct), int(mode.clip_barycentric_coords), *mode.image_size)
         if n:
-            runtime.launch(
-                kernels.mesh_fragments_forward, verts, Lasting(faces), pixels, index, *ctx.flags, zbuf, bary, dists
-            )
+            runtime.launch(kernels.mesh_fragments_forward, verts, faces, pixels, index, *ctx.flags, zbuf, bary, dists)
         return zbuf, bary, dists
 
     @staticmethod
@@ -57,7 +54,7 @@ class _MeshFragments(torch.autograd.Function):
         if len(index):
             runtime.launch(
                 kernels.mesh_fragments_adjoint,
-                *(verts, Lasting(faces), pixels, index, *ctx.flags, *(g.contiguous() for g in grads)),
+                *(verts, faces, pixels, index, *ctx.flags, *(g.contiguous() for g in grads)),
                 *(slab_bounds(len(index), n_slabs, verts.device), runtime.is_parallel_device(), grad_verts),
             )
         return grad_verts.sum(0), None, None, None, None

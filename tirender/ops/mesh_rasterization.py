@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 
+from tirender import runtime
 from tirender.ops.mesh_fragments import mesh_fragments
 from tirender.ops.near_plane import NearCut, cut_near
 from tirender.ops.rasterize_meshes import RasterMode, Triangles, select_triangles
@@ -20,7 +21,7 @@ class MeshRasterization:
 
     Args:
         clip: (V, 4) rows (x_ndc * w, y_ndc * w, w, z_view); carries the gradient.
-        faces: (F, 3) int32.
+        faces: (F, 3) int32; nobody writes to them as long as they live.
         image: (F,) int32, ascending, the image of each face.
         n_images: N.
         mode: how pixels are matched with faces.
@@ -54,6 +55,8 @@ class MeshRasterization:
             w = away_from_zero(w, W_MIN)
         verts_ndc = torch.stack([clip[:, 0] / w, clip[:, 1] / w, z], 1)
         self.triangles = Triangles(verts_ndc, faces.contiguous(), image, n_images)
+        if self.cut is None:
+            runtime.keep(self.triangles.faces)
 
     def selection(self, by_depth: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """offsets (N * H * W + 1,) and triangles (M,), both int32; sorted by depth within a pixel where asked."""

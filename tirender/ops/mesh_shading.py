@@ -10,7 +10,6 @@ from torch.autograd.function import once_differentiable
 
 from tirender import runtime
 from tirender.checks import check_tensor
-from tirender.device_copies import Lasting, is_optimized
 from tirender.kernels import mesh_shading as kernels
 from tirender.kernels.lighting import DIRECTIONAL, N_PARAMS, POINT, UNLIT
 from tirender.kernels.mesh_shading import COORDS, PARAMS, SURFACE, TEXELS, VERTS
@@ -118,20 +117,20 @@ def shade_mesh(
     )
     floats = (verts, surface.positions, surface.normals, texture.coords, texels, params)
     with torch.autocast(verts.device.type, enabled=False):
-        keeps_texels = not is_optimized(texels)
-        image = _ShadeMesh.apply(*(t.to(verts.dtype) for t in floats), arrays, flags, keeps_texels)
+        keeps = mode.soft and torch.is_grad_enabled() and any(t.requires_grad for t in floats)
+        image = _ShadeMesh.apply(*(t.to(verts.dtype) for t in floats), arrays, flags, keeps)
     return image.view(triangles.n_images, *raster.image_size, 4)
 
 
 class _ShadeMesh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
-        *floats, arrays, ctx.flags, ctx.keeps_texels = args
+        *floats, arrays, ctx.flags, keeps = args
         floats = [t.detach().contiguous() for t in floats]
         verts = floats[0]
         n_pixels = len(arrays[0]) - 1
         image, blend = verts.new_empty(n_pixels, 4), verts.new_empty(n_pixels, 2)
-        n_kept = len(arrays[1]) if any(ctx.needs_input_grad[:6]) else 0
+        n_kept = len(arrays[1]) if keeps else 0
         kept = verts.new_empty(n_kept), verts.new_empty(n_kept), arrays[1].new_empty(n_kept)
         if n_pixels:
             runtime.launch(kernels.mesh_shading_forward, *_inputs(ctx, arrays, floats), image, blend, *kept)
@@ -161,9 +160,8 @@ def _inputs(ctx: Any, arrays: Any, floats: Any) -> tuple[Any, ...]:
     """What both kernels read, in their order."""
     offsets, index, faces, surface_faces, coord_faces, map_index, layout = (t.contiguous() for t in arrays)
     verts, positions, normals, coords, texels, params = floats
-    faces, surface_faces, coord_faces = map(Lasting, (faces, surface_faces, coord_faces))
     return (
         *(offsets, index, faces, verts, surface_faces, positions, normals),
-        *(coord_faces, coords, map_index, layout, Lasting(texels) if ctx.keeps_texels else texels, params),
+        *(coord_faces, coords, map_index, layout, texels, params),
         *ctx.flags,
     )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from tirender import runtime
-from tirender.device_copies import Lasting
 from tirender.kernels import rasterize_meshes as kernels
 from tirender.ops.tiles import TileGrid, bin_primitives, list_overlaps, prefix_sum
 
@@ -65,14 +64,14 @@ def select_triangles(
     n_pixels = triangles.n_images * height * width
     if n_pixels == 0 or len(triangles.faces) == 0:
         return verts.new_zeros(n_pixels + 1, dtype=torch.int32), verts.new_zeros(0, dtype=torch.int32)
-    faces, boxes = Lasting(triangles.faces), triangles.faces.new_empty(len(triangles.faces), 4)
+    boxes = triangles.faces.new_empty(len(triangles.faces), 4)
     margin = math.sqrt(mode.blur_radius)
     runtime.launch(
         kernels.triangle_boxes,
-        *(verts, faces, margin, int(mode.cull_backfaces), height, width, boxes),
+        *(verts, triangles.faces, margin, int(mode.cull_backfaces), height, width, boxes),
     )
     bins = bin_primitives(boxes, triangles.image, grid)
-    geometry = (verts, faces, boxes, bins.offsets, bins.members)
+    geometry = (verts, triangles.faces, boxes, bins.offsets, bins.members)
     flags = (int(mode.perspective_correct), int(mode.clip_barycentric_coords))
     if mode.faces_per_pixel == 1 and mode.blur_radius == 0:
         nearest = bins.members.new_empty(n_pixels)

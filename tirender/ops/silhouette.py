@@ -8,7 +8,6 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from tirender import runtime
-from tirender.device_copies import Lasting
 from tirender.kernels import silhouette as kernels
 from tirender.ops.rasterize_meshes import RasterMode, Triangles
 from tirender.ops.slabs import slab_bounds_by_work, slab_count
@@ -41,7 +40,7 @@ class _Silhouette(torch.autograd.Function):
         if len(transmittance):
             runtime.launch(
                 kernels.silhouette_forward,
-                *(offsets, index, Lasting(faces), verts, int(mode.perspective_correct), *ctx.grid),
+                *(offsets, index, faces, verts, int(mode.perspective_correct), *ctx.grid),
                 *(transmittance, coverage, segments),
             )
         ctx.save_for_backward(offsets, segments, coverage, faces, verts, transmittance)
@@ -50,22 +49,13 @@ class _Silhouette(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_transmittance: torch.Tensor) -> Any:
-        offsets, segments, coverage, faces, verts, transmittance = ctx.saved_tensors
+        offsets, segments, _, _, verts, transmittance = ctx.saved_tensors
         n_slabs = slab_count(2 * len(verts), len(segments))
         grad_xy = verts.new_zeros(n_slabs, len(verts), 2)
         if len(segments):
             runtime.launch(
                 kernels.silhouette_adjoint,
-                *(
-                    offsets,
-                    segments,
-                    coverage,
-                    Lasting(faces),
-                    verts,
-                    *ctx.grid,
-                    transmittance,
-                    -grad_transmittance.contiguous(),
-                ),
+                *(*ctx.saved_tensors[:-1], *ctx.grid, transmittance, -grad_transmittance.contiguous()),
                 *(slab_bounds_by_work(offsets, n_slabs), runtime.is_parallel_device(), grad_xy),
             )
         grad_verts = torch.nn.functional.pad(grad_xy.sum(0), (0, 1))  # depth does not matter
