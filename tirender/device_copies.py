@@ -14,7 +14,7 @@ class DeviceCopies:
     def __init__(self) -> None:
         self._arrays: dict[tuple[Any, ...], Any] = {}  # Taichi's, or None before the first launch
         self._gone: list[tuple[Any, ...]] = []
-        self._program: Any = None
+        self._runtime: Any = None  # not its program, which must end with ti.reset
 
     def keep(self, tensor: torch.Tensor) -> None:
         """Have launches that read this tensor, contiguous, copy it once."""
@@ -34,8 +34,8 @@ class DeviceCopies:
         key = _key(tensor)
         if key not in self._arrays:
             return None
-        if self._program is not impl.get_runtime().prog:  # the other has ended, and its arrays with it
-            self._program, self._arrays = impl.get_runtime().prog, dict.fromkeys(self._arrays)
+        if self._runtime is not impl.get_runtime():  # the other has ended, and its arrays with it
+            self._runtime, self._arrays = impl.get_runtime(), dict.fromkeys(self._arrays)
         if self._arrays[key] is None:
             self._arrays[key] = ti.Vector.ndarray(tensor.shape[1], to_taichi_type(tensor.dtype), len(tensor))
             self._arrays[key].from_numpy(tensor.numpy())
@@ -44,10 +44,10 @@ class DeviceCopies:
     def _drop_gone(self) -> None:
         """Free the copies of tensors that live no longer, before others take their places in memory."""
         arrays = [array for _ in range(len(self._gone)) if (array := self._arrays.pop(self._gone.pop(), None))]
-        if arrays:
-            self._program.synchronize()  # Taichi 1.7 never frees what a launch in flight has used
-        for array in arrays:
-            self._program.delete_ndarray(array.arr)
+        if arrays and self._runtime.prog is not None:  # else it has ended, and its arrays with it
+            self._runtime.sync()  # Taichi 1.7 never frees what a launch in flight has used
+            for array in arrays:
+                self._runtime.prog.delete_ndarray(array.arr)
 
 
 def _key(tensor: torch.Tensor) -> tuple[Any, ...]:
