@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import re
+import signal
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +17,10 @@ import pytest
 import torch
 
 from tirender import cli, runtime
-from tirender.bench import peer, scaling, table, worker
+from tirender.bench import first_image, peer, scaling, starting, table, worker
 from tirender.bench.limits import UNITS, measure_limits
-from tirender.bench.measuring import MAX_RUNS, MIN_RUNS, Stopwatch, Work, peak_memory, summary
+from tirender.bench.measuring import MAX_RUNS, MIN_RUNS, Stopwatch, Work, summary
+from tirender.bench.memory import peak_memory
 from tirender.bench.starting import STARTS
 from tirender.bench.workloads import OPERATIONS, STEPS, WORKLOADS
 
@@ -132,16 +137,50 @@ def test_a_workers_failure_is_told():
         worker.run({"task": "row", "arch": runtime.arch(), "name": "nonsense", "budget": 0.0})
 
 
-class Bomb:
-    """Ends the process that it is sent to."""
+def children_of(pid: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(folder.name))
+    return found
 
-    def __reduce__(self):
-        return os._exit, (3,)
+
+@pytest.mark.skipif(not worker.FORKS, reason="one process answers one request here")
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(signal.SIGKILL, "^ended with -9, as where memory runs out$"), (signal.SIGTERM, "^ended with -15")],
+)
+def test_a_workers_death_is_told_and_the_next_answers(number, message):
+    request = {"task": "row", "arch": runtime.arch(), "name": "op-knn-100k"}
+    small = {**request, "settings": WORKLOADS["op-knn-100k"].small, "budget": 0.0}
+    worker.run(small)
+    server = worker._server.pid
+    last = children_of(server)
+
+    def kill() -> None:
+        while not (pids := set(children_of(server)).difference(last)):
+            time.sleep(0.01)
+        os.kill(pids.pop(), number)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(RuntimeError, match=message):
+        worker.run({**request, "budget": 60.0})
+    killer.join()
+    assert worker.run(small)["n_units"] == 50
+    assert worker._server.pid == server
 
 
-def test_a_workers_death_is_told():
-    with pytest.raises(RuntimeError, match="^ended with 3"):
-        worker.run({"task": "row", "arch": runtime.arch(), "name": Bomb(), "budget": 0.0})
+def test_a_program_renders_an_image(capsys):
+    first_image.main(runtime.arch(), device())
+    assert float(capsys.readouterr().out) > 1e8
+
+
+def test_what_fails_to_start_tells_why(monkeypatch):
+    monkeypatch.setattr(runtime, "arch", lambda: "metal")
+    with pytest.raises(RuntimeError, match="^ValueError: arch: expected 'cpu'"):
+        starting.time_start("cpu")
 
 
 @pytest.mark.long
@@ -245,11 +284,10 @@ def test_a_row_of_the_table():
         **summary([2.0, 0.5, 0.5, 0.5]),
         "n_units": 10**6,
         "needs": ["loop", 100.0],
-        "base_memory": 2e8,
         "peak_memory": 5e8,
     }
     cells = table.cells("march", "samples", result, {"loop": 4e9})
-    assert cells == ["march", "500 ms", "500 ms", "500 ms - 500 ms", "2.00 M samples/s", "5 % loop", "2.00 s", "300 MB"]
+    assert cells == ["march", "500 ms", "500 ms", "500 ms - 500 ms", "2.00 M samples/s", "5 % loop", "2.00 s", "500 MB"]
     assert table.cells("march", "samples", {**result, "needs": None, "peak_memory": None}, {})[5::2] == ["-", "-"]
     lines = table.Table(table.COLUMNS, [20] * 8)
     head, rule, row = [*lines.head().splitlines(), lines.row(cells)]

@@ -1,16 +1,12 @@
-"""How long a piece of work takes, run after run, and how much memory its process has needed."""
+"""How long a piece of work takes, run after run."""
 
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from tirender import runtime
 from tirender.fit import Callback, FitRun
@@ -107,21 +103,3 @@ def summary(laps: Sequence[float]) -> dict[str, float]:
     first, *steady = laps
     low, median, high = statistics.quantiles(steady, n=4, method="inclusive") if len(steady) > 1 else steady * 3
     return {"first": first, "median": median, "min": min(steady), "quartile_1": low, "quartile_3": high}
-
-
-def peak_memory() -> float | None:
-    """The most bytes that this process has had in memory so far; None where the system does not tell."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage counts what the parent had as well
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return float(line.split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def peak_device_memory() -> float | None:
-    """The most bytes that torch has had on the GPU; None without one."""
-    return float(torch.cuda.max_memory_allocated()) if torch.cuda.is_initialized() else None

@@ -34,7 +34,6 @@ SIGMA = 1e-4
 OUTLINE, COORDS, SEGMENT = 27.0, 24.0, 12.0
 """Multiply-adds at a pixel and a face: of the distance to the outline, nine for each segment; of the coordinates in the
 face and the depth; of the gradient of the distance to one segment."""
-POINT = 4.0 * 3  # bytes
 DENSITY = 0.018  # as a fit of a volume begins: no ray stops early
 
 
@@ -80,8 +79,7 @@ def shade(device: str, adjoint: bool = False, image_size: int = 128, faces_per_p
 def nearest_neighbours(device: str, n_points: int = 100_000, neighbours: int = 1) -> Work:
     """The nearest of so many random points in a cube to each of as many others."""
     p1, p2 = torch.rand(2, 1, n_points, 3, generator=torch.Generator().manual_seed(0)).to(device)
-    needs = (COPY, 2 * POINT)  # each point read once
-    return Work.of(lambda: knn_points(p1, p2, K=neighbours), n_points, needs)
+    return Work.of(lambda: knn_points(p1, p2, K=neighbours), n_points)
 
 
 def march(
@@ -118,7 +116,7 @@ def splat(device: str, adjoint: bool = False, n_points: int | None = None, image
     """Points selected and composited; the adjoint of what was selected."""
     renderer, cloud = points_scene(device, image_size, 0.003, 10, n_points)
     points = torch.zeros_like(cloud.points_packed(), requires_grad=adjoint)
-    needs = (COPY, (2 if adjoint else 1) * (POINT + 4.0 * 4))  # each point and its colour read, or written too, once
+    needs = (COPY, 4.0 * (3 + 4 + (3 if adjoint else 0)))  # points and colours read, gradients written once
     return _either(lambda: renderer(cloud.offset(points)), [points], adjoint, len(points), needs)
 
 

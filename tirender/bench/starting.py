@@ -5,55 +5,51 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import torch
 
-import tirender
 from tirender import runtime
-from tirender.bench.measuring import Stopwatch, Work, peak_memory
+from tirender.bench.measuring import Stopwatch
 from tirender.bench.workloads import STEPS
 
 STARTS = {
     "start": "a program's imports and first image, kernels cached",
     "first-use": "kernels of the six tutorials, compiled for the first time",
 }
-PROGRAM = "import sys; from tirender.bench.starting import first_image; first_image(*sys.argv[1:])"
+STARTS_TIMED = 3
 
 
 def time_start(device: str) -> dict[str, Any]:
-    """The ``seconds`` that a new interpreter takes until it has rendered a small image and ended, the second time, and
-    the ``memory`` that it has needed before."""
-    watch, said = Stopwatch(0.0), []
-    watch.start()
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, runtime.arch(), device], check=True, capture_output=True, text=True
-        )
-        said.append(done.stdout)
-        watch.lap()
-    return {"seconds": watch.laps[-1], "memory": json.loads(said[-1])}
-
-
-def first_image(arch: str, device: str) -> None:
-    """Render one, and print the memory needed before, in JSON."""
-    tirender.init(arch)
-    print(json.dumps(peak_memory()))
-    _first(STEPS["render"].prepare(device, **STEPS["render"].small))
+    """The least ``seconds`` of some new interpreters until they have rendered a small image and ended; and the
+    ``memory`` that torch and Taichi take in them."""
+    seconds = []
+    for _ in range(STARTS_TIMED):
+        since = time.perf_counter()
+        command = [sys.executable, "-m", "tirender.bench.first_image", runtime.arch(), device]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
+        seconds.append(time.perf_counter() - since)
+        if done.returncode:
+            raise RuntimeError(last_line(done.stderr))
+    return {"seconds": min(seconds), "memory": json.loads(done.stdout), "laps": seconds}
 
 
 def time_first_use(device: str) -> dict[str, Any]:
-    """The ``seconds`` that the first run of each of the tutorials' steps takes on small data, together and one by one.
+    """The ``seconds`` by which the first run of each of the tutorials' steps takes longer than later ones, on small
+    data; together and one by one.
 
     For a runtime without a cache (``tirender.init(offline_cache=False)``), so that it is those of compiling.
     """
     torch.manual_seed(0)
-    steps = {name: _first(step.prepare(device, **step.small)) for name, step in STEPS.items()}
+    steps = {}
+    for name, step in STEPS.items():
+        watch = Stopwatch(0.0)
+        step.prepare(device, **step.small).run(watch)
+        steps[name] = max(watch.laps[0] - min(watch.laps[1:]), 0.0)
     return {"seconds": sum(steps.values()), "steps": steps}
 
 
-def _first(work: Work) -> float:
-    """The seconds of the first run."""
-    watch = Stopwatch(0.0)
-    work.run(watch)
-    return watch.laps[0]
+def last_line(text: str) -> str:
+    """Of what a process has said, what tells most."""
+    return ([""] + text.strip().splitlines())[-1]

@@ -52,7 +52,7 @@ def cells(title: str, unit: str, result: Mapping[str, Any], limits: Mapping[str,
     if result["needs"] and result["needs"][0] in limits:
         limit, need = result["needs"]
         share = f"{percent(rate * need / limits[limit])} {limit}"
-    peak, base = result["peak_memory"], result["base_memory"]
+    peak = result["peak_memory"]
     return [
         title,
         seconds(result["median"]),
@@ -61,7 +61,7 @@ def cells(title: str, unit: str, result: Mapping[str, Any], limits: Mapping[str,
         f"{quantity(rate)} {unit}/s",
         share,
         seconds(result["first"]),
-        "-" if peak is None else f"{(peak - base) / 1e6:.0f} MB",
+        "-" if peak is None else f"{peak / 1e6:.0f} MB",
     ]
 
 

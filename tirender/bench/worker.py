@@ -1,29 +1,38 @@
 """Measurements in a process of their own, which says what memory they need.
 
-All are forked from a server that has imported torch and Taichi once, and used neither; where there is no fork, each
-imports them anew.
+``run`` asks for one, ``python -m tirender.bench.worker`` answers, in a line of JSON each way. On Linux it imports torch
+and Taichi once, uses neither, and forks for each request; elsewhere it ends after the first.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import atexit
+import json
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 import tirender
 from tirender import runtime
 from tirender.bench.limits import measure_limits
-from tirender.bench.measuring import Stopwatch, Work, peak_device_memory, peak_memory, summary
+from tirender.bench.measuring import Stopwatch, Work, summary
+from tirender.bench.memory import peak_device_memory, peak_memory
 from tirender.bench.peer import compare
-from tirender.bench.starting import time_first_use, time_start
+from tirender.bench.starting import last_line, time_first_use, time_start
 from tirender.bench.workloads import WORKLOADS, Workload
 
 SEED = 0
+FORKS = sys.platform == "linux"  # not macOS, whose frameworks do not survive it
+NO_DRIVER_CACHE = {"MESA_SHADER_CACHE_DISABLE": "true", "CUDA_CACHE_DISABLE": "1"}
+
+_server: subprocess.Popen[str] | None = None
 
 
 def run(request: Mapping[str, Any]) -> Any:
@@ -34,39 +43,72 @@ def run(request: Mapping[str, Any]) -> Any:
     Raises:
         RuntimeError: it failed; with the last line that it said.
     """
-    server = "forkserver" in multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("forkserver" if server else "spawn")
-    if server:
-        context.set_forkserver_preload([__name__])
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(dict(request), sender), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        answer, error = receiver.recv()
-    except EOFError:
-        process.join()
-        answer, error = None, f"ended with {process.exitcode}, as where memory runs out"
-    if error is not None:
-        raise RuntimeError(error)
-    process.join()
-    return answer
+    global _server
+    if _server is None or _server.poll() is not None:
+        command = [sys.executable, "-m", "tirender.bench.worker"]
+        _server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
+        atexit.register(_end, _server)
+    print(json.dumps(request), file=_server.stdin, flush=True)
+    assert _server.stdout is not None
+    line = _server.stdout.readline()
+    answer = json.loads(line) if line else {"error": "the process that measures has ended"}
+    if not line or not FORKS:
+        _end(_server)
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return answer["result"]
 
 
-def _answer(request: dict[str, Any], sender: Connection) -> None:
-    """Do what ``run`` asks for, in the new process."""
-    with open(os.devnull, "w") as nowhere:  # what is told of kernels and warnings would tear the table
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
+def _end(server: subprocess.Popen[str]) -> None:
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.close()
+    server.wait()
+    server.stdout.close()
+
+
+def main() -> None:
+    """Answer requests on stdin."""
+    for line in sys.stdin:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+            if not FORKS:
+                _answer(line, said)
+                return
+            child = os.fork()
+            if not child:
+                code = 1
+                try:
+                    _answer(line, said)
+                    code = 0
+                finally:
+                    os._exit(code)
+            try:
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            except KeyboardInterrupt:  # whoever asks sees it too
+                os.kill(child, signal.SIGKILL)
+                return
+            if code:
+                said.seek(0)
+                why = ", as where memory runs out" if code == -signal.SIGKILL else f": {last_line(said.read())}"
+                print(json.dumps({"error": f"ended with {code}{why}"}), flush=True)
+
+
+def _answer(line: str, said: IO[str]) -> None:
+    """Do what is asked for and print the answer; whatever else is printed goes to a file."""
+    stdout = os.dup(1)
+    os.dup2(said.fileno(), 1)
+    os.dup2(said.fileno(), 2)
     try:
+        request = json.loads(line)
         task, arch = request.pop("task"), request.pop("arch")
+        if task == "first-use":
+            os.environ.update(NO_DRIVER_CACHE)
         device = "cuda" if tirender.init(arch, offline_cache=task != "first-use") == "cuda" else "cpu"
-        sender.send((TASKS[task](device, **request), None))
-    except KeyboardInterrupt:  # which the other process sees too
-        pass
+        answer = {"result": TASKS[task](device, **request)}
     except Exception as error:
-        said = "".join(traceback.format_exception_only(error))
-        sender.send((None, said.strip().splitlines()[-1]))
+        answer = {"error": last_line("".join(traceback.format_exception_only(error)))}
+    with open(stdout, "w", encoding="utf-8") as file:
+        print(json.dumps(answer), file=file)
 
 
 def row(device: str, name: str, budget: float, settings: Mapping[str, Any] | None = None) -> Any:
@@ -116,3 +158,7 @@ TASKS: dict[str, Callable[..., Any]] = {
     "first-use": time_first_use,
     "peer": peer,
 }
+
+
+if __name__ == "__main__":
+    main()

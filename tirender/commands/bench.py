@@ -142,7 +142,10 @@ def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float
             continue
         print(table.row(cells(workload.title, workload.unit, result, rates)), flush=True)
     print("\nof limit: the least that the work needs of that, beside what the machine can do")
-    print("memory: the most that it needed, beside what torch and Taichi take by themselves")
+    base = min((r["base_memory"] for r in _measured(results).values() if r["base_memory"]), default=None)
+    if base is not None:
+        print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: of torch and Taichi,")
+        print("what is not in files; of those it has what it used")
 
 
 def _series(ask: Any, names: Sequence[str], budget: float, results: dict[str, Any]) -> None:
@@ -185,7 +188,7 @@ def _starts(ask: Any, names: Sequence[str], results: dict[str, Any]) -> None:
             continue
         print(table.row([STARTS[name], seconds(result["seconds"])]), flush=True)
     if memory := results.get("start", {}).get("memory"):
-        print(f"\nmemory that torch and Taichi take by themselves: {memory / 1e6:.0f} MB")
+        print(f"\nmemory of a program that has imported torch and Taichi, files included: {memory / 1e6:.0f} MB")
 
 
 def _peers(ask: Any, names: Sequence[str], library: str, budget: float, results: dict[str, Any]) -> None:
