@@ -130,7 +130,7 @@ def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float
 
     if not names:
         return
-    widths = (max(len(w.title) for w in WORKLOADS.values()), 7, 7, 17, 18, 10, 9, 7)
+    widths = (max(len(w.title) for w in WORKLOADS.values()), 7, 7, 17, 19, 11, 9, 7)
     table = Table(COLUMNS, widths)
     print(table.head(), flush=True)
     for name in names:
@@ -144,8 +144,7 @@ def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float
     print("\nof limit: the least that the work needs of that, beside what the machine can do")
     base = min((r["base_memory"] for r in _measured(results).values() if r["base_memory"]), default=None)
     if base is not None:
-        print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: of torch and Taichi,")
-        print("what is not in files; of those it has what it used")
+        print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: torch and Taichi")
 
 
 def _series(ask: Any, names: Sequence[str], budget: float, results: dict[str, Any]) -> None:
@@ -188,7 +187,7 @@ def _starts(ask: Any, names: Sequence[str], results: dict[str, Any]) -> None:
             continue
         print(table.row([STARTS[name], seconds(result["seconds"])]), flush=True)
     if memory := results.get("start", {}).get("memory"):
-        print(f"\nmemory of a program that has imported torch and Taichi, files included: {memory / 1e6:.0f} MB")
+        print(f"\nmemory of a program that has just imported torch and Taichi: {memory / 1e6:.0f} MB")
 
 
 def _peers(ask: Any, names: Sequence[str], library: str, budget: float, results: dict[str, Any]) -> None:
