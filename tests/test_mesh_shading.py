@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from conftest import random_scene, rasterization
 
+from tirender import runtime
+from tirender.kernels import mesh_shading as kernels
 from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, softmax_rgb_blend
 from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
@@ -177,6 +179,19 @@ def test_few_faces(n_faces):
     assert all(g.isfinite().all() for g in grads)
     empty = image[..., 3] == 0
     assert torch.allclose(image[0][empty[0]][:, :3], scene.params[0, 18:21].expand(int(empty[0].sum()), 3))
+
+
+@pytest.mark.parametrize(("soft", "with_grad"), [(True, True), (True, False), (False, True)])
+def test_fragments_are_kept_for_soft_gradients_alone(monkeypatch, soft, with_grad):
+    launched, launch = [], runtime.launch
+    monkeypatch.setattr(runtime, "launch", lambda *args: launched.append(args) or launch(*args))
+    scene = Scene(20, "point", "vertex", "border", True, dtype=torch.float32)
+    r = scene.fragments(True, 4)
+    with torch.set_grad_enabled(with_grad):
+        scene.fused(r, soft)
+    ((*_, coverage, weights, segments),) = [args for args in launched if args[0] is kernels.mesh_shading_forward]
+    n = len(r.packed()) if soft and with_grad else 0
+    assert [len(coverage), len(weights), len(segments)] == [n, n, n]
 
 
 def test_repeats_are_equal_to_the_bit():
