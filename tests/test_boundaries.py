@@ -21,7 +21,16 @@ import tirender.loss as loss
 import tirender.ops as ops
 import tirender.renderer as r
 import tirender.transforms as t
-from tirender.structures import Meshes, Pointclouds, Volumes
+from tirender.structures import (
+    Meshes,
+    Pointclouds,
+    Volumes,
+    join_meshes_as_batch,
+    join_meshes_as_scene,
+    join_pointclouds_as_batch,
+    join_pointclouds_as_scene,
+)
+from tirender.utils import ico_sphere
 
 WORDING = re.compile(r"[\w\[\]., ']+: expected .+, got .+", re.DOTALL)
 DTYPES = (torch.float64, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64)
@@ -178,3 +187,67 @@ def test_an_argument_of_another_kind(function: Callable[..., Any], args: dict[st
             assert not message or WORDING.match(message), f"{name}={other!r} of {function.__name__}: {message}"
             is_tame = not (isinstance(other, float) and math.isnan(other))
             assert not is_tame or all(x.isfinite().all() for x in tensors(result)), f"{name}={other!r}"
+
+
+def structured_calls() -> Iterator[tuple[Callable[..., Any], dict[str, Any]]]:
+    """Calls with batches of meshes, clouds, volumes and cameras."""
+    meshes = ico_sphere(0)
+    meshes.textures = r.TexturesVertex(torch.rand(1, len(meshes.verts_packed()), 3))
+    clouds = Pointclouds([torch.rand(10, 3)], features=[torch.rand(10, 3)])
+    volumes = Volumes(torch.rand(1, 1, 4, 4, 4), torch.rand(1, 3, 4, 4, 4))
+    cameras = r.FoVPerspectiveCameras()
+    draw_mesh = r.MeshRasterizer(cameras, r.RasterizationSettings(8))
+    draw_points = r.PointsRasterizer(cameras, r.PointsRasterizationSettings(8, 0.1, 2))
+    rays = r.NDCMultinomialRaysampler(image_width=4, image_height=4, n_pts_per_ray=3, min_depth=0.5, max_depth=2.0)
+    marcher = r.EmissionAbsorptionRaymarcher()
+    fragments, bundle = draw_mesh(meshes), rays(cameras)
+    lit = {"fragments": fragments, "lights": r.PointLights(), "materials": r.Materials(), "meshes": meshes}
+    texels = torch.rand(1, 8, 8, 1, 3)
+    for penalty in (loss.mesh_edge_loss, loss.mesh_laplacian_smoothing, loss.mesh_normal_consistency):
+        yield penalty, {"meshes": meshes}
+    for distance in (loss.point_mesh_edge_distance, loss.point_mesh_face_distance):
+        yield distance, {"meshes": meshes, "pcls": clouds}
+    yield loss.chamfer_distance, {"x": clouds, "y": clouds}
+    yield ops.add_pointclouds_to_volumes, {"pointclouds": clouds, "initial_volumes": volumes}
+    for align in (ops.corresponding_points_alignment, ops.iterative_closest_point):
+        yield align, {"X": clouds, "Y": clouds}
+    yield ops.estimate_pointcloud_normals, {"pointclouds": clouds, "neighborhood_size": 5}
+    for operation in (ops.SubdivideMeshes(), ops.sample_points_from_meshes, ops.taubin_smoothing, r.rasterize_meshes):
+        yield operation, {"meshes": meshes}
+    yield r.rasterize_points, {"pointclouds": clouds}
+    for shader in (r.HardPhongShader, r.HardDepthShader, r.HardFlatShader, r.HardGouraudShader):
+        yield r.MeshRenderer(draw_mesh, shader(cameras=cameras)), {"meshes_world": meshes, "cameras": cameras}
+        yield shader(cameras=cameras), {"fragments": fragments, "meshes": meshes, "cameras": cameras}
+    yield r.SoftSilhouetteShader(), {"fragments": fragments, "meshes": meshes}
+    yield r.SplatterPhongShader(cameras=cameras), {"fragments": fragments, "meshes": meshes, "cameras": cameras}
+    for shading in (r.phong_shading, r.flat_shading):
+        yield shading, {**lit, "cameras": cameras, "texels": texels}
+    yield r.gouraud_shading, {**lit, "cameras": cameras}
+    for renderer in (draw_points, r.PointsRenderer(draw_points, r.AlphaCompositor())):
+        yield renderer, {"point_clouds": clouds, "cameras": cameras}
+    for sampler in (rays, r.MonteCarloRaysampler(-1, 1, -1, 1, 4, 3, 0.5, 2.0)):
+        yield sampler, {"cameras": cameras}
+    yield r.VolumeRenderer(rays, marcher), {"cameras": cameras, "volumes": volumes}
+    yield r.VolumeSampler(volumes), {"ray_bundle": bundle}
+    yield r.ray_bundle_to_ray_points, {"ray_bundle": bundle}
+    for join in (join_meshes_as_batch, join_meshes_as_scene):
+        yield join, {"meshes": [meshes]}
+    for join in (join_pointclouds_as_batch, join_pointclouds_as_scene):
+        yield join, {"pointclouds": [clouds]}
+    yield r.join_cameras_as_batch, {"cameras_list": [cameras]}
+
+
+@pytest.mark.filterwarnings("ignore:corresponding_points_alignment")
+def test_a_structure_of_another_kind() -> None:
+    calls = [*structured_calls()]
+    kinds = (Meshes, Pointclouds, Volumes, r.FoVPerspectiveCameras, r.RayBundle, list)
+    structures = {type(value): value for _, args in calls for value in args.values() if isinstance(value, kinds)}
+    others = ("x", None, 3, torch.rand(2, 3), [3], {}, *structures.values())
+    for function, args in calls:
+        called = getattr(function, "__name__", type(function).__name__)
+        function(**args)
+        for name, old in args.items():
+            for other in others if isinstance(old, kinds) else ():
+                if type(other) is not type(old):
+                    _, message = attempt(function, {**args, name: other})
+                    assert not message or WORDING.match(message), f"{name}={other!r} of {called}: {message}"

@@ -20,6 +20,12 @@ def fail(name: str, expected: str, got: object) -> NoReturn:
     raise ValueError(f"{name}: expected {expected}, got {got}")
 
 
+def check_kind(name: str, value: Any, *kinds: type) -> None:
+    """Raise ``ValueError`` where ``value`` is an instance of none of these classes."""
+    if not isinstance(value, kinds):
+        fail(name, " or ".join(kind.__name__ for kind in kinds), type(value).__name__)
+
+
 def check_tensor(
     name: str,
     value: Any,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tirender.checks import check_kind
 from tirender.loss.mesh_reduction import mean_over_meshes, zero_loss
 from tirender.structures import Meshes
 
@@ -17,6 +18,7 @@ def mesh_edge_loss(meshes: Meshes, target_length: float = 0.0) -> torch.Tensor:
     Returns:
         a scalar, 0 if there is no face at all; differentiable in the vertices, with gradient 0 at an edge of length 0.
     """
+    check_kind("meshes", meshes, Meshes)
     if meshes.isempty():
         return zero_loss(meshes)
     topology = meshes.topology

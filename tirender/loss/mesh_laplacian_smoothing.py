@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import check_choice
+from tirender.checks import check_choice, check_kind
 from tirender.loss.mesh_reduction import mean_over_meshes, zero_loss
 from tirender.ops.laplacian_matrices import triangle_cotangents
 from tirender.structures import Meshes
@@ -27,6 +27,7 @@ def mesh_laplacian_smoothing(meshes: Meshes, method: str = "uniform") -> torch.T
     Raises:
         ValueError: for another method.
     """
+    check_kind("meshes", meshes, Meshes)
     check_choice("method", method, ("uniform", "cot", "cotcurv"))
     if meshes.isempty():
         return zero_loss(meshes)

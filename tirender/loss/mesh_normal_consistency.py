@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from tirender.checks import check_kind
 from tirender.loss.mesh_reduction import zero_loss
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
@@ -26,6 +27,7 @@ def mesh_normal_consistency(meshes: Meshes) -> torch.Tensor:
         a scalar, 0 if there is no pair at all; differentiable in the vertices. A pair with a face of no area gives 1,
         without a gradient through that face.
     """
+    check_kind("meshes", meshes, Meshes)
     topology = meshes.topology
     if meshes.isempty() or not len(topology.face_pairs):
         return zero_loss(meshes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
+from tirender.checks import FLOATS, INTEGERS, check_kind, check_tensor, fail
 from tirender.ops.point_mesh import point_triangle_distances
 from tirender.structures import Meshes, Pointclouds
 
@@ -27,6 +27,8 @@ def point_mesh_face_distance(
     Raises:
         ValueError: where the batches do not fit.
     """
+    check_kind("meshes", meshes, Meshes)
+    check_kind("pcls", pcls, Pointclouds)
     _check_batches(meshes, pcls)
     topology = meshes.topology
     faces = topology.gather_corners(meshes.verts_packed()).transpose(0, 1)
@@ -41,6 +43,8 @@ def point_mesh_edge_distance(meshes: Meshes, pcls: Pointclouds) -> torch.Tensor:
 
     Arguments, result and errors as for ``point_mesh_face_distance``.
     """
+    check_kind("meshes", meshes, Meshes)
+    check_kind("pcls", pcls, Pointclouds)
     _check_batches(meshes, pcls)
     topology = meshes.topology
     edges = topology.gather_ends(meshes.verts_packed()).transpose(0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import check_integer
+from tirender.checks import check_integer, check_kind
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
 
@@ -27,6 +27,7 @@ def taubin_smoothing(meshes: Meshes, lambd: float = 0.53, mu: float = -0.53, num
     Raises:
         ValueError: if ``num_iter`` is not an integer of 0 or more.
     """
+    check_kind("meshes", meshes, Meshes)
     num_iter = check_integer("num_iter", num_iter, 0)
     verts = meshes.verts_packed()
     for _ in range(num_iter):

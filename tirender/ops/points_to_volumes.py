@@ -10,7 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from tirender import runtime
-from tirender.checks import FLOATS, check_choice, check_tensor, fail
+from tirender.checks import FLOATS, check_choice, check_kind, check_tensor, fail
 from tirender.kernels import points_to_volumes as kernels
 from tirender.structures.pointclouds import Pointclouds
 from tirender.structures.volumes import Volumes, local_to_voxel_coords
@@ -40,6 +40,8 @@ def add_pointclouds_to_volumes(
     Raises:
         ValueError: where the batches or channels do not fit.
     """
+    check_kind("pointclouds", pointclouds, Pointclouds)
+    check_kind("initial_volumes", initial_volumes, Volumes)
     if len(pointclouds) != len(initial_volumes):
         fail("initial_volumes", f"{len(pointclouds)} volumes, as there are clouds", len(initial_volumes))
     features = pointclouds.features_packed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import all_finite, check_integer, fail
+from tirender.checks import all_finite, check_integer, check_kind, fail
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
@@ -32,6 +32,7 @@ def sample_points_from_meshes(
     Raises:
         ValueError: if no mesh has faces, vertices or areas are not finite, or there are no textures to return.
     """
+    check_kind("meshes", meshes, Meshes)
     num_samples = check_integer("num_samples", num_samples, 0)
     if meshes.isempty():
         fail("meshes", "at least one mesh with faces", f"{len(meshes)} empty meshes")

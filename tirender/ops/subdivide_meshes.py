@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_kind, check_tensor, fail
 from tirender.structures import Meshes
 from tirender.structures.geometry import Geometry
 from tirender.structures.topology import Topology
@@ -45,6 +45,7 @@ class SubdivideMeshes(torch.nn.Module):
         Raises:
             ValueError: if ``feats`` do not fit the meshes.
         """
+        check_kind("meshes", meshes, Meshes)
         if self._last is None or self._last.parent is not meshes.topology:
             self._last = _subdivide(meshes.topology)
         geometry = Geometry(self._last.child, _with_middles(meshes.verts_packed(), self._last))

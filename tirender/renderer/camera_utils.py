@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import FLOATS, check_kind, check_tensor, fail
 from tirender.renderer.cameras_base import CamerasBase
 from tirender.transforms import Transform3d
 from tirender.transforms.math import matmul
@@ -23,6 +23,7 @@ def join_cameras_as_batch(cameras_list: Sequence[CamerasBase]) -> CamerasBase:
     Raises:
         ValueError: where the cameras differ in one of these, or a parameter is None for some only.
     """
+    check_kind("cameras_list", cameras_list, Iterable)
     cameras_list = list(cameras_list)
     if not cameras_list or not all(isinstance(c, CamerasBase) for c in cameras_list):
         fail("cameras_list", "cameras, at least one", [type(c).__name__ for c in cameras_list])

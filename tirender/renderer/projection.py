@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_kind, fail
 from tirender.ops.mesh_rasterization import W_MIN
-from tirender.renderer.cameras import try_get_projection_transform
+from tirender.renderer.cameras import CamerasBase, try_get_projection_transform
 from tirender.transforms.math import away_from_zero, matmul
 
 if TYPE_CHECKING:
-    from tirender.renderer.cameras import CamerasBase
     from tirender.transforms import Transform3d
 
 
@@ -26,6 +25,7 @@ def pick_cameras(own: CamerasBase | None, kwargs: dict[str, Any], n_items: int, 
     cameras = own if given is None else given
     if cameras is None:
         fail("cameras", "a camera, given to the rasterizer or to its call", None)
+    check_kind("cameras", cameras, CamerasBase)
     if len(cameras) not in (1, n_items):
         fail("cameras", f"1 camera or one for each of the {n_items} {items}", f"{len(cameras)}")
     return cameras

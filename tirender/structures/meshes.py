@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
 import torch
@@ -311,7 +311,9 @@ def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True
     Raises:
         ValueError: if meshes is no list of Meshes, or they do not go together.
     """
-    if isinstance(meshes, Meshes) or not all(isinstance(batch, Meshes) for batch in meshes):
+    if isinstance(meshes, Meshes) or not (
+        isinstance(meshes, Iterable) and all(isinstance(batch, Meshes) for batch in meshes)
+    ):
         fail("meshes", "a list of Meshes", type(meshes).__name__ if isinstance(meshes, Meshes) else meshes)
     if not meshes:
         return Meshes(verts=[], faces=[])

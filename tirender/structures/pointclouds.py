@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -390,7 +390,9 @@ def join_pointclouds_as_batch(pointclouds: Sequence[Pointclouds]) -> Pointclouds
     Raises:
         ValueError: if pointclouds is no list of Pointclouds, or they do not go together.
     """
-    if isinstance(pointclouds, Pointclouds) or not all(isinstance(batch, Pointclouds) for batch in pointclouds):
+    if isinstance(pointclouds, Pointclouds) or not (
+        isinstance(pointclouds, Iterable) and all(isinstance(batch, Pointclouds) for batch in pointclouds)
+    ):
         got: Any = "Pointclouds" if isinstance(pointclouds, Pointclouds) else pointclouds
         fail("pointclouds", "a list of Pointclouds", got)
     if not pointclouds:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_kind, check_tensor, fail
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle
 
@@ -138,6 +138,7 @@ class MultinomialRaysampler(_Raysampler):
             ValueError: for contradictory arguments, or a mask of another shape, with a negative value or without a
                 positive one.
         """
+        check_kind("cameras", cameras, CamerasBase)
         n_total = n_rays_total or self._n_rays_total
         n_per_image = n_rays_per_image or self._n_rays_per_image
         _check_ray_counts(n_per_image, n_total)
@@ -256,6 +257,7 @@ class MonteCarloRaysampler(_Raysampler):
         Returns:
             a ``RayBundle`` of (N, R, .) tensors, or a ``HeterogeneousRayBundle`` of (n_rays_total, 1, .).
         """
+        check_kind("cameras", cameras, CamerasBase)
         drawn, n_rays = None, self._n_rays_per_image or 0
         if self._n_rays_total:
             drawn = _draw_cameras(cameras.R.shape[0], self._n_rays_total, cameras.device)

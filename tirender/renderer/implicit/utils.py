@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from tirender.checks import check_tensor
+from tirender.checks import check_tensor, fail
 
 
 class RayBundle(NamedTuple):
@@ -44,6 +44,8 @@ class HeterogeneousRayBundle(NamedTuple):
 
 def ray_bundle_to_ray_points(ray_bundle: RayBundle | HeterogeneousRayBundle) -> torch.Tensor:
     """(N, ..., P, 3): the points of a bundle in world space; differentiable."""
+    if not all(hasattr(ray_bundle, name) for name in ("origins", "directions", "lengths")):
+        fail("ray_bundle", "a bundle of rays", type(ray_bundle).__name__)
     return ray_bundle_variables_to_ray_points(ray_bundle.origins, ray_bundle.directions, ray_bundle.lengths)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_kind, fail
 from tirender.ops.mesh_rasterization import MeshRasterization
 from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
 from tirender.renderer.blending import BlendParams, background_tensor
@@ -15,9 +15,7 @@ from tirender.renderer.mesh.texture_maps import pack_maps
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.renderer.mesh.textures_base import TexturesBase, distinct
 from tirender.structures.fragments import Fragments
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
+from tirender.structures.meshes import Meshes
 
 LIGHT_KINDS: dict[type, str] = {AmbientLights: "unlit", DirectionalLights: "directional", PointLights: "point"}
 
@@ -31,6 +29,7 @@ def rasterization_of(fragments: Any) -> MeshRasterization | None:
 
 def check_belong(fragments: Any, meshes: Meshes) -> None:
     """Raise ``ValueError`` where fragments show other images, or faces, than the meshes have."""
+    check_kind("meshes", meshes, Meshes)
     rasterization = rasterization_of(fragments)
     if rasterization is not None:
         n_images, n_faces = rasterization.triangles.n_images, rasterization.n_faces

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-from tirender.checks import check_number, fail
+from tirender.checks import check_kind, check_number, fail
 from tirender.ops.mesh_rasterization import MeshRasterization
 from tirender.ops.rasterize_meshes import RasterMode
 from tirender.renderer.utils import parse_image_size
 from tirender.structures.fragments import Fragments
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
+from tirender.structures.meshes import Meshes
 
 
 def rasterize_meshes(
@@ -56,6 +52,7 @@ def rasterize_meshes(
     Raises:
         ValueError: for sizes, radii or counts out of range.
     """
+    check_kind("meshes", meshes, Meshes)
     mode = raster_mode(
         image_size, blur_radius, faces_per_pixel, perspective_correct, clip_barycentric_coords, cull_backfaces
     )

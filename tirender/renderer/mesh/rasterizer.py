@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tirender.checks import check_number
+from tirender.checks import check_kind, check_number
 from tirender.ops.mesh_rasterization import MeshRasterization
 from tirender.renderer.mesh.rasterize_meshes import raster_mode
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.structures.fragments import Fragments
+from tirender.structures.meshes import Meshes
 
 if TYPE_CHECKING:
     from tirender.renderer.cameras import CamerasBase
-    from tirender.structures.meshes import Meshes
 
 __all__ = ["Fragments", "MeshRasterizer", "RasterizationSettings"]
 
@@ -79,6 +79,7 @@ class MeshRasterizer(nn.Module):
         Raises:
             ValueError: without cameras, or with a number of them that fits neither one nor the meshes.
         """
+        check_kind("meshes_world", meshes_world, Meshes)
         cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")
         return meshes_world.update_padded(to_ndc(to_clip(meshes_world.verts_padded(), cameras, kwargs)))
 
@@ -94,6 +95,7 @@ class MeshRasterizer(nn.Module):
         Raises:
             ValueError: without cameras, or with settings out of range.
         """
+        check_kind("meshes_world", meshes_world, Meshes)
         given = kwargs.pop("raster_settings", None)
         settings = self.raster_settings if given is None else given
         cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")

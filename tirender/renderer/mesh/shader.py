@@ -6,15 +6,16 @@ does everything; otherwise the same mathematics runs in torch, on packed fragmen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_kind, check_tensor, fail
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
 from tirender.ops.silhouette import soft_silhouette
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
+from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.lighting import PointLights
 from tirender.renderer.materials import Materials
 from tirender.renderer.mesh.fused_shading import can_fuse, check_belong, rasterization_of, shade
@@ -28,10 +29,7 @@ from tirender.renderer.mesh.shading import (
 from tirender.renderer.mesh.textures import TexturesVertex
 from tirender.renderer.splatter_blend import SplatterBlender
 from tirender.structures.fragments import Fragments
-
-if TYPE_CHECKING:
-    from tirender.renderer.cameras import CamerasBase
-    from tirender.structures.meshes import Meshes
+from tirender.structures.meshes import Meshes
 
 # the tensors of lights and materials that may be assigned, with their numbers a row (None: as many as channels)
 PROPERTIES = {
@@ -78,13 +76,16 @@ class ShaderBase(nn.Module):
                 setattr(self, name, getattr(self, name).to(device))
         return self
 
-    def _scene(self, n_images: int, kwargs: dict[str, Any]) -> tuple[Any, Any, Any, BlendParams, Any, Any]:
+    def _scene(self, meshes: Meshes, kwargs: dict[str, Any]) -> tuple[Any, Any, Any, BlendParams, Any, Any]:
         """Cameras, lights, materials, blend parameters, znear and zfar of a call, each for one or all images."""
+        check_kind("meshes", meshes, Meshes)
+        n_images = len(meshes)
         cameras, lights, materials, blend_params = (
             _given(kwargs, name, getattr(self, name)) for name in ("cameras", "lights", "materials", "blend_params")
         )
         if cameras is None:
             fail("cameras", "a camera, given to the shader or to its call", None)
+        check_kind("cameras", cameras, CamerasBase)
         if len(cameras) not in (1, n_images):
             fail("cameras", f"1 camera or one for each of the {n_images} images", len(cameras))
         for owner, holder in (("lights", lights), ("materials", materials)):
@@ -113,7 +114,7 @@ class _ColorShader(ShaderBase):
         Raises:
             ValueError: without cameras or textures.
         """
-        cameras, lights, materials, blend_params, znear, zfar = self._scene(len(meshes), kwargs)
+        cameras, lights, materials, blend_params, znear, zfar = self._scene(meshes, kwargs)
         check_belong(fragments, meshes)
         textures = meshes.textures
         if textures is None:
@@ -202,7 +203,7 @@ class HardDepthShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1), ``zfar`` where empty; differentiable in the vertices."""
-        zfar = _per_image(self._scene(len(meshes), kwargs)[5], fragments.zbuf)
+        zfar = _per_image(self._scene(meshes, kwargs)[5], fragments.zbuf)
         hit = fragments.pix_to_face[..., :1] >= 0
         return torch.where(hit, fragments.zbuf[..., :1], zfar)
 
@@ -212,7 +213,7 @@ class SoftDepthShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1); what weight is left goes to ``zfar``; differentiable in the vertices."""
-        *_, blend_params, _, zfar = self._scene(len(meshes), kwargs)
+        *_, blend_params, _, zfar = self._scene(meshes, kwargs)
         filled = fragments.pix_to_face >= 0
         coverage = torch.where(filled, torch.sigmoid(-fragments.dists / blend_params.sigma), 0)
         depth = torch.where(filled, fragments.zbuf, 0)
@@ -243,7 +244,7 @@ class SplatterPhongShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA; differentiable in what :class:`SoftPhongShader` is."""
-        cameras, lights, materials, blend_params, *_ = self._scene(len(meshes), kwargs)
+        cameras, lights, materials, blend_params, *_ = self._scene(meshes, kwargs)
         check_belong(fragments, meshes)
         texels = meshes.sample_textures(fragments)
         colors, points = _phong_shading_with_pixels(meshes, fragments, lights, cameras, materials, texels)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_kind, fail
 from tirender.ops.interp_face_attrs import evaluate_filled, interpolate_face_attributes
+from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.lighting import per_point
 from tirender.renderer.mesh.textures import TexturesVertex
 from tirender.structures.fragments import Fragments, PackedFragments
+from tirender.structures.meshes import Meshes
 
 if TYPE_CHECKING:
-    from tirender.renderer.cameras import CamerasBase
     from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
     from tirender.renderer.materials import Materials
-    from tirender.structures.meshes import Meshes
 
     Lights = PointLights | DirectionalLights | AmbientLights
 
@@ -56,6 +56,8 @@ def _phong_shading_with_pixels(
     texels: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The colours of :func:`phong_shading`, and the fragments' points in world space (N, H, W, K, 3) or (M, 3)."""
+    check_kind("meshes", meshes, Meshes)
+    check_kind("cameras", cameras, CamerasBase)
     corners = meshes.faces_packed().reshape(-1)
     vertices = torch.cat((meshes.verts_packed(), meshes.verts_normals_packed()), dim=1)
     attributes = vertices.index_select(0, corners).view(-1, 3, 6)
@@ -74,6 +76,8 @@ def flat_shading(
     texels: torch.Tensor,
 ) -> torch.Tensor:
     """Light each face once, at its centroid with its own normal; arguments and result as :func:`phong_shading`."""
+    check_kind("meshes", meshes, Meshes)
+    check_kind("cameras", cameras, CamerasBase)
     corners = meshes.faces_packed().reshape(-1)
     centroids = meshes.verts_packed().index_select(0, corners).view(-1, 3, 3).mean(1)
     faces = torch.cat((centroids, meshes.faces_normals_packed()), dim=1)
@@ -101,6 +105,8 @@ def gouraud_shading(
     Raises:
         ValueError: where the textures are not ``TexturesVertex``.
     """
+    check_kind("meshes", meshes, Meshes)
+    check_kind("cameras", cameras, CamerasBase)
     colors = lit_vertex_colors(meshes, lights, cameras, materials)
     face_colors = colors.index_select(0, meshes.faces_packed().reshape(-1)).view(-1, 3, colors.shape[1])
     return interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, face_colors)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_kind, check_tensor, fail
 from tirender.ops.rasterize_points import PointRasterization
 from tirender.renderer.utils import parse_image_size
 from tirender.structures.fragments import PointFragments
-
-if TYPE_CHECKING:
-    from tirender.structures.pointclouds import Pointclouds
+from tirender.structures.pointclouds import Pointclouds
 
 Radius = float | Sequence[float] | Sequence[Sequence[float]] | torch.Tensor
 
@@ -46,6 +43,7 @@ def rasterize_points(
     Raises:
         ValueError: for sizes, radii or counts out of range.
     """
+    check_kind("pointclouds", pointclouds, Pointclouds)
     rasterization = point_rasterization(
         pointclouds, pointclouds.points_packed(), image_size, packed_radius(radius, pointclouds), points_per_pixel
     )

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tirender.checks import all_finite
+from tirender.checks import all_finite, check_kind
 from tirender.renderer.points.rasterize_points import Radius, packed_radius, point_rasterization
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.renderer.utils import parse_image_size
 from tirender.structures.fragments import PointFragments
+from tirender.structures.pointclouds import Pointclouds
 
 if TYPE_CHECKING:
     from tirender.renderer.cameras import CamerasBase
-    from tirender.structures.pointclouds import Pointclouds
 
 __all__ = ["PointFragments", "PointsRasterizationSettings", "PointsRasterizer"]
 
@@ -68,6 +68,7 @@ class PointsRasterizer(nn.Module):
         Raises:
             ValueError: without cameras, or with a number of them that fits neither one nor the clouds.
         """
+        check_kind("point_clouds", point_clouds, Pointclouds)
         cameras = pick_cameras(self.cameras, kwargs, len(point_clouds), "clouds")
         return point_clouds.update_padded(_ndc_padded(point_clouds, cameras, kwargs))
 
@@ -83,6 +84,7 @@ class PointsRasterizer(nn.Module):
         Raises:
             ValueError: without cameras, or with settings out of range.
         """
+        check_kind("point_clouds", point_clouds, Pointclouds)
         settings = kwargs.pop("raster_settings", None) or self.raster_settings
         cameras = pick_cameras(self.cameras, kwargs, len(point_clouds), "clouds")
         if cameras.get_image_size() is None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_kind, check_tensor, fail
 from tirender.renderer.points.compositor import AlphaCompositor, NormWeightedCompositor
 from tirender.renderer.points.rasterize_points import packed_radius
+from tirender.structures.pointclouds import Pointclouds
 
 if TYPE_CHECKING:
     from tirender.renderer.points.rasterizer import PointsRasterizer
-    from tirender.structures.pointclouds import Pointclouds
 
 
 class PointsRenderer(nn.Module):
@@ -52,6 +52,7 @@ class PointsRenderer(nn.Module):
         Raises:
             ValueError: for clouds without features, or features of another dtype than the points.
         """
+        check_kind("point_clouds", point_clouds, Pointclouds)
         features = point_clouds.features_packed()
         if features is None:
             fail("point_clouds", "clouds with features", "none")
