@@ -341,6 +341,7 @@ def test_everything_is_measured_by_default(answers, tmp_path, capsys):
     ("arguments", "names"),
     [
         (["--only", "volume", "march"], ["volume", "op-march", "op-march-adjoint"]),
+        (["--only", "silhouette", "scale-k"], ["silhouette", "op-soft-faces"]),
         (["--quick"], list(STEPS)),
         (["--peer", "tirender", "--only", "render"], ["render"]),
     ],
@@ -378,18 +379,21 @@ def test_what_fails_leaves_the_others(answers, tmp_path, capsys, monkeypatch, pe
     assert (tmp_path / "a.png").exists()
 
 
-def test_interrupted_it_keeps_what_there_is(answers, tmp_path, monkeypatch):
-    run = worker.run
+@pytest.mark.parametrize(("at", "kept"), [("volume", None), ("op-march", ["volume"])])
+def test_interrupted_it_keeps_what_there_is(answers, tmp_path, monkeypatch, capsys, at, kept):
+    run, file = worker.run, tmp_path / "a.json"
+    file.write_text("{}")
 
     def interrupted(request):
-        if request.get("name") == "op-march":
+        if request.get("name") == at:
             raise KeyboardInterrupt
         return run(request)
 
     monkeypatch.setattr(worker, "run", interrupted)
-    assert cli.main(["bench", "--only", "volume", "march", "--json", str(tmp_path / "a.json")]) == 130
-    found = json.loads((tmp_path / "a.json").read_text())
-    assert [*found["rows"]] == ["volume"]
+    assert cli.main(["bench", "--only", "volume", "march", "--json", str(file)]) == 130
+    found = json.loads(file.read_text())
+    assert (found and [*found["rows"]]) == (kept or {})
+    assert ("has what was measured" in capsys.readouterr().err) == bool(kept)
 
 
 def test_a_list_of_names_measures_nothing(answers, capsys):
@@ -402,6 +406,8 @@ def test_a_list_of_names_measures_nothing(answers, capsys):
     ("arguments", "message"),
     [
         (["--peer", "no_such_library"], "--peer: expected an installed library, got 'no_such_library'"),
+        (["--peer", "json"], "got 'json': no json.loss to import"),
+        (["--peer", "../x"], "--peer: expected an installed library, got '../x'"),
         (["--only", "nonsense"], "--only: expected parts of the names"),
         (["--json", "/nowhere/x.json"], "--json, --plot: expected files in folders that exist"),
         (["--only", "volume", "--plot", "x.png"], "--plot: expected a series"),

@@ -107,6 +107,23 @@ def test_resuming_another_fit_is_refused(tmp_path: Path, ring: Path, capsys: pyt
     assert fit(*args, "--seed", 1, "--resume") == 2
     message = "checkpoint.pt: expected the checkpoint of a fit with {'seed': 1}, got {'seed': 0}"
     assert message in capsys.readouterr().err
+    assert fit("images", *args[1:], "--resume") == 2
+    assert "expected the checkpoint of a fit with {'kind': 'images'" in capsys.readouterr().err
+
+
+def test_what_a_checkpoint_is_not_used_for_is_said(
+    tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("silhouette", ring, "-o", tmp_path / "out", "--views", 4, "--size", 24, *FEW)
+    for options, said in (((), ""), ((), "starting anew; --resume would"), (("--resume",), "")):
+        assert fit(*args, *options) == 0
+        notes = [line for line in capsys.readouterr().err.splitlines() if str(tmp_path) in line]
+        assert said in "".join(notes)
+        assert bool(notes) == bool(said)
+    (tmp_path / "out" / "checkpoint.pt").unlink()
+    (tmp_path / "out" / "checkpoint.previous.pt").unlink(missing_ok=True)
+    assert fit(*args, "--resume") == 0
+    assert "no checkpoint to go on from" in capsys.readouterr().err
 
 
 def test_a_fit_that_stops_leaves_what_it_has(

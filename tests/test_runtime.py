@@ -154,9 +154,11 @@ def test_float64_where_vulkan_lacks_a_function_is_an_error():
         FoVPerspectiveCameras, MeshRasterizer, MeshRenderer, RasterizationSettings, SoftSilhouetteShader
     )
     tirender.init("vulkan")
-    rasterizer = MeshRasterizer(FoVPerspectiveCameras().double(), RasterizationSettings(8, 1e-3, 4))
-    verts = torch.tensor([[-0.5, -0.5, 2.0], [0.5, -0.5, 2.0], [0.0, 0.5, 2.0]], dtype=torch.float64)
-    for _ in range(2):
+    rasterizer = MeshRasterizer(FoVPerspectiveCameras(), RasterizationSettings(8, 1e-3, 4))
+    verts = torch.tensor([[-0.5, -0.5, 2.0], [0.5, -0.5, 2.0], [0.0, 0.5, 2.0]])
+    for dtype in (torch.float64, torch.float32, torch.float64):
+        verts = verts.to(dtype)
+        rasterizer.cameras = FoVPerspectiveCameras(R=torch.eye(3, dtype=dtype)[None], T=torch.zeros(1, 3, dtype=dtype))
         try:
             MeshRenderer(rasterizer, SoftSilhouetteShader())(Meshes([verts], [torch.tensor([[0, 1, 2]])]))
         except ValueError as error:

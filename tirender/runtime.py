@@ -94,22 +94,15 @@ def launch(kernel: Any, *args: Any) -> None:
     running = arch()
     args = tuple(_reachable(a, running) if isinstance(a, torch.Tensor) else a for a in args)
     launcher = _launchers.get(kernel)
-    if launcher is not None:
-        launcher(*args)
-        return
-    launcher = Launcher(kernel, _copies if running == "vulkan" else None)
-    notice = threading.Timer(1.0, _say_compiling)
-    notice.daemon = True
-    notice.start()
     try:
-        launcher(*args)
+        if launcher is not None:
+            launcher(*args)
+        else:
+            _launch_first(kernel, args, running)
     except Exception as error:
         if running == "vulkan" and any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args):
             raise ValueError("dtype: expected float32 on the 'vulkan' arch, got float64; call .float()") from error
         raise
-    finally:
-        notice.cancel()
-    _launchers[kernel] = launcher
 
 
 def keep(rows: torch.Tensor) -> None:
@@ -147,6 +140,18 @@ def not_compiled(function: F) -> F:
         return disabled(*args, **kwargs)
 
     return call  # type: ignore[return-value]
+
+
+def _launch_first(kernel: Any, args: tuple[Any, ...], running: str) -> None:
+    launcher = Launcher(kernel, _copies if running == "vulkan" else None)
+    notice = threading.Timer(1.0, _say_compiling)
+    notice.daemon = True
+    notice.start()
+    try:
+        launcher(*args)
+    finally:
+        notice.cancel()
+    _launchers[kernel] = launcher
 
 
 def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:
@@ -245,6 +250,4 @@ def _refuse_fork() -> None:
 @functools.cache
 def _say_compiling() -> None:
     """Once in a process, however many kernels it waits for."""
-    print(
-        "tirender: compiling kernels for their first use here (kept in a cache for the next run) ...", file=sys.stderr
-    )
+    print("tirender: compiling kernels, or loading those that an earlier run has compiled ...", file=sys.stderr)

@@ -28,9 +28,10 @@ Step = Callable[[], Any]
 
 
 def check_installed(name: str) -> None:
-    """Raise ``ImportError`` where there is no library of this name."""
-    if importlib.util.find_spec(name) is None:
-        raise ImportError(f"--peer: expected an installed library, got {name!r}, which is not there to import")
+    """Raise ``ImportError`` where there is no library of this name, or it lacks a module."""
+    for part in ("", *(f".{module}" for module in MODULES)):
+        if not name.isidentifier() or importlib.util.find_spec(name + part) is None:
+            raise ImportError(f"--peer: expected an installed library, got {name!r}: no {name}{part} to import")
 
 
 def load_library(name: str) -> Any:

@@ -46,7 +46,13 @@ def run(request: Mapping[str, Any]) -> Any:
     global _server
     if _server is None or _server.poll() is not None:
         command = [sys.executable, "-m", "tirender.bench.worker"]
-        _server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
+        _server = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,  # out of the reach of Ctrl-C
+        )
         atexit.register(_end, _server)
     print(json.dumps(request), file=_server.stdin, flush=True)
     assert _server.stdout is not None
@@ -62,8 +68,13 @@ def run(request: Mapping[str, Any]) -> Any:
 def _end(server: subprocess.Popen[str]) -> None:
     assert server.stdin is not None
     assert server.stdout is not None
+    if server.poll() is None:
+        if FORKS:
+            os.killpg(server.pid, signal.SIGKILL)
+        else:
+            server.kill()
+        server.wait()
     server.stdin.close()
-    server.wait()
     server.stdout.close()
 
 
@@ -82,11 +93,7 @@ def main() -> None:
                     code = 0
                 finally:
                     os._exit(code)
-            try:
-                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            except KeyboardInterrupt:  # whoever asks sees it too
-                os.kill(child, signal.SIGKILL)
-                return
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             if code:
                 said.seek(0)
                 why = ", as where memory runs out" if code == -signal.SIGKILL else f": {last_line(said.read())}"

@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="rows whose names contain one of these (see --list)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="rows of these names, or of names that contain these (see --list)"
+    )
     parser.add_argument("--list", action="store_true", help="print the names, and measure nothing")
     parser.add_argument("--quick", action="store_true", help="the tutorials' steps alone, and few runs of each")
     parser.add_argument(
@@ -56,23 +59,26 @@ def _bench(args: argparse.Namespace) -> int:
     from tirender.bench.starting import STARTS
     from tirender.bench.workloads import STEPS, WORKLOADS
     from tirender.checks import fail
-    from tirender.io.files import write_file
 
     names = [*PEERS] if args.peer else [*WORKLOADS, *SERIES, *STARTS]
     if args.quick and not args.only:
         names = [name for name in names if name in STEPS]
     if args.only:
-        names = [name for name in names if any(part in name for part in args.only)]
+        exact = {*names}.intersection(args.only)
+        parts = {*args.only} - exact
+        names = [name for name in names if name in exact or any(part in name for part in parts)]
     if not names:
         fail("--only", "parts of the names that --list prints", " ".join(args.only))
     if args.list:
         print("\n".join(names))
         return 0
-    if args.peer:
+    if args.peer is not None:
         check_installed(args.peer)
     for file in (args.json, args.plot):
         if file and (file.is_dir() or not file.parent.is_dir()):
             fail("--json, --plot", "files in folders that exist", repr(str(file)))
+        if file:
+            tempfile.TemporaryFile(dir=file.parent).close()  # an error now, and not minutes later
     if args.plot and not {*names} & {*SERIES}:
         fail("--plot", "a series (scale-...) among what is measured", " ".join(names))
     if args.plot:
@@ -101,13 +107,23 @@ def _bench(args: argparse.Namespace) -> int:
             _rows(ask, [n for n in names if n in WORKLOADS], found["rates"], factor * ROW_BUDGET, results["rows"])
             _series(ask, [n for n in names if n in SERIES], factor * SERIES_BUDGET, results["series"])
             _starts(ask, [n for n in names if n in STARTS], results["starts"])
-    finally:  # interrupted too
-        if args.json:
-            write_file(args.json, [(json.dumps(results, indent=1) + "\n").encode()])
+    except KeyboardInterrupt:
+        if args.json and results["rows"]:
+            _write_json(args.json, results)
+            raise KeyboardInterrupt(f"interrupted; {args.json} has what was measured") from None
+        raise
+    if args.json:
+        _write_json(args.json, results)
     if args.plot and (drawn := _measured(results["series"])):
         plot(drawn, args.plot)
     measured = [results.get(part, {}).values() for part in ("rows", "series", "starts")]
     return int(any("error" in result for part in measured for result in part))
+
+
+def _write_json(path: Path, results: dict[str, Any]) -> None:
+    from tirender.io.files import write_file
+
+    write_file(path, [(json.dumps(results, indent=1) + "\n").encode()])
 
 
 def _measured(results: dict[str, Any]) -> dict[str, Any]:
@@ -141,10 +157,12 @@ def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float
             print(table.failed(workload.title, result["error"]), flush=True)
             continue
         print(table.row(cells(workload.title, workload.unit, result, rates)), flush=True)
-    print("\nof limit: the least that the work needs of that, beside what the machine can do")
+    print("\nof limit: the least time in which this machine could copy, multiply or loop so, beside the median")
+    print("first run: with kernels from the cache, where they are")
     base = min((r["base_memory"] for r in _measured(results).values() if r["base_memory"]), default=None)
     if base is not None:
-        print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: torch and Taichi")
+        print(f"memory: the most that the process had, {base / 1e6:.0f} MB of it before any work: torch and Taichi, as")
+        print("forked with them, where that can be; a program that imports them itself has more")
 
 
 def _series(ask: Any, names: Sequence[str], budget: float, results: dict[str, Any]) -> None:
@@ -168,6 +186,7 @@ def _series(ask: Any, names: Sequence[str], budget: float, results: dict[str, An
         results[name] = {"sizes": sizes, "medians": medians, "slope": slope(sizes, medians), "rows": rows}
         ends = [f"{quantity(s)}: {seconds(t)}" for s, t in zip((sizes[0], sizes[-1]), (medians[0], medians[-1]))]
         print(table.row([f"{series.title}, {series.axis}", *ends, f"{results[name]['slope']:.2f}"]), flush=True)
+    print("\nslope: s, where time grows as size ** s; over all sizes, of which the smallest cost what any launch does")
 
 
 def _starts(ask: Any, names: Sequence[str], results: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,6 +237,7 @@ def run_fit(
     import matplotlib
 
     from tirender.fit import Checkpoint, Figures, NonFiniteLoss, Preview
+    from tirender.fit.checkpoint import previous
     from tirender.fit.distributed import is_main
     from tirender.fit.interrupts import Interrupted
 
@@ -246,9 +248,13 @@ def run_fit(
     folder = args.output or Path("out") / f"fit_{args.kind}"
     folder.mkdir(parents=True, exist_ok=True)
     settings = {k: v for k, v in vars(config).items() if k not in ("steps", "progress")}
-    settings |= {"kind": args.kind, "data": _digest(data)}
+    settings |= {"kind": args.kind, "digest of what is fitted to": _digest(data)}
+    checkpoint = folder / "checkpoint.pt"
+    if args.resume != (checkpoint.exists() or previous(checkpoint).exists()):
+        found = "no checkpoint to go on from" if args.resume else "starting anew; --resume would have gone on"
+        print(f"tirender: {folder}: {found}", file=sys.stderr)
     callbacks: list[Callback] = [
-        Checkpoint(folder / "checkpoint.pt", args.checkpoint, args.resume, settings),
+        Checkpoint(checkpoint, args.checkpoint, args.resume, settings),
         Figures(args.every or math.ceil(config.steps / 8), draw, folder),
     ]
     with contextlib.ExitStack() as stack:

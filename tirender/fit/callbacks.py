@@ -82,6 +82,7 @@ class Checkpoint(Callback):
         saved = state.get("settings", {})
         differing = sorted(k for k in {*saved, *self.settings} if saved.get(k) != self.settings.get(k))
         if differing:
+            differing = [k for k in differing if k in saved and k in self.settings] or differing
             want, got = ({k: d.get(k) for k in differing} for d in (self.settings, saved))
             fail(str(self.path), f"the checkpoint of a fit with {want}", got)
         run.load_state_dict(state)
