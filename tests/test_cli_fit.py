@@ -108,7 +108,7 @@ def test_resuming_another_fit_is_refused(tmp_path: Path, ring: Path, capsys: pyt
     message = "checkpoint.pt: expected the checkpoint of a fit with {'seed': 1}, got {'seed': 0}"
     assert message in capsys.readouterr().err
     assert fit("images", *args[1:], "--resume") == 2
-    assert "expected the checkpoint of a fit with {'kind': 'images'" in capsys.readouterr().err
+    assert "'kind': 'images'}, got {" in capsys.readouterr().err
 
 
 def test_what_a_checkpoint_is_not_used_for_is_said(
