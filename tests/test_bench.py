@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -394,6 +396,16 @@ def test_interrupted_it_keeps_what_there_is(answers, tmp_path, monkeypatch, caps
     found = json.loads(file.read_text())
     assert (found and [*found["rows"]]) == (kept or {})
     assert ("has what was measured" in capsys.readouterr().err) == bool(kept)
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_first(answers, tmp_path, capsys, monkeypatch):
+    def refused(**kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    assert cli.main(["bench", "--json", str(tmp_path / "a.json")]) == 2
+    assert f"expected files in folders to write to, got {tmp_path} (Permission denied)" in capsys.readouterr().err
+    assert not answers
 
 
 def test_a_list_of_names_measures_nothing(answers, capsys):

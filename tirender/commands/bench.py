@@ -15,6 +15,7 @@ from tirender.commands.arguments import add_arch
 
 ROW_BUDGET, SERIES_BUDGET, LIMIT_BUDGET, PEER_BUDGET = 1.5, 0.3, 0.5, 6.0  # seconds of steady runs
 QUICK = 0.1  # of those
+PARTS = ("rows", "series", "starts")  # of the results
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -78,7 +79,7 @@ def _bench(args: argparse.Namespace) -> int:
         if file and (file.is_dir() or not file.parent.is_dir()):
             fail("--json, --plot", "files in folders that exist", repr(str(file)))
         if file:
-            tempfile.TemporaryFile(dir=file.parent).close()  # an error now, and not minutes later
+            _try_folder(file.parent)
     if args.plot and not {*names} & {*SERIES}:
         fail("--plot", "a series (scale-...) among what is measured", " ".join(names))
     if args.plot:
@@ -108,7 +109,7 @@ def _bench(args: argparse.Namespace) -> int:
             _series(ask, [n for n in names if n in SERIES], factor * SERIES_BUDGET, results["series"])
             _starts(ask, [n for n in names if n in STARTS], results["starts"])
     except KeyboardInterrupt:
-        if args.json and results["rows"]:
+        if args.json and any(results.get(part) for part in PARTS):
             _write_json(args.json, results)
             raise KeyboardInterrupt(f"interrupted; {args.json} has what was measured") from None
         raise
@@ -116,8 +117,18 @@ def _bench(args: argparse.Namespace) -> int:
         _write_json(args.json, results)
     if args.plot and (drawn := _measured(results["series"])):
         plot(drawn, args.plot)
-    measured = [results.get(part, {}).values() for part in ("rows", "series", "starts")]
+    measured = [results.get(part, {}).values() for part in PARTS]
     return int(any("error" in result for part in measured for result in part))
+
+
+def _try_folder(folder: Path) -> None:
+    """A ValueError now, and not minutes later, where nothing can be written."""
+    from tirender.checks import fail
+
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        fail("--json, --plot", "files in folders to write to", f"{folder} ({error.strerror})")
 
 
 def _write_json(path: Path, results: dict[str, Any]) -> None:
