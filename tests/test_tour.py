@@ -310,6 +310,7 @@ def test_a_folder_of_another_tour_is_left_alone(done: Path, capsys: pytest.Captu
     assert (done / "tour.json").read_bytes() == before
 
 
+@pytest.mark.usefixtures("needs_long_loops")
 def test_without_the_bridge_the_harbour_stands_in_and_the_report_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
