@@ -197,4 +197,4 @@ def test_section_6_fit_a_neural_radiance_field(is_full: bool, tmp_path: Path, mo
     assert len(totals) == steps
     assert np.isfinite(totals).all()
     if is_full and totals[-10:].mean() > 0.6 * totals[:10].mean():
-        pytest.xfail("with the notebook's learning rate the network is still black after 100 steps (NerfConfig's rises)")
+        pytest.xfail("with the notebook's learning rate the network is black after 100 steps (NerfConfig's rises)")
