@@ -60,6 +60,7 @@ def _bench(args: argparse.Namespace) -> int:
     from tirender.bench.starting import STARTS
     from tirender.bench.workloads import STEPS, WORKLOADS
     from tirender.checks import fail
+    from tirender.io.files import write_file
 
     names = [*PEERS] if args.peer else [*WORKLOADS, *SERIES, *STARTS]
     if args.quick and not args.only:
@@ -110,11 +111,11 @@ def _bench(args: argparse.Namespace) -> int:
             _starts(ask, [n for n in names if n in STARTS], results["starts"])
     except KeyboardInterrupt:
         if args.json and any(results.get(part) for part in PARTS):
-            _write_json(args.json, results)
             raise KeyboardInterrupt(f"interrupted; {args.json} has what was measured") from None
         raise
-    if args.json:
-        _write_json(args.json, results)
+    finally:  # whatever ended it
+        if args.json and any(results.get(part) for part in PARTS):
+            write_file(args.json, [(json.dumps(results, indent=1) + "\n").encode()])
     if args.plot and (drawn := _measured(results["series"])):
         plot(drawn, args.plot)
     measured = [results.get(part, {}).values() for part in PARTS]
@@ -129,12 +130,6 @@ def _try_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         fail("--json, --plot", "files in folders to write to", f"{folder} ({error.strerror})")
-
-
-def _write_json(path: Path, results: dict[str, Any]) -> None:
-    from tirender.io.files import write_file
-
-    write_file(path, [(json.dumps(results, indent=1) + "\n").encode()])
 
 
 def _measured(results: dict[str, Any]) -> dict[str, Any]:

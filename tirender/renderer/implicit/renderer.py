@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import check_choice, check_number, check_tensor, fail
+from tirender.checks import check_choice, check_kind, check_number, check_tensor, fail
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.implicit.marching import can_march, march
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle, ray_bundle_to_ray_points
@@ -178,6 +178,5 @@ class VolumeSampler(torch.nn.Module):
 
 def _single(volumes: Volumes) -> Volumes:
     """One volume where all are the same."""
-    if not isinstance(volumes, Volumes):
-        fail("volumes", "Volumes", type(volumes).__name__)
+    check_kind("volumes", volumes, Volumes)
     return volumes[0] if volumes.is_one_volume else volumes
