@@ -28,7 +28,7 @@ def scene():
 
 
 def cloud():
-    from tirender.ops.rasterize_points import PointRasterization
+    from tirender.engine.rasterize_points import PointRasterization
 
     points = (torch.rand(400, 3) * 2 - 1 + torch.tensor([0.0, 0.0, 0.8])).requires_grad_()
     radius, image = torch.rand(400) * 0.2, (torch.arange(400) // 200).int()
@@ -36,7 +36,7 @@ def cloud():
 
 
 def marched():
-    from tirender.ops.volume_march import march_volumes
+    from tirender.engine.volume_march import march_volumes
 
     densities, features = torch.rand(2, 1, 5, 6, 7), torch.rand(2, 4, 5, 6, 7)
     origins = torch.rand(500, 3) * 12 - 3
@@ -46,7 +46,7 @@ def marched():
 
 
 def occupied_samples():
-    from tirender.ops.occupancy import pack_bits, sample_occupied
+    from tirender.engine.occupancy import pack_bits, sample_occupied
 
     step, occupied = 0.01, pack_bits(torch.rand(8, 8, 8) < 0.5)
     directions = torch.nn.functional.normalize(torch.randn(50, 3), dim=1)
@@ -56,13 +56,13 @@ def occupied_samples():
 
 def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
     """Values and gradients of every kernel, and the selection that this arch makes."""
-    from tirender.ops.compositing import composite
-    from tirender.ops.emission_absorption import count_visible, emission_absorption
-    from tirender.ops.hash_grid import HashGridLayout, hash_encode
-    from tirender.ops.mesh_fragments import mesh_fragments
-    from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
-    from tirender.ops.rasterize_points import point_fragments, select_points
-    from tirender.ops.silhouette import soft_silhouette
+    from tirender.engine.compositing import composite
+    from tirender.engine.emission_absorption import count_visible, emission_absorption
+    from tirender.engine.hash_grid import HashGridLayout, hash_encode
+    from tirender.engine.mesh_fragments import mesh_fragments
+    from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+    from tirender.engine.rasterize_points import point_fragments, select_points
+    from tirender.engine.silhouette import soft_silhouette
 
     torch.manual_seed(0)
     verts, soft, hard = scene()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from tirender import runtime
+from tirender.engine import runtime
 from tirender.structures import Meshes, Pointclouds
 
 TETRAHEDRON = [[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]]

@@ -13,9 +13,9 @@ import torch
 from long_loops import count_rounds
 
 import tirender
-from tirender import runtime
-from tirender.ops.mesh_rasterization import MeshRasterization
-from tirender.ops.rasterize_meshes import RasterMode
+from tirender.engine import runtime
+from tirender.engine.mesh_rasterization import MeshRasterization
+from tirender.engine.rasterize_meshes import RasterMode
 
 REFERENCE = Path(__file__).parent / "data" / "reference"
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from tirender import runtime
+from tirender.engine import runtime
 
 
 def count_rounds(rounds: int) -> int:

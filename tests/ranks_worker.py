@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 import tirender
+from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
 from tirender.fit import (
     Callback,
@@ -41,7 +42,6 @@ from tirender.fit import (
 )
 from tirender.fit.distributed import rank
 from tirender.fit.interrupts import Interrupted
-from tirender.ops.hash_grid import HashGridLayout
 from tirender.renderer import TexturesVertex
 from tirender.utils import torus
 from tirender.vis.display import Event

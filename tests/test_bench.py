@@ -18,13 +18,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tirender import cli, runtime
+from tirender import cli
 from tirender.bench import first_image, peer, scaling, starting, table, worker
 from tirender.bench.limits import UNITS, measure_limits
 from tirender.bench.measuring import MAX_RUNS, MIN_RUNS, Stopwatch, Work, summary
 from tirender.bench.memory import peak_memory
 from tirender.bench.starting import STARTS
 from tirender.bench.workloads import OPERATIONS, STEPS, WORKLOADS
+from tirender.engine import runtime
 
 
 class Clock:

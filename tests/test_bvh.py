@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tirender import runtime
-from tirender.kernels import bvh as kernels
-from tirender.ops.bvh import _crowded, _curve_order, _sorted_keys, build_forest
+from tirender.engine import runtime
+from tirender.engine.bvh import _crowded, _curve_order, _sorted_keys, build_forest
+from tirender.engine.kernels import bvh as kernels
 
 
 @pytest.mark.parametrize("bits", [1, 2, 5])

@@ -18,11 +18,11 @@ from test_transforms_json import write_folder
 
 from tirender.cli import main
 from tirender.commands import fit_radiance
+from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
 from tirender.fit import nerf, normalized, render_views, volume
 from tirender.fit.volume import VolumeConfig, volume_model
 from tirender.io import IO
-from tirender.ops.hash_grid import HashGridLayout
 from tirender.renderer import TexturesVertex
 from tirender.utils import torus
 

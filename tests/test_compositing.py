@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference import points as twin
 
-from tirender.ops.compositing import composite
+from tirender.engine.compositing import composite
 from tirender.renderer.compositing import alpha_composite, norm_weighted_sum, weighted_sum
 
 FUNCTIONS = {"alpha": alpha_composite, "norm": norm_weighted_sum, "sum": weighted_sum}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tirender.ops.emission_absorption import count_visible, emission_absorption
+from tirender.engine.emission_absorption import count_visible, emission_absorption
 from tirender.renderer import EmissionAbsorptionRaymarcher
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, OccupancyGrid
 from tirender.fields.hash_grid import spherical_harmonics
-from tirender.ops.hash_grid import HashGridLayout
 from tirender.renderer import (
     EmissionAbsorptionRaymarcher,
     FoVPerspectiveCameras,

@@ -13,8 +13,8 @@ import pytest
 import torch
 from ranks_worker import N_LOOKS, curves
 
-from tirender import runtime
 from tirender.cli import main
+from tirender.engine import runtime
 from tirender.fit import distributed, load_checkpoint
 from tirender.fit.distributed import Part, part
 from tirender.io import IO

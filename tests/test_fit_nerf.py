@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from tirender import datasets
+from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField, VolumeModel
 from tirender.fit import Checkpoint, NerfConfig, Views, extract_mesh, fit_nerf, normalized, render_views
 from tirender.fit.nerf import HASHGRID_NERF
 from tirender.fit.quality import view_quality
 from tirender.io import load_objs_as_meshes
 from tirender.loss import huber
-from tirender.ops.hash_grid import HashGridLayout
 from tirender.renderer import (
     EmissionAbsorptionRaymarcher,
     FoVPerspectiveCameras,

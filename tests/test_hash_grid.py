@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference import hash_grid as twin
 
-from tirender.ops.hash_grid import HashGridLayout, hash_encode
+from tirender.engine.hash_grid import HashGridLayout, hash_encode
 
 # two levels with a row for each corner, three hashed ones
 LAYOUT = HashGridLayout(n_levels=5, n_features=2, log2_rows=9, base_resolution=4, finest_resolution=60)

@@ -19,9 +19,10 @@ def imported_by(statement: str) -> set[str]:
 def test_tirender_brings_nothing_but_its_runtime():
     assert imported_by("import tirender") - sys.stdlib_module_names == {
         "tirender",
-        "tirender.device_copies",
-        "tirender.launcher",
-        "tirender.runtime",
+        "tirender.engine",
+        "tirender.engine.device_copies",
+        "tirender.engine.launcher",
+        "tirender.engine.runtime",
     }
 
 

@@ -12,7 +12,8 @@ from conftest import load_reference, rounding
 from reference.neighbours import nearest
 
 import tirender
-from tirender.ops.knn import knn_gather, knn_points, select_nearest
+from tirender.engine.knn import select_nearest
+from tirender.ops.knn import knn_gather, knn_points
 
 SIZES = [(1, 300, 200), (3, 50, 33), (2, 1, 1)]
 
@@ -211,7 +212,7 @@ def test_any_number_of_threads_gives_the_same_bits(tmp_path):
 
 @pytest.mark.long
 def test_a_million_points():
-    if tirender.runtime.is_parallel_device():
+    if tirender.engine.runtime.is_parallel_device():
         pytest.skip("measured on the CPU")
     p = torch.rand(2, 1_000_000, 3)
     ours = knn_points(p[:1], p[1:])

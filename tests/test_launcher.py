@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 import taichi as ti
 import torch
 
-from tirender import runtime
-from tirender.device_copies import DeviceCopies
-from tirender.launcher import Launcher
+from tirender.engine import runtime
+from tirender.engine.device_copies import DeviceCopies
+from tirender.engine.kernels.types import struct_of
+from tirender.engine.launcher import Launcher
 
 Vectors = ti.types.ndarray(dtype=ti.math.vec3, ndim=1)
 Numbers = ti.types.ndarray(ndim=1)
@@ -105,16 +107,52 @@ def test_a_number_of_a_kind_that_is_not_known_is_refused() -> None:
     def small(x: ti.u8, out: Numbers):
         out[0] = x
 
-    with pytest.raises(TypeError, match="x: expected an array, a 32 or 64 bit number or a template"):
+    with pytest.raises(TypeError, match="x: expected an array, a 32 or 64 bit number, a struct or a template"):
         Launcher(small)
+
+
+class Line(NamedTuple):
+    slope: float
+    shift: int
+    negate: bool
+
+
+@ti.kernel
+def along(line: struct_of(Line), x: Numbers, factor: ti.f32, out: Numbers):
+    for i in x:
+        y = x[i] * line.slope + line.shift
+        out[i] = factor * (-y if line.negate else y)
+
+
+def test_a_struct_takes_a_tuple_of_numbers() -> None:
+    x, out = torch.randn(7), torch.empty(7)
+    for shift in (3, -2, 3):
+        for negate in (False, True):
+            runtime.launch(along, Line(slope=0.5, shift=shift, negate=negate), x, 2.0, out)
+            torch.testing.assert_close(out, (-1 if negate else 1) * (x + 2 * shift))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ((0.5, 3), "line: expected a tuple of 3 numbers"),
+        ([0.5, 3, True], "line: expected a tuple of 3 numbers"),
+        (Line("1", 3, True), r"line\.slope: expected a number, got str"),
+        (Line(1.0, 2.5, True), r"line\.shift: expected a number, got float"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_struct_of_other_values_is_refused(line: object, message: str) -> None:
+    x = torch.randn(7)
+    with pytest.raises(TypeError, match=message):
+        runtime.launch(along, line, x, 2.0, x.clone())
 
 
 def test_a_restart_of_taichi_is_noticed() -> None:
     code = """
 import taichi as ti, torch
-from tirender.device_copies import DeviceCopies
-from tirender.kernels.rasterize_points import point_boxes
-from tirender.launcher import Launcher
+from tirender.engine.device_copies import DeviceCopies
+from tirender.engine.kernels.rasterize_points import point_boxes
+from tirender.engine.launcher import Launcher
 copies, points = DeviceCopies(), torch.tensor([[0.0, 0.0, 1.0]])
 copies.keep(points)
 launch = Launcher(point_boxes, copies)

@@ -7,7 +7,8 @@ import torch
 from conftest import random_scene, rasterization, rounding
 from reference.rasterize import evaluate, pixel_centres
 
-from tirender.ops.mesh_fragments import mesh_fragments
+from tirender.engine.mesh_fragments import mesh_fragments
+from tirender.engine.packed_fragments import PackedFragments
 
 SIZE = (24, 40)
 FLAGS = [(p, c) for p in (False, True) for c in (False, True)]
@@ -23,7 +24,7 @@ def fragments_and_twin(verts, faces, image, perspective, clip, blur=0.01):
         perspective_correct=perspective,
         clip_barycentric_coords=clip,
     )
-    packed = r.packed()
+    packed = PackedFragments.of(r)
     points = pixel_centres(*SIZE, verts).reshape(-1, 2).index_select(0, packed.pixel_index % (SIZE[0] * SIZE[1]))
     rows = faces.long().index_select(0, packed.pix_to_face).reshape(-1)
     twin = evaluate(points, verts.index_select(0, rows).view(-1, 3, 3), perspective, clip)
@@ -56,7 +57,7 @@ def test_gradcheck(perspective, clip):
         clip_barycentric_coords=clip,
     )
     _, index = r.selection()
-    pixels = r.packed().pixel_index.int()
+    pixels = PackedFragments.of(r).pixel_index.int()
     # keep away from where the clipping and the nearest segment change
     _, bary, _ = mesh_fragments(r.triangles, r.mode, pixels, index)
     smooth = (bary.abs() > 1e-3).all(1) if not clip else ((bary > 1e-3) | (bary == 0)).all(1)

@@ -11,7 +11,7 @@ from test_shading import CASES, load
 from torch import nn
 
 import tirender.renderer as r
-from tirender import runtime
+from tirender.engine import runtime
 from tirender.io import load_objs_as_meshes
 from tirender.renderer.mesh.rasterizer import Fragments
 from tirender.structures import Meshes

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from conftest import random_scene, rasterization
 
-from tirender import runtime
-from tirender.kernels import mesh_shading as kernels
-from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+from tirender.engine import runtime
+from tirender.engine.kernels import mesh_shading as kernels
+from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+from tirender.engine.packed_fragments import PackedFragments
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, softmax_rgb_blend
 from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
 from tirender.renderer.mesh.texture_maps import pack_maps, sample_maps
@@ -87,7 +88,7 @@ class Scene:
         )
 
     def twin(self, r, soft):
-        packed, p = r.packed(), self.params
+        packed, p = PackedFragments.of(r), self.params
 
         def interpolate(values, rows):
             corners = values.index_select(0, rows.long().index_select(0, packed.pix_to_face).flatten())
@@ -190,7 +191,7 @@ def test_fragments_are_kept_for_soft_gradients_alone(monkeypatch, soft, with_gra
     with torch.set_grad_enabled(with_grad):
         scene.fused(r, soft)
     ((*_, coverage, weights, segments),) = [args for args in launched if args[0] is kernels.mesh_shading_forward]
-    n = len(r.packed()) if soft and with_grad else 0
+    n = len(PackedFragments.of(r)) if soft and with_grad else 0
     assert [len(coverage), len(weights), len(segments)] == [n, n, n]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tirender import runtime
-from tirender.ops.multiply_add import LANES, multiply_add
+from tirender.engine import runtime
+from tirender.engine.multiply_add import LANES, multiply_add
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 7])

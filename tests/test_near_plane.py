@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tirender.renderer as r
-from tirender.ops.near_plane import cut_near
+from tirender.engine.near_plane import cut_near
 from tirender.structures import Meshes
 
 QUAD = torch.tensor([[-3.0, -1.0, -5.0], [3.0, -1.0, -5.0], [3.0, -1.0, 5.0], [-3.0, -1.0, 5.0]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tirender.ops.occupancy import pack_bits, sample_occupied
+from tirender.engine.occupancy import pack_bits, sample_occupied
 
 STEP = 1 / 100
 

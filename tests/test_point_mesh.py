@@ -6,6 +6,7 @@ import pytest
 import torch
 from reference.neighbours import to_segment, to_triangle
 
+from tirender.engine.point_mesh import point_triangle_distances
 from tirender.loss import point_mesh_edge_distance, point_mesh_face_distance
 from tirender.loss.point_mesh_distance import (
     edge_point_distance,
@@ -13,7 +14,6 @@ from tirender.loss.point_mesh_distance import (
     point_edge_distance,
     point_face_distance,
 )
-from tirender.ops.point_mesh import point_triangle_distances
 from tirender.structures import Meshes, Pointclouds
 from tirender.utils import ico_sphere
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tirender.ops import estimate_pointcloud_normals
 from tirender.structures import Pointclouds, join_pointclouds_as_batch, join_pointclouds_as_scene
 
 SIZES = [4, 0, 2]
@@ -112,17 +113,19 @@ def test_inside_box():
     assert clouds.inside_box(unit[None]).tolist() == clouds.inside_box(unit).tolist()
 
 
-def test_estimate_normals_can_be_kept(monkeypatch):
-    def estimate(clouds, neighborhood_size=50, disambiguate_directions=True):
-        assert (neighborhood_size, disambiguate_directions) == (3, False)
-        return clouds.points_padded() + 1
-
-    monkeypatch.setattr("tirender.ops.estimate_pointcloud_normals", estimate, raising=False)
-    clouds = Pointclouds(parts(3))
-    assert torch.equal(clouds.estimate_normals(3, False), clouds.points_padded() + 1)
+def test_estimate_normals_can_be_kept():
+    plane = torch.cat([torch.rand(40, 2), torch.full((40, 1), 0.3)], 1)
+    clouds = Pointclouds([plane, plane[:30].roll(1, 1)])
+    normals = clouds.estimate_normals(6, disambiguate_directions=False)
+    assert torch.equal(normals, estimate_pointcloud_normals(clouds, 6, disambiguate_directions=False))
+    expected = torch.zeros(2, 40, 3)
+    expected[0, :, 2], expected[1, :30, 0] = 1, 1  # along z, along x, and padding
+    torch.testing.assert_close(normals.abs(), expected)
     assert clouds.normals_packed() is None
-    clouds.estimate_normals(3, False, assign_to_self=True)
-    assert torch.equal(clouds.normals_packed(), clouds.points_packed() + 1)
+    clouds.estimate_normals(6, disambiguate_directions=False, assign_to_self=True)
+    assert torch.equal(clouds.normals_packed(), torch.cat([normals[0], normals[1, :30]]))
+    with pytest.raises(ValueError, match="neighborhood_size"):
+        clouds.estimate_normals(30)
 
 
 @pytest.mark.parametrize("in_place", [False, True])

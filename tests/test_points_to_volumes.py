@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from tirender.engine.points_to_volumes import points_to_volumes
 from tirender.ops.points_to_volumes import (
     add_pointclouds_to_volumes,
     add_points_features_to_volume_densities_features,
-    points_to_volumes,
 )
 from tirender.structures import Pointclouds, Volumes
 

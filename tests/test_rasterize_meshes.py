@@ -8,7 +8,8 @@ from conftest import load_reference, random_scene, rasterization
 from reference.rasterize import rasterize
 from reference.slots import by_face
 
-from tirender import runtime
+from tirender.engine import runtime
+from tirender.engine.packed_fragments import PackedFragments
 from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
 from tirender.structures import Meshes
 
@@ -62,7 +63,7 @@ def test_matches_the_slow_rasterizer(mode, image_size, n_faces):
     verts, faces, image = random_scene(n_faces)
     counts = torch.bincount(image.long(), minlength=2)
     expected = rasterize(verts, faces.long(), counts.cumsum(0) - counts, counts, image_size, **mode)
-    packed = rasterization(verts, faces, image, image_size=image_size, **mode).packed()
+    packed = PackedFragments.of(rasterization(verts, faces, image, image_size=image_size, **mode))
     dense = expected[0] >= 0
     assert torch.equal(packed.pix_to_face, expected[0][dense])
     assert torch.equal(packed.offsets[1:].long(), dense.flatten(0, 2).sum(1).cumsum(0))
@@ -73,8 +74,8 @@ def test_matches_the_slow_rasterizer(mode, image_size, n_faces):
 def test_nearest_is_the_first_of_the_sorted_list():
     verts, faces, image = random_scene(200)
     scene = (verts, faces, image)
-    nearest = rasterization(*scene, image_size=(32, 32), faces_per_pixel=1).packed()
-    listed = rasterization(*scene, image_size=(32, 32), faces_per_pixel=None).packed()
+    nearest = PackedFragments.of(rasterization(*scene, image_size=(32, 32), faces_per_pixel=1))
+    listed = PackedFragments.of(rasterization(*scene, image_size=(32, 32), faces_per_pixel=None))
     filled = listed.offsets[1:] > listed.offsets[:-1]
     assert torch.equal(nearest.pix_to_face, listed.pix_to_face[listed.offsets[:-1][filled].long()])
 
@@ -88,7 +89,7 @@ def test_deep_pixels_are_sorted_and_ties_go_to_the_lower_index():
     image = torch.zeros(n, dtype=torch.int32)
     expected = torch.argsort(z, stable=True)
     for k in (1, 7, n, None):
-        packed = rasterization(verts, faces, image, 1, image_size=(2, 2), faces_per_pixel=k).packed()
+        packed = PackedFragments.of(rasterization(verts, faces, image, 1, image_size=(2, 2), faces_per_pixel=k))
         assert torch.equal(packed.pix_to_face.view(4, -1), expected[:k].expand(4, -1))
 
 
@@ -106,8 +107,8 @@ def test_unsorted_selection_holds_the_same_triangles():
 def test_nothing_to_draw(n_faces):
     verts, faces, image = random_scene(n_faces)
     r = rasterization(verts - 10, faces, image, image_size=(8, 8), faces_per_pixel=2)
-    assert len(r.packed()) == 0
-    assert r.packed().zbuf.shape == (0,)
+    assert len(PackedFragments.of(r)) == 0
+    assert PackedFragments.of(r).zbuf.shape == (0,)
     fragments = rasterize_meshes(Meshes([verts[:0]], [faces[:0]]), image_size=8, faces_per_pixel=2)
     assert (fragments[0] == -1).all()
     assert fragments[2].shape == (1, 8, 8, 2, 3)
@@ -126,7 +127,7 @@ def test_faces_that_are_not_finite_are_not_drawn():
     broken[3, 0], broken[7, 2], broken[10, 1] = float("nan"), float("inf"), -float("inf")
     for k, blur in ((1, 0.0), (None, 0.01)):
         mode = {"image_size": (24, 24), "faces_per_pixel": k, "blur_radius": blur}
-        kept = rasterization(broken, faces, image, 1, **mode).packed()
+        kept = PackedFragments.of(rasterization(broken, faces, image, 1, **mode))
         assert not set(kept.pix_to_face.tolist()) & {1, 2, 3}
         assert kept.zbuf.isfinite().all()
     far = verts * 1e30  # boxes far beyond the range of int32

@@ -68,7 +68,7 @@ def test_links_and_pictures_exist():
 
 
 def test_tables_names_of_archs_are_the_runtime_s():
-    from tirender.runtime import ARCHS
+    from tirender.engine.runtime import ARCHS
 
     (heading,) = re.findall(r"^\| \| (.*) \|$", README, re.MULTILINE)
     assert tuple(heading.lower().split(" | ")) == ARCHS

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tirender
-from tirender import runtime
+from tirender.engine import runtime
 
 DRAW = """
 import torch

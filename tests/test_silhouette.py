@@ -6,7 +6,8 @@ import pytest
 import torch
 from conftest import random_scene, rasterization
 
-from tirender.ops.silhouette import soft_silhouette
+from tirender.engine.packed_fragments import PackedFragments
+from tirender.engine.silhouette import soft_silhouette
 
 MODE = {"image_size": (20, 28), "faces_per_pixel": 10, "blur_radius": 0.01}
 
@@ -17,7 +18,7 @@ def silhouette(verts, faces, image, sigma=1e-3, **mode):
 
 
 def twin(verts, faces, image, sigma=1e-3, **mode):
-    packed = rasterization(verts, faces, image, **(MODE | mode)).packed()
+    packed = PackedFragments.of(rasterization(verts, faces, image, **(MODE | mode)))
     log_miss = torch.nn.functional.logsigmoid(packed.dists / sigma)
     pixels = verts.new_zeros(len(packed.offsets) - 1).index_add(0, packed.pixel_index, log_miss)
     return -torch.expm1(pixels).view(2, 20, 28)
@@ -41,7 +42,7 @@ def test_gradcheck():
     # few pixels, so that none lies where the nearest segment changes
     verts, faces, image = random_scene(6, dtype=torch.float64, size=2.0)
     r = rasterization(verts, faces, image, **(MODE | {"image_size": (5, 7)}))
-    assert len(r.packed()) > 20
+    assert len(PackedFragments.of(r)) > 20
     selection = r.selection()
 
     def alpha(v):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import random_scene, rasterization
 
-from tirender.ops import tiles
-from tirender.ops.rasterize_points import PointRasterization, select_points
-from tirender.ops.tiles import TileGrid, bin_primitives, prefix_sum
+from tirender.engine import tiles
+from tirender.engine.rasterize_points import PointRasterization, select_points
+from tirender.engine.tiles import TileGrid, bin_primitives, prefix_sum
 
 MODE = {"image_size": (41, 26), "faces_per_pixel": 4, "blur_radius": 0.01}
 

@@ -22,9 +22,9 @@ from PIL import Image
 from tirender import datasets, tour
 from tirender.cli import main
 from tirender.commands.tour import DATA
+from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField
 from tirender.fit import ImageConfig, MeshConfig, NerfConfig, SilhouetteConfig, VolumeConfig
-from tirender.ops.hash_grid import HashGridLayout
 from tirender.tour import sections
 from tirender.tour.config import TourConfig
 from tirender.tour.data import DATA as KNOWN_DATA

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tirender.ops import volume_march
+from tirender.engine import volume_march
 from tirender.renderer.implicit import (
     AbsorptionOnlyRaymarcher,
     EmissionAbsorptionRaymarcher,

@@ -5,7 +5,7 @@ Kernels are written in Taichi, gradients go through PyTorch. The subpackages and
 Importing tirender starts nothing; the Taichi runtime starts with the first operation, or with :func:`tirender.init`.
 """
 
-from tirender.runtime import init
+from tirender.engine.runtime import init
 
 __version__ = "0.1.0"
 

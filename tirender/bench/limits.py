@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tirender.bench.measuring import Stopwatch, Work
-from tirender.ops.multiply_add import LANES, multiply_add
+from tirender.engine.multiply_add import LANES, multiply_add
 
 COPY, GEMM, LOOP = "copy", "gemm", "loop"
 UNITS = {COPY: "B/s", GEMM: "FLOP/s", LOOP: "mul-add/s"}

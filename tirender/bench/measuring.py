@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tirender import runtime
+from tirender.engine import runtime
 from tirender.fit import Callback, FitRun
 
 MIN_RUNS, MAX_RUNS = 3, 1000  # beside the first

@@ -11,12 +11,12 @@ import torch
 from tirender.bench.limits import COPY, LOOP
 from tirender.bench.measuring import Work
 from tirender.bench.steps import MARCH, creature, points_scene
+from tirender.engine.hash_grid import HashGridLayout, hash_encode
+from tirender.engine.mesh_rasterization import MeshRasterization
+from tirender.engine.rasterize_meshes import select_triangles
+from tirender.engine.silhouette import soft_silhouette
 from tirender.fit import SilhouetteConfig
 from tirender.ops import knn_points
-from tirender.ops.hash_grid import HashGridLayout, hash_encode
-from tirender.ops.mesh_rasterization import MeshRasterization
-from tirender.ops.rasterize_meshes import select_triangles
-from tirender.ops.silhouette import soft_silhouette
 from tirender.renderer import (
     EmissionAbsorptionRaymarcher,
     FoVPerspectiveCameras,
@@ -146,5 +146,5 @@ def _camera(device: str) -> FoVPerspectiveCameras:
 def _rasterization(device: str, settings: RasterizationSettings) -> MeshRasterization:
     """The creature, rasterized."""
     fragments: Any = MeshRasterizer(_camera(device), settings)(creature(device))
-    rasterization: MeshRasterization = fragments.packed.source
+    rasterization: MeshRasterization = fragments.rasterization
     return rasterization

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from tirender import runtime
 from tirender.bench.steps import N_VIEWS, creature, points_scene, views_of
+from tirender.engine import runtime
 from tirender.fit.views import Views
 
 MODULES = ("loss", "ops", "renderer", "structures", "utils")

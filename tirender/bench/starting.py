@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from tirender import runtime
 from tirender.bench.measuring import Stopwatch
 from tirender.bench.workloads import STEPS
+from tirender.engine import runtime
 
 STARTS = {
     "start": "a program's imports and first image, kernels cached",

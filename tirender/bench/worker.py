@@ -20,13 +20,13 @@ from typing import IO, Any
 import torch
 
 import tirender
-from tirender import runtime
 from tirender.bench.limits import measure_limits
 from tirender.bench.measuring import Stopwatch, Work, summary
 from tirender.bench.memory import peak_device_memory, peak_memory
 from tirender.bench.peer import compare
 from tirender.bench.starting import last_line, time_first_use, time_start
 from tirender.bench.workloads import WORKLOADS, Workload
+from tirender.engine import runtime
 
 SEED = 0
 FORKS = sys.platform == "linux"  # not macOS, whose frameworks do not survive it

@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Callable
 
-from tirender.runtime import ARCHS
+from tirender.engine.runtime import ARCHS
 
 
 def number(kind: type[int] | type[float], low: float, high: float, expected: str) -> Callable[[str], float]:

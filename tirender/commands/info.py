@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tirender import runtime
 from tirender.commands.arguments import add_arch
+from tirender.engine import runtime
 
 
 def add_parser(commands: Any) -> None:

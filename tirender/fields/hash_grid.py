@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from tirender.checks import check_tensor, fail
+from tirender.engine.emission_absorption import count_visible, emission_absorption
+from tirender.engine.hash_grid import HashGridLayout, hash_encode
+from tirender.engine.occupancy import RaySamples, sample_occupied
 from tirender.fields.occupancy import OccupancyGrid
-from tirender.ops.emission_absorption import count_visible, emission_absorption
-from tirender.ops.hash_grid import HashGridLayout, hash_encode
-from tirender.ops.occupancy import RaySamples, sample_occupied
 
 MAX_LOG_DENSITY = 11.0  # beyond, a step of any size is opaque, and exp would overflow
 N_GEOMETRY = 15  # features that the density network hands to the colour network

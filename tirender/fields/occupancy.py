@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tirender.checks import fail
-from tirender.ops.occupancy import pack_bits
+from tirender.engine.occupancy import pack_bits
 
 
 class OccupancyGrid(nn.Module):

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from tirender.checks import FLOATS, check_choice, check_tensor, fail
-from tirender.ops.knn import check_lengths, knn_gather, neighbour_distances, select_nearest
+from tirender.engine.knn import neighbour_distances, select_nearest
+from tirender.ops.knn import check_lengths, knn_gather
 from tirender.ops.utils import is_pointclouds
 from tirender.structures import Pointclouds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tirender.checks import FLOATS, INTEGERS, check_kind, check_tensor, fail
-from tirender.ops.point_mesh import point_triangle_distances
+from tirender.engine.point_mesh import point_triangle_distances
 from tirender.structures import Meshes, Pointclouds
 
 MIN_TRIANGLE_AREA = 5e-3

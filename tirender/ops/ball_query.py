@@ -1,21 +1,13 @@
-"""The neighbours of points within a radius, over ``kernels/ball_query.py``."""
+"""The neighbours of points within a radius."""
 
 from __future__ import annotations
 
 import torch
 
-from tirender import runtime
 from tirender.checks import check_integer, check_number, fail
-from tirender.kernels import ball_query as kernels
-from tirender.ops.knn import (
-    KNN,
-    check_clouds,
-    check_size,
-    neighbour_distances,
-    pad_rows,
-    point_forest,
-    queries_per_task,
-)
+from tirender.engine.ball_query import select_in_balls
+from tirender.engine.knn import neighbour_distances
+from tirender.ops.knn import KNN, check_clouds
 from tirender.ops.utils import masked_gather
 
 
@@ -54,24 +46,6 @@ def ball_query(
     if not radius > 0:
         fail("radius", "a number above 0", radius)
     with torch.autocast(p1.device.type, enabled=False):
-        idx = _select_in_balls(p1, p2, lengths1, lengths2, K, radius)
+        idx = select_in_balls(p1, p2, lengths1, lengths2, K, radius)
         (dists,) = neighbour_distances(p1, p2, lengths1, lengths2, [idx], norm=2)
     return KNN(dists, idx, masked_gather(p2, idx) if return_nn else None)
-
-
-@runtime.not_compiled
-def _select_in_balls(
-    p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor, k: int, radius: float
-) -> torch.Tensor:
-    """(N, P1, k) int64, without gradient."""
-    check_size([(p1, lengths1)], k)
-    n_queries = int(lengths1.sum())
-    index = torch.empty(n_queries * k, dtype=torch.int64, device=p1.device)
-    if n_queries:
-        forest = point_forest(p1, p2, lengths1, lengths2)
-        runtime.launch(
-            kernels.points_in_balls,
-            *(forest.lower, forest.order, forest.first, forest.boxes, forest.lowest, n_queries, len(p1)),
-            *(queries_per_task(), k, p1.new_tensor([radius]).square(), p1.new_zeros(len(index)), index),
-        )
-    return pad_rows(index.view(-1, k), p1, lengths1, fill=-1)

@@ -1,17 +1,11 @@
-"""Point clouds accumulated in volumes, over ``kernels/points_to_volumes.py``."""
+"""Point clouds accumulated in volumes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
 import torch
-from torch.autograd.function import once_differentiable
 
-from tirender import runtime
 from tirender.checks import FLOATS, check_choice, check_kind, check_tensor, fail
-from tirender.kernels import points_to_volumes as kernels
+from tirender.engine.points_to_volumes import points_to_volumes
 from tirender.structures.pointclouds import Pointclouds
 from tirender.structures.volumes import Volumes, local_to_voxel_coords
 
@@ -143,65 +137,3 @@ def _add(
     densities = densities + sums[:, :1]
     new_features = sums[:, 1:] if volume_features is None else volume_features + sums[:, 1:]
     return new_features if min_weight is None else new_features / densities.clamp(min=min_weight), densities
-
-
-@runtime.not_compiled
-def points_to_volumes(
-    voxel_coords: torch.Tensor,
-    values: torch.Tensor,
-    image: torch.Tensor,
-    grid_sizes: torch.Tensor,
-    shape: Sequence[int],
-) -> torch.Tensor:
-    """Sum values of points over the eight voxels around each, by trilinear weights.
-
-    Args:
-        voxel_coords: (P, 3), x, y and z; whole numbers are voxel centres. What lies a voxel or more outside, or is NaN,
-            is left out.
-        values: (P, C).
-        image: (P,) integers, the volume of each point.
-        grid_sizes: (N, 3) integers, D_i, H_i, W_i.
-        shape: D, H, W that the volumes are padded to.
-    Returns:
-        (N, C, D, H, W), differentiable in points and values; at a voxel centre the gradient in the point is that
-        towards increasing coordinates.
-    """
-    n, (depth, height, width) = len(grid_sizes), shape
-    n_cells = n * (depth + 1) * (height + 1) * (width + 1)
-    if n_cells >= 2**31:
-        fail("volumes", "less than 2^31 voxels", f"{n} volumes of {depth} x {height} x {width}")
-    coords, sizes = voxel_coords.detach(), grid_sizes.index_select(0, image).flip(1)
-    is_inside = ((coords > -1) & (coords < sizes)).all(1)
-    x, y, z = torch.where(is_inside[:, None], coords.floor() + 1, 0).long().unbind(1)
-    cells = ((image * (depth + 1) + z) * (height + 1) + y) * (width + 1) + x
-    cells = torch.where(is_inside, cells, -1).int()
-    with torch.autocast(values.device.type, enabled=False):
-        sums = _PointsToVolumes.apply(voxel_coords, values, cells, grid_sizes.int(), n_cells, tuple(shape))
-    return sums.view(n, values.shape[1], *shape)
-
-
-class _PointsToVolumes(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, points: torch.Tensor, values: torch.Tensor, cells: Any, sizes: Any, n_cells: int, shape: Any
-    ) -> Any:
-        points, values = points.detach().contiguous(), values.detach().contiguous()
-        sums = values.new_zeros(len(sizes), values.shape[1], math.prod(shape))
-        sizes, order = sizes.contiguous(), cells.argsort(stable=True).int()
-        if len(points) and len(sizes):
-            counts = torch.bincount(cells + 1, minlength=n_cells + 1)  # of the points outside first
-            offsets = counts.cumsum(0).int()
-            runtime.launch(kernels.points_to_volumes_forward, points, values, order, offsets, sizes, *shape, sums)
-        ctx.shape = shape
-        ctx.save_for_backward(points, values, order, cells, sizes)
-        return sums
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_sums: torch.Tensor) -> Any:
-        points, values, order, cells, sizes = ctx.saved_tensors
-        grad_points, grad_values = torch.zeros_like(points), torch.zeros_like(values)
-        if len(points) and grad_sums.numel():
-            args = (points, values, order, cells, sizes, *ctx.shape, grad_sums.contiguous(), grad_points, grad_values)
-            runtime.launch(kernels.points_to_volumes_adjoint, *args)
-        return grad_points, grad_values, None, None, None, None

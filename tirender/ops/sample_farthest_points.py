@@ -1,15 +1,13 @@
-"""Well-spread points of clouds, over ``kernels/sample_farthest_points.py``."""
+"""Well-spread points of clouds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 
-from tirender import runtime
 from tirender.checks import FLOATS, INTEGERS, as_tensor, check_integer, check_tensor, fail
-from tirender.kernels import sample_farthest_points as kernels
+from tirender.engine.sample_farthest_points import select_farthest
 from tirender.ops.knn import check_lengths
 from tirender.ops.utils import masked_gather
 
@@ -38,7 +36,7 @@ def sample_farthest_points(
     lengths = check_lengths("lengths", lengths, points)
     wanted = _check_k(K, lengths)
     with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
-        index = _select(points, lengths, wanted, random_start_point)
+        index = select_farthest(points, lengths, wanted, random_start_point)
     return masked_gather(points, index), index
 
 
@@ -54,23 +52,3 @@ def _check_k(k: int | Sequence[int] | torch.Tensor, lengths: torch.Tensor) -> to
     if len(wanted) and int(wanted.min()) < 0:
         fail("K", "integers of 0 or more", k)
     return wanted
-
-
-@runtime.not_compiled
-def _select(points: torch.Tensor, lengths: torch.Tensor, wanted: torch.Tensor, random_start: bool) -> torch.Tensor:
-    """(N, max K) int64."""
-    n, size, dims = points.shape
-    index = lengths.new_full((n, int(wanted.max()) if n else 0), -1)
-    if not index.numel() or not points.numel():
-        return index
-    starts = torch.zeros_like(lengths)
-    if random_start:
-        starts = (torch.rand(n, dtype=torch.float64, device=points.device) * lengths).long()
-    used = torch.arange(size, device=points.device) < lengths[:, None]
-    packed = points.reshape(-1, dims).index_select(0, used.reshape(-1).nonzero()[:, 0])
-    runtime.launch(
-        kernels.farthest_points,
-        *(packed, dims, F.pad(lengths.cumsum(0), (1, 0)).int(), starts.int(), torch.minimum(wanted, lengths).int()),
-        *(packed.new_empty(len(packed)), index),
-    )
-    return index

@@ -6,8 +6,9 @@ from typing import TypeGuard
 
 import torch
 
-from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
-from tirender.ops.knn import check_lengths, knn_gather, knn_points
+from tirender.checks import FLOATS, INTEGERS, check_integer, check_tensor, fail
+from tirender.engine.local_frames import neighbour_covariances
+from tirender.ops.knn import check_lengths, knn_gather
 from tirender.structures import Pointclouds
 
 
@@ -98,11 +99,6 @@ def get_point_covariances(
         neighbours: (N, P, K, D).
         Both differentiable in the points.
     """
-    neighbours = knn_points(
-        *(points_padded, points_padded, num_points_per_cloud, num_points_per_cloud),
-        K=neighborhood_size,
-        return_nn=True,
-    ).knn
-    assert neighbours is not None
-    centred = neighbours - neighbours.mean(dim=2, keepdim=True)
-    return centred.transpose(2, 3) @ centred / neighborhood_size, neighbours
+    check_tensor("points_padded", points_padded, ("N", "P", "D"), FLOATS)
+    num_points = check_lengths("num_points_per_cloud", num_points_per_cloud, points_padded)
+    return neighbour_covariances(points_padded, num_points, check_integer("neighborhood_size", neighborhood_size, 1))

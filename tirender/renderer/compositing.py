@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
-from tirender.ops.compositing import composite
-from tirender.ops.tiles import prefix_sum
+from tirender.engine.compositing import composite
+from tirender.engine.tiles import prefix_sum
 
 
 def alpha_composite(pointsidx: torch.Tensor, alphas: torch.Tensor, pt_clds: torch.Tensor) -> torch.Tensor:

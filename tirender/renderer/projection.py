@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tirender.checks import check_kind, fail
-from tirender.ops.mesh_rasterization import W_MIN
+from tirender.engine.mesh_rasterization import W_MIN
 from tirender.renderer.cameras import CamerasBase, try_get_projection_transform
 from tirender.transforms.math import away_from_zero, matmul
 

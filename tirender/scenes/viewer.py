@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tirender import runtime
 from tirender.checks import check_choice
+from tirender.engine import runtime
 from tirender.scenes.base import Look, Scene
 from tirender.vis.display import Display, Event
 from tirender.vis.drawing import overlay, text_panel, to_picture

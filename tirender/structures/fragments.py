@@ -2,125 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cached_property
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from tirender.checks import check_tensor
+from tirender.engine.packed_fragments import PackedFragments, PackedPointFragments
 
-Values = tuple[torch.Tensor, ...]
-Self = TypeVar("Self", bound="_Packed")
+if TYPE_CHECKING:
+    from tirender.engine.mesh_rasterization import MeshRasterization
+
+__all__ = ["Fragments", "PackedFragments", "PackedPointFragments", "PointFragments"]
+
 DenseSelf = TypeVar("DenseSelf", bound="_Dense")
-
-
-class _Packed:
-    """One entry for each kept (pixel, primitive) pair: pixel after pixel, by depth within a pixel, no empty slots.
-
-    Memory follows what is really covered. Attributes have the names of the dense class with a leading shape (M,); they
-    are computed when first asked for, and all but the index are differentiable in the primitives.
-
-    Args:
-        n_images: N.
-        image_size: (H, W) in pixels.
-        select: called once, returns offsets (N * H * W + 1,) int32, the first entry of each pixel in row-major order
-            and the total, and the primitive of each entry (M,).
-        evaluate: called once, returns the values of each entry.
-        source: what it was rasterized from, for the fused shaders.
-    """
-
-    def __init__(
-        self,
-        n_images: int,
-        image_size: tuple[int, int],
-        select: Callable[[], tuple[torch.Tensor, torch.Tensor]],
-        evaluate: Callable[[], Values],
-        source: Any = None,
-    ):
-        self.n_images = n_images
-        self.image_size = image_size
-        self.source = source
-        self._select = select
-        self._evaluate = evaluate
-        self._with_grad = torch.is_grad_enabled()  # as at the rasterizer's call, whenever values are first asked for
-
-    def __len__(self) -> int:
-        return len(self._selection[1])
-
-    @cached_property
-    def _selection(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._select()
-
-    @cached_property
-    def _values(self) -> Values:
-        with torch.set_grad_enabled(self._with_grad):
-            return self._evaluate()
-
-    @property
-    def offsets(self) -> torch.Tensor:
-        """(N * H * W + 1,) int32, where the entries of each pixel begin."""
-        return self._selection[0]
-
-    @cached_property
-    def pixel_index(self) -> torch.Tensor:
-        """(M,) int64, the pixel of each entry, counted in row-major order through all images."""
-        counts = (self.offsets[1:] - self.offsets[:-1]).long()
-        pixels = torch.arange(len(counts), device=counts.device)
-        return torch.repeat_interleave(pixels, counts, output_size=len(self))
-
-    @cached_property
-    def image_index(self) -> torch.Tensor:
-        """(M,) int64, the image of each entry."""
-        return self.pixel_index // (self.image_size[0] * self.image_size[1])
-
-    def detach(self: Self) -> Self:
-        """The same fragments, cut from the graph."""
-        values = tuple(v.detach() for v in self._values)
-        return type(self)(self.n_images, self.image_size, lambda: self._selection, lambda: values)
-
-
-class PackedFragments(_Packed):
-    """Fragments of meshes, one entry for each kept (pixel, face) pair; see :class:`_Packed`."""
-
-    @property
-    def pix_to_face(self) -> torch.Tensor:
-        """(M,) int64, indices into the batch's packed faces."""
-        return self._selection[1]
-
-    @property
-    def zbuf(self) -> torch.Tensor:
-        """(M,) depth in view space."""
-        return self._values[0]
-
-    @property
-    def bary_coords(self) -> torch.Tensor:
-        """(M, 3) barycentric coordinates in the face."""
-        return self._values[1]
-
-    @property
-    def dists(self) -> torch.Tensor:
-        """(M,) squared distance to the face's outline in NDC units squared, negative inside."""
-        return self._values[2]
-
-
-class PackedPointFragments(_Packed):
-    """Fragments of point clouds, one entry for each kept (pixel, point) pair; see :class:`_Packed`."""
-
-    @property
-    def idx(self) -> torch.Tensor:
-        """(M,) int32, indices into the batch's packed points."""
-        return self._selection[1]
-
-    @property
-    def zbuf(self) -> torch.Tensor:
-        """(M,) depth in view space."""
-        return self._values[0]
-
-    @property
-    def dists(self) -> torch.Tensor:
-        """(M,) squared distance to the point in NDC units squared."""
-        return self._values[1]
 
 
 class _Slots:
@@ -213,6 +108,11 @@ class Fragments(_Dense):
         if dists is not None:
             check_tensor("dists", dists, shape)
         super().__init__(pix_to_face=pix_to_face, zbuf=zbuf, bary_coords=bary_coords, dists=dists)
+
+    @property
+    def rasterization(self) -> MeshRasterization | None:
+        """What the fragments were rasterized from; None for those made by hand."""
+        return None if self.packed is None else self.packed.rasterization
 
     pix_to_face = _Slots("(N, H, W, K) int64.")
     zbuf = _Slots("(N, H, W, K).")

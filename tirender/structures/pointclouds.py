@@ -187,10 +187,11 @@ class Pointclouds:
         Returns:
             (N, max P_i, 3), filled up with 0.
         """
-        # at the call, as ops stands above structures
-        from tirender.ops import estimate_pointcloud_normals  # type: ignore[attr-defined]
+        from tirender.engine.local_frames import local_frames  # at the call, as it imports Taichi
 
-        normals = estimate_pointcloud_normals(self, neighborhood_size, disambiguate_directions)
+        sizes = self.num_points_per_cloud()
+        frames = local_frames(self.points_padded(), sizes, neighborhood_size, disambiguate_directions)[1]
+        normals = frames[..., 0]
         if assign_to_self:
             self._normals = self._rows.unpad(normals)
         return normals

@@ -13,7 +13,7 @@ from string import Template
 import torch
 from PIL import Image
 
-from tirender import runtime
+from tirender.engine import runtime
 from tirender.io.files import decode_image, read_source, write_file
 from tirender.tour.results import Figure, Picture, Result, Work, picture_path
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from tirender.ops.volume_march import MAX_CHANNELS, MAX_THICKNESS, march_volumes, padded_shape
+from tirender.engine.runtime import MAX_NUMBERS
+from tirender.engine.volume_march import MAX_CHANNELS, MAX_THICKNESS, march_volumes, padded_shape
 from tirender.renderer.implicit.raymarching import (
     DENSITIES_OUTSIDE,
     DENSITY_TOLERANCE,
@@ -16,7 +17,6 @@ from tirender.renderer.implicit.raymarching import (
     EmissionAbsorptionRaymarcher,
 )
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle
-from tirender.runtime import MAX_NUMBERS
 from tirender.structures.volumes import Volumes, local_to_voxel_coords, voxel_sizes
 
 

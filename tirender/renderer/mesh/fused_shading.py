@@ -7,30 +7,23 @@ from typing import Any
 import torch
 
 from tirender.checks import check_kind, fail
-from tirender.ops.mesh_rasterization import MeshRasterization
-from tirender.ops.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+from tirender.engine.mesh_rasterization import MeshRasterization
+from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
 from tirender.renderer.blending import BlendParams, background_tensor
 from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
 from tirender.renderer.mesh.texture_maps import pack_maps
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.renderer.mesh.textures_base import TexturesBase, distinct
-from tirender.structures.fragments import Fragments
+from tirender.structures.fragments import Fragments, PackedFragments
 from tirender.structures.meshes import Meshes
 
 LIGHT_KINDS: dict[type, str] = {AmbientLights: "unlit", DirectionalLights: "directional", PointLights: "point"}
 
 
-def rasterization_of(fragments: Any) -> MeshRasterization | None:
-    """What fragments were rasterized from; None for fragments made by hand."""
-    packed = fragments.packed if isinstance(fragments, Fragments) else fragments
-    source = getattr(packed, "source", None)
-    return source if isinstance(source, MeshRasterization) else None
-
-
-def check_belong(fragments: Any, meshes: Meshes) -> None:
+def check_belong(fragments: Fragments | PackedFragments, meshes: Meshes) -> None:
     """Raise ``ValueError`` where fragments show other images, or faces, than the meshes have."""
     check_kind("meshes", meshes, Meshes)
-    rasterization = rasterization_of(fragments)
+    rasterization = fragments.rasterization
     if rasterization is not None:
         n_images, n_faces = rasterization.triangles.n_images, rasterization.n_faces
     else:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from tirender.checks import check_kind, check_number, fail
-from tirender.ops.mesh_rasterization import MeshRasterization
-from tirender.ops.rasterize_meshes import RasterMode
+from tirender.engine.mesh_rasterization import MeshRasterization
+from tirender.engine.rasterize_meshes import RasterMode
 from tirender.renderer.utils import parse_image_size
-from tirender.structures.fragments import Fragments
+from tirender.structures.fragments import Fragments, PackedFragments
 from tirender.structures.meshes import Meshes
 
 
@@ -68,7 +68,7 @@ def rasterize_meshes(
         None if z_clip_value is None else check_number("z_clip_value", z_clip_value),
         perspective,
     )
-    fragments = Fragments.from_packed(rasterization.packed(), faces_per_pixel)
+    fragments = Fragments.from_packed(PackedFragments.of(rasterization), faces_per_pixel)
     return fragments.pix_to_face, fragments.zbuf, fragments.bary_coords, fragments.dists
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from tirender.checks import check_kind, check_number
-from tirender.ops.mesh_rasterization import MeshRasterization
+from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.mesh.rasterize_meshes import raster_mode
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
-from tirender.structures.fragments import Fragments
+from tirender.structures.fragments import Fragments, PackedFragments
 from tirender.structures.meshes import Meshes
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class MeshRasterizer(nn.Module):
             _near_plane(settings, cameras),
             cameras.is_perspective(),
         )
-        return Fragments.from_packed(rasterization.packed(), mode.faces_per_pixel)
+        return Fragments.from_packed(PackedFragments.of(rasterization), mode.faces_per_pixel)
 
 
 def _near_plane(settings: RasterizationSettings, cameras: CamerasBase) -> float | None:

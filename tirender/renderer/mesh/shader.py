@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from tirender.checks import check_kind, check_tensor, fail
+from tirender.engine.silhouette import soft_silhouette
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
-from tirender.ops.silhouette import soft_silhouette
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.lighting import PointLights
 from tirender.renderer.materials import Materials
-from tirender.renderer.mesh.fused_shading import can_fuse, check_belong, rasterization_of, shade
+from tirender.renderer.mesh.fused_shading import can_fuse, check_belong, shade
 from tirender.renderer.mesh.shading import (
     _phong_shading_with_pixels,
     flat_shading,
@@ -121,7 +121,7 @@ class _ColorShader(ShaderBase):
             fail("meshes.textures", "textures", None)
         if self._shading == "gouraud" and not isinstance(textures, TexturesVertex):
             fail("meshes.textures", "TexturesVertex", type(textures).__name__)
-        rasterization = rasterization_of(fragments)
+        rasterization = fragments.rasterization
         if rasterization is not None and can_fuse(textures, lights):
             colors = None
             shading = self._shading
@@ -190,7 +190,7 @@ class SoftSilhouetteShader(nn.Module):
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4); RGB is 1, alpha is differentiable in the vertices. ``blend_params`` may be given."""
         blend_params = _checked(_given(kwargs, "blend_params", self.blend_params))
-        rasterization = rasterization_of(fragments)
+        rasterization = fragments.rasterization
         if rasterization is None:
             return sigmoid_alpha_blend(torch.ones_like(fragments.bary_coords), fragments, blend_params)
         selection = rasterization.selection(by_depth=False)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tirender.checks import fail
-from tirender.ops.compositing import composite
+from tirender.engine.compositing import composite
 from tirender.renderer.compositing import composite_dense
 from tirender.structures.fragments import PackedPointFragments
 

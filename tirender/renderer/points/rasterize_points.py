@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from tirender.checks import check_kind, check_tensor, fail
-from tirender.ops.rasterize_points import PointRasterization
+from tirender.engine.rasterize_points import PointRasterization
 from tirender.renderer.utils import parse_image_size
-from tirender.structures.fragments import PointFragments
+from tirender.structures.fragments import PackedPointFragments, PointFragments
 from tirender.structures.pointclouds import Pointclouds
 
 Radius = float | Sequence[float] | Sequence[Sequence[float]] | torch.Tensor
@@ -47,7 +47,7 @@ def rasterize_points(
     rasterization = point_rasterization(
         pointclouds, pointclouds.points_packed(), image_size, packed_radius(radius, pointclouds), points_per_pixel
     )
-    idx, zbuf, dists = PointFragments.from_packed(rasterization.packed(), points_per_pixel)
+    idx, zbuf, dists = PointFragments.from_packed(PackedPointFragments.of(rasterization), points_per_pixel)
     return idx, zbuf, dists
 
 

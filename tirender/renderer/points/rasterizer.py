@@ -12,7 +12,7 @@ from tirender.checks import all_finite, check_kind
 from tirender.renderer.points.rasterize_points import Radius, packed_radius, point_rasterization
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.renderer.utils import parse_image_size
-from tirender.structures.fragments import PointFragments
+from tirender.structures.fragments import PackedPointFragments, PointFragments
 from tirender.structures.pointclouds import Pointclouds
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class PointsRasterizer(nn.Module):
             packed_radius(settings.radius, point_clouds),
             settings.points_per_pixel,
         )
-        return PointFragments.from_packed(rasterization.packed(), settings.points_per_pixel)
+        return PointFragments.from_packed(PackedPointFragments.of(rasterization), settings.points_per_pixel)
 
 
 def _ndc_padded(point_clouds: Pointclouds, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""What runs the kernels: private; public operators over it are in ``tirender.ops``."""

@@ -1,0 +1,134 @@
+"""Bounding volume hierarchies over the primitives of several clouds, over ``kernels/bvh.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from tirender.checks import all_finite, fail
+from tirender.engine import runtime
+from tirender.engine.kernels import bvh as kernels
+
+MAX_PRIMITIVES = 1 << 28
+LEAF_PADDING = 16  # a leaf is read whole, also where it reaches past the end
+CROWD_LEAVES = 4  # so many leaves of primitives in one cell, and the cell is cut further
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The hierarchies of C clouds, whose primitives lie sorted one cloud after the other.
+
+    Args:
+        first: (C + 1,) int32, where each cloud begins, and the end n.
+        order: (n,) int32, the primitive at each sorted place.
+        lower, upper: (D, n + padding), the corners of the sorted primitives; D >= 3, of which three are searched.
+        leaf_bits: log2 of the primitives in a leaf.
+        boxes, lowest: of the hierarchy.
+    """
+
+    first: torch.Tensor
+    order: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    leaf_bits: int
+    boxes: torch.Tensor
+    lowest: torch.Tensor
+
+
+def build_forest(
+    lower: torch.Tensor, upper: torch.Tensor, first: torch.Tensor, cloud: torch.Tensor, leaf_bits: int
+) -> Forest:
+    """Sort primitives along a Hilbert curve and bound them, in time n log n wherever they lie.
+
+    Args:
+        lower, upper: (D, n) corners of the primitives, D >= 3 and n >= 1; the same tensor for points. The first three
+            rows are searched. NaN is near nothing.
+        first: (C + 1,) int32, where each cloud begins, and n.
+        cloud: (n,) int64, the cloud of each primitive, ascending.
+        leaf_bits: log2 of the primitives in a leaf.
+    """
+    n = lower.shape[1]
+    if n > MAX_PRIMITIVES:
+        fail("points", f"at most {MAX_PRIMITIVES}", n)
+    centre = lower[:3] if lower is upper else (lower[:3] + upper[:3]) / 2
+    order = _curve_order(centre, cloud, len(first) - 1, CROWD_LEAVES << leaf_bits)
+    padded = F.pad(order, (0, LEAF_PADDING))
+    sorted_lower = lower.index_select(1, padded)
+    sorted_upper = sorted_lower if lower is upper else upper.index_select(1, padded)
+    n_groups = (n >> (leaf_bits + 2)) + 16 * (len(first) - 1)
+    forest = Forest(
+        *(first, order.int(), sorted_lower, sorted_upper, leaf_bits),
+        boxes=lower.new_empty(n_groups * 6 * kernels.FAN),
+        lowest=first.new_empty(n_groups * kernels.FAN),
+    )
+    runtime.launch(
+        kernels.build_boxes,
+        *(sorted_lower, sorted_upper, forest.order, first, leaf_bits, forest.boxes, forest.lowest),
+    )
+    return forest
+
+
+def _curve_order(points: torch.Tensor, cloud: torch.Tensor, n_clouds: int, crowd: int) -> torch.Tensor:
+    """(n,) int64: the points (3, n) of each cloud in turn, along a Hilbert curve; equal points by index.
+
+    Where more than ``crowd`` points that differ share a cell of the curve, they get a curve of their own, so that
+    clusters and outliers of any scale are resolved.
+    """
+    low, high = points.amin(1, keepdim=True), points.amax(1, keepdim=True)
+    if not all_finite(high - low):
+        points = points.double().nan_to_num(0, 1e300, -1e300) / 4
+        low, high = points.amin(1, keepdim=True), points.amax(1, keepdim=True)
+    keys, order = _sorted_keys(points, low, (high - low).amax(), cloud, n_clouds)
+    while _crowded(points, keys, order, crowd):
+        cell = F.pad((keys.diff() != 0).cumsum(0), (1, 0))
+        n_cells = int(cell[-1]) + 1
+        places = points.double().index_select(1, order)
+        low, high = (
+            places.new_zeros(3, n_cells).scatter_reduce(1, cell.expand(3, -1), places, reduce, include_self=False)
+            for reduce in ("amin", "amax")
+        )
+        extent = (high - low).amax(0)
+        keys, finer = _sorted_keys(places, low.index_select(1, cell), extent.index_select(0, cell), cell, n_cells)
+        order = order.index_select(0, finer)
+        if len(keys.unique_consecutive()) == n_cells:
+            break  # what is left differs by less than the numbers can tell
+    return order
+
+
+def _sorted_keys(
+    points: torch.Tensor, low: torch.Tensor, extent: torch.Tensor, group: torch.Tensor, n_groups: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n,) int64: the group in the high bits, the place along the curve through [low, low + extent] in the low ones,
+    ascending; and the points' indices in that order, equal keys by index."""
+    n = points.shape[1]
+    index_bits, group_bits = (n - 1).bit_length(), (n_groups - 1).bit_length()
+    wanted = min(2 * n.bit_length() // 3 + 1, (63 - group_bits) // 3, 20)  # few in a cell even on a line
+    bits = min(wanted, (63 - group_bits - index_bits) // 3)
+    is_packed = bits >= wanted - 2 and not points.is_cuda
+    if not is_packed:
+        bits = wanted
+    cells = ((points - low) / torch.where(extent > 0, extent, 1)).mul_(2**bits - 1)
+    codes = torch.empty(n, dtype=torch.int64, device=points.device)
+    runtime.launch(kernels.hilbert_codes, cells, bits, codes)
+    if n_groups > 1:
+        codes += group << (3 * bits)
+    if not is_packed:
+        keys, order = codes.sort(stable=True)
+        return keys, order
+    # key and index in one number, which numpy sorts several times faster than torch sorts keys with indices
+    packed = (codes << index_bits) + torch.arange(n)
+    packed.numpy().sort()
+    return packed >> index_bits, packed & ((1 << index_bits) - 1)
+
+
+def _crowded(points: torch.Tensor, keys: torch.Tensor, order: torch.Tensor, crowd: int) -> bool:
+    """Whether somewhere a run of more than ``crowd`` sorted points lies in one cell without coinciding."""
+    step = max(crowd // 2, 1)
+    same = keys[:-crowd:step] == keys[crowd::step]
+    if not bool(same.any()):
+        return False
+    starts = same.nonzero()[:, 0] * step
+    a, b = (points.index_select(1, order.index_select(0, i)) for i in (starts, starts + crowd))
+    return bool((a != b).any())

@@ -1,0 +1,111 @@
+"""Samples of rays in the occupied cells of a grid, over ``kernels/occupancy.py``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from tirender.checks import check_tensor, fail
+from tirender.engine import runtime
+from tirender.engine.kernels import occupancy as kernels
+
+MAX_STEPS = 1 << 16  # along an edge of the cube
+
+
+class RaySamples(NamedTuple):
+    """Samples of R rays, packed by ray, nearest first.
+
+    Attributes:
+        offsets: (R + 1,) int32, where each ray's samples begin, and M.
+        rays: (M,) int32, the ray of each sample.
+        lengths: (M,), how far along its ray each lies.
+    """
+
+    offsets: torch.Tensor
+    rays: torch.Tensor
+    lengths: torch.Tensor
+
+    def first(self, counts: torch.Tensor) -> tuple[RaySamples, torch.Tensor]:
+        """The first ``counts`` (R,) samples of each ray, and where they are among these."""
+        position = torch.arange(len(self.rays), device=self.rays.device) - self.offsets.index_select(0, self.rays)
+        kept = (position < counts.index_select(0, self.rays)).nonzero()[:, 0]
+        lengths, rays = self.lengths.index_select(0, kept), self.rays.index_select(0, kept)
+        return RaySamples(_offsets(counts), rays, lengths), kept
+
+    def of_rays(self, rows: slice) -> RaySamples:
+        """The samples of successive rays, of which there is at least one; they count from 0."""
+        offsets = self.offsets[rows.start : rows.stop + 1]
+        start, stop = (int(offset) for offset in offsets[[0, -1]].tolist())
+        return RaySamples(offsets - start, self.rays[start:stop] - rows.start, self.lengths[start:stop])
+
+
+@runtime.not_compiled
+def sample_occupied(
+    origins: torch.Tensor,
+    directions: torch.Tensor,
+    occupied: torch.Tensor,
+    step: float,
+    nearest: float = 0.0,
+    shifts: torch.Tensor | None = None,
+    max_samples: int | None = None,
+) -> RaySamples:
+    """Sample rays through the unit cube at equal steps and keep what lies in occupied cells.
+
+    The samples lie at ``enter + (k + shift) * step``, k = 0, 1, ..., up to where the ray leaves the cube; ``enter`` is
+    where it enters, or ``nearest`` if that is further.
+
+    Args:
+        origins: (R, 3) float32.
+        directions: (R, 3), of length 1; a ray with none, or with NaN, has no samples.
+        occupied: (n^3 / 32,) int32, the cells' bits, see :func:`pack_bits`.
+        step: distance between samples, at least 2^-16.
+        nearest: the least length.
+        shifts: (R,) in [0, 1), by default 1/2.
+        max_samples: sample only the first rays, at least one, that have no more together.
+    Returns:
+        the samples of the rays, or of the first; not differentiable.
+    Raises:
+        ValueError: where a shape, dtype or device does not fit, or a number is out of its range.
+    """
+    check_tensor("origins", origins, ("R", 3), torch.float32)
+    check_tensor("directions", directions, (len(origins), 3), like=origins)
+    check_tensor("occupied", occupied, ("n^3 / 32",), torch.int32)
+    resolution = round((32 * len(occupied)) ** (1 / 3))
+    if not len(occupied) or resolution**3 != 32 * len(occupied):
+        fail("occupied", "shape (n^3 / 32)", tuple(occupied.shape))
+    if not step >= 1 / MAX_STEPS:
+        fail("step", f"at least 1 / {MAX_STEPS}", step)
+    if not 0 <= nearest < kernels.FAR:
+        fail("nearest", "a finite number of 0 or more", nearest)
+    if shifts is None:
+        shifts = torch.full_like(origins[:, 0], 0.5)
+    check_tensor("shifts", shifts, (len(origins),), like=origins)
+    counts = torch.zeros(len(origins), dtype=torch.int32, device=origins.device)
+    rays: tuple[torch.Tensor, ...] = (origins.contiguous(), directions.contiguous(), shifts.contiguous())
+    march = (occupied, resolution, nearest, step)
+    if len(origins):
+        runtime.launch(kernels.count_occupied, *rays, *march, counts)
+    offsets = _offsets(counts)
+    if max_samples is not None and int(offsets[-1]) > max_samples:
+        n_rays = max(int((offsets <= max_samples).sum()) - 1, 1)
+        offsets, rays = offsets[: n_rays + 1], tuple(part[:n_rays] for part in rays)
+    n_samples = int(offsets[-1])
+    lengths = origins.new_zeros(n_samples)
+    ray_index = torch.zeros(n_samples, dtype=torch.int32, device=origins.device)
+    if n_samples:
+        runtime.launch(kernels.list_occupied, *rays, *march, offsets, lengths, ray_index)
+    return RaySamples(offsets, ray_index, lengths)
+
+
+def pack_bits(occupied: torch.Tensor) -> torch.Tensor:
+    """The cells of a grid as bits: (n, n, n) bool, indexed z, y, x, n a multiple of 4, to (n^3 / 32,) int32."""
+    bits = occupied.reshape(-1, 32).to(torch.int64) << torch.arange(32, device=occupied.device)
+    words = bits.sum(1)
+    return torch.where(words >= 2**31, words - 2**32, words).int()
+
+
+def _offsets(counts: torch.Tensor) -> torch.Tensor:
+    offsets = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
+    torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
+    return offsets

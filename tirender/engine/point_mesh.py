@@ -1,0 +1,130 @@
+"""Squared distances between points and the triangles or segments of meshes, over ``kernels/point_mesh.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+
+from tirender.engine import runtime
+from tirender.engine.bvh import Forest, build_forest
+from tirender.engine.kernels import knn
+from tirender.engine.kernels import point_mesh as kernels
+from tirender.engine.knn import queries_per_task
+from tirender.engine.partial_sums import part_bounds, part_count
+
+
+@runtime.not_compiled
+def point_triangle_distances(
+    points: torch.Tensor,
+    points_first: torch.Tensor,
+    triangles: torch.Tensor,
+    triangles_first: torch.Tensor,
+    min_area: float,
+    from_points: bool = True,
+    from_triangles: bool = True,
+) -> list[torch.Tensor]:
+    """Squared distance from each point to the nearest triangle of its item of the batch, and from each triangle to the
+    nearest point, to within rounding; in time close to n log n.
+
+    Args:
+        points: (P, 3) float32 or float64, packed.
+        points_first: (N,) where each item's points begin.
+        triangles: (T, 3, 3) corners, or (T, 2, 3) for segments; packed.
+        triangles_first: (N,) where each item's triangles begin.
+        min_area: of a triangle with less, only the outline counts.
+        from_points, from_triangles: which of the two to compute.
+    Returns:
+        those asked for of (P,) and (T,); differentiable in points and triangles, the pairs held fixed; 0 where an item
+        has nothing to be near to, NaN for a point with a NaN coordinate or where all else is NaN.
+    """
+    segments = triangles.shape[1] == 2
+    corners = torch.cat([triangles, triangles[:, 1:]], 1) if segments else triangles
+    with torch.autocast(points.device.type, enabled=False):
+        found = _select(
+            points.detach(),
+            points_first,
+            corners.detach(),
+            triangles_first,
+            min_area,
+            segments,
+            from_points,
+            from_triangles,
+        )
+        return [_Distances.apply(points, corners, *pairs, min_area, segments, (dists,)) for dists, pairs in found]
+
+
+def _select(
+    points: torch.Tensor,
+    points_first: torch.Tensor,
+    triangles: torch.Tensor,
+    triangles_first: torch.Tensor,
+    min_area: float,
+    segments: bool,
+    from_points: bool,
+    from_triangles: bool,
+) -> list[tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]]:
+    """Distances and (index of point, index of triangle), int32, for each point and for each triangle."""
+    device = points.device
+    own_point, own_triangle = (torch.arange(len(x), dtype=torch.int32, device=device) for x in (points, triangles))
+    nearest_triangle, nearest_point = torch.full_like(own_point, -1), torch.full_like(own_triangle, -1)
+    point_dists, triangle_dists = points.new_zeros(len(points)), points.new_zeros(len(triangles))
+    if len(points) and len(triangles):
+        columns = points.t().contiguous()
+        cloud = _forest(columns, columns, points_first, knn.LEAF_BITS)
+        lower, upper = triangles.amin(1).t().contiguous(), triangles.amax(1).t().contiguous()
+        mesh = _forest(lower, upper, triangles_first, kernels.TRIANGLE_LEAF_BITS)
+        corners = triangles.reshape(-1, 9).index_select(0, mesh.order).view(-1, 3)
+        settings = (queries_per_task(), min_area, segments)
+        if from_points:
+            runtime.launch(
+                kernels.nearest_triangles,
+                *(cloud.lower, cloud.order, cloud.first, corners, mesh.order, mesh.first, mesh.boxes, mesh.lowest),
+                *(*settings, point_dists, nearest_triangle),
+            )
+        if from_triangles:
+            runtime.launch(
+                kernels.nearest_points_of_triangles,
+                *(corners, mesh.order, mesh.first, cloud.lower, cloud.order, cloud.first, cloud.boxes, cloud.lowest),
+                *(*settings, triangle_dists, nearest_point),
+            )
+    found = [(point_dists, (own_point, nearest_triangle)), (triangle_dists, (nearest_point, own_triangle))]
+    return [f for f, wanted in zip(found, (from_points, from_triangles)) if wanted]
+
+
+def _forest(lower: torch.Tensor, upper: torch.Tensor, starts: torch.Tensor, leaf_bits: int) -> Forest:
+    """Of the boxes (3, n) of items that begin at ``starts`` (N,)."""
+    first = F.pad(starts, (0, 1), value=lower.shape[1])
+    item = torch.arange(len(starts), device=lower.device).repeat_interleave(first.diff(), output_size=lower.shape[1])
+    return build_forest(lower, upper, first.int(), item, leaf_bits)
+
+
+class _Distances(torch.autograd.Function):
+    """The squared distances ``given`` of pairs of points and triangles."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, points: Any, triangles: Any, point_index: Any, triangle_index: Any, *settings: Any
+    ) -> torch.Tensor:
+        ctx.save_for_backward(points, triangles, point_index, triangle_index)
+        *ctx.settings, (dists,) = settings
+        return dists
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_dists: torch.Tensor) -> Any:
+        points, triangles, *pairs = ctx.saved_tensors
+        n_pairs = len(grad_dists)
+        n_parts = part_count(points.numel() + triangles.numel(), n_pairs)
+        grad_points = points.new_zeros(n_parts, len(points), 3)
+        grad_corners = points.new_zeros(n_parts, 3 * len(triangles), 3)
+        if n_pairs:
+            runtime.launch(
+                kernels.point_triangle_adjoint,
+                *(points.contiguous(), triangles.reshape(-1, 3).contiguous(), *pairs, *ctx.settings),
+                *(grad_dists.contiguous(), part_bounds(n_pairs, n_parts, points.device)),
+                *(runtime.is_parallel_device(), grad_points, grad_corners),
+            )
+        return grad_points.sum(0), grad_corners.sum(0).view_as(triangles), None, None, None, None, None

@@ -1,0 +1,88 @@
+"""Which triangles touch which pixels, and the differentiable values there, over ``kernels/rasterize_meshes.py``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from tirender.engine import runtime
+from tirender.engine.kernels import rasterize_meshes as kernels
+from tirender.engine.tiles import TileGrid, bin_primitives, list_overlaps, prefix_sum
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """What the rasterizer draws: the faces of a batch in image order, cut where they cross the near plane.
+
+    Args:
+        verts_ndc: (V, 3) float32 or float64, (x_ndc, y_ndc, z_view); carries the gradient.
+        faces: (T, 3) int32.
+        image: (T,) int32, ascending, the image that each triangle is drawn in.
+        n_images: N.
+    """
+
+    verts_ndc: torch.Tensor
+    faces: torch.Tensor
+    image: torch.Tensor
+    n_images: int
+
+
+@dataclass(frozen=True)
+class RasterMode:
+    """How pixels are matched with triangles: sizes in pixels, ``blur_radius`` in NDC units squared."""
+
+    image_size: tuple[int, int]
+    blur_radius: float = 0.0
+    faces_per_pixel: int | None = None
+    perspective_correct: bool = False
+    clip_barycentric_coords: bool = False
+    cull_backfaces: bool = False
+
+
+@runtime.not_compiled
+def select_triangles(
+    triangles: Triangles, mode: RasterMode, by_depth: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest triangles of each pixel, packed.
+
+    A triangle overlaps a pixel if the centre is strictly inside it, or closer to its outline than
+    ``sqrt(blur_radius)``, at a depth >= 0. Ties in depth go to the lower index.
+
+    Args:
+        by_depth: whether each pixel's triangles are sorted by depth; else by index (unless some were dropped).
+    Returns:
+        offsets: (N * H * W + 1,) int32, where each pixel's triangles begin, and the total.
+        index: (M,) int32 triangles.
+    Raises:
+        ValueError: where int32 cannot count the pixels, or their triangles.
+    """
+    verts = triangles.verts_ndc.detach().contiguous()
+    height, width = mode.image_size
+    grid = TileGrid.of(height, width, triangles.n_images)
+    n_pixels = triangles.n_images * height * width
+    if n_pixels == 0 or len(triangles.faces) == 0:
+        return verts.new_zeros(n_pixels + 1, dtype=torch.int32), verts.new_zeros(0, dtype=torch.int32)
+    boxes = triangles.faces.new_empty(len(triangles.faces), 4)
+    margin = math.sqrt(mode.blur_radius)
+    runtime.launch(
+        kernels.triangle_boxes,
+        *(verts, triangles.faces, margin, int(mode.cull_backfaces), height, width, boxes),
+    )
+    bins = bin_primitives(boxes, triangles.image, grid)
+    geometry = (verts, triangles.faces, boxes, bins.offsets, bins.members)
+    flags = (int(mode.perspective_correct), int(mode.clip_barycentric_coords))
+    if mode.faces_per_pixel == 1 and mode.blur_radius == 0:
+        nearest = bins.members.new_empty(n_pixels)
+        runtime.launch(kernels.select_nearest, *geometry, *flags, *grid.sizes, verts.new_empty(n_pixels), nearest)
+        hit = nearest >= 0
+        return prefix_sum(hit), nearest[hit]
+
+    def list_tiles(room: torch.Tensor, first_tile: int, limit: int, scratch: tuple[torch.Tensor, ...]) -> None:
+        runtime.launch(
+            kernels.list_triangles,
+            *(*geometry, room, first_tile, mode.blur_radius, *flags, limit, int(by_depth), *grid.sizes, *scratch),
+        )
+
+    return list_overlaps(list_tiles, bins, grid, mode.faces_per_pixel, verts)

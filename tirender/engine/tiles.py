@@ -1,0 +1,163 @@
+"""The overlaps of primitives and pixels, listed tile by tile, over ``kernels/tiles.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from tirender.engine import runtime
+from tirender.engine.kernels import tiles as kernels
+
+SCRATCH_RECORDS = 4 << 20  # overlaps listed at once (20 bytes each), unless one band of rows has more
+COUNTS = 1 << 24  # counts of primitives, for each tile and chunk, that a GPU may use
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """Images of H x W pixels in tiles: a CPU thread takes a band of rows, a GPU thread a few pixels."""
+
+    height: int
+    width: int
+    tile_h: int
+    tile_w: int
+    n_images: int
+
+    @classmethod
+    def of(cls, height: int, width: int, n_images: int) -> TileGrid:
+        """The grid that suits the running arch.
+
+        Raises:
+            ValueError: where int32 cannot count the pixels.
+        """
+        if n_images * height * width > kernels.MOST:
+            raise ValueError(
+                f"image_size: expected fewer than 2^31 pixels in all images, got {n_images * height * width}"
+            )
+        tile = (4, 4) if runtime.is_parallel_device() else (8, width)
+        return cls(height, width, *tile, n_images)
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Height and width of the image and of a tile, as kernels take them."""
+        return self.height, self.width, self.tile_h, self.tile_w
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of tiles in an image."""
+        return math.ceil(self.height / self.tile_h), math.ceil(self.width / self.tile_w)
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles of all images."""
+        return self.n_images * self.shape[0] * self.shape[1]
+
+    def first_pixel(self, row: int) -> int:
+        """The first pixel of a row of tiles, both counted through all images."""
+        rows = self.shape[0]
+        return (row // rows * self.height + min(row % rows * self.tile_h, self.height)) * self.width
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The primitives whose boxes meet each tile.
+
+    Args:
+        offsets: (tiles + 1,) int32.
+        members: (n,) int32 primitives, ascending within a tile.
+        room: (tiles,) int64, the pixels of their boxes in the tile: an upper bound of the overlaps.
+    """
+
+    offsets: torch.Tensor
+    members: torch.Tensor
+    room: torch.Tensor
+
+
+def bin_primitives(boxes: torch.Tensor, image: torch.Tensor, grid: TileGrid) -> Bins:
+    """Lists the primitives of each tile.
+
+    Args:
+        boxes: (n, 4) int32 first and last column, first and last row, inside the image; empty where last < first.
+        image: (n,) int32.
+    Raises:
+        ValueError: where the tiles list 2^31 primitives or more.
+    """
+    # a GPU wants many short chunks; each costs a count for every tile
+    most = min(1024, COUNTS // max(grid.n_tiles, 1)) if runtime.is_parallel_device() else 64
+    n_chunks = max(1, min(most, len(boxes) // 64))
+    counts = boxes.new_zeros(2, grid.n_tiles, n_chunks)
+    runtime.launch(kernels.count_bins, boxes, image, *grid.sizes, counts)
+    _check_total(int(counts[0].sum(dtype=torch.int64)), "with tiles")
+    cursor = prefix_sum(counts[0].view(-1))
+    members = boxes.new_empty(int(cursor[-1]))
+    offsets = cursor[::n_chunks].clone()  # fill_bins moves the cursor
+    runtime.launch(kernels.fill_bins, boxes, image, *grid.sizes, cursor[:-1].view(grid.n_tiles, n_chunks), members)
+    return Bins(offsets, members, counts[1].sum(1))
+
+
+def list_overlaps(
+    list_tiles: Callable[[torch.Tensor, int, int, tuple[torch.Tensor, ...]], None],
+    bins: Bins,
+    grid: TileGrid,
+    limit: int | None,
+    like: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest primitives of each pixel, a few rows of tiles at a time so that scratch memory stays bounded.
+
+    Args:
+        list_tiles: launches the kernel that lists tiles: (room, first tile, limit, scratch arrays).
+        limit: how many a pixel keeps; None: all.
+        like: gives the float type of depths.
+    Returns:
+        offsets: (N * H * W + 1,) int32, where each pixel's primitives begin, and the total.
+        members: (M,) int32.
+    Raises:
+        ValueError: where one band of rows overlaps 2^31 primitives, or all images keep so many.
+    """
+    n_pixels = grid.n_images * grid.height * grid.width
+    start, kept = bins.members.new_empty(n_pixels), bins.members.new_empty(n_pixels)
+    parts: list[torch.Tensor] = []
+    total = 0
+    for first_row, last_row in _groups(bins.room, grid):
+        tiles = slice(first_row * grid.shape[1], last_row * grid.shape[1])
+        pixels = slice(grid.first_pixel(first_row), grid.first_pixel(last_row))
+        room = prefix_sum(bins.room[tiles])
+        records = int(room[-1])
+        found, found_z = start.new_empty(records, 2), like.new_empty(records)
+        chosen, chosen_z = start.new_empty(records), like.new_empty(records)
+        scratch = (found, found_z, chosen, chosen_z, start, kept)
+        list_tiles(room, tiles.start, limit or kernels.MOST, scratch)
+        offsets = prefix_sum(kept[pixels])
+        total += int(offsets[-1])
+        _check_total(total, "kept in all images")
+        part = start.new_empty(int(offsets[-1]))
+        runtime.launch(kernels.compact_fragments, chosen, start, offsets, pixels.start, 256, part)
+        parts.append(part)
+    return prefix_sum(kept), parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def prefix_sum(counts: torch.Tensor) -> torch.Tensor:
+    """(n + 1,) int32 exclusive prefix sum."""
+    offsets = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
+    torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
+    return offsets
+
+
+def _check_total(overlaps: int, where: str) -> None:
+    if overlaps >= kernels.MOST:
+        raise ValueError(f"primitives: expected fewer than 2^31 - 1 overlaps {where}, got {overlaps}")
+
+
+def _groups(room: torch.Tensor, grid: TileGrid) -> list[tuple[int, int]]:
+    """Runs of rows of tiles with at most ``SCRATCH_RECORDS`` overlaps, unless one row has more."""
+    loads = room.view(-1, grid.shape[1]).sum(1, dtype=torch.int64).tolist()
+    _check_total(max(loads), "in a band of rows")
+    groups, first, load = [], 0, 0
+    for row, extra in enumerate(loads):
+        if row > first and load + extra > SCRATCH_RECORDS:
+            groups.append((first, row))
+            first, load = row, 0
+        load += extra
+    return [*groups, (first, len(loads))]

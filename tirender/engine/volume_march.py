@@ -1,0 +1,120 @@
+"""Volumes marched along rays by one kernel pair, over ``kernels/volume_march.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from tirender.engine import runtime
+from tirender.engine.kernels import volume_march as kernels
+
+MAX_CHANNELS = 32  # of densities and features together: kernels are compiled for each number
+MAX_THICKNESS = 8
+PARTS_BYTES = 128 << 20  # for copies of the volumes' gradient
+TASKS = 16384  # on a GPU
+
+
+@runtime.not_compiled
+def march_volumes(
+    densities: torch.Tensor,
+    features: torch.Tensor | None,
+    origins: torch.Tensor,
+    directions: torch.Tensor,
+    lengths: torch.Tensor,
+    eps: float,
+    surface_thickness: int,
+) -> torch.Tensor:
+    """Emission and absorption along rays through volumes (zeros outside, trilinear inside).
+
+    Args:
+        densities: (V, 1, D, H, W) float32 or float64.
+        features: (V, C, D, H, W) of the same dtype; C of at most ``MAX_CHANNELS - 1``.
+        origins, directions: (R, 3) in voxel coordinates, of V times as many rays as each volume has.
+        lengths: (R, P), or (1, P) where all rays have the same.
+        eps, surface_thickness: see ``EmissionAbsorptionRaymarcher``; at most ``MAX_THICKNESS``.
+    Returns:
+        (R, C + 1): features, then opacity. Differentiable in all but ``lengths``.
+    """
+    with torch.autocast(densities.device.type, enabled=False):
+        features = densities[:, :0] if features is None else features
+        image = _MarchVolumes.apply(densities, features, origins + 1, directions, lengths, eps, surface_thickness)
+        n_features = features.shape[1]
+        return torch.cat([image[:, 1 : 1 + n_features], image[:, :1]], 1)
+
+
+def padded_shape(shape: Sequence[int], n_channels: int) -> tuple[int, ...]:
+    """As what volumes (V, _, D, H, W) are marched: (V, D + 2, H + 2, W + 2, channels filled up to a multiple of 4)."""
+    n_volumes, _, *sizes = shape
+    return (n_volumes, *(size + 2 for size in sizes), (n_channels + 3) // 4 * 4)
+
+
+class _MarchVolumes(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        densities: torch.Tensor,
+        features: torch.Tensor,
+        origins: torch.Tensor,
+        directions: torch.Tensor,
+        lengths: torch.Tensor,
+        eps: float,
+        thickness: int,
+    ) -> torch.Tensor:
+        n_volumes, n_features = features.shape[:2]
+        ctx.shape = padded_shape(features.shape, 1 + n_features)
+        fours = ctx.shape[-1] // 4
+        padded = densities.new_zeros(ctx.shape)
+        inside = _without_border(padded)
+        inside[:, :1].copy_(densities)
+        inside[:, 1 : 1 + n_features].copy_(features)
+        values = padded.view(-1, fours, 4)
+        rays = (origins.detach().contiguous(), directions.detach().contiguous(), lengths.contiguous())
+        ctx.grid = (*ctx.shape[1:4], len(origins) // n_volumes)
+        ctx.options = (eps, fours, thickness)
+        ctx.n_features = n_features
+        ctx.save_for_backward(values, *rays)
+        image = values.new_empty(len(origins), fours, 4)
+        if len(image):
+            runtime.launch(kernels.volume_march_forward, values, *ctx.grid, *rays, *ctx.options, image)
+        return image.view(-1, 4 * fours)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
+        values, *rays = ctx.saved_tensors
+        n_voxels, fours, _ = values.shape
+        rays_wanted = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        is_parallel = runtime.is_parallel_device()
+        n_parts = 1 if is_parallel else _part_count(values)
+        n_tasks = min(TASKS, len(grad_image)) if is_parallel else n_parts
+        tape = values.new_empty(n_tasks, rays[2].shape[1], 4)
+        grad_values = values.new_zeros(n_parts, n_voxels * fours, 4)
+        grad_rays = [torch.empty_like(x) if rays_wanted else x.new_empty(1, 3) for x in rays[:2]]
+        if len(grad_image):
+            grad_image = grad_image.contiguous().view(-1, fours, 4)
+            runtime.launch(
+                kernels.volume_march_adjoint,
+                *(values, *ctx.grid, *rays, *ctx.options, grad_image, bool(rays_wanted), is_parallel),
+                *(tape, grad_values, *grad_rays),
+            )
+        for part in grad_values[1:]:
+            grad_values[0] += part
+        grads = _without_border(grad_values[0].view(ctx.shape))
+        grad_origins, grad_directions = grad_rays if rays_wanted else (None, None)
+        # contiguous: what follows is several times faster, and the parts are freed
+        grad_densities, grad_features = (g.contiguous() for g in (grads[:, :1], grads[:, 1 : 1 + ctx.n_features]))
+        return grad_densities, grad_features, grad_origins, grad_directions, None, None, None
+
+
+def _without_border(values: torch.Tensor) -> torch.Tensor:
+    """A view (V, C, D, H, W) of (V, D + 2, H + 2, W + 2, C)."""
+    return values[:, 1:-1, 1:-1, 1:-1].movedim(-1, 1)
+
+
+def _part_count(values: torch.Tensor) -> int:
+    """A power of two, so that the parts, which are of equal work, share out well among threads."""
+    most = PARTS_BYTES // (values.element_size() * max(values.numel(), 1))
+    return next((n for n in (8, 4, 2) if n <= most), 1)
