@@ -18,6 +18,7 @@ from tirender.renderer.mesh.texture_maps import pack_maps, sample_maps
 SIZE = (14, 18)
 SIGMA, GAMMA = 1e-3, 1e-2
 LIGHTS = {"unlit": AmbientLights, "directional": DirectionalLights, "point": PointLights}
+KINDS = {name: light.fused_kind for name, light in LIGHTS.items()}
 TEXTURES = [
     ("vertex", "border", True),
     *(("bilinear", padding, align) for padding in ("zeros", "border", "reflection") for align in (True, False)),
@@ -70,10 +71,6 @@ class Scene:
     def coord_faces(self):
         return torch.arange(3, dtype=torch.int32).expand(len(self.faces), 3) if self.kind == "atlas" else self.faces
 
-    def surface_faces(self):
-        rows = torch.arange(len(self.faces), dtype=torch.int32)
-        return rows[:, None].expand(-1, 3) if self.flat else self.faces
-
     def fused(self, r, soft):
         layout = torch.cat([self.packed_maps.first_texel[:, None], self.packed_maps.size], 1).int()
         source = (self.coords, self.coord_faces())
@@ -81,10 +78,10 @@ class Scene:
             source = (*source, self.texels, layout, self.map_index, self.padding, self.align)
         return shade_mesh(
             *(r.triangles, r.mode, *r.selection()),
-            SurfaceSource(self.positions, self.normals, self.surface_faces(), self.flat),
+            SurfaceSource(self.positions, self.normals, self.faces, self.flat),
             TextureSource(self.kind, *source),
             self.params,
-            ShadingMode(self.light, soft, SIGMA, GAMMA),
+            ShadingMode(KINDS[self.light], soft, SIGMA, GAMMA),
         )
 
     def twin(self, r, soft):
@@ -190,9 +187,9 @@ def test_fragments_are_kept_for_soft_gradients_alone(monkeypatch, soft, with_gra
     r = scene.fragments(True, 4)
     with torch.set_grad_enabled(with_grad):
         scene.fused(r, soft)
-    ((*_, coverage, weights, segments),) = [args for args in launched if args[0] is kernels.mesh_shading_forward]
-    n = len(PackedFragments.of(r)) if soft and with_grad else 0
-    assert [len(coverage), len(weights), len(segments)] == [n, n, n]
+    ((*_, pixels, weights, edges),) = [args for args in launched if args[0] is kernels.mesh_shading_forward]
+    n_pixels, n = (2 * SIZE[0] * SIZE[1], len(PackedFragments.of(r))) if soft and with_grad else (0, 0)
+    assert [len(pixels), len(weights), len(edges)] == [n_pixels, n, n]
 
 
 def test_repeats_are_equal_to_the_bit():
@@ -220,7 +217,7 @@ def test_gradcheck():
             SurfaceSource(leaves[1], leaves[2], scene.faces),
             TextureSource("bilinear", leaves[3], scene.faces, leaves[4], layout, scene.map_index, "border", False),
             leaves[5],
-            ShadingMode("point", True, 0.05, 0.5),
+            ShadingMode(KINDS["point"], True, 0.05, 0.5),
         )
 
     assert torch.autograd.gradcheck(image, tuple(scene.leaves), eps=1e-7, atol=1e-4, rtol=1e-3)

@@ -132,7 +132,8 @@ def test_faces_that_are_not_finite_are_not_drawn():
         assert kept.zbuf.isfinite().all()
     far = verts * 1e30  # boxes far beyond the range of int32
     far[:, 2] = 1
-    assert rasterization(far, faces, image, 1, image_size=(8, 8), faces_per_pixel=1).packed().dists.isfinite().all()
+    drawn = PackedFragments.of(rasterization(far, faces, image, 1, image_size=(8, 8), faces_per_pixel=1))
+    assert drawn.dists.isfinite().all()
 
 
 @pytest.mark.parametrize(

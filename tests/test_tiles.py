@@ -42,7 +42,7 @@ def test_bins_hold_the_primitives_whose_boxes_meet_the_tile(tile, n):
         overlap = torch.where(image == n_image, overlap, 0)
         members = bins.members[bins.offsets[t] : bins.offsets[t + 1]]
         assert torch.equal(members.long(), overlap.nonzero().squeeze(1))
-        assert bins.room[t] == overlap.sum()
+        assert bins.max_overlaps[t] == overlap.sum()
 
 
 @pytest.mark.parametrize("mode", [MODE, MODE | {"blur_radius": 0.0, "faces_per_pixel": 1}])
@@ -81,10 +81,10 @@ def test_pixels_of_boxes_are_counted_up_to_what_int32_holds():
     side = 2**15
     boxes = torch.tensor([[0, side - 1, 0, side - 1]], dtype=torch.int32).repeat(4, 1)
     grid = TileGrid(side, side, side, side, 1)
-    room = tiles.bin_primitives(boxes, torch.zeros(4, dtype=torch.int32), grid).room
-    assert room.tolist() == [2**31 - 1]
+    most = tiles.bin_primitives(boxes, torch.zeros(4, dtype=torch.int32), grid).max_overlaps
+    assert most.tolist() == [2**31 - 1]
     with pytest.raises(ValueError, match="overlaps in a band of rows, got 2147483647"):
-        tiles._groups(room, grid)
+        tiles._groups(most, grid)
 
 
 def test_images_that_keep_too_many_overlaps_are_an_error(monkeypatch):
@@ -93,11 +93,10 @@ def test_images_that_keep_too_many_overlaps_are_an_error(monkeypatch):
     grid, none = TileGrid(16, 1, 8, 1, 1), torch.zeros(3, dtype=torch.int32)
     bins = tiles.Bins(none, none[:0], torch.ones(2, dtype=torch.int64))
 
-    def list_tiles(room, first_tile, limit, scratch):
-        _, _, chosen, _, start, kept = scratch
-        for values in (chosen, start, kept):
+    def list_tiles(listing, scratch_offsets, scratch):
+        for values in (scratch.members, scratch.begin, scratch.count):
             values.zero_()
-        kept[8 * first_tile] = 1 if first_tile == 0 else 2**31 - 2
+        scratch.count[8 * listing.first_tile] = 1 if listing.first_tile == 0 else 2**31 - 2
 
     with pytest.raises(ValueError, match=r"fewer than 2\^31 - 1 overlaps kept in all images, got 2147"):
         tiles.list_overlaps(list_tiles, bins, grid, None, torch.zeros(0))

@@ -25,9 +25,9 @@ def mesh_fragments(
     Returns:
         zbuf: (M,) depth in view space.
         bary: (M, 3) barycentric coordinates in the triangle.
-        dists: (M,) squared NDC distance to the outline, negative inside.
+        dists: (M,) squared NDC distance to the nearest edge, negative inside.
         All differentiable in ``triangles.verts_ndc``, the selection held fixed. The distance follows the nearest
-        segment (the first of equals); a perspective denominator at its bound passes no gradient.
+        edge (the first of equals); a perspective denominator at its bound passes no gradient.
     """
     with torch.autocast(triangles.verts_ndc.device.type, enabled=False):
         return _MeshFragments.apply(triangles.verts_ndc, triangles.faces, pixels, index, mode)
@@ -40,21 +40,21 @@ class _MeshFragments(torch.autograd.Function):
         n = len(index)
         zbuf, bary, dists = verts.new_empty(n), verts.new_empty(n, 3), verts.new_empty(n)
         ctx.save_for_backward(verts, faces, pixels, index)
-        ctx.flags = (int(mode.perspective_correct), int(mode.clip_barycentric_coords), *mode.image_size)
+        ctx.raster = mode.raster
         if n:
-            runtime.launch(kernels.mesh_fragments_forward, verts, faces, pixels, index, *ctx.flags, zbuf, bary, dists)
+            runtime.launch(kernels.mesh_fragments_forward, ctx.raster, verts, faces, pixels, index, zbuf, bary, dists)
         return zbuf, bary, dists
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        verts, faces, pixels, index = ctx.saved_tensors
+        fragments = ctx.saved_tensors
+        verts, _, _, index = fragments
         n_parts = part_count(verts.numel(), len(index))
         grad_verts = verts.new_zeros(n_parts, *verts.shape)
         if len(index):
-            runtime.launch(
-                kernels.mesh_fragments_adjoint,
-                *(verts, faces, pixels, index, *ctx.flags, *(g.contiguous() for g in grads)),
-                *(part_bounds(len(index), n_parts, verts.device), runtime.is_parallel_device(), grad_verts),
-            )
+            grads = tuple(g.contiguous() for g in grads)
+            bounds = part_bounds(len(index), n_parts, verts.device)
+            is_gpu = runtime.is_parallel_device()
+            runtime.launch(kernels.mesh_fragments_adjoint, ctx.raster, *fragments, *grads, bounds, is_gpu, grad_verts)
         return grad_verts.sum(0), None, None, None, None

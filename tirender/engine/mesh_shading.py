@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +12,13 @@ from torch.autograd.function import once_differentiable
 from tirender.checks import check_tensor
 from tirender.engine import runtime
 from tirender.engine.kernels import mesh_shading as kernels
-from tirender.engine.kernels.lighting import DIRECTIONAL, N_PARAMS, POINT, UNLIT
-from tirender.engine.kernels.mesh_shading import COORDS, PARAMS, SURFACE, TEXELS, VERTS
-from tirender.engine.kernels.texture import ATLAS, BORDER, REFLECTION, UV_BILINEAR, UV_NEAREST, VERTEX, ZEROS
+from tirender.engine.kernels.lighting import N_PARAMS
+from tirender.engine.kernels.texture import ATLAS, BORDER, REFLECTION, UV_BILINEAR, UV_NEAREST, VERTEX, ZEROS, Sampling
 from tirender.engine.partial_sums import part_bounds_by_work, part_count
 from tirender.engine.rasterize_meshes import RasterMode, Triangles
 
 TEXTURES = {"vertex": VERTEX, "bilinear": UV_BILINEAR, "nearest": UV_NEAREST, "atlas": ATLAS}
 PADDINGS = {"zeros": ZEROS, "border": BORDER, "reflection": REFLECTION}
-LIGHTS = {"unlit": UNLIT, "directional": DIRECTIONAL, "point": POINT}
 
 
 @dataclass(frozen=True)
@@ -49,18 +48,18 @@ class TextureSource:
 
 @dataclass(frozen=True)
 class SurfaceSource:
-    """Positions and normals that are lit: of the vertices, or one for each face (flat).
+    """Positions and normals that are lit.
 
     Args:
-        positions: (n, 3) world space.
-        normals: (n, 3), any length.
-        faces: (T, 3) int32 rows at each triangle's corners; flat shading reads the first alone.
-        flat: whether position and normal are constant over a face.
+        positions: (V, 3) world space, a row for each of ``triangles.verts_ndc``; (T, 3) where flat.
+        normals: (n, 3), any length; (T, 3) where flat.
+        normal_faces: (T, 3) int32 rows of normals at each triangle's corners; unused where flat.
+        flat: whether each triangle has one position and one normal.
     """
 
     positions: torch.Tensor
     normals: torch.Tensor
-    faces: torch.Tensor
+    normal_faces: torch.Tensor
     flat: bool = False
 
 
@@ -69,11 +68,11 @@ class ShadingMode:
     """How fragments become a pixel: the light's kind, and soft blending or the nearest fragment alone.
 
     Args:
-        light: "unlit", "directional" or "point".
+        light: a kind in ``kernels/lighting.py``.
         soft: softmax blend with ``sigma`` (NDC units squared) and ``gamma``; else the first fragment is opaque.
     """
 
-    light: str
+    light: int
     soft: bool
     sigma: float = 1e-4
     gamma: float = 1e-4
@@ -94,7 +93,7 @@ def shade_mesh(
 
     Args:
         offsets, index: from :func:`select_triangles`, sorted by depth.
-        surface: what is lit; None where ``mode.light`` is "unlit".
+        surface: what is lit; None where ``mode.light`` is UNLIT.
         params: (N, 21) light, material, camera and blending parameters of each image, in the order that
             ``kernels/lighting.py`` lists.
     Returns:
@@ -109,59 +108,82 @@ def shade_mesh(
     texels, layout, map_index = texture.texels, texture.layout, texture.map_index
     if texels is None or layout is None or map_index is None:
         texels, layout, map_index = nothing, faces[:1], faces[:1, 0]
-    arrays = (offsets, index, faces, surface.faces, texture.coord_faces, map_index, layout)
-    flags = (
-        *(int(raster.perspective_correct), int(raster.clip_barycentric_coords), *raster.image_size),
-        *(LIGHTS[mode.light], int(surface.flat), TEXTURES[texture.kind], PADDINGS[texture.padding]),
-        *(int(texture.align_corners), int(mode.soft), 1 / mode.sigma, 1 / mode.gamma),
+    inputs = kernels.Inputs(
+        offsets=offsets,
+        triangles=index,
+        faces=faces,
+        verts=verts,
+        positions=surface.positions,
+        normal_faces=surface.normal_faces,
+        normals=surface.normals,
+        texture_faces=texture.coord_faces,
+        coords=texture.coords,
+        map_index=map_index,
+        layout=layout,
+        texels=texels,
+        params=params,
     )
-    floats = (verts, surface.positions, surface.normals, texture.coords, texels, params)
+    inputs = kernels.Inputs(*(t.to(verts.dtype) if t.is_floating_point() else t for t in inputs))
+    numbers = (
+        raster.raster,
+        kernels.Shading(
+            light=mode.light,
+            flat=surface.flat,
+            soft=mode.soft,
+            inv_sigma=1 / mode.sigma,
+            inv_gamma=1 / mode.gamma,
+        ),
+        Sampling(TEXTURES[texture.kind], PADDINGS[texture.padding], texture.align_corners),
+    )
     with torch.autocast(verts.device.type, enabled=False):
-        keeps = mode.soft and torch.is_grad_enabled() and any(t.requires_grad for t in floats)
-        image = _ShadeMesh.apply(*(t.to(verts.dtype) for t in floats), arrays, flags, keeps)
+        keep = mode.soft and torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
+        image = _ShadeMesh.apply(numbers, keep, *inputs)
     return image.view(triangles.n_images, *raster.image_size, 4)
 
 
 class _ShadeMesh(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *args: Any) -> Any:
-        *floats, arrays, ctx.flags, keeps = args
-        floats = [t.detach().contiguous() for t in floats]
-        verts = floats[0]
-        n_pixels = len(arrays[0]) - 1
-        image, blend = verts.new_empty(n_pixels, 4), verts.new_empty(n_pixels, 2)
-        n_kept = len(arrays[1]) if keeps else 0
-        kept = verts.new_empty(n_kept), verts.new_empty(n_kept), arrays[1].new_empty(n_kept)
+    def forward(ctx: Any, numbers: Any, keep: bool, *args: torch.Tensor) -> torch.Tensor:
+        inputs = kernels.Inputs(*(t.detach().contiguous() for t in args))
+        verts = inputs.verts
+        n_pixels, n_fragments = len(inputs.offsets) - 1, len(inputs.triangles) if keep else 0
+        image = verts.new_empty(n_pixels, 4)
+        kept = kernels.Kept(
+            pixels=verts.new_empty(n_pixels if keep else 0, 5),
+            weights=verts.new_empty(n_fragments, 2),
+            edges=inputs.triangles.new_empty(n_fragments),
+        )
         if n_pixels:
-            runtime.launch(kernels.mesh_shading_forward, *_inputs(ctx, arrays, floats), image, blend, *kept)
-        ctx.save_for_backward(*arrays, *floats, image, blend, *kept)
+            runtime.launch(kernels.mesh_shading_forward, *numbers, *inputs, image, *kept)
+        ctx.numbers = numbers
+        ctx.save_for_backward(*inputs, *kept)
         return image
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
-        arrays, floats, results = ctx.saved_tensors[:7], ctx.saved_tensors[7:13], ctx.saved_tensors[13:]
-        needs = list(ctx.needs_input_grad[:6])
-        needs[1] = needs[2] = needs[1] or needs[2]  # positions and normals go together
-        wanted = sum(flag for flag, need in zip((VERTS, SURFACE, 0, COORDS, TEXELS, PARAMS), needs) if need)
-        owners = [t if need else t[:0] for t, need in zip(floats, needs)]
-        n_parts = part_count(sum(t.numel() for t in owners), len(arrays[1]))
-        grads = [t.new_zeros(n_parts, *t.shape) for t in owners]
-        if len(arrays[0]) > 1:
+        n_inputs = len(kernels.Inputs._fields)
+        inputs, kept = kernels.Inputs(*ctx.saved_tensors[:n_inputs]), ctx.saved_tensors[n_inputs:]
+        needs = dict(zip(kernels.Inputs._fields, ctx.needs_input_grad[2:]))
+        needs["positions"] = needs["normals"] = needs["positions"] or needs["normals"]  # they go together
+        wanted = {name: getattr(inputs, name) for name in kernels.Owners._fields if needs[name]}
+        columns = [tensor.numel() for tensor in wanted.values()]
+        first = dict(zip(wanted, itertools.accumulate(columns, initial=0)))
+        owners = kernels.Owners(*(first.get(name, -1) for name in kernels.Owners._fields))
+        n_parts = part_count(sum(columns), len(inputs.triangles))
+        grads = inputs.verts.new_zeros(n_parts, sum(columns))
+        if len(inputs.offsets) > 1:
+            bounds, is_gpu = part_bounds_by_work(inputs.offsets, n_parts), runtime.is_parallel_device()
             runtime.launch(
                 kernels.mesh_shading_adjoint,
-                *(*_inputs(ctx, arrays, floats), *results, grad_image.contiguous()),
-                *(part_bounds_by_work(arrays[0], n_parts), wanted, runtime.is_parallel_device(), *grads),
+                *ctx.numbers,
+                owners,
+                *inputs,
+                *kept,
+                grad_image.contiguous(),
+                bounds,
+                is_gpu,
+                grads,
             )
-        return (*(g.sum(0) if need else None for g, need in zip(grads, needs)), None, None, None)
-
-
-def _inputs(ctx: Any, arrays: Any, floats: Any) -> tuple[Any, ...]:
-    """What both kernels read, in their order."""
-    offsets, index, faces, surface_faces, coord_faces, map_index, layout = (t.contiguous() for t in arrays)
-    verts, positions, normals, coords, texels, params = floats
-    return (
-        *(offsets, index, faces, verts, surface_faces, positions, normals),
-        *(coord_faces, coords, map_index, layout, texels, params),
-        *ctx.flags,
-    )
+        sums = {name: part.view_as(wanted[name]) for name, part in zip(wanted, grads.sum(0).split(columns))}
+        return (None, None, *(sums.get(name) for name in kernels.Inputs._fields))

@@ -9,6 +9,8 @@ import torch
 
 from tirender.engine import runtime
 from tirender.engine.kernels import rasterize_meshes as kernels
+from tirender.engine.kernels.tiles import Listing, Scratch
+from tirender.engine.kernels.triangle import Raster
 from tirender.engine.tiles import TileGrid, bin_primitives, list_overlaps, prefix_sum
 
 
@@ -40,6 +42,17 @@ class RasterMode:
     clip_barycentric_coords: bool = False
     cull_backfaces: bool = False
 
+    @property
+    def raster(self) -> Raster:
+        """What kernels need to know of it."""
+        return Raster(
+            height=self.image_size[0],
+            width=self.image_size[1],
+            perspective=self.perspective_correct,
+            clip_bary=self.clip_barycentric_coords,
+            blur=self.blur_radius,
+        )
+
 
 @runtime.not_compiled
 def select_triangles(
@@ -65,24 +78,17 @@ def select_triangles(
     if n_pixels == 0 or len(triangles.faces) == 0:
         return verts.new_zeros(n_pixels + 1, dtype=torch.int32), verts.new_zeros(0, dtype=torch.int32)
     boxes = triangles.faces.new_empty(len(triangles.faces), 4)
-    margin = math.sqrt(mode.blur_radius)
-    runtime.launch(
-        kernels.triangle_boxes,
-        *(verts, triangles.faces, margin, int(mode.cull_backfaces), height, width, boxes),
-    )
+    margin, cull = math.sqrt(mode.blur_radius), int(mode.cull_backfaces)
+    runtime.launch(kernels.triangle_boxes, verts, triangles.faces, margin, cull, height, width, boxes)
     bins = bin_primitives(boxes, triangles.image, grid)
-    geometry = (verts, triangles.faces, boxes, bins.offsets, bins.members)
-    flags = (int(mode.perspective_correct), int(mode.clip_barycentric_coords))
+    binned = kernels.Binned(verts, triangles.faces, boxes, bins.offsets, bins.members)
     if mode.faces_per_pixel == 1 and mode.blur_radius == 0:
-        nearest = bins.members.new_empty(n_pixels)
-        runtime.launch(kernels.select_nearest, *geometry, *flags, *grid.sizes, verts.new_empty(n_pixels), nearest)
+        depth, nearest = verts.new_empty(n_pixels), bins.members.new_empty(n_pixels)
+        runtime.launch(kernels.select_nearest, mode.raster, grid.sizes, *binned, depth, nearest)
         hit = nearest >= 0
         return prefix_sum(hit), nearest[hit]
 
-    def list_tiles(room: torch.Tensor, first_tile: int, limit: int, scratch: tuple[torch.Tensor, ...]) -> None:
-        runtime.launch(
-            kernels.list_triangles,
-            *(*geometry, room, first_tile, mode.blur_radius, *flags, limit, int(by_depth), *grid.sizes, *scratch),
-        )
+    def list_tiles(listing: Listing, scratch_offsets: torch.Tensor, scratch: Scratch) -> None:
+        runtime.launch(kernels.list_triangles, mode.raster, grid.sizes, listing, *binned, scratch_offsets, *scratch)
 
-    return list_overlaps(list_tiles, bins, grid, mode.faces_per_pixel, verts)
+    return list_overlaps(list_tiles, bins, grid, mode.faces_per_pixel, verts, by_depth)

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from tirender.engine import runtime
 from tirender.engine.kernels import rasterize_points as kernels
+from tirender.engine.kernels.tiles import Listing, Scratch
 from tirender.engine.partial_sums import part_bounds, part_count
 from tirender.engine.tiles import TileGrid, bin_primitives, list_overlaps
 
@@ -74,10 +75,10 @@ def select_points(rasterization: PointRasterization) -> tuple[torch.Tensor, torc
     boxes = rasterization.image.new_empty(len(points), 4)
     runtime.launch(kernels.point_boxes, points, radius, height, width, boxes)
     bins = bin_primitives(boxes, rasterization.image, grid)
-    geometry = (points, radius, boxes, bins.offsets, bins.members)
+    binned = (points, radius, boxes, bins.offsets, bins.members)
 
-    def list_tiles(room: torch.Tensor, first_tile: int, limit: int, scratch: tuple[torch.Tensor, ...]) -> None:
-        runtime.launch(kernels.list_points, *geometry, room, first_tile, limit, *grid.sizes, *scratch)
+    def list_tiles(listing: Listing, scratch_offsets: torch.Tensor, scratch: Scratch) -> None:
+        runtime.launch(kernels.list_points, grid.sizes, listing, *binned, scratch_offsets, *scratch)
 
     return list_overlaps(list_tiles, bins, grid, rasterization.points_per_pixel, points)
 
@@ -120,9 +121,8 @@ class _PointFragments(torch.autograd.Function):
         n_parts = part_count(points.numel(), len(index))
         grad_points = points.new_zeros(n_parts, *points.shape)
         if len(index):
-            runtime.launch(
-                kernels.point_fragments_adjoint,
-                *(points, pixels, index, *ctx.image_size, *(g.contiguous() for g in grads)),
-                *(part_bounds(len(index), n_parts, points.device), runtime.is_parallel_device(), grad_points),
-            )
+            fragments, grads = (points, pixels, index, *ctx.image_size), tuple(g.contiguous() for g in grads)
+            bounds = part_bounds(len(index), n_parts, points.device)
+            is_gpu = runtime.is_parallel_device()
+            runtime.launch(kernels.point_fragments_adjoint, *fragments, *grads, bounds, is_gpu, grad_points)
         return grad_points.sum(0), None, None, None

@@ -35,28 +35,24 @@ class _Silhouette(torch.autograd.Function):
     def forward(ctx: Any, verts: torch.Tensor, faces: Any, offsets: Any, index: Any, mode: Any, sigma: float) -> Any:
         verts = verts.detach().contiguous()
         transmittance, coverage = verts.new_empty(len(offsets) - 1), verts.new_empty(len(index))
-        segments = torch.empty_like(index)
-        ctx.grid = (*mode.image_size, 1 / sigma)
+        edges = torch.empty_like(index)
+        ctx.numbers = (mode.raster, 1 / sigma)
+        fragments = (offsets, index, faces, verts, transmittance, coverage, edges)
         if len(transmittance):
-            runtime.launch(
-                kernels.silhouette_forward,
-                *(offsets, index, faces, verts, int(mode.perspective_correct), *ctx.grid),
-                *(transmittance, coverage, segments),
-            )
-        ctx.save_for_backward(offsets, segments, coverage, faces, verts, transmittance)
+            runtime.launch(kernels.silhouette_forward, *ctx.numbers, *fragments)
+        ctx.save_for_backward(*fragments)
         return transmittance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_transmittance: torch.Tensor) -> Any:
-        offsets, segments, _, _, verts, transmittance = ctx.saved_tensors
-        n_parts = part_count(2 * len(verts), len(segments))
+        fragments = ctx.saved_tensors
+        offsets, index, _, verts, *_ = fragments
+        n_parts = part_count(2 * len(verts), len(index))
         grad_xy = verts.new_zeros(n_parts, len(verts), 2)
-        if len(segments):
-            runtime.launch(
-                kernels.silhouette_adjoint,
-                *(*ctx.saved_tensors[:-1], *ctx.grid, transmittance, -grad_transmittance.contiguous()),
-                *(part_bounds_by_work(offsets, n_parts), runtime.is_parallel_device(), grad_xy),
-            )
+        if len(index):
+            grad_alpha, bounds = -grad_transmittance.contiguous(), part_bounds_by_work(offsets, n_parts)
+            is_gpu = runtime.is_parallel_device()
+            runtime.launch(kernels.silhouette_adjoint, *ctx.numbers, *fragments, grad_alpha, bounds, is_gpu, grad_xy)
         grad_verts = torch.nn.functional.pad(grad_xy.sum(0), (0, 1))  # depth does not matter
         return grad_verts, None, None, None, None, None

@@ -32,7 +32,7 @@ class TileGrid:
         Raises:
             ValueError: where int32 cannot count the pixels.
         """
-        if n_images * height * width > kernels.MOST:
+        if n_images * height * width > kernels.INT32_MAX:
             raise ValueError(
                 f"image_size: expected fewer than 2^31 pixels in all images, got {n_images * height * width}"
             )
@@ -40,9 +40,9 @@ class TileGrid:
         return cls(height, width, *tile, n_images)
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """Height and width of the image and of a tile, as kernels take them."""
-        return self.height, self.width, self.tile_h, self.tile_w
+    def sizes(self) -> kernels.Grid:
+        """The sizes of an image and of a tile, as kernels take them."""
+        return kernels.Grid(height=self.height, width=self.width, tile_h=self.tile_h, tile_w=self.tile_w)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,12 +67,12 @@ class Bins:
     Args:
         offsets: (tiles + 1,) int32.
         members: (n,) int32 primitives, ascending within a tile.
-        room: (tiles,) int64, the pixels of their boxes in the tile: an upper bound of the overlaps.
+        max_overlaps: (tiles,) int64, the pixels of their boxes in the tile: an upper bound of the overlaps.
     """
 
     offsets: torch.Tensor
     members: torch.Tensor
-    room: torch.Tensor
+    max_overlaps: torch.Tensor
 
 
 def bin_primitives(boxes: torch.Tensor, image: torch.Tensor, grid: TileGrid) -> Bins:
@@ -88,28 +88,30 @@ def bin_primitives(boxes: torch.Tensor, image: torch.Tensor, grid: TileGrid) -> 
     most = min(1024, COUNTS // max(grid.n_tiles, 1)) if runtime.is_parallel_device() else 64
     n_chunks = max(1, min(most, len(boxes) // 64))
     counts = boxes.new_zeros(2, grid.n_tiles, n_chunks)
-    runtime.launch(kernels.count_bins, boxes, image, *grid.sizes, counts)
+    runtime.launch(kernels.count_bins, grid.sizes, boxes, image, counts)
     _check_total(int(counts[0].sum(dtype=torch.int64)), "with tiles")
     cursor = prefix_sum(counts[0].view(-1))
     members = boxes.new_empty(int(cursor[-1]))
     offsets = cursor[::n_chunks].clone()  # fill_bins moves the cursor
-    runtime.launch(kernels.fill_bins, boxes, image, *grid.sizes, cursor[:-1].view(grid.n_tiles, n_chunks), members)
+    runtime.launch(kernels.fill_bins, grid.sizes, boxes, image, cursor[:-1].view(grid.n_tiles, n_chunks), members)
     return Bins(offsets, members, counts[1].sum(1))
 
 
 def list_overlaps(
-    list_tiles: Callable[[torch.Tensor, int, int, tuple[torch.Tensor, ...]], None],
+    list_tiles: Callable[[kernels.Listing, torch.Tensor, kernels.Scratch], None],
     bins: Bins,
     grid: TileGrid,
     limit: int | None,
     like: torch.Tensor,
+    by_depth: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The nearest primitives of each pixel, a few rows of tiles at a time so that scratch memory stays bounded.
 
     Args:
-        list_tiles: launches the kernel that lists tiles: (room, first tile, limit, scratch arrays).
+        list_tiles: launches the kernel that lists tiles; the tensor says where the overlaps of each begin in scratch.
         limit: how many a pixel keeps; None: all.
         like: gives the float type of depths.
+        by_depth: whether each pixel's primitives are sorted by depth; else by index (unless some were dropped).
     Returns:
         offsets: (N * H * W + 1,) int32, where each pixel's primitives begin, and the total.
         members: (M,) int32.
@@ -117,25 +119,31 @@ def list_overlaps(
         ValueError: where one band of rows overlaps 2^31 primitives, or all images keep so many.
     """
     n_pixels = grid.n_images * grid.height * grid.width
-    start, kept = bins.members.new_empty(n_pixels), bins.members.new_empty(n_pixels)
+    begin, count = bins.members.new_empty(n_pixels), bins.members.new_empty(n_pixels)
     parts: list[torch.Tensor] = []
     total = 0
-    for first_row, last_row in _groups(bins.room, grid):
+    for first_row, last_row in _groups(bins.max_overlaps, grid):
         tiles = slice(first_row * grid.shape[1], last_row * grid.shape[1])
         pixels = slice(grid.first_pixel(first_row), grid.first_pixel(last_row))
-        room = prefix_sum(bins.room[tiles])
-        records = int(room[-1])
-        found, found_z = start.new_empty(records, 2), like.new_empty(records)
-        chosen, chosen_z = start.new_empty(records), like.new_empty(records)
-        scratch = (found, found_z, chosen, chosen_z, start, kept)
-        list_tiles(room, tiles.start, limit or kernels.MOST, scratch)
-        offsets = prefix_sum(kept[pixels])
+        scratch_offsets = prefix_sum(bins.max_overlaps[tiles])
+        n_overlaps = int(scratch_offsets[-1])
+        scratch = kernels.Scratch(
+            pairs=begin.new_empty(n_overlaps, 2),
+            pair_depths=like.new_empty(n_overlaps),
+            members=begin.new_empty(n_overlaps),
+            member_depths=like.new_empty(n_overlaps),
+            begin=begin,
+            count=count,
+        )
+        listing = kernels.Listing(first_tile=tiles.start, limit=limit or kernels.INT32_MAX, by_depth=by_depth)
+        list_tiles(listing, scratch_offsets, scratch)
+        offsets = prefix_sum(count[pixels])
         total += int(offsets[-1])
         _check_total(total, "kept in all images")
-        part = start.new_empty(int(offsets[-1]))
-        runtime.launch(kernels.compact_fragments, chosen, start, offsets, pixels.start, 256, part)
+        part = begin.new_empty(int(offsets[-1]))
+        runtime.launch(kernels.compact_fragments, scratch.members, begin, offsets, pixels.start, 256, part)
         parts.append(part)
-    return prefix_sum(kept), parts[0] if len(parts) == 1 else torch.cat(parts)
+    return prefix_sum(count), parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def prefix_sum(counts: torch.Tensor) -> torch.Tensor:
@@ -146,13 +154,13 @@ def prefix_sum(counts: torch.Tensor) -> torch.Tensor:
 
 
 def _check_total(overlaps: int, where: str) -> None:
-    if overlaps >= kernels.MOST:
+    if overlaps >= kernels.INT32_MAX:
         raise ValueError(f"primitives: expected fewer than 2^31 - 1 overlaps {where}, got {overlaps}")
 
 
-def _groups(room: torch.Tensor, grid: TileGrid) -> list[tuple[int, int]]:
+def _groups(max_overlaps: torch.Tensor, grid: TileGrid) -> list[tuple[int, int]]:
     """Runs of rows of tiles with at most ``SCRATCH_RECORDS`` overlaps, unless one row has more."""
-    loads = room.view(-1, grid.shape[1]).sum(1, dtype=torch.int64).tolist()
+    loads = max_overlaps.view(-1, grid.shape[1]).sum(1, dtype=torch.int64).tolist()
     _check_total(max(loads), "in a band of rows")
     groups, first, load = [], 0, 0
     for row, extra in enumerate(loads):

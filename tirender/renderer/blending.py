@@ -1,7 +1,7 @@
-"""Blending the fragments of a pixel into its colour.
+"""Blending the fragments of a pixel into its colour, in torch: the twin of the fused kernel.
 
-The blends take dense ``Fragments`` with colors (N, H, W, K, C), or ``PackedFragments`` with colors (M, C), whose pixels
-are reduced segment by segment in a fixed order; both give the same (N, H, W, C + 1) image.
+The blends take dense ``Fragments`` with colors (N, H, W, K, C), or ``PackedFragments`` with colors (M, C); both give
+the same (N, H, W, C + 1) image. ``_DensePixels`` and ``_PackedPixels`` know where the fragments of a pixel are.
 """
 
 from __future__ import annotations
@@ -46,16 +46,9 @@ def hard_rgb_blend(colors: torch.Tensor, fragments: AnyFragments, blend_params: 
     Raises:
         ValueError: where the shapes do not fit.
     """
-    _check_colors(colors, fragments)
-    background = background_tensor(blend_params, colors)
-    if isinstance(fragments, PackedFragments):
-        covered = (_counts(fragments) > 0).nonzero().squeeze(1)
-        nearest = colors.index_select(0, fragments.offsets.long().index_select(0, covered))
-        rgb = background.expand(len(fragments.offsets) - 1, -1).index_copy(0, covered, nearest)
-        alpha = colors.new_zeros(len(rgb), 1).index_fill(0, covered, 1)
-        return _to_images(torch.cat((rgb, alpha), dim=1), fragments)
-    hit = fragments.pix_to_face[..., :1] >= 0
-    return torch.cat((torch.where(hit, colors[..., 0, :], background), hit.to(colors.dtype)), dim=-1)
+    pixels = _pixels_of(fragments, colors)
+    rgb = torch.where(pixels.hit, pixels.first(colors), background_tensor(blend_params, colors))
+    return pixels.images(rgb, pixels.hit.to(colors.dtype))
 
 
 def sigmoid_alpha_blend(colors: torch.Tensor, fragments: AnyFragments, blend_params: BlendParams) -> torch.Tensor:
@@ -73,14 +66,9 @@ def sigmoid_alpha_blend(colors: torch.Tensor, fragments: AnyFragments, blend_par
     Raises:
         ValueError: where the shapes do not fit.
     """
-    _check_colors(colors, fragments)
-    log_miss = _log_miss(fragments, blend_params)
-    if isinstance(fragments, PackedFragments):
-        white = BlendParams(background_color=(1.0,) * colors.shape[-1])
-        rgb = hard_rgb_blend(colors, fragments, white)[..., :-1]
-        alpha = -torch.expm1(_to_images(_pixel_sums(log_miss[:, None], fragments), fragments))
-        return torch.cat((rgb, alpha), dim=-1)
-    return torch.cat((colors[..., 0, :], -torch.expm1(log_miss.sum(-1, keepdim=True))), dim=-1)
+    pixels = _pixels_of(fragments, colors)
+    log_miss = pixels.sum(_log_miss(fragments, blend_params)[..., None])
+    return pixels.images(pixels.first(colors), -torch.expm1(log_miss))
 
 
 def softmax_rgb_blend(
@@ -103,37 +91,22 @@ def softmax_rgb_blend(
     Raises:
         ValueError: where the shapes do not fit.
     """
-    _check_colors(colors, fragments)
+    pixels = _pixels_of(fragments, colors)
     if not blend_params.gamma > 0:
         fail("gamma", "a number above 0", blend_params.gamma)
-    background = background_tensor(blend_params, colors)
-    log_miss = _log_miss(fragments, blend_params)
     near, far = (_per_fragment(name, z, fragments) for name, z in (("znear", znear), ("zfar", zfar)))
-    nearness = (far - fragments.zbuf) / (far - near)
+    filled = fragments.pix_to_face >= 0
+    nearness = torch.where(filled, (far - fragments.zbuf) / (far - near), 0)
     covered = torch.sigmoid(-fragments.dists / blend_params.sigma)
-
-    # Exponents are taken relative to the nearest fragment's (or the background's), so that none overflows.
-    if isinstance(fragments, PackedFragments):
-        first = fragments.offsets[:-1].long().clamp(max=max(len(fragments) - 1, 0))
-        hit = _counts(fragments) > 0
-        top = nearness.index_select(0, first) if len(nearness) else nearness.new_zeros(len(first))
-        top = torch.where(hit, top, 0).clamp(min=EPS)
-        weights = covered * torch.exp((nearness - top.index_select(0, fragments.pixel_index)) / blend_params.gamma)
-        sums = _pixel_sums(torch.cat((weights[:, None] * colors, weights[:, None], log_miss[:, None]), 1), fragments)
-        weighted, total, log_miss = sums[:, :-2], sums[:, -2:-1], sums[:, -1:]
-        top = top[:, None]
-    else:
-        filled = fragments.pix_to_face >= 0
-        nearness = torch.where(filled, nearness, 0)
-        top = nearness.max(dim=-1, keepdim=True).values.clamp(min=EPS)
-        weights = torch.where(filled, covered * torch.exp((nearness - top) / blend_params.gamma), 0)
-        weighted = (weights[..., None] * colors).sum(-2)
-        total, log_miss = weights.sum(-1, keepdim=True), log_miss.sum(-1, keepdim=True)
-
+    # exponents are taken relative to the nearest fragment's (or the background's), so that none overflows
+    top = pixels.greatest(nearness).clamp(min=EPS)
+    weights = torch.where(filled, covered * torch.exp((nearness - pixels.spread(top)) / blend_params.gamma), 0)
+    log_miss = _log_miss(fragments, blend_params)
+    sums = pixels.sum(torch.cat((weights[..., None] * colors, weights[..., None], log_miss[..., None]), -1))
+    weighted, total, log_miss = sums[..., :-2], sums[..., -2:-1], sums[..., -1:]
     delta = torch.exp((EPS - top) / blend_params.gamma).clamp(min=EPS)
-    rgb = (weighted + delta * background) / (total + delta)
-    image = torch.cat((rgb, -torch.expm1(log_miss)), dim=-1)
-    return _to_images(image, fragments) if isinstance(fragments, PackedFragments) else image
+    background = background_tensor(blend_params, colors)
+    return pixels.images((weighted + delta * background) / (total + delta), -torch.expm1(log_miss))
 
 
 def background_tensor(blend_params: BlendParams, like: torch.Tensor) -> torch.Tensor:
@@ -161,18 +134,63 @@ def _per_fragment(name: str, value: float | torch.Tensor, fragments: AnyFragment
     return value[:, None, None, None]
 
 
-def _check_colors(colors: torch.Tensor, fragments: AnyFragments) -> None:
+class _DensePixels:
+    """Pixels of dense fragments: values are (N, H, W, K, ...), those of pixels (N, H, W, ...)."""
+
+    def __init__(self, fragments: Fragments) -> None:
+        self.hit = fragments.pix_to_face[..., :1] >= 0  # (N, H, W, 1) whether there is a fragment
+
+    def first(self, values: torch.Tensor) -> torch.Tensor:
+        """The value in the first slot, also where it is empty."""
+        return values[..., 0, :]
+
+    def greatest(self, values: torch.Tensor) -> torch.Tensor:
+        """The greatest of a pixel's values, (N, H, W, 1)."""
+        return values.max(dim=-1, keepdim=True).values
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        return values.sum(-2)
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """One value a pixel (N, H, W, 1), as one a fragment."""
+        return values
+
+    def images(self, rgb: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        return torch.cat((rgb, alpha), -1)
+
+
+class _PackedPixels:
+    """Pixels of packed fragments, sorted by depth: values are (M, ...), those of pixels (N * H * W, ...)."""
+
+    def __init__(self, fragments: PackedFragments) -> None:
+        self.fragments = fragments
+        self.counts = (fragments.offsets[1:] - fragments.offsets[:-1]).long()
+        self.hit = (self.counts > 0)[:, None]
+
+    def first(self, values: torch.Tensor) -> torch.Tensor:
+        """The value of the nearest fragment; 1 where there is none."""
+        covered = self.hit.squeeze(1).nonzero().squeeze(1)
+        nearest = values.index_select(0, self.fragments.offsets.long().index_select(0, covered))
+        return values.new_ones(len(self.counts), values.shape[1]).index_copy(0, covered, nearest)
+
+    def greatest(self, nearness: torch.Tensor) -> torch.Tensor:
+        """The greatest nearness, that of the nearest fragment (N * H * W, 1); 0 where there is none."""
+        return torch.where(self.hit, self.first(nearness[:, None]), 0)
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Summed segment by segment, in a fixed order."""
+        return torch.segment_reduce(values, "sum", lengths=self.counts, axis=0, unsafe=True, initial=0)
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """One value a pixel (N * H * W, 1), as one a fragment (M,)."""
+        return values[:, 0].index_select(0, self.fragments.pixel_index)
+
+    def images(self, rgb: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        image = torch.cat((rgb, alpha), -1)
+        return image.view(self.fragments.n_images, *self.fragments.image_size, image.shape[-1])
+
+
+def _pixels_of(fragments: AnyFragments, colors: torch.Tensor) -> _DensePixels | _PackedPixels:
+    """The pixels that fragments with these colours (N, H, W, K, C) or (M, C) lie in."""
     check_tensor("colors", colors, (*fragments.pix_to_face.shape, "C"))
-
-
-def _counts(fragments: PackedFragments) -> torch.Tensor:
-    return (fragments.offsets[1:] - fragments.offsets[:-1]).long()
-
-
-def _pixel_sums(values: torch.Tensor, fragments: PackedFragments) -> torch.Tensor:
-    """(M, C) summed over each pixel's fragments: (N * H * W, C)."""
-    return torch.segment_reduce(values, "sum", lengths=_counts(fragments), axis=0, unsafe=True, initial=0)
-
-
-def _to_images(pixels: torch.Tensor, fragments: PackedFragments) -> torch.Tensor:
-    return pixels.view(fragments.n_images, *fragments.image_size, pixels.shape[-1])
+    return _PackedPixels(fragments) if isinstance(fragments, PackedFragments) else _DensePixels(fragments)

@@ -2,16 +2,20 @@
 
 Every function here works on any leading shape: (N, ..., 3) for N images, with one light value an image or one for all,
 and (M, 3) for packed points, with light values gathered to M rows (``gather_props``) or one for all.
+
+A new light is a class here. Its ``diffuse`` and ``specular`` serve the torch path. ``fused_kind`` names its kind in
+``engine/kernels/lighting.py`` and ``fused_row`` gives what that reads; without them the torch path is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
 from tirender.checks import check_tensor, fail
+from tirender.engine.kernels.lighting import DIRECTIONAL, POINT, UNLIT
 from tirender.renderer.utils import TensorProperties
 
 EPS = 1e-6  # vectors shorter than this have no direction
@@ -74,6 +78,18 @@ def specular(
     return per_point("color", color, points) * power
 
 
+class FusedRow(NamedTuple):
+    """What the fused kernel reads of a light: rows (1, 3) or (N, 3), without the material's colours.
+
+    ``vector`` is what the kind of light makes of it: a location or a direction. None: this light has no such part.
+    """
+
+    ambient: torch.Tensor
+    diffuse: torch.Tensor | None = None
+    specular: torch.Tensor | None = None
+    vector: torch.Tensor | None = None
+
+
 class PointLights(TensorProperties):
     """Lights at a position, as strong near as far.
 
@@ -89,6 +105,14 @@ class PointLights(TensorProperties):
     diffuse_color: torch.Tensor
     specular_color: torch.Tensor
     location: torch.Tensor
+
+    fused_kind: ClassVar[int] = POINT
+    widths: ClassVar[dict[str, int | None]] = {
+        "ambient_color": None,
+        "diffuse_color": 3,
+        "specular_color": 3,
+        "location": 3,
+    }
 
     def __init__(
         self,
@@ -106,6 +130,10 @@ class PointLights(TensorProperties):
             location=location,
         )
         check_rows(self, "ambient_color", "diffuse_color", "specular_color", "location")
+
+    def fused_row(self) -> FusedRow:
+        """What the fused kernel reads."""
+        return FusedRow(self.ambient_color, self.diffuse_color, self.specular_color, self.location)
 
     def reshape_location(self, points: torch.Tensor) -> torch.Tensor:
         """``location`` with as many dimensions as ``points`` (N, ..., 3) has."""
@@ -139,6 +167,14 @@ class DirectionalLights(TensorProperties):
     specular_color: torch.Tensor
     direction: torch.Tensor
 
+    fused_kind: ClassVar[int] = DIRECTIONAL
+    widths: ClassVar[dict[str, int | None]] = {
+        "ambient_color": None,
+        "diffuse_color": 3,
+        "specular_color": 3,
+        "direction": 3,
+    }
+
     def __init__(
         self,
         ambient_color: Color = ((0.5, 0.5, 0.5),),
@@ -155,6 +191,10 @@ class DirectionalLights(TensorProperties):
             direction=direction,
         )
         check_rows(self, "ambient_color", "diffuse_color", "specular_color", "direction")
+
+    def fused_row(self) -> FusedRow:
+        """What the fused kernel reads."""
+        return FusedRow(self.ambient_color, self.diffuse_color, self.specular_color, self.direction)
 
     def diffuse(self, normals: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
         """Diffuse light on surfaces with ``normals`` (N, ..., 3), wherever they are; see :func:`diffuse`."""
@@ -179,9 +219,16 @@ class AmbientLights(TensorProperties):
 
     ambient_color: torch.Tensor
 
+    fused_kind: ClassVar[int] = UNLIT
+    widths: ClassVar[dict[str, int | None]] = {"ambient_color": None}
+
     def __init__(self, *, ambient_color: Color | None = None, device: torch.device | str = "cpu") -> None:
         super().__init__(device=device, ambient_color=((1.0, 1.0, 1.0),) if ambient_color is None else ambient_color)
         check_rows(self, "ambient_color", channels=None)
+
+    def fused_row(self) -> FusedRow:
+        """What the fused kernel reads."""
+        return FusedRow(self.ambient_color)
 
     def diffuse(self, normals: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Zeros (N, ..., C)."""

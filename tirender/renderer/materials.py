@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from tirender.checks import check_tensor
@@ -24,6 +26,13 @@ class Materials(TensorProperties):
     diffuse_color: torch.Tensor
     specular_color: torch.Tensor
     shininess: torch.Tensor
+
+    widths: ClassVar[dict[str, int | None]] = {
+        "ambient_color": None,
+        "diffuse_color": 3,
+        "specular_color": 3,
+        "shininess": 1,
+    }
 
     def __init__(
         self,

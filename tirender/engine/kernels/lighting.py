@@ -1,24 +1,28 @@
 """Phong reflection at one surface point, and its adjoint (Phong 1975; PyTorch3D's convention of the two factors).
 
-A surface colour is ``texel * (ambient + diffuse) + specular``. The parameters of an image are one row of numbers, light
-and material colours already multiplied; the offsets below name its columns.
+A surface colour is ``texel * albedo_factor + specular``. The parameters of an image are one row of numbers, light and
+material colours already multiplied; the constants below name its columns.
 """
 
 import taichi as ti
 
+from tirender.engine.kernels.scalars import cast_like
+
 AMBIENT, DIFFUSE, SPECULAR, SHININESS = 0, 3, 6, 9
 CAMERA, LIGHT = 10, 13  # the camera centre; the light's location (point) or direction (directional), in world space
+N_LIGHTING = 16  # the columns before are those of the reflection
 ZNEAR, ZFAR, BACKGROUND = 16, 17, 18
 N_PARAMS = 21
 
-UNLIT, DIRECTIONAL, POINT = 0, 1, 2
+UNLIT, DIRECTIONAL, POINT = 0, 1, 2  # kinds of light
 NORMALIZE_EPS = 1e-6
-GLINT_MIN = 1e-6
+R_DOT_V_MIN = 1e-6
 
 
 @ti.func
-def vector(params: ti.template(), n: ti.i32, at: ti.template()):
-    return ti.Vector([params[n, at], params[n, at + 1], params[n, at + 2]])
+def vector(params: ti.template(), n: ti.i32, column: ti.template()):
+    """Three columns of image n's row; params: (images, N_PARAMS)."""
+    return ti.Vector([params[n, column], params[n, column + 1], params[n, column + 2]])
 
 
 @ti.func
@@ -39,61 +43,65 @@ def unit_vjp(v, g):
 
 @ti.func
 def power(base, exponent):
-    """``base ** exponent``, 0 below GLINT_MIN, where the gradient for an exponent under 1 would grow without bound."""
+    """``base ** exponent``; 0 below R_DOT_V_MIN, where the gradient for an exponent under 1 grows without bound."""
     out = 0 * base
-    if base > GLINT_MIN:
+    if base > R_DOT_V_MIN:
         out = ti.exp(exponent * ti.log(base))
     return out
 
 
 @ti.func
-def reflect(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal):
-    """The factor on the texel and the light added to it."""
-    factor, added = vector(params, n, AMBIENT), 0 * point
-    if kind != UNLIT:
-        light = vector(params, n, LIGHT)
-        if kind == POINT:
-            light -= point
-        light = unit(light)
-        normal_unit = unit(normal)
-        cosine = normal_unit.dot(light)
-        if cosine > 0:
-            factor += vector(params, n, DIFFUSE) * cosine
-            view = unit(vector(params, n, CAMERA) - point)
-            mirrored = 2 * cosine * normal_unit - light
-            added = vector(params, n, SPECULAR) * power(view.dot(mirrored), params[n, SHININESS])
-    return factor, added
+def to_light_of(params: ti.template(), n: ti.i32, kind: ti.i32, point):
+    """The vector from a surface point towards the light, of any length."""
+    to_light = vector(params, n, LIGHT)
+    if kind == POINT:
+        to_light -= point
+    return to_light
 
 
 @ti.func
-def reflect_vjp(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, grad_factor, grad_added):
-    """Gradients of :func:`reflect` in the point and the normal, and in DIFFUSE's cosine, SPECULAR's factor, SHININESS,
-    CAMERA and LIGHT; the gradient in AMBIENT is ``grad_factor``."""
-    grad_point, grad_normal, grad_camera, grad_light = 0 * point, 0 * point, 0 * point, 0 * point
-    diffuse_factor, specular_factor, grad_shininess = 0 * point.x, 0 * point.x, 0 * point.x
+def phong(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal):
+    """The factor on the albedo, and the specular light."""
+    albedo_factor, specular = vector(params, n, AMBIENT), 0 * point
     if kind != UNLIT:
-        to_light = vector(params, n, LIGHT)
-        if kind == POINT:
-            to_light -= point
+        light = unit(to_light_of(params, n, kind, point))
+        normal_unit = unit(normal)
+        cosine = normal_unit.dot(light)
+        if cosine > 0:
+            albedo_factor += vector(params, n, DIFFUSE) * cosine
+            view = unit(vector(params, n, CAMERA) - point)
+            mirrored = 2 * cosine * normal_unit - light
+            specular = vector(params, n, SPECULAR) * power(view.dot(mirrored), params[n, SHININESS])
+    return albedo_factor, specular
+
+
+@ti.func
+def phong_vjp(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, grad_albedo_factor, grad_specular):
+    """Gradients of :func:`phong` in the point, the normal and the first N_LIGHTING columns of image n's row."""
+    zero = cast_like(0, point.x)
+    grad_point, grad_normal, grad_camera, grad_light = 0 * point, 0 * point, 0 * point, 0 * point
+    cosine_factor, specular_factor, grad_shininess = zero, zero, zero
+    if kind != UNLIT:
+        to_light = to_light_of(params, n, kind, point)
         light = unit(to_light)
         normal_unit = unit(normal)
         cosine = normal_unit.dot(light)
         if cosine > 0:
-            diffuse_factor = cosine
-            grad_cosine = grad_factor.dot(vector(params, n, DIFFUSE))
+            cosine_factor = cosine
+            grad_cosine = grad_albedo_factor.dot(vector(params, n, DIFFUSE))
             grad_light_unit, grad_normal_unit = 0 * point, 0 * point
             to_camera = vector(params, n, CAMERA) - point
             view = unit(to_camera)
             mirrored = 2 * cosine * normal_unit - light
-            glint = view.dot(mirrored)
-            if glint > GLINT_MIN:
+            r_dot_v = view.dot(mirrored)
+            if r_dot_v > R_DOT_V_MIN:
                 shininess = params[n, SHININESS]
-                specular_factor = power(glint, shininess)
-                grad_power = grad_added.dot(vector(params, n, SPECULAR))
-                grad_shininess = grad_power * specular_factor * ti.log(glint)
-                grad_glint = grad_power * shininess * (specular_factor / glint)
-                grad_camera = unit_vjp(to_camera, grad_glint * mirrored)
-                grad_mirrored = grad_glint * view
+                specular_factor = power(r_dot_v, shininess)
+                grad_power = grad_specular.dot(vector(params, n, SPECULAR))
+                grad_shininess = grad_power * specular_factor * ti.log(r_dot_v)
+                grad_r_dot_v = grad_power * shininess * (specular_factor / r_dot_v)
+                grad_camera = unit_vjp(to_camera, grad_r_dot_v * mirrored)
+                grad_mirrored = grad_r_dot_v * view
                 grad_cosine += 2 * grad_mirrored.dot(normal_unit)
                 grad_normal_unit += 2 * cosine * grad_mirrored
                 grad_light_unit -= grad_mirrored
@@ -104,4 +112,12 @@ def reflect_vjp(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, g
             grad_point = -grad_camera
             if kind == POINT:
                 grad_point -= grad_light
-    return grad_point, grad_normal, diffuse_factor, specular_factor, grad_shininess, grad_camera, grad_light
+    grad_row = ti.Vector([zero] * N_LIGHTING)
+    for c in ti.static(range(3)):
+        grad_row[AMBIENT + c] = grad_albedo_factor[c]
+        grad_row[DIFFUSE + c] = grad_albedo_factor[c] * cosine_factor
+        grad_row[SPECULAR + c] = grad_specular[c] * specular_factor
+        grad_row[CAMERA + c] = grad_camera[c]
+        grad_row[LIGHT + c] = grad_light[c]
+    grad_row[SHININESS] = grad_shininess
+    return grad_point, grad_normal, grad_row

@@ -1,280 +1,259 @@
 """Fused shading of packed mesh fragments: interpolate, texture, light and blend, one pass a pixel, and its adjoint.
 
-Soft blending is the softmax of SoftRas (Liu et al. 2019) over depth and coverage; since fragments come sorted by
-depth, the largest inverse depth is that of the first, and one pass suffices. The factor exp(-zmax / gamma) cancels in
-the ratio, so that the gradient in zmax is that of the background's bounded weight alone. Of a fragment are kept its
-coverage, its weight and the segment of the outline it is nearest to: of most, which others hide, the adjoint needs no
-more. Those that are seen it computes again from the geometry.
+Soft blending is the softmax of SoftRas (Liu et al. 2019) over depth and coverage. Fragments come sorted by depth, so
+the largest inverse depth is that of the first, and one pass suffices. The factor exp(-zmax / gamma) cancels in the
+ratio; the gradient in zmax is that of the background's bounded weight alone. The forward pass keeps the coverage, the
+weight and the nearest edge of each fragment. Most fragments are hidden by others, and the adjoint needs no more of
+them. Those that are seen it computes again from the geometry.
 """
+
+from typing import Any, NamedTuple
 
 import taichi as ti
 
-from tirender.engine.kernels.lighting import (
-    AMBIENT,
-    BACKGROUND,
-    CAMERA,
-    DIFFUSE,
-    LIGHT,
-    SHININESS,
-    SPECULAR,
-    ZFAR,
-    ZNEAR,
-    reflect,
-    reflect_vjp,
-    vector,
-)
-from tirender.engine.kernels.partial_sums import accumulate, accumulate_at
+from tirender.engine.kernels.lighting import BACKGROUND, N_PARAMS, ZFAR, ZNEAR, phong, phong_vjp, vector
+from tirender.engine.kernels.partial_sums import Sums, add_row
 from tirender.engine.kernels.scalars import cast_like, sigmoid
 from tirender.engine.kernels.tasks import task_block
-from tirender.engine.kernels.texture import VERTEX, corner, sample, sample_vjp
+from tirender.engine.kernels.texture import (
+    SamplingStruct,
+    Texture,
+    map_of,
+    sample,
+    sample_vjp,
+    texture_coord,
+    texture_coord_vjp,
+)
 from tirender.engine.kernels.triangle import (
+    RasterStruct,
+    centre_of,
+    encode_edge,
+    encoded_edge_vjp,
     is_inside,
-    nearest_segment,
-    pixel_ndc,
-    segment_distance_vjp,
-    segment_opposite,
+    nearest_edge,
     surface_coords,
     surface_coords_vjp,
 )
 from tirender.engine.kernels.types import (
-    FloatArray,
     FloatArray2D,
-    FloatArray3D,
     I32Array,
     IVec3Array,
     Vec2Array,
     Vec3Array,
-    Vec3Array2D,
     Vec4Array,
+    struct_of,
 )
-
-# what the adjoint is asked for
-VERTS, SURFACE, COORDS, TEXELS, PARAMS = 1, 2, 4, 8, 16
 
 BLEND_EPS = 1e-10  # the background's least weight, and the least inverse depth
 NEGLIGIBLE = 1e-12  # fragments with a smaller share of the weight add nothing that a float32 could hold
 
 
+class Shading(NamedTuple):
+    """How fragments become a pixel's colour.
+
+    Attributes:
+        light: a kind of light in kernels/lighting.py.
+        flat: each triangle has one position and one normal.
+        soft: all fragments of a pixel are blended; else the nearest alone is seen.
+        inv_sigma, inv_gamma: inverse softness of edges (NDC units squared) and of depth.
+    """
+
+    light: int
+    flat: bool
+    soft: bool
+    inv_sigma: float
+    inv_gamma: float
+
+
+class Inputs(NamedTuple):
+    """What is shaded.
+
+    Attributes:
+        offsets: (pixels + 1,) int32 where the fragments of each pixel begin.
+        triangles: (M,) int32 sorted by depth within a pixel.
+        faces: (T, 3) int32 rows of verts and positions.
+        verts: (V, 3) in NDC.
+        positions: (V, 3) in world space; (T, 3) where flat.
+        normal_faces: (T, 3) int32 rows of normals; unused where flat.
+        normals: (n, 3) of any length; (T, 3) where flat.
+        texture_faces, coords, map_index, layout, texels: see Texture.
+        params: (N, N_PARAMS) see kernels/lighting.py.
+    """
+
+    offsets: Any
+    triangles: Any
+    faces: Any
+    verts: Any
+    positions: Any
+    normal_faces: Any
+    normals: Any
+    texture_faces: Any
+    coords: Any
+    map_index: Any
+    layout: Any
+    texels: Any
+    params: Any
+
+
+class Surface(NamedTuple):
+    """The parts of Inputs that light needs."""
+
+    faces: Any
+    positions: Any
+    normal_faces: Any
+    normals: Any
+    params: Any
+
+
+class Owners(NamedTuple):
+    """The first column of each input's gradient in the sums; -1 where it is not wanted."""
+
+    verts: int
+    positions: int
+    normals: int
+    coords: int
+    texels: int
+    params: int
+
+
+class Kept(NamedTuple):
+    """What the forward pass keeps for the adjoint of soft blending.
+
+    Attributes:
+        pixels: (pixels, 5) colour, transmittance (product of 1 - coverage) and total weight.
+        weights: (M, 2) coverage and weight.
+        edges: (M,) int32 nearest edge, see encode_edge.
+    """
+
+    pixels: Any
+    weights: Any
+    edges: Any
+
+
+ShadingStruct, OwnersStruct = struct_of(Shading), struct_of(Owners)
+
+
 @ti.kernel
 def mesh_shading_forward(
-    offsets: I32Array,
+    raster: RasterStruct,
+    shading: ShadingStruct,
+    sampling: SamplingStruct,
+    offsets: I32Array,  # these thirteen as in Inputs
     triangles: I32Array,
     faces: IVec3Array,
     verts: Vec3Array,
-    surface_faces: IVec3Array,
     positions: Vec3Array,
+    normal_faces: IVec3Array,
     normals: Vec3Array,
-    coord_faces: IVec3Array,
+    texture_faces: IVec3Array,
     coords: FloatArray2D,
     map_index: I32Array,
     layout: IVec3Array,
     texels: Vec3Array,
     params: FloatArray2D,
-    perspective: ti.i32,
-    clip: ti.i32,
-    height: ti.i32,
-    width: ti.i32,
-    light: ti.i32,
-    flat: ti.i32,
-    texture: ti.i32,
-    padding: ti.i32,
-    align: ti.i32,
-    soft: ti.i32,
-    inv_sigma: ti.f32,
-    inv_gamma: ti.f32,
-    image: Vec4Array,
-    blend: Vec2Array,
-    coverage: FloatArray,
-    weights: FloatArray,
-    segments: I32Array,
+    image: Vec4Array,  # (pixels, 4) RGBA
+    kept_pixels: FloatArray2D,  # these three as in Kept; empty where not wanted or not soft
+    kept_weights: Vec2Array,
+    kept_edges: I32Array,
 ):
-    """image: RGBA of each pixel; blend: its transmittance (product of 1 - coverage) and its total weight; of each
-    fragment, or empty where not wanted or not soft: coverage, weight, and the corner opposite the nearest segment, plus
-    3 inside."""
+    surface = ti.static(Surface(faces, positions, normal_faces, normals, params))
+    texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels))
     for pixel in image:
-        n = pixel // (height * width)
+        n = pixel // (raster.height * raster.width)
         background = vector(params, n, BACKGROUND)
         zero = cast_like(0, background.x)
         begin, end = offsets[pixel], offsets[pixel + 1]
-        if begin == end:
-            image[pixel] = ti.Vector([background.x, background.y, background.z, zero])
-            blend[pixel] = ti.Vector([zero + 1, zero + 1])
-        else:
-            p = pixel_ndc(pixel % width, pixel // width % height, height, width, zero)
+        color, transmittance, weight_sum = background, zero + 1, zero + 1
+        if begin < end:
+            p = centre_of(pixel, raster, zero)
             znear, zfar = params[n, ZNEAR], params[n, ZFAR]
-            transmittance, weight_sum, color, zmax = zero + 1, zero, 0 * background, zero
-            for m in range(begin, end if soft else begin + 1):
+            color, weight_sum, zmax = 0 * background, zero, zero
+            for m in range(begin, end if shading.soft else begin + 1):
                 t = triangles[m]
                 f = faces[t]
                 v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                unclipped, b = surface_coords(p, v0, v1, v2, perspective, clip)
+                unclipped, b = surface_coords(p, v0, v1, v2, raster)
                 weight = zero + 1
-                if soft:
-                    z = b[0] * v0.z + b[1] * v1.z + b[2] * v2.z
-                    inverse_depth = (zfar - z) / (zfar - znear)
+                if shading.soft:
+                    inverse_depth = (zfar - (b[0] * v0.z + b[1] * v1.z + b[2] * v2.z)) / (zfar - znear)
                     if m == begin:
                         zmax = ti.max(inverse_depth, BLEND_EPS)
-                        weight_sum = background_weight(zmax, inv_gamma)
+                        weight_sum = background_weight(zmax, shading.inv_gamma)
                         color = weight_sum * background
-                    opposite, d = nearest_segment(p, v0, v1, v2)
+                    corner, d = nearest_edge(p, v0, v1, v2)
                     inside = is_inside(unclipped)
-                    covered = sigmoid((d if inside else -d) * inv_sigma)
-                    transmittance *= 1 - covered
-                    weight = covered * ti.exp((inverse_depth - zmax) * inv_gamma)
-                    if coverage.shape[0] > 0:
-                        coverage[m], weights[m], segments[m] = covered, weight, opposite + (3 if inside else 0)
+                    coverage = sigmoid((d if inside else -d) * shading.inv_sigma)
+                    transmittance *= 1 - coverage
+                    weight = coverage * ti.exp((inverse_depth - zmax) * shading.inv_gamma)
+                    if kept_edges.shape[0] > 0:
+                        kept_weights[m] = ti.Vector([coverage, weight])
+                        kept_edges[m] = encode_edge(corner, inside)
                 if weight > NEGLIGIBLE * weight_sum:
-                    at, point, normal = interpolate(
-                        t, b, flat, light, texture, surface_faces, positions, normals, coord_faces, coords
-                    )
-                    factor, added = reflect(params, n, light, point, normal)
-                    texel = sample(texels, map_of(map_index, layout, t, texture), texture, padding, align, at)
-                    color += weight * (factor * texel + added)
+                    color += weight * shade(surface, texture, n, t, b, shading, sampling)
                     weight_sum += weight
             color /= weight_sum
-            image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance if soft else zero + 1])
-            blend[pixel] = ti.Vector([transmittance, weight_sum])
+        alpha = zero + 1
+        if shading.soft or begin == end:
+            alpha = 1 - transmittance
+        image[pixel] = ti.Vector([color.x, color.y, color.z, alpha])
+        if kept_pixels.shape[0] > 0:
+            for c in ti.static(range(3)):
+                kept_pixels[pixel, c] = color[c]
+            kept_pixels[pixel, 3] = transmittance
+            kept_pixels[pixel, 4] = weight_sum
 
 
 @ti.kernel
 def mesh_shading_adjoint(
-    offsets: I32Array,
+    raster: RasterStruct,
+    shading: ShadingStruct,
+    sampling: SamplingStruct,
+    owners: OwnersStruct,
+    offsets: I32Array,  # these thirteen as in Inputs
     triangles: I32Array,
     faces: IVec3Array,
     verts: Vec3Array,
-    surface_faces: IVec3Array,
     positions: Vec3Array,
+    normal_faces: IVec3Array,
     normals: Vec3Array,
-    coord_faces: IVec3Array,
+    texture_faces: IVec3Array,
     coords: FloatArray2D,
     map_index: I32Array,
     layout: IVec3Array,
     texels: Vec3Array,
     params: FloatArray2D,
-    perspective: ti.i32,
-    clip: ti.i32,
-    height: ti.i32,
-    width: ti.i32,
-    light: ti.i32,
-    flat: ti.i32,
-    texture: ti.i32,
-    padding: ti.i32,
-    align: ti.i32,
-    soft: ti.i32,
-    inv_sigma: ti.f32,
-    inv_gamma: ti.f32,
-    image: Vec4Array,
-    blend: Vec2Array,
-    coverage: FloatArray,
-    weights: FloatArray,
-    segments: I32Array,
-    grad_image: Vec4Array,
-    bounds: I32Array,
-    wanted: ti.i32,
+    kept_pixels: FloatArray2D,  # these three as in Kept
+    kept_weights: Vec2Array,
+    kept_edges: I32Array,
+    grad_image: Vec4Array,  # (pixels, 4)
+    bounds: I32Array,  # (parts + 1,) the pixels of each part
     atomic: ti.template(),
-    grad_verts: Vec3Array2D,
-    grad_positions: Vec3Array2D,
-    grad_normals: Vec3Array2D,
-    grad_coords: FloatArray3D,
-    grad_texels: Vec3Array2D,
-    grad_params: FloatArray3D,
+    grads: FloatArray2D,  # (part, columns) zero before; owners says which column is whose
 ):
-    """bounds: the pixels of each part; wanted: a sum of VERTS, SURFACE ...; gradients have a leading part and are zero
-    before, or empty where not wanted."""
+    surface = ti.static(Surface(faces, positions, normal_faces, normals, params))
+    texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels))
+    fragments = ti.static(Fragments(triangles, verts, surface, texture, kept_weights, kept_edges))
+    mode = ti.static(Mode(raster, shading, sampling, owners))
     ti.loop_config(block_dim=ti.static(task_block()))
-    for s in range(bounds.shape[0] - 1):
-        for pixel in range(bounds[s], bounds[s + 1]):
-            begin, end = offsets[pixel], offsets[pixel + 1]
+    for part in range(bounds.shape[0] - 1):
+        sums = ti.static(Sums(grads, part, atomic))
+        for index in range(bounds[part], bounds[part + 1]):
+            n = index // (raster.height * raster.width)
+            begin, end = offsets[index], offsets[index + 1]
+            grad_color, grad_alpha = grad_image[index].xyz, grad_image[index].w
             if begin == end:
-                if wanted & PARAMS:
-                    n = pixel // (height * width)
-                    for c in ti.static(range(3)):
-                        accumulate_at(grad_params, s, n, BACKGROUND + c, grad_image[pixel][c], atomic)
+                if owners.params >= 0:
+                    add_row(sums, owners.params + n * N_PARAMS + BACKGROUND, grad_color)
             else:
-                n = pixel // (height * width)
-                background = vector(params, n, BACKGROUND)
-                zero = cast_like(0, background.x)
-                p = pixel_ndc(pixel % width, pixel // width % height, height, width, zero)
-                znear, zfar = params[n, ZNEAR], params[n, ZFAR]
-                color = image[pixel].xyz
-                transmittance, weight_sum = blend[pixel].x, blend[pixel].y
-                grad_alpha = grad_image[pixel].w
-                grad_color = grad_image[pixel].xyz / weight_sum
-                for m in range(begin, end if soft else begin + 1):
-                    t = triangles[m]
-                    f = faces[t]
-                    weight, covered, grad_d = zero + 1, zero, zero
-                    if soft:
-                        weight, covered = weights[m], coverage[m]
-                        grad_d = -grad_alpha * transmittance * covered * inv_sigma
-                    if m == begin or weight > NEGLIGIBLE * weight_sum:
-                        v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                        unclipped, b = surface_coords(p, v0, v1, v2, perspective, clip)
-                        inverse_depth, grad_inverse_depth, grad_b = zero, zero, 0 * b
-                        if soft:
-                            z = b[0] * v0.z + b[1] * v1.z + b[2] * v2.z
-                            inverse_depth = (zfar - z) / (zfar - znear)
-                        if soft and m == begin:
-                            share = background_weight(ti.max(inverse_depth, BLEND_EPS), inv_gamma)
-                            if inverse_depth > BLEND_EPS and share <= BLEND_EPS:
-                                grad_inverse_depth -= share * inv_gamma * grad_color.dot(color - background)
-                            if wanted & PARAMS:
-                                for c in ti.static(range(3)):
-                                    accumulate_at(grad_params, s, n, BACKGROUND + c, share * grad_color[c], atomic)
-                        if weight > NEGLIGIBLE * weight_sum:
-                            at, point, normal = interpolate(
-                                t, b, flat, light, texture, surface_faces, positions, normals, coord_faces, coords
-                            )
-                            k = map_of(map_index, layout, t, texture)
-                            factor, added = reflect(params, n, light, point, normal)
-                            texel = sample(texels, k, texture, padding, align, at)
-                            if soft:
-                                grad_weight = weight * grad_color.dot(factor * texel + added - color)
-                                grad_d -= grad_weight * (1 - covered) * inv_sigma
-                                grad_inverse_depth += grad_weight * inv_gamma
-                            g = weight * grad_color
-                            grad_at = sample_vjp(
-                                *(texels, k, texture, padding, align, at, g * factor),
-                                *(wanted & TEXELS, s, grad_texels, atomic),
-                            )
-                            grad_b += spread_coords(
-                                t, b, grad_at, texture, coord_faces, coords, wanted & COORDS, s, grad_coords, atomic
-                            )
-                            if light and wanted & (VERTS | SURFACE) or wanted & PARAMS:
-                                grad_point, grad_normal, cosine, glint, grad_shininess, grad_camera, grad_light = (
-                                    reflect_vjp(params, n, light, point, normal, g * texel, g)
-                                )
-                                if light:
-                                    grad_b += spread_surface(
-                                        *(t, b, flat, grad_point, grad_normal, surface_faces, positions, normals),
-                                        *(wanted & SURFACE, s, grad_positions, grad_normals, atomic),
-                                    )
-                                if wanted & PARAMS:
-                                    for c in ti.static(range(3)):
-                                        gc = g[c] * texel[c]
-                                        accumulate_at(grad_params, s, n, AMBIENT + c, gc, atomic)
-                                        accumulate_at(grad_params, s, n, DIFFUSE + c, gc * cosine, atomic)
-                                        accumulate_at(grad_params, s, n, SPECULAR + c, g[c] * glint, atomic)
-                                        accumulate_at(grad_params, s, n, CAMERA + c, grad_camera[c], atomic)
-                                        accumulate_at(grad_params, s, n, LIGHT + c, grad_light[c], atomic)
-                                    accumulate_at(grad_params, s, n, SHININESS, grad_shininess, atomic)
-                        span = zfar - znear
-                        if wanted & PARAMS and soft:
-                            g_span = grad_inverse_depth / span
-                            accumulate_at(grad_params, s, n, ZFAR, g_span * (1 - inverse_depth), atomic)
-                            accumulate_at(grad_params, s, n, ZNEAR, g_span * inverse_depth, atomic)
-                        grad_z = -grad_inverse_depth / span
-                        if wanted & VERTS and not (grad_z == 0 and (grad_b == 0).all()):  # NaN is not 0
-                            g0, g1, g2 = surface_coords_vjp(p, v0, v1, v2, perspective, clip, grad_b, grad_z)
-                            accumulate(grad_verts, s, f[0], g0, atomic)
-                            accumulate(grad_verts, s, f[1], g1, atomic)
-                            accumulate(grad_verts, s, f[2], g2, atomic)
-                    if wanted & VERTS and not grad_d == 0:
-                        i, j = segment_opposite(f, segments[m] % 3)
-                        # inside the signed distance is negative
-                        ga, gb = segment_distance_vjp(p, verts[i], verts[j], grad_d if segments[m] < 3 else -grad_d)
-                        accumulate(grad_verts, s, i, ti.Vector([ga.x, ga.y, zero]), atomic)
-                        accumulate(grad_verts, s, j, ti.Vector([gb.x, gb.y, zero]), atomic)
+                color, transmittance, weight_sum = 0 * grad_color, 1 + 0 * grad_alpha, 1 + 0 * grad_alpha
+                if shading.soft:
+                    color = ti.Vector([kept_pixels[index, 0], kept_pixels[index, 1], kept_pixels[index, 2]])
+                    transmittance, weight_sum = kept_pixels[index, 3], kept_pixels[index, 4]
+                grad_color /= weight_sum
+                centre = centre_of(index, raster, weight_sum)
+                pixel = ti.static(Pixel(n, begin, centre, color, transmittance, weight_sum, grad_color, grad_alpha))
+                for m in range(begin, end if shading.soft else begin + 1):
+                    fragment_adjoint(fragments, sums, mode, pixel, m)
 
 
 @ti.func
@@ -283,97 +262,169 @@ def background_weight(zmax, inv_gamma):
 
 
 @ti.func
-def map_of(map_index: ti.template(), layout: ti.template(), t: ti.i32, texture: ti.i32):
-    out = ti.math.ivec3(0, 0, 0)
-    if texture != VERTEX:
-        out = layout[map_index[t]]
-    return out
+def shade(surface: ti.template(), texture: ti.template(), n: ti.i32, t: ti.i32, b, shading, sampling):
+    """The lit colour of triangle t at barycentric coordinates b."""
+    coord = texture_coord(texture, sampling.kind, t, b)
+    texel = sample(texture.texels, map_of(texture, sampling.kind, t), sampling, coord)
+    point, normal = surface_point(surface, t, b, shading)
+    albedo_factor, specular = phong(surface.params, n, shading.light, point, normal)
+    return albedo_factor * texel + specular
 
 
 @ti.func
-def interpolate(
-    t: ti.i32,
-    b,
-    flat: ti.i32,
-    light: ti.i32,
-    texture: ti.i32,
-    surface_faces: ti.template(),
-    positions: ti.template(),
-    normals: ti.template(),
-    coord_faces: ti.template(),
-    coords: ti.template(),
-):
-    """Texture coordinates, position and normal; flat shading takes the last two from the face alone."""
-    c = coord_faces[t]
-    at = (
-        b[0] * corner(coords, c[0], texture)
-        + b[1] * corner(coords, c[1], texture)
-        + b[2] * corner(coords, c[2], texture)
-    )
+def surface_point(surface: ti.template(), t: ti.i32, b, shading):
+    """Position and normal; flat shading has one of each a triangle."""
     point, normal = 0 * b, 0 * b
-    if light:
-        f = surface_faces[t]
-        if flat:
-            point, normal = positions[f[0]], normals[f[0]]
+    if shading.light:
+        if shading.flat:
+            point, normal = surface.positions[t], surface.normals[t]
         else:
-            point = b[0] * positions[f[0]] + b[1] * positions[f[1]] + b[2] * positions[f[2]]
-            normal = b[0] * normals[f[0]] + b[1] * normals[f[1]] + b[2] * normals[f[2]]
-    return at, point, normal
+            f, h = surface.faces[t], surface.normal_faces[t]
+            for i in ti.static(range(3)):
+                point += b[i] * surface.positions[f[i]]
+                normal += b[i] * surface.normals[h[i]]
+    return point, normal
+
+
+class Fragments(NamedTuple):
+    """What the adjoint reads of a fragment; as in Inputs and Kept."""
+
+    triangles: Any
+    verts: Any
+    surface: Any
+    texture: Any
+    weights: Any
+    edges: Any
+
+
+class Mode(NamedTuple):
+    """The numbers that the adjoint reads."""
+
+    raster: Any
+    shading: Any
+    sampling: Any
+    owners: Any
+
+
+class Pixel(NamedTuple):
+    """A pixel in the adjoint: its image, its first fragment, its centre in NDC, what was kept of it, its gradient."""
+
+    n: Any
+    begin: Any
+    centre: Any
+    color: Any
+    transmittance: Any
+    weight_sum: Any
+    grad_color: Any
+    grad_alpha: Any
 
 
 @ti.func
-def spread_coords(
+def fragment_adjoint(
+    fragments: ti.template(), sums: ti.template(), mode: ti.template(), pixel: ti.template(), m: ti.i32
+):
+    """Add what fragment m gives to all gradients."""
+    soft, inv_sigma, inv_gamma = mode.shading.soft, mode.shading.inv_sigma, mode.shading.inv_gamma
+    t = fragments.triangles[m]
+    f = fragments.surface.faces[t]
+    weight, coverage, grad_d = 1 + 0 * pixel.weight_sum, 0 * pixel.weight_sum, 0 * pixel.weight_sum
+    if soft:
+        coverage, weight = fragments.weights[m].x, fragments.weights[m].y
+        grad_d = -pixel.grad_alpha * pixel.transmittance * coverage * inv_sigma
+    is_seen = weight > NEGLIGIBLE * pixel.weight_sum
+    if is_seen or m == pixel.begin:
+        v0, v1, v2 = fragments.verts[f[0]], fragments.verts[f[1]], fragments.verts[f[2]]
+        _unclipped, b = surface_coords(pixel.centre, v0, v1, v2, mode.raster)
+        grad_b, grad_inverse_depth = 0 * b, 0 * weight
+        inverse_depth = 0 * weight
+        znear, zfar = fragments.surface.params[pixel.n, ZNEAR], fragments.surface.params[pixel.n, ZFAR]
+        if soft:
+            inverse_depth = (zfar - (b[0] * v0.z + b[1] * v1.z + b[2] * v2.z)) / (zfar - znear)
+            if m == pixel.begin:
+                grad_inverse_depth = background_adjoint(fragments.surface.params, sums, mode, pixel, inverse_depth)
+        if is_seen:
+            shaded, grad_b_shaded = shade_vjp(
+                fragments.surface, fragments.texture, sums, mode, pixel.n, t, b, weight * pixel.grad_color
+            )
+            grad_b = grad_b_shaded
+            if soft:
+                grad_weight = weight * pixel.grad_color.dot(shaded - pixel.color)
+                grad_d -= grad_weight * (1 - coverage) * inv_sigma
+                grad_inverse_depth += grad_weight * inv_gamma
+        g = grad_inverse_depth / (zfar - znear)
+        if soft and mode.owners.params >= 0:
+            column = mode.owners.params + pixel.n * N_PARAMS
+            add_row(sums, column + ZNEAR, ti.Vector([g * inverse_depth, g * (1 - inverse_depth)]))
+        if mode.owners.verts >= 0 and not (g == 0 and (grad_b == 0).all()):  # NaN is not 0
+            g0, g1, g2 = surface_coords_vjp(pixel.centre, v0, v1, v2, mode.raster, grad_b, -g)
+            add_row(sums, mode.owners.verts + 3 * f[0], g0)
+            add_row(sums, mode.owners.verts + 3 * f[1], g1)
+            add_row(sums, mode.owners.verts + 3 * f[2], g2)
+    if mode.owners.verts >= 0 and not grad_d == 0:
+        i, j, gi, gj = encoded_edge_vjp(pixel.centre, f, fragments.edges[m], fragments.verts, grad_d)
+        add_row(sums, mode.owners.verts + 3 * i, gi)
+        add_row(sums, mode.owners.verts + 3 * j, gj)
+
+
+@ti.func
+def background_adjoint(params: ti.template(), sums: ti.template(), mode: ti.template(), pixel: ti.template(), zmax):
+    """The gradient in the nearest fragment's inverse depth through the background's weight; that in the background's
+    colour is added to sums."""
+    share = background_weight(ti.max(zmax, BLEND_EPS), mode.shading.inv_gamma)
+    if mode.owners.params >= 0:
+        add_row(sums, mode.owners.params + pixel.n * N_PARAMS + BACKGROUND, share * pixel.grad_color)
+    grad_zmax = 0 * zmax
+    if zmax > BLEND_EPS and share <= BLEND_EPS:
+        background = vector(params, pixel.n, BACKGROUND)
+        grad_zmax -= share * mode.shading.inv_gamma * pixel.grad_color.dot(pixel.color - background)
+    return grad_zmax
+
+
+@ti.func
+def shade_vjp(
+    surface: ti.template(),
+    texture: ti.template(),
+    sums: ti.template(),
+    mode: ti.template(),
+    n: ti.i32,
     t: ti.i32,
     b,
     g,
-    texture: ti.i32,
-    coord_faces: ti.template(),
-    coords: ti.template(),
-    wanted: ti.i32,
-    s: ti.i32,
-    grad_coords: ti.template(),
-    atomic: ti.template(),
 ):
-    """Adds the gradient of the interpolated coordinates to the corners; returns that in b."""
-    f = coord_faces[t]
-    out = 0 * b
-    for i in ti.static(range(3)):
-        out[i] = g.dot(corner(coords, f[i], texture))
-        if wanted:
-            accumulate_at(grad_coords, s, f[i], 0, b[i] * g[0], atomic)
-            accumulate_at(grad_coords, s, f[i], 1, b[i] * g[1], atomic)
-            if texture == VERTEX:
-                accumulate_at(grad_coords, s, f[i], 2, b[i] * g[2], atomic)
-    return out
+    """The lit colour, and the gradient of ``g . shade`` in b; those in the other inputs are added to sums."""
+    owners, sampling, light = mode.owners, mode.sampling, mode.shading.light
+    coord = texture_coord(texture, sampling.kind, t, b)
+    map_layout = map_of(texture, sampling.kind, t)
+    texel = sample(texture.texels, map_layout, sampling, coord)
+    point, normal = surface_point(surface, t, b, mode.shading)
+    albedo_factor, specular = phong(surface.params, n, light, point, normal)
+    grad_coord = sample_vjp(texture.texels, map_layout, sampling, coord, g * albedo_factor, sums, owners.texels)
+    grad_b = texture_coord_vjp(texture, sampling.kind, t, b, grad_coord, sums, owners.coords)
+    if light and (owners.verts >= 0 or owners.positions >= 0) or owners.params >= 0:
+        grad_point, grad_normal, grad_row = phong_vjp(surface.params, n, light, point, normal, g * texel, g)
+        if light:
+            grad_b += surface_point_vjp(surface, sums, mode, t, b, grad_point, grad_normal)
+        if owners.params >= 0:
+            add_row(sums, owners.params + n * N_PARAMS, grad_row)
+    return albedo_factor * texel + specular, grad_b
 
 
 @ti.func
-def spread_surface(
-    t: ti.i32,
-    b,
-    flat: ti.i32,
-    grad_point,
-    grad_normal,
-    surface_faces: ti.template(),
-    positions: ti.template(),
-    normals: ti.template(),
-    wanted: ti.i32,
-    s: ti.i32,
-    grad_positions: ti.template(),
-    grad_normals: ti.template(),
-    atomic: ti.template(),
+def surface_point_vjp(
+    surface: ti.template(), sums: ti.template(), mode: ti.template(), t: ti.i32, b, grad_point, grad_normal
 ):
-    """Adds the gradients of position and normal to the corners; returns that in b."""
-    f = surface_faces[t]
+    """The gradient of :func:`surface_point` in b; those in positions and normals are added to sums."""
+    owners = mode.owners
     out = 0 * b
-    if flat:
-        if wanted:
-            accumulate(grad_positions, s, f[0], grad_point, atomic)
-            accumulate(grad_normals, s, f[0], grad_normal, atomic)
+    if mode.shading.flat:
+        if owners.positions >= 0:
+            add_row(sums, owners.positions + 3 * t, grad_point)
+            add_row(sums, owners.normals + 3 * t, grad_normal)
     else:
+        f, h = surface.faces[t], surface.normal_faces[t]
         for i in ti.static(range(3)):
-            out[i] = grad_point.dot(positions[f[i]]) + grad_normal.dot(normals[f[i]])
-            if wanted:
-                accumulate(grad_positions, s, f[i], b[i] * grad_point, atomic)
-                accumulate(grad_normals, s, f[i], b[i] * grad_normal, atomic)
+            out[i] = grad_point.dot(surface.positions[f[i]]) + grad_normal.dot(surface.normals[h[i]])
+            if owners.positions >= 0:
+                add_row(sums, owners.positions + 3 * f[i], b[i] * grad_point)
+                add_row(sums, owners.normals + 3 * h[i], b[i] * grad_normal)
     return out

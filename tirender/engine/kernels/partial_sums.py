@@ -5,7 +5,33 @@ copies are added in order afterwards. So the result has the same bits whatever t
 too long over a part: there every term is a part of its own, and all share one copy through atomics.
 """
 
+from typing import Any, NamedTuple
+
 import taichi as ti
+
+
+class Sums(NamedTuple):
+    """One part's sums of several kinds of owners, whose numbers lie in a row.
+
+    Attributes:
+        numbers: (part, column) array, zero before.
+        part: the part that adds.
+        atomic: whether all parts share the first row.
+    """
+
+    numbers: Any
+    part: Any
+    atomic: Any
+
+
+@ti.func
+def add_row(sums: ti.template(), column: ti.i32, row):
+    """Add a vector to as many columns, from ``column`` on."""
+    for c in ti.static(range(row.n)):
+        if ti.static(sums.atomic):
+            ti.atomic_add(sums.numbers[0, column + c], row[c])
+        else:
+            sums.numbers[sums.part, column + c] = sums.numbers[sums.part, column + c] + row[c]
 
 
 @ti.func

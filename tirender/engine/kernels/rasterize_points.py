@@ -8,8 +8,10 @@ import taichi as ti
 from tirender.engine.kernels.partial_sums import accumulate
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.tiles import (
+    GridStruct,
+    ListingStruct,
+    Scratch,
     clear_counts,
-    first_pixel_of,
     group_by_pixel,
     keep_nearest,
     overlap_box,
@@ -22,8 +24,13 @@ from tirender.engine.kernels.types import FloatArray, I32Array, I32Array2D, IVec
 
 
 @ti.kernel
-def point_boxes(points: Vec3Array, radius: FloatArray, height: ti.i32, width: ti.i32, boxes: IVec4Array):
-    """boxes: the pixels that may lie within each point's radius; empty where it is not drawn."""
+def point_boxes(
+    points: Vec3Array,  # (P, 3) in NDC
+    radius: FloatArray,  # (P,) NDC
+    height: ti.i32,
+    width: ti.i32,
+    boxes: IVec4Array,  # (P, 4) the pixels that may lie within each point's radius; empty where it is not drawn
+):
     for t in points:
         p, r = points[t], radius[t]
         box = ti.math.ivec4(0, -1, 0, -1)
@@ -34,59 +41,52 @@ def point_boxes(points: Vec3Array, radius: FloatArray, height: ti.i32, width: ti
 
 @ti.kernel
 def list_points(
-    points: Vec3Array,
-    radius: FloatArray,
-    boxes: IVec4Array,
-    bins: I32Array,
-    binned: I32Array,
-    room: I32Array,
-    first_tile: ti.i32,
-    limit: ti.i32,
-    height: ti.i32,
-    width: ti.i32,
-    tile_h: ti.i32,
-    tile_w: ti.i32,
-    found: I32Array2D,
-    found_z: FloatArray,
-    chosen: I32Array,
-    chosen_z: FloatArray,
-    start: I32Array,
-    kept: I32Array,
+    grid: GridStruct,
+    listing: ListingStruct,
+    points: Vec3Array,  # (P, 3) in NDC
+    radius: FloatArray,  # (P,) NDC
+    boxes: IVec4Array,  # (P, 4) pixels of each point
+    offsets: I32Array,  # (tiles + 1,) where the members of each tile begin
+    members: I32Array,  # (n,) points
+    scratch_offsets: I32Array,  # (listed tiles + 1,) where the overlaps of each tile begin in scratch memory
+    pairs: I32Array2D,  # these six as in Scratch
+    pair_depths: FloatArray,
+    pixel_members: I32Array,
+    member_depths: FloatArray,
+    begin: I32Array,
+    count: I32Array,
 ):
-    """Lists the points of some tiles in scratch memory; room: where that of each tile begins."""
-    tiles_x = (width + tile_w - 1) // tile_w
-    tiles_y = (height + tile_h - 1) // tile_h
+    scratch = ti.static(Scratch(pairs, pair_depths, pixel_members, member_depths, begin, count))
     ti.loop_config(block_dim=ti.static(task_block()))
-    for k in range(room.shape[0] - 1):
-        tile = first_tile + k
-        window = tile_window(tile, tiles_x, tiles_y, tile_h, tile_w, height, width)
-        base = first_pixel_of(tile, tiles_x, tiles_y, height, width)
-        clear_counts(kept, base, window, width)
-        end = room[k]
-        for i in range(bins[tile], bins[tile + 1]):
-            t = binned[i]
+    for k in range(scratch_offsets.shape[0] - 1):
+        tile = listing.first_tile + k
+        window, base = tile_window(tile, grid)
+        clear_counts(scratch, window, base, grid.width)
+        end = scratch_offsets[k]
+        for i in range(offsets[tile], offsets[tile + 1]):
+            t = members[i]
             point = points[t]
             radius_sqr = radius[t] * radius[t]
             box = overlap_box(boxes[t], window)
             for y in range(box[2], box[3] + 1):
                 for x in range(box[0], box[1] + 1):
-                    d = pixel_ndc(x, y, height, width, point.x) - point.xy
+                    d = pixel_ndc(x, y, grid.height, grid.width, point.x) - point.xy
                     if d.norm_sqr() < radius_sqr:
-                        record(found, found_z, kept, end, base + y * width + x, t, point.z)
+                        record(scratch, end, base + y * grid.width + x, t, point.z)
                         end += 1
-        group_by_pixel(found, found_z, room[k], end, base, window, width, chosen, chosen_z, start, kept)
-        keep_nearest(base, window, width, limit, 1, chosen, chosen_z, start, kept)
+        group_by_pixel(scratch, scratch_offsets[k], end, window, base, grid.width)
+        keep_nearest(scratch, listing, window, base, grid.width)
 
 
 @ti.kernel
 def point_fragments_forward(
-    points: Vec3Array,
-    pixels: I32Array,
-    index: I32Array,
+    points: Vec3Array,  # (P, 3) in NDC
+    pixels: I32Array,  # (M,) the pixel of each fragment
+    index: I32Array,  # (M,) its point
     height: ti.i32,
     width: ti.i32,
-    zbuf: FloatArray,
-    dists: FloatArray,
+    zbuf: FloatArray,  # (M,)
+    dists: FloatArray,  # (M,) squared
 ):
     for m in index:
         point = points[index[m]]
@@ -97,22 +97,21 @@ def point_fragments_forward(
 
 @ti.kernel
 def point_fragments_adjoint(
-    points: Vec3Array,
+    points: Vec3Array,  # as for the forward kernel
     pixels: I32Array,
     index: I32Array,
     height: ti.i32,
     width: ti.i32,
     grad_zbuf: FloatArray,
     grad_dists: FloatArray,
-    bounds: I32Array,
+    bounds: I32Array,  # (parts + 1,) the fragments of each part
     atomic: ti.template(),
-    grad_points: Vec3Array2D,
+    grad_points: Vec3Array2D,  # (part, P, 3), zero before
 ):
-    """bounds: the fragments of each part; grad_points: (part, point), zero before."""
     ti.loop_config(block_dim=ti.static(task_block()))
-    for s in range(bounds.shape[0] - 1):
-        for m in range(bounds[s], bounds[s + 1]):
+    for part in range(bounds.shape[0] - 1):
+        for m in range(bounds[part], bounds[part + 1]):
             point = points[index[m]]
             p = pixel_ndc(pixels[m] % width, pixels[m] // width % height, height, width, point.x)
             g = 2 * grad_dists[m] * (point.xy - p)
-            accumulate(grad_points, s, index[m], ti.Vector([g.x, g.y, grad_zbuf[m]]), atomic)
+            accumulate(grad_points, part, index[m], ti.Vector([g.x, g.y, grad_zbuf[m]]), atomic)

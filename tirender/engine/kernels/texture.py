@@ -6,22 +6,88 @@ vectors). The maps lie in one row of texels, each with its first texel, rows and
 a map is at its top, and v points up. An atlas has a square map for each face.
 """
 
+from typing import Any, NamedTuple
+
 import taichi as ti
 
-from tirender.engine.kernels.partial_sums import accumulate
+from tirender.engine.kernels.partial_sums import add_row
 from tirender.engine.kernels.scalars import cast_like
+from tirender.engine.kernels.types import struct_of
 
 VERTEX, UV_BILINEAR, UV_NEAREST, ATLAS = 0, 1, 2, 3
 ZEROS, BORDER, REFLECTION = 0, 1, 2
 
 
+class Sampling(NamedTuple):
+    """How maps are read: VERTEX ..., ZEROS ..., and whether 0 and 1 are the centres of the outermost texels."""
+
+    kind: int
+    padding: int
+    align_corners: bool
+
+
+class Texture(NamedTuple):
+    """Where colours come from.
+
+    Attributes:
+        faces: (T, 3) int32 rows of coords at each triangle's corners.
+        coords: (n, 3) colours for VERTEX, else (n, 2) coordinates.
+        map_index: (T,) int32 the map of each triangle; unused, like the next two, for VERTEX.
+        layout: (maps, 3) int32 first texel, rows and columns of each map.
+        texels: (texels, 3).
+    """
+
+    faces: Any
+    coords: Any
+    map_index: Any
+    layout: Any
+    texels: Any
+
+
+SamplingStruct = struct_of(Sampling)
+
+
 @ti.func
-def corner(coords: ti.template(), i: ti.i32, kind: ti.i32):
-    """A row of the table, as three numbers."""
-    third = cast_like(0, coords[i, 0])
+def texture_coord(texture: ti.template(), kind: ti.i32, t: ti.i32, b):
+    """The coordinate, as three numbers, at barycentric coordinates b of triangle t."""
+    f = texture.faces[t]
+    return (
+        b[0] * corner_coord(texture.coords, f[0], kind)
+        + b[1] * corner_coord(texture.coords, f[1], kind)
+        + b[2] * corner_coord(texture.coords, f[2], kind)
+    )
+
+
+@ti.func
+def texture_coord_vjp(texture: ti.template(), kind: ti.i32, t: ti.i32, b, g, sums: ti.template(), first: ti.i32):
+    """Gradient of ``g . texture_coord`` in b; that in coords is added to sums from column ``first`` on, if not -1."""
+    f = texture.faces[t]
+    out = 0 * b
+    for i in ti.static(range(3)):
+        out[i] = g.dot(corner_coord(texture.coords, f[i], kind))
+        if first >= 0:
+            if kind == VERTEX:
+                add_row(sums, first + 3 * f[i], b[i] * g)
+            else:
+                add_row(sums, first + 2 * f[i], b[i] * g.xy)
+    return out
+
+
+@ti.func
+def corner_coord(coords: ti.template(), row: ti.i32, kind: ti.i32):
+    third = cast_like(0, coords[row, 0])
     if kind == VERTEX:
-        third = coords[i, 2]
-    return ti.Vector([coords[i, 0], coords[i, 1], third])
+        third = coords[row, 2]
+    return ti.Vector([coords[row, 0], coords[row, 1], third])
+
+
+@ti.func
+def map_of(texture: ti.template(), kind: ti.i32, t: ti.i32):
+    """First texel, rows and columns of triangle t's map."""
+    out = ti.math.ivec3(0, 0, 0)
+    if kind != VERTEX:
+        out = texture.layout[texture.map_index[t]]
+    return out
 
 
 @ti.func
@@ -42,20 +108,20 @@ def reflected(x, low, high):
 
 
 @ti.func
-def padded(u, size: ti.i32, padding: ti.i32, align: ti.i32):
+def padded(u, size: ti.i32, sampling):
     """Position in texels of coordinate u in [0, 1], padded, and its derivative in u."""
     scale = 0 * u + size
     x = u * size - 0.5
-    if align:
+    if sampling.align_corners:
         scale = 0 * u + (size - 1)
         x = u * (size - 1)
-    if padding == REFLECTION:
+    if sampling.padding == REFLECTION:
         low, high = 0 * x - 0.5, 0 * x + size - 0.5
-        if align:
+        if sampling.align_corners:
             low, high = 0 * x, 0 * x + (size - 1)
         x, sign = reflected(x, low, high)
         scale *= sign
-    if padding != ZEROS:
+    if sampling.padding != ZEROS:
         if x <= 0 or x >= size - 1:
             scale *= 0
         x = ti.math.clamp(x, 0 * x, 0 * x + (size - 1))
@@ -84,17 +150,17 @@ def texel_index(map_layout, row_up: ti.i32, column: ti.i32):
 
 
 @ti.func
-def sample(texels: ti.template(), map_layout, kind: ti.i32, padding: ti.i32, align: ti.i32, at):
-    """The colour at interpolated coordinates ``at``."""
-    color = at
-    if kind == ATLAS:
-        row, column = atlas_cell(at[0], at[1], map_layout[2])
+def sample(texels: ti.template(), map_layout, sampling, coord):
+    """The colour at a coordinate."""
+    color = coord
+    if sampling.kind == ATLAS:
+        row, column = atlas_cell(coord[0], coord[1], map_layout[2])
         color = texels[map_layout[0] + row * map_layout[2] + column]
-    elif kind != VERTEX:
-        color = 0 * at
-        x, _dx = padded(at[0], map_layout[2], padding, align)
-        y, _dy = padded(at[1], map_layout[1], padding, align)
-        if kind == UV_NEAREST:
+    elif sampling.kind != VERTEX:
+        color = 0 * coord
+        x, _dx = padded(coord[0], map_layout[2], sampling)
+        y, _dy = padded(coord[1], map_layout[1], sampling)
+        if sampling.kind == UV_NEAREST:
             index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
             if index >= 0:
                 color = texels[index]
@@ -110,34 +176,22 @@ def sample(texels: ti.template(), map_layout, kind: ti.i32, padding: ti.i32, ali
 
 
 @ti.func
-def sample_vjp(
-    texels: ti.template(),
-    map_layout,
-    kind: ti.i32,
-    padding: ti.i32,
-    align: ti.i32,
-    at,
-    g,
-    want_texels: ti.i32,
-    part: ti.i32,
-    grad_texels: ti.template(),
-    atomic: ti.template(),
-):
-    """Gradient of ``g . sample`` in ``at``; that in the texels is added to their part."""
+def sample_vjp(texels: ti.template(), map_layout, sampling, coord, g, sums: ti.template(), first: ti.i32):
+    """Gradient of ``g . sample`` in coord; that in the texels is added to sums from column ``first`` on, if not -1."""
     out = g
-    if kind == ATLAS:
+    if sampling.kind == ATLAS:
         out = 0 * g
-        if want_texels:
-            row, column = atlas_cell(at[0], at[1], map_layout[2])
-            accumulate(grad_texels, part, map_layout[0] + row * map_layout[2] + column, g, atomic)
-    elif kind != VERTEX:
+        if first >= 0:
+            row, column = atlas_cell(coord[0], coord[1], map_layout[2])
+            add_row(sums, first + 3 * (map_layout[0] + row * map_layout[2] + column), g)
+    elif sampling.kind != VERTEX:
         out = 0 * g
-        x, dx = padded(at[0], map_layout[2], padding, align)
-        y, dy = padded(at[1], map_layout[1], padding, align)
-        if kind == UV_NEAREST:
+        x, dx = padded(coord[0], map_layout[2], sampling)
+        y, dy = padded(coord[1], map_layout[1], sampling)
+        if sampling.kind == UV_NEAREST:
             index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
-            if want_texels and index >= 0:
-                accumulate(grad_texels, part, index, g, atomic)
+            if first >= 0 and index >= 0:
+                add_row(sums, first + 3 * index, g)
         else:
             x0, y0 = ti.floor(x), ti.floor(y)
             for j, i in ti.static(ti.ndrange(2, 2)):
@@ -145,8 +199,8 @@ def sample_vjp(
                 if index >= 0:
                     wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
                     wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
-                    if want_texels:
-                        accumulate(grad_texels, part, index, wx * wy * g, atomic)
+                    if first >= 0:
+                        add_row(sums, first + 3 * index, wx * wy * g)
                     value = g.dot(texels[index])
                     out[0] += (2 * i - 1) * wy * value * dx
                     out[1] += (2 * j - 1) * wx * value * dy

@@ -1,93 +1,145 @@
 """Lists of the primitives (triangles, points) that overlap each pixel, whatever the primitive is.
 
 The image is cut into tiles; on a CPU a tile is a band of whole rows. ``count_bins`` and ``fill_bins`` list the
-primitives of each tile in ascending order from their pixel boxes: a counting sort whose chunks of primitives each own a
-column of the counts, so that the order never depends on the threads. Then each tile is the work of one thread: it
-finds all overlaps, ``group_by_pixel`` and ``keep_nearest`` order them, and ``compact_fragments`` writes the kept
-ones out.
+primitives of each tile in ascending order from their pixel boxes. This is a counting sort: each chunk of primitives
+owns a column of the counts, so that the order never depends on the threads. Then each tile is the work of one thread.
+It records all overlaps in ``Scratch``, ``group_by_pixel`` and ``keep_nearest`` order them, and ``compact_fragments``
+writes out those that are kept.
 """
+
+from typing import Any, NamedTuple
 
 import taichi as ti
 
 from tirender.engine.kernels.scalars import comes_before
 from tirender.engine.kernels.tasks import task_block
-from tirender.engine.kernels.types import I32Array, I32Array2D, I32Array3D, IVec4Array
+from tirender.engine.kernels.types import I32Array, I32Array2D, I32Array3D, IVec4Array, struct_of
 
-MOST = 2**31 - 1  # that int32 can count
+INT32_MAX = 2**31 - 1
+
+
+class Grid(NamedTuple):
+    """The size of an image and of a tile, in pixels."""
+
+    height: int
+    width: int
+    tile_h: int
+    tile_w: int
+
+
+class Listing(NamedTuple):
+    """What is listed: tiles from ``first_tile`` on; of each pixel the ``limit`` nearest, sorted if ``by_depth``."""
+
+    first_tile: int
+    limit: int
+    by_depth: bool
+
+
+class Scratch(NamedTuple):
+    """The overlaps of some tiles.
+
+    Attributes:
+        pairs: (overlaps, 2) int32 pixel and primitive, as they are recorded.
+        pair_depths: (overlaps,).
+        members: (overlaps,) int32 the primitives grouped by pixel.
+        member_depths: (overlaps,).
+        begin: (pixels,) int32 where the members of each pixel begin.
+        count: (pixels,) int32 how many there are, then how many are kept.
+    """
+
+    pairs: Any
+    pair_depths: Any
+    members: Any
+    member_depths: Any
+    begin: Any
+    count: Any
+
+
+GridStruct, ListingStruct = struct_of(Grid), struct_of(Listing)
 
 
 @ti.kernel
 def count_bins(
-    boxes: IVec4Array,
-    image: I32Array,
-    height: ti.i32,
-    width: ti.i32,
-    tile_h: ti.i32,
-    tile_w: ti.i32,
-    counts: I32Array3D,
+    grid: GridStruct,
+    boxes: IVec4Array,  # (primitives, 4) first and last column, first and last row; empty where last < first
+    image: I32Array,  # (primitives,)
+    counts: I32Array3D,  # (2, tile, chunk) primitives, and pixels of their boxes, at most INT32_MAX; zero before
 ):
-    """counts: (2, tile, chunk) primitives, and pixels of their boxes, at most MOST; zero before."""
     n_chunks = counts.shape[2]
-    tiles_x = (width + tile_w - 1) // tile_w
-    tiles_y = (height + tile_h - 1) // tile_h
     chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(n_chunks):
         for t in range(chunk * chunk_len, ti.min((chunk + 1) * chunk_len, boxes.shape[0])):
             box = boxes[t]
             if box[0] <= box[1] and box[2] <= box[3]:
-                for ty in range(box[2] // tile_h, box[3] // tile_h + 1):
-                    rows = ti.min(box[3], (ty + 1) * tile_h - 1) - ti.max(box[2], ty * tile_h) + 1
-                    for tx in range(box[0] // tile_w, box[1] // tile_w + 1):
-                        columns = ti.min(box[1], (tx + 1) * tile_w - 1) - ti.max(box[0], tx * tile_w) + 1
-                        tile = (image[t] * tiles_y + ty) * tiles_x + tx
+                for ty in range(box[2] // grid.tile_h, box[3] // grid.tile_h + 1):
+                    rows = ti.min(box[3], (ty + 1) * grid.tile_h - 1) - ti.max(box[2], ty * grid.tile_h) + 1
+                    for tx in range(box[0] // grid.tile_w, box[1] // grid.tile_w + 1):
+                        columns = ti.min(box[1], (tx + 1) * grid.tile_w - 1) - ti.max(box[0], tx * grid.tile_w) + 1
+                        tile = tile_at(image[t], ty, tx, grid)
                         # not +=, which would be atomic: the chunk owns its column
                         counts[0, tile, chunk] = counts[0, tile, chunk] + 1
                         pixels = rows * columns
-                        counts[1, tile, chunk] = ti.min(counts[1, tile, chunk], MOST - pixels) + pixels
+                        counts[1, tile, chunk] = ti.min(counts[1, tile, chunk], INT32_MAX - pixels) + pixels
 
 
 @ti.kernel
 def fill_bins(
-    boxes: IVec4Array,
+    grid: GridStruct,
+    boxes: IVec4Array,  # as for count_bins
     image: I32Array,
-    height: ti.i32,
-    width: ti.i32,
-    tile_h: ti.i32,
-    tile_w: ti.i32,
-    cursor: I32Array2D,
-    binned: I32Array,
+    cursor: I32Array2D,  # (tile, chunk) where its primitives begin, moved to where they end
+    binned: I32Array,  # the primitives of each tile
 ):
-    """binned: the primitives of each tile; cursor: (tile, chunk) where they begin, moved to where they end."""
     n_chunks = cursor.shape[1]
-    tiles_x = (width + tile_w - 1) // tile_w
-    tiles_y = (height + tile_h - 1) // tile_h
     chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(n_chunks):
         for t in range(chunk * chunk_len, ti.min((chunk + 1) * chunk_len, boxes.shape[0])):
             box = boxes[t]
             if box[0] <= box[1] and box[2] <= box[3]:
-                for ty in range(box[2] // tile_h, box[3] // tile_h + 1):
-                    for tx in range(box[0] // tile_w, box[1] // tile_w + 1):
-                        tile = (image[t] * tiles_y + ty) * tiles_x + tx
-                        at = cursor[tile, chunk]
-                        binned[at] = t
-                        cursor[tile, chunk] = at + 1
+                for ty in range(box[2] // grid.tile_h, box[3] // grid.tile_h + 1):
+                    for tx in range(box[0] // grid.tile_w, box[1] // grid.tile_w + 1):
+                        tile = tile_at(image[t], ty, tx, grid)
+                        place = cursor[tile, chunk]
+                        binned[place] = t
+                        cursor[tile, chunk] = place + 1
 
 
 @ti.kernel
 def compact_fragments(
-    chosen: I32Array, start: I32Array, offsets: I32Array, first_pixel: ti.i32, block: ti.i32, packed: I32Array
+    members: I32Array,  # as in Scratch
+    begin: I32Array,
+    offsets: I32Array,  # (n + 1,) where the fragments of n pixels begin in packed, and their total
+    first_pixel: ti.i32,  # the first of these pixels
+    block: ti.i32,  # pixels of a task
+    packed: I32Array,  # the kept primitives
 ):
-    """packed: the kept primitives of the pixels from first_pixel on; offsets: theirs, from 0."""
     n_pixels = offsets.shape[0] - 1
     ti.loop_config(block_dim=ti.static(task_block()))
     for i in range((n_pixels + block - 1) // block):
         for pixel in range(i * block, ti.min((i + 1) * block, n_pixels)):
-            begin = offsets[pixel]
-            for k in range(offsets[pixel + 1] - begin):
-                packed[begin + k] = chosen[start[first_pixel + pixel] + k]
+            for k in range(offsets[pixel + 1] - offsets[pixel]):
+                packed[offsets[pixel] + k] = members[begin[first_pixel + pixel] + k]
+
+
+@ti.func
+def tile_at(image: ti.i32, row: ti.i32, column: ti.i32, grid):
+    """A tile, counted in row-major order through all images."""
+    tiles_x = (grid.width + grid.tile_w - 1) // grid.tile_w
+    tiles_y = (grid.height + grid.tile_h - 1) // grid.tile_h
+    return (image * tiles_y + row) * tiles_x + column
+
+
+@ti.func
+def tile_window(tile: ti.i32, grid):
+    """First and last column, first and last row of a tile in its image; and the first pixel of that image."""
+    tiles_x = (grid.width + grid.tile_w - 1) // grid.tile_w
+    tiles_y = (grid.height + grid.tile_h - 1) // grid.tile_h
+    x = tile % tiles_x * grid.tile_w
+    y = tile // tiles_x % tiles_y * grid.tile_h
+    window = ti.math.ivec4(x, ti.min(x + grid.tile_w, grid.width) - 1, y, ti.min(y + grid.tile_h, grid.height) - 1)
+    return window, tile // (tiles_x * tiles_y) * grid.height * grid.width
 
 
 @ti.func
@@ -110,95 +162,60 @@ def pixel_box(low, high, height: ti.i32, width: ti.i32):
 
 
 @ti.func
-def tile_window(tile, tiles_x, tiles_y, tile_h, tile_w, height, width):
-    x = tile % tiles_x * tile_w
-    y = tile // tiles_x % tiles_y * tile_h
-    return ti.math.ivec4(x, ti.min(x + tile_w, width) - 1, y, ti.min(y + tile_h, height) - 1)
-
-
-@ti.func
 def overlap_box(a, b):
     return ti.math.ivec4(ti.max(a[0], b[0]), ti.min(a[1], b[1]), ti.max(a[2], b[2]), ti.min(a[3], b[3]))
 
 
 @ti.func
-def first_pixel_of(tile: ti.i32, tiles_x: ti.i32, tiles_y: ti.i32, height: ti.i32, width: ti.i32):
-    """The first pixel of the tile's image."""
-    return tile // (tiles_x * tiles_y) * height * width
-
-
-@ti.func
-def clear_counts(kept: ti.template(), base: ti.i32, window, width: ti.i32):
+def clear_counts(scratch: ti.template(), window, base: ti.i32, width: ti.i32):
+    """base: the first pixel of the image."""
     for y in range(window[2], window[3] + 1):
         for x in range(window[0], window[1] + 1):
-            kept[base + y * width + x] = 0
+            scratch.count[base + y * width + x] = 0
 
 
 @ti.func
-def record(
-    found: ti.template(), found_z: ti.template(), kept: ti.template(), at: ti.i32, pixel: ti.i32, primitive: ti.i32, z
-):
-    """Notes one overlap of the tile."""
-    found[at, 0] = pixel
-    found[at, 1] = primitive
-    found_z[at] = z
-    kept[pixel] = kept[pixel] + 1
+def record(scratch: ti.template(), place: ti.i32, pixel: ti.i32, primitive: ti.i32, z):
+    """Note one overlap of the tile."""
+    scratch.pairs[place, 0] = pixel
+    scratch.pairs[place, 1] = primitive
+    scratch.pair_depths[place] = z
+    scratch.count[pixel] = scratch.count[pixel] + 1
 
 
 @ti.func
-def group_by_pixel(
-    found: ti.template(),
-    found_z: ti.template(),
-    begin: ti.i32,
-    end: ti.i32,
-    base: ti.i32,
-    window,
-    width: ti.i32,
-    chosen: ti.template(),
-    chosen_z: ti.template(),
-    start: ti.template(),
-    kept: ti.template(),
-):
-    """chosen: the overlaps recorded from begin to end, grouped by pixel; start: the first place of each pixel in it."""
-    at = begin
+def group_by_pixel(scratch: ti.template(), first: ti.i32, end: ti.i32, window, base: ti.i32, width: ti.i32):
+    """Write the overlaps recorded from ``first`` to ``end`` to members, grouped by pixel, and where groups begin."""
+    place = first
     for y in range(window[2], window[3] + 1):
         for x in range(window[0], window[1] + 1):
             pixel = base + y * width + x
-            start[pixel] = at
-            at += kept[pixel]
-    for i in range(begin, end):  # start moves to the end of each pixel's group ...
-        pixel = found[i, 0]
-        at = start[pixel]
-        chosen[at] = found[i, 1]
-        chosen_z[at] = found_z[i]
-        start[pixel] = at + 1
+            scratch.begin[pixel] = place
+            place += scratch.count[pixel]
+    for i in range(first, end):  # begin moves to the end of each pixel's group ...
+        pixel = scratch.pairs[i, 0]
+        place = scratch.begin[pixel]
+        scratch.members[place] = scratch.pairs[i, 1]
+        scratch.member_depths[place] = scratch.pair_depths[i]
+        scratch.begin[pixel] = place + 1
     for y in range(window[2], window[3] + 1):
         for x in range(window[0], window[1] + 1):
             pixel = base + y * width + x
-            start[pixel] = start[pixel] - kept[pixel]  # ... and back
+            scratch.begin[pixel] = scratch.begin[pixel] - scratch.count[pixel]  # ... and back
 
 
 @ti.func
-def keep_nearest(
-    base: ti.i32,
-    window,
-    width: ti.i32,
-    limit: ti.i32,
-    by_depth: ti.i32,
-    chosen: ti.template(),
-    chosen_z: ti.template(),
-    start: ti.template(),
-    kept: ti.template(),
-):
-    """Moves the nearest of each pixel to the front and lowers kept to the limit; sorts them by depth where asked."""
+def keep_nearest(scratch: ti.template(), listing, window, base: ti.i32, width: ti.i32):
+    """Move the nearest of each pixel to the front and lower count to the limit; sort them by depth where asked."""
     for y in range(window[2], window[3] + 1):
         for x in range(window[0], window[1] + 1):
             pixel = base + y * width + x
-            if kept[pixel] > limit:
-                nearest_first(chosen, chosen_z, start[pixel], kept[pixel], limit)
-                kept[pixel] = limit
-            if by_depth:
-                sort_by_depth(chosen, chosen_z, start[pixel], kept[pixel])
+            begin = scratch.begin[pixel]
+            if scratch.count[pixel] > listing.limit:
+                nearest_first(scratch.members, scratch.member_depths, begin, scratch.count[pixel], listing.limit)
+                scratch.count[pixel] = listing.limit
+            if listing.by_depth:
+                sort_by_depth(scratch.members, scratch.member_depths, begin, scratch.count[pixel])
 
 
 @ti.func

@@ -1,19 +1,49 @@
-"""Geometry of a pixel centre and a projected triangle, and its adjoint (vector-Jacobian product).
+"""Geometry of a pixel centre and a projected triangle, and its adjoint.
 
-A triangle's vertices are (x_ndc, y_ndc, z_view). All functions are generic in the float type. The formulas are those of
-SoftRas (Liu et al. 2019) in the form that PyTorch3D made common, with two differences: the perspective denominator is
-clamped relative to its terms, so that no coordinate exceeds 1000, and no gradient passes where it is clamped.
+A triangle's vertices are (x_ndc, y_ndc, z_view). A function that ends in ``_vjp`` is the adjoint (vector-Jacobian
+product) of the one before it. All are generic in the float type. The formulas are those of SoftRas (Liu et al. 2019) as
+PyTorch3D has them, with two differences: the perspective denominator is clamped relative to its terms, so that no
+coordinate exceeds 1000, and no gradient passes where it is clamped.
 """
+
+from typing import NamedTuple
 
 import taichi as ti
 
 from tirender.engine.kernels.scalars import cast_like
+from tirender.engine.kernels.types import struct_of
 
 AREA_EPS = 1e-8  # added to twice the signed area; a triangle with less is not drawn
 PERSPECTIVE_BOUND = 1e-3  # the denominator is at least this share of its largest term
 CLIP_SUM_MIN = 1e-5  # clipped coordinates are divided by at least this
 FAR = 1e15  # triangles that reach farther (areas would overflow), or have a coordinate that is no number, are not drawn
-SEGMENT_EPS = 1e-8  # a segment with a smaller squared length counts as its end point
+EDGE_EPS = 1e-8  # an edge with a smaller squared length counts as its end point
+
+
+class Raster(NamedTuple):
+    """How pixels meet triangles.
+
+    Attributes:
+        height, width: of the image in pixels.
+        perspective: barycentric coordinates are those in space, not those in the image.
+        clip_bary: barycentric coordinates are moved onto the triangle where the pixel centre lies outside.
+        blur: pixels nearer than this to a triangle see it, in NDC units squared.
+    """
+
+    height: int
+    width: int
+    perspective: bool
+    clip_bary: bool
+    blur: float
+
+
+RasterStruct = struct_of(Raster)
+
+
+@ti.func
+def centre_of(pixel: ti.i32, raster, like):
+    """NDC of the centre of a pixel, counted in row-major order through all images."""
+    return pixel_ndc(pixel % raster.width, pixel // raster.width % raster.height, raster.height, raster.width, like)
 
 
 @ti.func
@@ -30,14 +60,14 @@ def pixel_ndc(column: ti.i32, row: ti.i32, height: ti.i32, width: ti.i32, like):
 
 
 @ti.func
-def edge(p, a, b):
+def edge_function(p, a, b):
     """Twice the signed area of (p, a, b) in the image plane."""
     return (p.x - a.x) * (b.y - a.y) - (p.y - a.y) * (b.x - a.x)
 
 
 @ti.func
-def edge_vjp(p, a, b, g):
-    """Gradients of ``g * edge(p, a, b)`` in the xy of p, a and b."""
+def edge_function_vjp(p, a, b, g):
+    """Gradients of ``g * edge_function(p, a, b)`` in the xy of p, a and b."""
     grad_p = g * ti.Vector([b.y - a.y, a.x - b.x])
     grad_a = g * ti.Vector([p.y - b.y, b.x - p.x])
     grad_b = g * ti.Vector([a.y - p.y, p.x - a.x])
@@ -45,30 +75,30 @@ def edge_vjp(p, a, b, g):
 
 
 @ti.func
-def edges(p, v0, v1, v2):
+def edge_functions(p, v0, v1, v2):
     """The three edge functions at p, opposite v0, v1 and v2."""
-    return ti.Vector([edge(p, v1, v2), edge(p, v2, v0), edge(p, v0, v1)])
+    return ti.Vector([edge_function(p, v1, v2), edge_function(p, v2, v0), edge_function(p, v0, v1)])
 
 
 @ti.func
 def affine_coords(p, v0, v1, v2):
     """Barycentric coordinates in the image plane."""
-    return edges(p, v0, v1, v2) / (edge(v2, v0, v1) + AREA_EPS)
+    return edge_functions(p, v0, v1, v2) / (edge_function(v2, v0, v1) + AREA_EPS)
 
 
 @ti.func
-def edge_bounds(v0, v1, v2, margin, perspective: ti.i32):
+def edge_bounds(v0, v1, v2, margin, raster):
     """Orientation (1 or -1), and bounds that each edge function times it reaches within ``margin`` of the triangle.
 
     They let most pixels of the box be left out without a division. Where a perspective triangle reaches behind the
     camera its inside lies outside, and the bounds are open.
     """
     orientation = cast_like(1, v0.x)
-    if edge(v2, v0, v1) < 0:
+    if edge_function(v2, v0, v1) < 0:
         orientation = -orientation
     reach = -1.001 * margin  # the exact test comes after
     bounds = reach * ti.Vector([(v2 - v1).xy.norm(), (v0 - v2).xy.norm(), (v1 - v0).xy.norm()])
-    if perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
+    if raster.perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
         bounds = bounds - FAR
     return orientation, bounds
 
@@ -97,36 +127,36 @@ def perspective_coords(w, z):
 
 
 @ti.func
-def clip_coords(b):
+def clip_bary(b):
     """Barycentric coordinates moved onto the triangle: negative ones to 0, the rest renormalised."""
     m = ti.max(b, 0 * b)
     return m / ti.max(m.sum(), CLIP_SUM_MIN)
 
 
 @ti.func
-def surface_coords(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32):
+def surface_coords(p, v0, v1, v2, raster):
     """Coordinates in the triangle before clipping (their signs tell inside from outside) and after."""
     b = affine_coords(p, v0, v1, v2)
-    if perspective:
+    if raster.perspective:
         b = perspective_coords(b, ti.Vector([v0.z, v1.z, v2.z]))
     c = b
-    if clip:
-        c = clip_coords(b)
+    if raster.clip_bary:
+        c = clip_bary(b)
     return b, c
 
 
 @ti.func
-def surface_coords_vjp(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32, grad_c, grad_z):
+def surface_coords_vjp(p, v0, v1, v2, raster, grad_c, grad_z):
     """Gradients in v0, v1, v2 of ``grad_c . c + grad_z * (c . z)``, c the coordinates after clipping."""
     z = ti.Vector([v0.z, v1.z, v2.z])
-    area = edge(v2, v0, v1) + AREA_EPS
-    w = edges(p, v0, v1, v2) / area
+    area = edge_function(v2, v0, v1) + AREA_EPS
+    w = edge_functions(p, v0, v1, v2) / area
     b = w
-    if perspective:
+    if raster.perspective:
         b = perspective_coords(w, z)
     g = grad_c + grad_z * z
     c = b
-    if clip:
+    if raster.clip_bary:
         m = ti.max(b, 0 * b)
         total = m.sum()
         c = m / ti.max(total, CLIP_SUM_MIN)
@@ -138,7 +168,7 @@ def surface_coords_vjp(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32, grad_c,
             if b[i] <= 0:
                 g[i] *= 0
     gz = grad_z * c
-    if perspective:
+    if raster.perspective:
         top = perspective_terms(w, z)
         total = top.sum()
         if total > perspective_bound(top):
@@ -155,10 +185,10 @@ def surface_coords_vjp(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32, grad_c,
             g *= 0
     g_area = -g.dot(w) / area
     g /= area
-    p12, g1, g2 = edge_vjp(p, v1, v2, g[0])
-    p20, h2, h0 = edge_vjp(p, v2, v0, g[1])
-    p01, k0, k1 = edge_vjp(p, v0, v1, g[2])
-    a2, a0, a1 = edge_vjp(v2, v0, v1, g_area)
+    p12, g1, g2 = edge_function_vjp(p, v1, v2, g[0])
+    p20, h2, h0 = edge_function_vjp(p, v2, v0, g[1])
+    p01, k0, k1 = edge_function_vjp(p, v0, v1, g[2])
+    a2, a0, a1 = edge_function_vjp(v2, v0, v1, g_area)
     g0 = h0 + k0 + a0
     g1 += k1 + a1
     g2 += h2 + a2
@@ -170,59 +200,71 @@ def surface_coords_vjp(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32, grad_c,
 
 
 @ti.func
-def nearest_on_segment(p, a, b):
-    """Place in [0, 1] of the point of segment ab nearest to p, and the vector from p to it."""
+def nearest_on_edge(p, a, b):
+    """Place in [0, 1] of the point of edge ab nearest to p, and the vector from p to it."""
     ab = b.xy - a.xy
     length_sqr = ab.norm_sqr()
     t = 0 * p.x + 1
-    if length_sqr > SEGMENT_EPS:
+    if length_sqr > EDGE_EPS:
         t = ti.math.clamp(ab.dot(p - a.xy) / length_sqr, 0 * t, 0 * t + 1)
     return t, a.xy + t * ab - p
 
 
 @ti.func
-def nearest_segment(p, v0, v1, v2):
-    """The corner opposite the segment of the outline nearest to p, and the squared distance; the first of equals."""
-    t01, d01 = nearest_on_segment(p, v0, v1)
-    t02, d02 = nearest_on_segment(p, v0, v2)
-    t12, d12 = nearest_on_segment(p, v1, v2)
+def nearest_on_edge_vjp(p, a, b, g):
+    """Gradients in the xy of a and b of g times the squared distance from p to edge ab."""
+    t, to_edge = nearest_on_edge(p, a, b)
+    return 2 * g * (1 - t) * to_edge, 2 * g * t * to_edge
+
+
+@ti.func
+def nearest_edge(p, v0, v1, v2):
+    """The corner opposite the edge nearest to p, the first of equals; and the squared distance."""
+    t01, d01 = nearest_on_edge(p, v0, v1)
+    t02, d02 = nearest_on_edge(p, v0, v2)
+    t12, d12 = nearest_on_edge(p, v1, v2)
     s01, s02, s12 = d01.norm_sqr(), d02.norm_sqr(), d12.norm_sqr()
     d = ti.min(s01, s02, s12)
     return ti.select(s01 == d, 2, ti.select(s02 == d, 1, 0)), d
 
 
 @ti.func
-def segment_opposite(f, corner: ti.i32):
-    """The vertices of the segment opposite a corner of face f."""
-    return f[1] if corner == 0 else f[0], f[1] if corner == 2 else f[2]
-
-
-@ti.func
-def segment_distance_vjp(p, a, b, g):
-    """Gradients in the xy of a and b of g times the squared distance from p to segment ab."""
-    t, to_segment = nearest_on_segment(p, a, b)
-    return 2 * g * (1 - t) * to_segment, 2 * g * t * to_segment
-
-
-@ti.func
-def outline_distance(p, v0, v1, v2):
-    """Squared distance from p to the triangle's outline."""
-    _corner, d = nearest_segment(p, v0, v1, v2)
+def edge_distance(p, v0, v1, v2):
+    """Squared distance from p to the nearest edge."""
+    _corner, d = nearest_edge(p, v0, v1, v2)
     return d
 
 
 @ti.func
-def outline_distance_vjp(p, v0, v1, v2, g):
-    """Gradients of ``g * outline_distance`` in the xy of v0, v1 and v2, through the nearest segment."""
-    corner, _d = nearest_segment(p, v0, v1, v2)
+def edge_distance_vjp(p, v0, v1, v2, g):
+    """Gradients of ``g * edge_distance`` in the xy of v0, v1 and v2, through the nearest edge."""
+    corner, _d = nearest_edge(p, v0, v1, v2)
     g0, g1, g2 = 0 * p, 0 * p, 0 * p
     if corner == 2:
-        g0, g1 = segment_distance_vjp(p, v0, v1, g)
+        g0, g1 = nearest_on_edge_vjp(p, v0, v1, g)
     elif corner == 1:
-        g0, g2 = segment_distance_vjp(p, v0, v2, g)
+        g0, g2 = nearest_on_edge_vjp(p, v0, v2, g)
     else:
-        g1, g2 = segment_distance_vjp(p, v1, v2, g)
+        g1, g2 = nearest_on_edge_vjp(p, v1, v2, g)
     return g0, g1, g2
+
+
+# What an adjoint keeps of a fragment's nearest edge is one number: the opposite corner, plus 3 if the pixel is inside.
+
+
+@ti.func
+def encode_edge(corner: ti.i32, inside: ti.i32):
+    return corner + (3 if inside else 0)
+
+
+@ti.func
+def encoded_edge_vjp(p, f, edge: ti.i32, verts: ti.template(), g):
+    """The vertices of face f at the ends of an encoded edge; and the gradients, in their xy, of g times the signed
+    squared distance (negative inside) from p."""
+    corner = edge % 3
+    i, j = f[1] if corner == 0 else f[0], f[1] if corner == 2 else f[2]
+    gi, gj = nearest_on_edge_vjp(p, verts[i], verts[j], -g if edge >= 3 else g)
+    return i, j, gi, gj
 
 
 @ti.func
@@ -231,33 +273,33 @@ def is_inside(b):
 
 
 @ti.func
-def contains(p, v0, v1, v2, perspective: ti.i32):
+def contains(p, v0, v1, v2, raster):
     """Whether all coordinates of p are positive; in front of the eye the edge functions tell, without a division."""
-    e = edges(p, v0, v1, v2)
-    area = edge(v2, v0, v1) + AREA_EPS
-    if perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
+    e = edge_functions(p, v0, v1, v2)
+    area = edge_function(v2, v0, v1) + AREA_EPS
+    if raster.perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
         e = perspective_coords(e / area, ti.Vector([v0.z, v1.z, v2.z])) * area
     return (e if area > 0 else -e).min() > 0
 
 
 @ti.func
-def fragment(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32):
-    """Depth, barycentric coordinates and signed outline distance (negative inside) of pixel centre p."""
-    b, c = surface_coords(p, v0, v1, v2, perspective, clip)
-    d = outline_distance(p, v0, v1, v2)
+def fragment(p, v0, v1, v2, raster):
+    """Depth, barycentric coordinates and signed squared edge distance (negative inside) of pixel centre p."""
+    b, c = surface_coords(p, v0, v1, v2, raster)
+    d = edge_distance(p, v0, v1, v2)
     if is_inside(b):
         d = -d
     return c[0] * v0.z + c[1] * v1.z + c[2] * v2.z, c, d
 
 
 @ti.func
-def fragment_vjp(p, v0, v1, v2, perspective: ti.i32, clip: ti.i32, grad_z, grad_c, grad_d):
+def fragment_vjp(p, v0, v1, v2, raster, grad_z, grad_c, grad_d):
     """Gradients of :func:`fragment` in v0, v1, v2."""
-    b, c = surface_coords(p, v0, v1, v2, perspective, clip)
+    b, c = surface_coords(p, v0, v1, v2, raster)
     g0, g1, g2 = 0 * v0, 0 * v0, 0 * v0
     if not (grad_z == 0 and (grad_c == 0).all()):  # they are where something else hides the fragment; NaN is not 0
-        g0, g1, g2 = surface_coords_vjp(p, v0, v1, v2, perspective, clip, grad_c, grad_z)
-    h0, h1, h2 = outline_distance_vjp(p, v0, v1, v2, -grad_d if is_inside(b) else grad_d)
+        g0, g1, g2 = surface_coords_vjp(p, v0, v1, v2, raster, grad_c, grad_z)
+    h0, h1, h2 = edge_distance_vjp(p, v0, v1, v2, -grad_d if is_inside(b) else grad_d)
     g0.xy += h0
     g1.xy += h1
     g2.xy += h2

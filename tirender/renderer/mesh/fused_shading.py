@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from tirender.checks import check_kind, fail
+from tirender.engine.kernels.lighting import UNLIT
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
 from tirender.renderer.blending import BlendParams, background_tensor
-from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
 from tirender.renderer.mesh.texture_maps import pack_maps
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.renderer.mesh.textures_base import TexturesBase, distinct
 from tirender.structures.fragments import Fragments, PackedFragments
 from tirender.structures.meshes import Meshes
 
-LIGHT_KINDS: dict[type, str] = {AmbientLights: "unlit", DirectionalLights: "directional", PointLights: "point"}
+
+class SceneProperties(NamedTuple):
+    """What a shader shades with, each for one or all images; depths count from ``znear`` to ``zfar`` in soft blends."""
+
+    cameras: Any
+    lights: Any
+    materials: Any
+    blend_params: BlendParams
+    znear: Any
+    zfar: Any
 
 
 def check_belong(fragments: Fragments | PackedFragments, meshes: Meshes) -> None:
@@ -35,8 +44,8 @@ def check_belong(fragments: Fragments | PackedFragments, meshes: Meshes) -> None
 
 
 def can_fuse(textures: Any, lights: Any) -> bool:
-    """Whether these are exactly the library's own kinds (a subclass may mean anything), with three channels."""
-    if type(lights) not in LIGHT_KINDS or lights.ambient_color.shape[-1] != 3:
+    """Whether the fused kernel shades these: own kinds (a subclass may mean anything), with three channels."""
+    if _light_kind(lights) is None or lights.ambient_color.shape[-1] != 3:
         return False
     if type(textures) is TexturesVertex:
         return textures.verts_features_packed().shape[-1] == 3
@@ -48,14 +57,9 @@ def can_fuse(textures: Any, lights: Any) -> bool:
 def shade(
     rasterization: MeshRasterization,
     meshes: Meshes,
+    scene: SceneProperties,
     shading: str,
     soft: bool,
-    cameras: Any,
-    lights: Any,
-    materials: Any,
-    blend_params: BlendParams,
-    znear: Any,
-    zfar: Any,
     vertex_colors: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(N, H, W, 4) image of the meshes.
@@ -65,26 +69,31 @@ def shade(
         soft: softmax blend, else the nearest face alone.
         vertex_colors: (V, 3) in place of the meshes' textures.
     """
-    light = "unlit" if shading == "unlit" else LIGHT_KINDS[type(lights)]
-    surface = None if light == "unlit" else _surface(rasterization, meshes, flat=shading == "flat")
+    light = UNLIT if shading == "unlit" else _light_kind(scene.lights)
+    assert light is not None
+    surface = None if light == UNLIT else _surface(rasterization, meshes, flat=shading == "flat")
     if vertex_colors is None:
         texture = _texture_source(rasterization, meshes)
     else:
         texture = TextureSource("vertex", *rasterization.corner_values(vertex_colors, meshes.topology.faces_int32))
-    params = _params(len(meshes), meshes.verts_packed(), shading, cameras, lights, materials, blend_params, znear, zfar)
-    mode = ShadingMode(light, soft, float(blend_params.sigma), float(blend_params.gamma))
+    params = _params(len(meshes), meshes.verts_packed(), scene, lit=shading != "unlit")
+    mode = ShadingMode(light, soft, float(scene.blend_params.sigma), float(scene.blend_params.gamma))
     offsets, index = rasterization.selection(by_depth=True)
     return shade_mesh(rasterization.triangles, rasterization.mode, offsets, index, surface, texture, params, mode)
+
+
+def _light_kind(lights: Any) -> int | None:
+    """The kernel's kind of a light; None for one that only the torch path knows, such as a subclass."""
+    return vars(type(lights)).get("fused_kind")
 
 
 def _surface(rasterization: MeshRasterization, meshes: Meshes, flat: bool) -> SurfaceSource:
     faces = meshes.topology.faces_int32
     if flat:
         centroids = meshes.verts_packed().index_select(0, faces.flatten()).view(-1, 3, 3).mean(1)
-        rows = torch.arange(len(faces), dtype=torch.int32, device=faces.device)
-        rows = rasterization.face_values(rows)[:, None].expand(-1, 3)
-        return SurfaceSource(centroids, meshes.faces_normals_packed(), rows, flat=True)
-    if rasterization.cut is None:
+        positions = rasterization.face_values(centroids)
+        return SurfaceSource(positions, rasterization.face_values(meshes.faces_normals_packed()), faces, flat=True)
+    if rasterization.clipping is None:
         return SurfaceSource(meshes.verts_packed(), meshes.verts_normals_packed(), faces)
     both, rows = rasterization.corner_values(
         torch.cat([meshes.verts_packed(), meshes.verts_normals_packed()], 1), faces
@@ -120,37 +129,34 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
     corners = torch.cat([f.clamp(min=0) + first_row[w] for f, w in zip(textures.faces_uvs_list(), which)])
     coords, coord_faces = rasterization.corner_values(torch.cat(tables), corners)
     return TextureSource(
-        textures.sampling_mode,
-        *(coords, coord_faces, packed.texels, layout, rasterization.face_values(map_of_face.int())),
-        *(textures.padding_mode, textures.align_corners),
+        kind=textures.sampling_mode,
+        coords=coords,
+        coord_faces=coord_faces,
+        texels=packed.texels,
+        layout=layout,
+        map_index=rasterization.face_values(map_of_face.int()),
+        padding=textures.padding_mode,
+        align_corners=textures.align_corners,
     )
 
 
-def _params(
-    n: int,
-    like: torch.Tensor,
-    shading: str,
-    cameras: Any,
-    lights: Any,
-    materials: Any,
-    blend_params: BlendParams,
-    znear: Any,
-    zfar: Any,
-) -> torch.Tensor:
-    """(n, 21) rows in the order of ``kernels/lighting.py``."""
+def _params(n: int, like: torch.Tensor, scene: SceneProperties, lit: bool) -> torch.Tensor:
+    """(n, N_PARAMS) rows in the order of ``engine/kernels/lighting.py``."""
     zeros = like.new_zeros(1, 3)
-    ambient, diffuse, specular, camera, light = zeros + 1, zeros, zeros, zeros, zeros
-    shininess = like.new_zeros(1)
-    if shading != "unlit":
-        ambient = materials.ambient_color * lights.ambient_color
-        if not isinstance(lights, AmbientLights):
-            diffuse = materials.diffuse_color * lights.diffuse_color
-            specular = materials.specular_color * lights.specular_color
-            light = lights.location if isinstance(lights, PointLights) else lights.direction
+    ambient, diffuse, specular, shininess, camera, vector = zeros + 1, zeros, zeros, zeros[:, 0], zeros, zeros
+    if lit:
+        light, materials = scene.lights.fused_row(), scene.materials
+        ambient = materials.ambient_color * light.ambient
+        if light.diffuse is not None:
+            diffuse = materials.diffuse_color * light.diffuse
+            camera = scene.cameras.get_camera_center()
+        if light.specular is not None:
+            specular = materials.specular_color * light.specular
             shininess = materials.shininess
-            camera = cameras.get_camera_center()
-    background = background_tensor(blend_params, zeros)[None]
-    rows = [ambient, diffuse, specular, shininess, camera, light, znear, zfar, background]
+        if light.vector is not None:
+            vector = light.vector
+    background = background_tensor(scene.blend_params, zeros)[None]
+    rows = [ambient, diffuse, specular, shininess, camera, vector, scene.znear, scene.zfar, background]
     columns = [torch.as_tensor(r).to(like) for r in rows]
     columns = [c.reshape(-1, 1) if c.dim() < 2 else c for c in columns]
     return torch.cat([c.expand(n, -1) for c in columns], 1)

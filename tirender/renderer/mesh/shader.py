@@ -18,7 +18,7 @@ from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alph
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.lighting import PointLights
 from tirender.renderer.materials import Materials
-from tirender.renderer.mesh.fused_shading import can_fuse, check_belong, shade
+from tirender.renderer.mesh.fused_shading import SceneProperties, can_fuse, check_belong, shade
 from tirender.renderer.mesh.shading import (
     _phong_shading_with_pixels,
     flat_shading,
@@ -31,15 +31,7 @@ from tirender.renderer.splatter_blend import SplatterBlender
 from tirender.structures.fragments import Fragments
 from tirender.structures.meshes import Meshes
 
-# the tensors of lights and materials that may be assigned, with their numbers a row (None: as many as channels)
-PROPERTIES = {
-    "ambient_color": None,
-    "diffuse_color": 3,
-    "specular_color": 3,
-    "location": 3,
-    "direction": 3,
-    "shininess": 1,
-}
+SHADINGS = {"phong": phong_shading, "flat": flat_shading}
 DEPTHS = {"znear": 1.0, "zfar": 100.0}
 
 
@@ -76,8 +68,8 @@ class ShaderBase(nn.Module):
                 setattr(self, name, getattr(self, name).to(device))
         return self
 
-    def _scene(self, meshes: Meshes, kwargs: dict[str, Any]) -> tuple[Any, Any, Any, BlendParams, Any, Any]:
-        """Cameras, lights, materials, blend parameters, znear and zfar of a call, each for one or all images."""
+    def _scene(self, meshes: Meshes, kwargs: dict[str, Any]) -> SceneProperties:
+        """What a call shades with."""
         check_kind("meshes", meshes, Meshes)
         n_images = len(meshes)
         cameras, lights, materials, blend_params = (
@@ -89,13 +81,13 @@ class ShaderBase(nn.Module):
         if len(cameras) not in (1, n_images):
             fail("cameras", f"1 camera or one for each of the {n_images} images", len(cameras))
         for owner, holder in (("lights", lights), ("materials", materials)):
-            for name, width in PROPERTIES.items():
+            for name, width in getattr(holder, "widths", {}).items():
                 if hasattr(holder, name):
                     _check_rows(f"{owner}.{name}", getattr(holder, name), n_images, width)
         znear, zfar = (_given(kwargs, name, getattr(cameras, name, default)) for name, default in DEPTHS.items())
         for name, value in (("znear", znear), ("zfar", zfar)):
             _check_rows(name, torch.as_tensor(value).reshape(-1), n_images, 1)
-        return cameras, lights, materials, _checked(blend_params), znear, zfar
+        return SceneProperties(cameras, lights, materials, _checked(blend_params), znear, zfar)
 
 
 class _ColorShader(ShaderBase):
@@ -114,32 +106,28 @@ class _ColorShader(ShaderBase):
         Raises:
             ValueError: without cameras or textures.
         """
-        cameras, lights, materials, blend_params, znear, zfar = self._scene(meshes, kwargs)
+        scene = self._scene(meshes, kwargs)
         check_belong(fragments, meshes)
         textures = meshes.textures
         if textures is None:
             fail("meshes.textures", "textures", None)
         if self._shading == "gouraud" and not isinstance(textures, TexturesVertex):
             fail("meshes.textures", "TexturesVertex", type(textures).__name__)
-        rasterization = fragments.rasterization
-        if rasterization is not None and can_fuse(textures, lights):
-            colors = None
-            shading = self._shading
+        if fragments.rasterization is not None and can_fuse(textures, scene.lights):
+            colors, shading = None, self._shading
             if shading == "gouraud":
-                shading, colors = "unlit", lit_vertex_colors(meshes, lights, cameras, materials)
-            return shade(
-                *(rasterization, meshes, shading, self._soft, cameras, lights, materials, blend_params),
-                *(znear, zfar, colors),
-            )
+                shading = "unlit"
+                colors = lit_vertex_colors(meshes, scene.lights, scene.cameras, scene.materials)
+            return shade(fragments.rasterization, meshes, scene, shading, self._soft, colors)
         seen = fragments if fragments.packed is None else fragments.packed
         if self._shading == "gouraud":
-            colors = gouraud_shading(meshes, seen, lights, cameras, materials)
+            colors = gouraud_shading(meshes, seen, scene.lights, scene.cameras, scene.materials)
         else:
-            light = phong_shading if self._shading == "phong" else flat_shading
-            colors = light(meshes, seen, lights, cameras, materials, meshes.sample_textures(seen))
+            light, texels = SHADINGS[self._shading], meshes.sample_textures(seen)
+            colors = light(meshes, seen, scene.lights, scene.cameras, scene.materials, texels)
         if self._soft:
-            return softmax_rgb_blend(colors, seen, blend_params, znear=znear, zfar=zfar)
-        return hard_rgb_blend(colors, seen, blend_params)
+            return softmax_rgb_blend(colors, seen, scene.blend_params, znear=scene.znear, zfar=scene.zfar)
+        return hard_rgb_blend(colors, seen, scene.blend_params)
 
 
 class HardPhongShader(_ColorShader):
@@ -203,7 +191,7 @@ class HardDepthShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1), ``zfar`` where empty; differentiable in the vertices."""
-        zfar = _per_image(self._scene(meshes, kwargs)[5], fragments.zbuf)
+        zfar = _per_image(self._scene(meshes, kwargs).zfar, fragments.zbuf)
         hit = fragments.pix_to_face[..., :1] >= 0
         return torch.where(hit, fragments.zbuf[..., :1], zfar)
 
@@ -213,13 +201,13 @@ class SoftDepthShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1); what weight is left goes to ``zfar``; differentiable in the vertices."""
-        *_, blend_params, _, zfar = self._scene(meshes, kwargs)
+        scene = self._scene(meshes, kwargs)
         filled = fragments.pix_to_face >= 0
-        coverage = torch.where(filled, torch.sigmoid(-fragments.dists / blend_params.sigma), 0)
+        coverage = torch.where(filled, torch.sigmoid(-fragments.dists / scene.blend_params.sigma), 0)
         depth = torch.where(filled, fragments.zbuf, 0)
         reached = coverage.cumsum(-1).clamp(max=1)
         weights = reached - torch.cat([torch.zeros_like(reached[..., :1]), reached[..., :-1]], -1)
-        zfar = _per_image(zfar, depth)
+        zfar = _per_image(scene.zfar, depth)
         return (weights * depth).sum(-1, keepdim=True) + (1 - reached[..., -1:]) * zfar
 
 
@@ -244,15 +232,17 @@ class SplatterPhongShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA; differentiable in what :class:`SoftPhongShader` is."""
-        cameras, lights, materials, blend_params, *_ = self._scene(meshes, kwargs)
+        scene = self._scene(meshes, kwargs)
         check_belong(fragments, meshes)
         texels = meshes.sample_textures(fragments)
-        colors, points = _phong_shading_with_pixels(meshes, fragments, lights, cameras, materials, texels)
+        colors, points = _phong_shading_with_pixels(
+            meshes, fragments, scene.lights, scene.cameras, scene.materials, texels
+        )
         colors = colors.to(points.dtype)
         n, height, width, k = fragments.pix_to_face.shape
         if self.splatter_blender is None or self.splatter_blender.input_shape != (n, height, width, k):
             self.splatter_blender = SplatterBlender((n, height, width, k), colors.device)
-        return self.splatter_blender(colors, points, cameras, fragments.pix_to_face < 0, blend_params)
+        return self.splatter_blender(colors, points, scene.cameras, fragments.pix_to_face < 0, scene.blend_params)
 
 
 def _given(kwargs: dict[str, Any], name: str, own: Any) -> Any:

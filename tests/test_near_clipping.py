@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tirender.renderer as r
-from tirender.engine.near_plane import cut_near
+from tirender.engine.near_clipping import clip_near
 from tirender.structures import Meshes
 
 QUAD = torch.tensor([[-3.0, -1.0, -5.0], [3.0, -1.0, -5.0], [3.0, -1.0, 5.0], [-3.0, -1.0, 5.0]])
@@ -122,7 +122,7 @@ def test_vertices_on_the_camera_plane_have_finite_gradients():
 def test_cut_near_cuts_one_or_two_corners_and_keeps_the_orientation():
     z = torch.tensor([0.0, 2.0, 2.0, 0.5])
     faces = torch.tensor([[0, 1, 2], [1, 2, 1], [3, 0, 1]], dtype=torch.int32)
-    cut = cut_near(z, faces, 1.0)
+    cut = clip_near(z, faces, 1.0)
     assert cut.face.tolist() == [0, 0, 1, 2]
     values, rows = cut.apply(z[:, None], faces)
     depths = values[:, 0][rows.long()]
@@ -130,4 +130,4 @@ def test_cut_near_cuts_one_or_two_corners_and_keeps_the_orientation():
     coords = cut.barycentric(3)
     torch.testing.assert_close(coords.sum(2), torch.ones(4, 3))
     assert (torch.linalg.det(coords)[:2] > 0).all()  # the parts of a face turn the way it does
-    assert cut_near(z, faces, -1.0) is None
+    assert clip_near(z, faces, -1.0) is None
