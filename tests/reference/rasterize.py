@@ -14,7 +14,7 @@ Interface (float32 and float64, any device; tests import it as ``reference.raste
 ``mesh_to_face_first_idx`` and ``num_faces_per_mesh`` (N,) say which faces are drawn in which image. ``faces_per_pixel``
 None keeps every face: K is then the fullest pixel's count (at least 1).
 
-A face is drawn where a pixel centre lies inside it or closer to its outline than ``blur_radius`` (a squared NDC
+A face is drawn where it covers a pixel (``covers``), or lies closer to its centre than ``blur_radius`` (a squared NDC
 distance). The K nearest by depth are kept, the lower face index first among equals. Not drawn: faces wholly behind the
 image plane (every z < 0), with twice the signed area below 1e-8 (2e-8 if negative: it is divided by area + 1e-8),
 facing away if ``cull_backfaces``, and fragments of negative depth. The one difference from PyTorch3D's mathematics: the
@@ -119,10 +119,31 @@ def overlaps(
         drawn &= area >= 0
     bary = _coords(p, corners, perspective_correct)
     depth = ((_clip(bary) if clip_barycentric_coords else bary) * corners[..., 2]).sum(-1)
-    touched = (bary > 0).all(-1)
+    touched = covers(p, corners)
+    if perspective_correct:
+        touched = torch.where((corners[..., 2] > 0).all(-1), touched, (bary > 0).all(-1))
     if blur_radius > 0:
         touched |= _outline_distance(p, corners) < blur_radius
     return drawn & (depth >= 0) & touched, depth
+
+
+def covers(p: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
+    """Whether points (..., 2), moved a little to the right in the image and even less down, lie inside (..., 3, 3).
+
+    Right is -x and down is -y: the top-left rule of Direct3D. Two faces that share an edge compute the same number, as
+    its ends are ordered by their coordinates.
+    """
+    sides = []
+    for i in range(3):
+        a, b = corners[..., i, :2], corners[..., (i + 1) % 3, :2]
+        swapped = (a[..., 0] > b[..., 0]) | ((a[..., 0] == b[..., 0]) & (a[..., 1] > b[..., 1]))
+        first, last = torch.where(swapped[..., None], b, a), torch.where(swapped[..., None], a, b)
+        to_first, to_last, along = first - p, last - p, last - first
+        e = to_first[..., 0] * to_last[..., 1] - to_first[..., 1] * to_last[..., 0]
+        # what moving p adds to e: right, then down
+        tie = torch.where(along[..., 1] != 0, along[..., 1], -along[..., 0])
+        sides.append((torch.where(e != 0, e, tie) > 0) != swapped)
+    return (sides[0] == sides[1]) & (sides[1] == sides[2])
 
 
 def evaluate(

@@ -12,8 +12,9 @@ class NearClipping:
     """How the faces of a batch become triangles in front of the near plane.
 
     A face with one vertex behind leaves a quadrilateral (two triangles). A face with two behind leaves a triangle. Both
-    cut the edges ab and ac, where a is alone on its side of the plane. The new points are ``s a + (1 - s) b`` and
-    ``t a + (1 - t) c``. :meth:`apply` does the same to everything given at the corners of faces.
+    cut the edges ab and ac, where a is alone on its side of the plane. A new point is ``s * front + (1 - s) * behind``,
+    so that two faces which share an edge compute the same point. :meth:`apply` does this to everything that is given at
+    the corners of faces.
 
     Args:
         face: (T,) int64 the face that each triangle is a part of, ascending.
@@ -21,7 +22,7 @@ class NearClipping:
         crossing: (C,) int64 faces that cross the plane, those with one vertex behind first.
         n_quads: how many of these have one vertex behind.
         order: (C, 3) int64 corners a, b, c of each.
-        weights: (C, 2) s and t; differentiable.
+        weights: (C, 2) s on ab and on ac; differentiable.
         sorting: (T,) int64 sorts the triangles of faces in front, then of crossing faces, by face.
     """
 
@@ -41,19 +42,23 @@ class NearClipping:
             faces: (F, 3) integer rows of values at the corners of each face.
         """
         corners = faces.long().index_select(0, self.crossing).gather(1, self.order)
-        a, b, c = (values.index_select(0, corners[:, i]) for i in range(3))
-        s, t = self.weights.to(values.dtype).split(1, dim=1)
-        points = torch.cat([values, s * a + (1 - s) * b, t * a + (1 - t) * c])
-        p = len(values) + torch.arange(len(self.crossing), device=faces.device)
-        q = p + len(self.crossing)
-        quads, tips = slice(0, self.n_quads), slice(self.n_quads, None)
+        alone, others = corners[:, :1].expand(-1, 2), corners[:, 1:]
+        is_quad = torch.arange(len(corners), device=faces.device)[:, None] < self.n_quads  # a lies behind
+        front, behind = torch.where(is_quad, others, alone), torch.where(is_quad, alone, others)
         new = [
+            s * values.index_select(0, front[:, i]) + (1 - s) * values.index_select(0, behind[:, i])
+            for i, s in enumerate(self.weights.to(values.dtype).split(1, dim=1))
+        ]
+        p = len(values) + torch.arange(len(corners), device=faces.device)
+        q = p + len(corners)
+        quads, tips = slice(0, self.n_quads), slice(self.n_quads, None)
+        triangles = [
             faces.long().index_select(0, self.in_front),
             torch.stack([p, corners[:, 1], corners[:, 2]], 1)[quads],
             torch.stack([p, corners[:, 2], q], 1)[quads],
             torch.stack([corners[:, 0], p, q], 1)[tips],
         ]
-        return points, torch.cat(new).index_select(0, self.sorting).int()
+        return torch.cat([values, *new]), torch.cat(triangles).index_select(0, self.sorting).int()
 
     def barycentric(self, n_faces: int) -> torch.Tensor:
         """(T, 3, 3): coordinates in the face of each triangle's corners."""
@@ -81,15 +86,22 @@ def clip_near(z: torch.Tensor, faces: torch.Tensor, z_near: float) -> NearClippi
     alone = torch.where((n_behind == 1)[:, None], behind, ~behind).int().argmax(1).index_select(0, crossing)
     order = (alone[:, None] + torch.arange(3, device=z.device)) % 3
     za, zb, zc = z_corners.index_select(0, crossing).gather(1, order).unbind(1)
-    weights = torch.stack([_crossing(za, zb, z_near), _crossing(za, zc, z_near)], 1)
+    a_behind = za.detach() < z_near
+    weights = [_front_weight(torch.where(a_behind, z, za), torch.where(a_behind, za, z), z_near) for z in (zb, zc)]
     face = torch.cat([in_front, quads, quads, tips])
     sorting = torch.argsort(face, stable=True)
-    return NearClipping(face.index_select(0, sorting), in_front, crossing, len(quads), order, weights, sorting)
+    return NearClipping(
+        face=face.index_select(0, sorting),
+        in_front=in_front,
+        crossing=crossing,
+        n_quads=len(quads),
+        order=order,
+        weights=torch.stack(weights, 1),
+        sorting=sorting,
+    )
 
 
-def _crossing(za: torch.Tensor, zb: torch.Tensor, z_near: float) -> torch.Tensor:
-    """The weight of a where edge ab crosses the plane; one of them lies behind, so the depths differ."""
-    step = za - zb
-    tiny = torch.finfo(step.dtype).eps * (abs(z_near) + 1e-30)
-    step = torch.where(step.abs() < tiny, torch.full_like(step, tiny).copysign(step), step)
-    return ((z_near - zb) / step).clamp(0, 1)
+def _front_weight(z_front: torch.Tensor, z_behind: torch.Tensor, z_near: float) -> torch.Tensor:
+    """The weight of the vertex in front where an edge crosses the plane."""
+    tiny = torch.finfo(z_front.dtype).eps * (abs(z_near) + 1e-30)
+    return ((z_near - z_behind) / (z_front - z_behind).clamp(min=tiny)).clamp(0, 1)

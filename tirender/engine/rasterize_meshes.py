@@ -60,8 +60,9 @@ def select_triangles(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The nearest triangles of each pixel, packed.
 
-    A triangle overlaps a pixel if the centre is strictly inside it, or closer to its outline than
-    ``sqrt(blur_radius)``, at a depth >= 0. Ties in depth go to the lower index.
+    A triangle overlaps a pixel that it covers, or whose centre is nearer to it than ``sqrt(blur_radius)``, at a depth
+    >= 0. A centre on an edge or vertex that triangles share belongs to one of them, by the top-left rule of Direct3D.
+    Ties in depth go to the lower index.
 
     Args:
         by_depth: whether each pixel's triangles are sorted by depth; else by index (unless some were dropped).

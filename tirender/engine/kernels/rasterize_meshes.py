@@ -24,12 +24,11 @@ from tirender.engine.kernels.triangle import (
     AREA_EPS,
     FAR,
     RasterStruct,
-    contains,
+    covers,
     edge_bounds,
     edge_distance,
     edge_function,
     edge_functions,
-    is_inside,
     may_touch,
     pixel_ndc,
     surface_coords,
@@ -90,7 +89,7 @@ def select_nearest(
     offsets: I32Array,
     members: I32Array,
     depth: FloatArray,  # (pixels,) of the nearest
-    nearest: I32Array,  # (pixels,) the triangle in front at each pixel centre strictly inside one, else -1
+    nearest: I32Array,  # (pixels,) the triangle in front of those that cover the pixel, else -1
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for tile in range(offsets.shape[0] - 1):
@@ -102,19 +101,16 @@ def select_nearest(
             t = members[i]
             f = faces[t]
             v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-            orientation, bounds = edge_bounds(v0, v1, v2, 0, raster)
             box = overlap_box(boxes[t], window)
             for y in range(box[2], box[3] + 1):
                 for x in range(box[0], box[1] + 1):
                     p = pixel_ndc(x, y, grid.height, grid.width, v0.x)
-                    if may_touch(edge_functions(p, v0, v1, v2), orientation, bounds):
-                        b, c = surface_coords(p, v0, v1, v2, raster)
-                        if is_inside(b):
-                            z = c[0] * v0.z + c[1] * v1.z + c[2] * v2.z
-                            pixel = base + y * grid.width + x
-                            if z >= 0 and (nearest[pixel] < 0 or z < depth[pixel]):
-                                nearest[pixel] = t
-                                depth[pixel] = z
+                    if covers(p, v0, v1, v2, raster):
+                        z = depth_at(p, v0, v1, v2, raster)
+                        pixel = base + y * grid.width + x
+                        if z >= 0 and (nearest[pixel] < 0 or z < depth[pixel]):
+                            nearest[pixel] = t
+                            depth[pixel] = z
 
 
 @ti.kernel
@@ -173,8 +169,8 @@ def record_overlaps(
     for y in range(box[2], box[3] + 1):
         for x in range(box[0], box[1] + 1):
             p = pixel_ndc(x, y, raster.height, raster.width, v0.x)
-            if may_touch(edge_functions(p, v0, v1, v2), orientation, bounds):
-                if contains(p, v0, v1, v2, raster) or edge_distance(p, v0, v1, v2) < raster.blur:
+            if raster.blur == 0 or may_touch(edge_functions(p, v0, v1, v2), orientation, bounds):
+                if covers(p, v0, v1, v2, raster) or edge_distance(p, v0, v1, v2) < raster.blur:
                     z = 0 * v0.z
                     if not depth_later:
                         z = depth_at(p, v0, v1, v2, raster)

@@ -283,6 +283,36 @@ def contains(p, v0, v1, v2, raster):
 
 
 @ti.func
+def covers(p, v0, v1, v2, raster):
+    """Whether the pixel with centre p belongs to the triangle: it lies on the same side of all edges.
+
+    A pixel belongs to exactly one of the triangles that share an edge, or a vertex, and tile the image around it. Where
+    a perspective triangle reaches behind the camera, its inside lies outside of the edges, and :func:`contains` tells.
+    """
+    a, b, c = v0.xy - p, v1.xy - p, v2.xy - p
+    side = side_of_edge(a, b)
+    inside = side == side_of_edge(b, c) and side == side_of_edge(c, a)
+    if raster.perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
+        inside = contains(p, v0, v1, v2, raster)
+    return inside
+
+
+@ti.func
+def side_of_edge(a, b):
+    """The side of edge ab, 1 or -1, on which the origin lies, if it is moved a little to the right in the image and
+    even less down (the top-left rule; in NDC right is -x and down is -y).
+
+    Two products are compared, not subtracted: whatever the compiler fuses or reorders, the neighbour across the edge,
+    which has its ends the other way round, finds the opposite side.
+    """
+    left, right = a.x * b.y, a.y * b.x
+    positive = left > right
+    if left == right:
+        positive = b.y > a.y or (b.y == a.y and a.x > b.x)
+    return 1 if positive else -1
+
+
+@ti.func
 def fragment(p, v0, v1, v2, raster):
     """Depth, barycentric coordinates and signed squared edge distance (negative inside) of pixel centre p."""
     b, c = surface_coords(p, v0, v1, v2, raster)

@@ -27,9 +27,10 @@ def rasterize_meshes(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """The faces nearest to the viewer at each pixel of each mesh's image.
 
-    A face belongs to a pixel if the centre lies strictly inside it or nearer to its outline than
-    ``sqrt(blur_radius)``, at a depth >= 0; equal depths go to the lower face index. Faces of less than 1e-8 in twice
-    the NDC area (2e-8 for those seen from behind), and those with a vertex that is not finite, are not drawn.
+    A face belongs to a pixel if it covers the centre, or is nearer to it than ``sqrt(blur_radius)``, at a depth >= 0.
+    A centre on an edge or vertex that faces share belongs to exactly one of them, by the top-left rule of Direct3D.
+    Equal depths go to the lower face index. Faces of less than 1e-8 in twice the NDC area (2e-8 for those seen from
+    behind), and those with a vertex that is not finite, are not drawn.
 
     Args:
         meshes: N meshes whose vertices are (x_ndc, y_ndc, z_view), +X left and +Y up, [-1, 1] on the short side.
