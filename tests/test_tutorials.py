@@ -196,5 +196,6 @@ def test_section_6_fit_a_neural_radiance_field(is_full: bool, tmp_path: Path, mo
     totals = np.add(variables["color_errors"], variables["silhouette_errors"])
     assert len(totals) == steps
     assert np.isfinite(totals).all()
-    if is_full and totals[-10:].mean() > 0.6 * totals[:10].mean():
-        pytest.xfail("with the notebook's learning rate the network is black after 100 steps (NerfConfig's rises)")
+    if is_full:  # PyTorch3D's published run: 0.165 at step 40, and falling
+        assert totals[35:45].mean() < 0.2
+        assert totals[-10:].mean() < 0.6 * totals[:3].mean()

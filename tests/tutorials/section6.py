@@ -89,6 +89,8 @@ renderer_mc = ImplicitRenderer(
 
 # "The harmonic embeddings then enter the color and opacity branches of the NeRF model in order to label each ray point
 # with a 3D vector and a 1D scalar ranging in [0-1]"
+# the notebook sets a seed before it; with some others the first steps end in black and nothing moves for long
+torch.manual_seed(1)
 neural_radiance_field = NeuralRadianceField().to(device)
 
 # 6.4 Fit the radiance field, not printed ------------------------------------------------------------------------------
