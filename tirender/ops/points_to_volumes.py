@@ -7,7 +7,8 @@ import torch
 from tirender.checks import FLOATS, check_choice, check_kind, check_tensor, fail
 from tirender.engine.points_to_volumes import points_to_volumes
 from tirender.structures.pointclouds import Pointclouds
-from tirender.structures.volumes import Volumes, local_to_voxel_coords
+from tirender.structures.volume_locator import local_to_voxel_coords
+from tirender.structures.volumes import Volumes
 
 
 def add_pointclouds_to_volumes(

@@ -53,7 +53,7 @@ def sample_points_from_meshes(
 
 def _draw_faces(meshes: Meshes, num_samples: int) -> torch.Tensor:
     """(M S,) packed faces for the M meshes that have any, where the running area passes a random share of the total."""
-    cumulative = meshes._geometry.keep("running_areas", lambda: _running_areas(meshes))
+    cumulative = meshes._geometry.cached("running_areas", lambda: _running_areas(meshes))
     begin, end = cumulative[meshes.topology.face_bounds][..., None]
     shares = torch.rand(len(begin), num_samples, dtype=torch.float64, device=meshes.device)
     # below the end even when rounded up, so that the face found is in the mesh and has an area

@@ -17,7 +17,8 @@ from tirender.renderer.implicit.raymarching import (
     EmissionAbsorptionRaymarcher,
 )
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle
-from tirender.structures.volumes import Volumes, local_to_voxel_coords, voxel_sizes
+from tirender.structures.volume_locator import local_to_voxel_coords
+from tirender.structures.volumes import Volumes, voxel_sizes
 
 
 def can_march(volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | HeterogeneousRayBundle) -> bool:

@@ -12,7 +12,8 @@ from tirender.checks import check_choice, check_kind, check_number, check_tensor
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.implicit.marching import can_march, march
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle, ray_bundle_to_ray_points
-from tirender.structures.volumes import Volumes, local_to_voxel_coords
+from tirender.structures.volume_locator import local_to_voxel_coords
+from tirender.structures.volumes import Volumes
 
 
 class ImplicitRenderer(torch.nn.Module):
