@@ -43,7 +43,7 @@ def check_tensor(
         dtype: the allowed dtype or dtypes.
         like: another argument whose dtype and device it must share.
     Raises:
-        ValueError: where it does not fit.
+        ValueError: if it does not fit.
     """
     if not isinstance(value, torch.Tensor):
         fail(name, "a tensor", type(value).__name__)
@@ -135,8 +135,8 @@ def batch_index(index: int | slice | list[int] | torch.Tensor, n: int, device: t
         n: the batch's size.
         device: where the result lives.
     Raises:
-        TypeError: for an index of another type.
-        IndexError: for one out of range.
+        TypeError: if the index has another type.
+        IndexError: if an index is out of range.
     """
     is_int_list = isinstance(index, list) and all(isinstance(i, int) and not isinstance(i, bool) for i in index)
     is_tensor = isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.int64) and index.dim() <= 1

@@ -38,7 +38,7 @@ def ball_query(
         knn: (N, P1, K, D) the neighbours, 0 where there is none; or None.
         A point with a NaN coordinate is in no ball, and its ball is empty.
     Raises:
-        ValueError: where shapes, dtypes, devices or lengths do not fit, K < 1 or the radius is not a number above 0.
+        ValueError: if shapes, dtypes, devices or lengths do not fit, K < 1 or the radius is not a number above 0.
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
     K = check_integer("K", K, 1)

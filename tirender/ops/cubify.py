@@ -41,7 +41,7 @@ def cubify(
         N meshes, watertight, facing outwards, with corners in common shared; those without an occupied voxel are empty.
         With ``feats``, they have ``TexturesAtlas`` of one texel a face, differentiable in ``feats``.
     Raises:
-        ValueError: where shapes do not fit, or for another ``align``.
+        ValueError: if shapes do not fit, or for another ``align``.
     """
     thresh = check_number("thresh", thresh)
     check_choice("align", align, ("topleft", "corner", "center"))

@@ -42,7 +42,7 @@ class GraphConv(nn.Module):
         Returns:
             (V, output_dim); differentiable.
         Raises:
-            ValueError: where shapes do not fit.
+            ValueError: if shapes do not fit.
         """
         check_tensor("verts", verts, ("V", self.input_dim), like=self.w0.weight)
         return self.w0(verts) + gather_scatter(self.w1(verts), edges, self.directed)
@@ -64,7 +64,7 @@ def gather_scatter(
     Returns:
         (V, D); differentiable.
     Raises:
-        ValueError: where shapes do not fit, or an index is not a vertex.
+        ValueError: if shapes do not fit, or an index is not a vertex.
     """
     check_tensor("input", input, ("V", "D"))
     check_tensor("edges", edges, ("E", 2), INTEGERS)

@@ -23,7 +23,7 @@ def interpolate_face_attributes(
         (..., D), 0 where empty; differentiable in the coordinates and the attributes; the same bits each run on the
             CPU.
     Raises:
-        ValueError: where the shapes do not fit each other, or an index is F or more.
+        ValueError: if the shapes do not fit each other, or an index is F or more.
     """
     check_tensor("face_attributes", face_attributes, ("F", 3, "D"))
     check_faces("pix_to_face", pix_to_face, len(face_attributes))

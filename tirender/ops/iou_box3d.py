@@ -27,7 +27,7 @@ def box3d_overlap(boxes1: torch.Tensor, boxes2: torch.Tensor, eps: float = 1e-4)
         iou: (N, M) intersection over union, in [0, 1].
         Neither is differentiable.
     Raises:
-        ValueError: where shapes do not fit, a side is not planar, or it has no area.
+        ValueError: if shapes do not fit, a side is not planar, or it has no area.
     """
     check_tensor("boxes1", boxes1, ("N", 8, 3), FLOATS)
     check_tensor("boxes2", boxes2, ("M", 8, 3), like=boxes1)

@@ -49,7 +49,7 @@ def knn_points(
         is at distance NaN from every other: as a query it gets NaN and index 0, as a neighbour it is never chosen
         (where that leaves fewer than K, NaN and index 0).
     Raises:
-        ValueError: where shapes, dtypes, devices or lengths do not fit, for another norm, or K < 1.
+        ValueError: if shapes, dtypes, devices or lengths do not fit, for another norm, or K < 1.
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
     check_choice("norm", norm, (1, 2))
@@ -70,7 +70,7 @@ def knn_gather(x: torch.Tensor, idx: torch.Tensor, lengths: torch.Tensor | None 
     Returns:
         (N, L, K, U); 0 where the cloud has fewer than K points. Differentiable in ``x``.
     Raises:
-        ValueError: where shapes do not fit.
+        ValueError: if shapes do not fit.
     """
     check_tensor("x", x, ("N", "M", "U"))
     check_tensor("idx", idx, (len(x), "L", "K"), torch.int64)

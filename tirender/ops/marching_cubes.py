@@ -28,7 +28,7 @@ def marching_cubes(
         verts: N tensors (V_i, 3) of x, y and z; differentiable in ``vol_batch``.
         faces: N int64 tensors (F_i, 3).
     Raises:
-        ValueError: where shape or dtype do not fit, ``isolevel`` is NaN, or a value is not finite that is next
+        ValueError: if shape or dtype do not fit, ``isolevel`` is NaN, or a value is not finite that is next
             to the surface, or that ``isolevel`` would follow from.
     """
     check_tensor("vol_batch", vol_batch, ("N", "D", "H", "W"), FLOATS)

@@ -19,7 +19,7 @@ def mesh_face_areas_normals(verts: torch.Tensor, faces: torch.Tensor) -> tuple[t
         normals: (F, 3) by the right-hand rule; shorter than 1 where twice the area is below 1e-6.
         Both are differentiable in the vertices, with finite gradients where a face has no area.
     Raises:
-        ValueError: where shapes or dtypes do not fit, or a face index is not a vertex.
+        ValueError: if shapes or dtypes do not fit, or a face index is not a vertex.
     """
     check_tensor("verts", verts, ("V", 3), FLOATS)
     check_tensor("faces", faces, ("F", 3), INTEGERS)

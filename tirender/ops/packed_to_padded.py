@@ -17,7 +17,7 @@ def packed_to_padded(inputs: torch.Tensor, first_idxs: torch.Tensor, max_size: i
     Returns:
         (N, max_size) or (N, max_size, ...), filled up with 0; differentiable in ``inputs``.
     Raises:
-        ValueError: where ``first_idxs`` does not ascend from 0 within F, or an item is longer than ``max_size``.
+        ValueError: if ``first_idxs`` does not ascend from 0 within F, or an item is longer than ``max_size``.
     """
     if not check_tensor("inputs", inputs).dim():
         fail("inputs", "shape (F,) or (F, ...)", "()")
@@ -39,7 +39,7 @@ def padded_to_packed(
     Returns:
         (F,) or (F, ...); differentiable in ``inputs``.
     Raises:
-        ValueError: where ``first_idxs`` does not have N entries ascending from 0 within F, or a row is too short.
+        ValueError: if ``first_idxs`` does not have N entries ascending from 0 within F, or a row is too short.
     """
     if not 1 <= max_size_dim < check_tensor("inputs", inputs).dim():
         fail("max_size_dim", "a dimension of inputs after the first", max_size_dim)

@@ -49,7 +49,7 @@ def efficient_pnp(
     Returns:
         the poses; not differentiable.
     Raises:
-        ValueError: where shapes do not fit, or there are fewer than 4 points.
+        ValueError: if shapes do not fit, or there are fewer than 4 points.
     """
     check_tensor("x", x, ("B", "N", 3), FLOATS)
     check_tensor("y", y, (x.shape[0], x.shape[1], 2), like=x)

@@ -66,7 +66,7 @@ def iterative_closest_point(
         t_history: the transform at each iteration.
         All differentiable in X and Y, the pairs held fixed.
     Raises:
-        ValueError: where shapes, dtypes or devices do not fit, or max_iterations < 1.
+        ValueError: if shapes, dtypes or devices do not fit, or max_iterations < 1.
     """
     points, num_x = convert_pointclouds_to_tensor(X)
     targets, num_y = convert_pointclouds_to_tensor(Y)
@@ -117,7 +117,7 @@ def corresponding_points_alignment(
         R (N, D, D), T (N, D) and s (N,), so that s X R + T is near Y. Differentiable in X, Y and the weights; where the
         rotation is not unique, no gradient passes in the directions that are free. Warns there.
     Raises:
-        ValueError: where shapes, dtypes, devices or numbers of points do not fit, or their covariance is not finite.
+        ValueError: if shapes, dtypes, devices or numbers of points do not fit, or their covariance is not finite.
     """
     points, num_points = convert_pointclouds_to_tensor(X)
     targets, num_targets = convert_pointclouds_to_tensor(Y)

@@ -50,7 +50,7 @@ def estimate_pointcloud_local_coord_frames(
         local_coord_frames: (N, P, 3, 3), the axes in its columns. Both differentiable in the points; axes whose
             variances are equal are arbitrary, and no gradient passes between them.
     Raises:
-        ValueError: where a shape does not fit, a cloud is too small or a point is not finite.
+        ValueError: if a shape does not fit, a cloud is too small or a point is not finite.
     """
     points, num_points = convert_pointclouds_to_tensor(pointclouds)
     return local_frames(points, num_points, neighborhood_size, disambiguate_directions)

@@ -33,7 +33,7 @@ def add_pointclouds_to_volumes(
         new volumes in the same places. Differentiable in the features, the volumes and, for ``"trilinear"``, in the
         points; the same bits each time on the CPU. Points outside a volume, or NaN, are left out.
     Raises:
-        ValueError: where the batches or channels do not fit.
+        ValueError: if the batches or channels do not fit.
     """
     check_kind("pointclouds", pointclouds, Pointclouds)
     check_kind("initial_volumes", initial_volumes, Volumes)
@@ -87,7 +87,7 @@ def add_points_features_to_volume_densities_features(
     Returns:
         features (N, C, D, H, W) and densities (N, 1, D, H, W).
     Raises:
-        ValueError: where shapes, dtypes or devices do not fit.
+        ValueError: if shapes, dtypes or devices do not fit.
     """
     check_tensor("points_3d", points_3d, ("N", "P", 3), FLOATS)
     n, n_points = points_3d.shape[:2]

@@ -30,7 +30,7 @@ def sample_farthest_points(
         selected_indices: (N, max K) int64, -1 past the end; a cloud of fewer than K points gives all of them. The
         first of equally far points is chosen; points with a NaN coordinate come last.
     Raises:
-        ValueError: where shapes, dtypes or lengths do not fit, or K is negative.
+        ValueError: if shapes, dtypes or lengths do not fit, or K is negative.
     """
     check_tensor("points", points, ("N", "P", "D"), FLOATS)
     lengths = check_lengths("lengths", lengths, points)

@@ -30,7 +30,7 @@ def wmean(
     Returns:
         the means; differentiable in ``x`` and ``weight``.
     Raises:
-        ValueError: where the weights do not broadcast.
+        ValueError: if the weights do not broadcast.
     """
     check_tensor("x", x, dtype=FLOATS)
     if weight is None:

@@ -35,7 +35,7 @@ def vert_align(
         (N, V, sum of C), or packed; differentiable in features and, if bilinear, in vertices.
     Raises:
         TypeError: if ``verts`` are of another kind.
-        ValueError: where shapes do not fit.
+        ValueError: if shapes do not fit.
     """
     check_choice("interp_mode", interp_mode, ("bilinear", "nearest"))
     check_choice("padding_mode", padding_mode, ("zeros", "reflection", "border"))

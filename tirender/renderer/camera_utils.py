@@ -21,7 +21,7 @@ def join_cameras_as_batch(cameras_list: Sequence[CamerasBase]) -> CamerasBase:
     Returns:
         an object of that type; differentiable with respect to all parameters.
     Raises:
-        ValueError: where the cameras differ in one of these, or a parameter is None for some only.
+        ValueError: if the cameras differ in one of these, or a parameter is None for some only.
     """
     check_kind("cameras_list", cameras_list, Iterable)
     cameras_list = list(cameras_list)
@@ -61,7 +61,7 @@ def rotate_on_spot(R: torch.Tensor, T: torch.Tensor, rotation: torch.Tensor) -> 
     Returns:
         R (N, 3, 3) and T (N, 3); sizes of 1 broadcast. Differentiable.
     Raises:
-        ValueError: where a shape is another.
+        ValueError: if a shape is wrong.
     """
     R = R[None] if R.dim() == 2 else R
     T = T[None] if T.dim() == 1 else T

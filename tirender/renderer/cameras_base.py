@@ -38,7 +38,7 @@ class CamerasBase(TensorProperties):
     Args:
         dtype, device, kwargs: as for :class:`tirender.renderer.utils.TensorProperties`.
     Raises:
-        ValueError: where ``R`` or ``T`` has another shape.
+        ValueError: if ``R`` or ``T`` has another shape.
     """
 
     R: torch.Tensor
@@ -84,8 +84,8 @@ class CamerasBase(TensorProperties):
         """The cameras at an int, a slice, a list of ints, or a bool or int64 tensor.
 
         Raises:
-            TypeError: for an index of another type.
-            IndexError: for one out of range.
+            TypeError: if the index has another type.
+            IndexError: if an index is out of range.
         """
         rows = batch_index(index, len(self), self.device)
 
@@ -100,7 +100,7 @@ class CamerasBase(TensorProperties):
         Args:
             R, T: (N, 3, 3) and (N, 3) override the camera's, and are kept.
         Raises:
-            ValueError: where a shape is another.
+            ValueError: if a shape is wrong.
         """
         for name in ("R", "T"):
             if name in kwargs:
@@ -118,7 +118,7 @@ class CamerasBase(TensorProperties):
         Args:
             image_size: (height, width), overrides the camera's; needed where the camera is not ``in_ndc``.
         Raises:
-            ValueError: where the image size is needed and not known.
+            ValueError: if the image size is needed and not known.
         """
         if self.in_ndc():
             return Transform3d(dtype=self.R.dtype, device=self.device)
@@ -142,7 +142,7 @@ class CamerasBase(TensorProperties):
             cameras' parameters. The z of a perspective camera is not linear in depth. Points behind the camera are
             projected through its centre.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         return self.get_full_projection_transform(**kwargs).transform_points(points, eps=eps)
 
@@ -150,7 +150,7 @@ class CamerasBase(TensorProperties):
         """Project points from world space to NDC, also with intrinsics in pixels; see :meth:`transform_points`.
 
         Raises:
-            ValueError: where a shape does not fit, or the image size is needed and not known.
+            ValueError: if a shape does not fit, or the image size is needed and not known.
         """
         projected = self.transform_points(points, eps=eps, **kwargs)
         return projected if self.in_ndc() else self.get_ndc_camera_transform(**kwargs).transform_points(projected)
@@ -166,7 +166,7 @@ class CamerasBase(TensorProperties):
             with_xyflip: +X right and +Y down, from the upper left corner; else +X left and +Y up.
             image_size: (height, width), overrides the camera's.
         Raises:
-            ValueError: where a shape does not fit, or the image size is not known.
+            ValueError: if a shape does not fit, or the image size is not known.
         """
         points_ndc = self.transform_points_ndc(points, eps=eps, **kwargs)
         image_size = kwargs.get("image_size", self.get_image_size())
@@ -224,7 +224,7 @@ def get_ndc_to_screen_transform(
         with_xyflip: +X right and +Y down, from the upper left corner; else +X left and +Y up, from -width, -height.
         image_size: (height, width) or (N, 2) of them; one int for a square.
     Raises:
-        ValueError: where the image size is missing or of another shape.
+        ValueError: if the image size is missing or of another shape.
     """
     height, width = image_size_tensor(image_size).to(cameras.R).unbind(1)
     scale = torch.minimum(height, width) / 2

@@ -28,7 +28,7 @@ class FoVPerspectiveCameras(CamerasBase):
         K: (N, 4, 4), projection matrices for column vectors, which replace the other intrinsics; None: from those.
         device: where the tensors live.
     Raises:
-        ValueError: where a shape does not fit.
+        ValueError: if a shape does not fit.
     """
 
     _FIELDS = ("K", "znear", "zfar", "aspect_ratio", "fov", "R", "T", "degrees")
@@ -78,7 +78,7 @@ class FoVPerspectiveCameras(CamerasBase):
         Args:
             znear, zfar, fov, aspect_ratio, degrees, K: override the cameras'.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         K = self._given_matrix(kwargs)
         if K is None:
@@ -106,7 +106,7 @@ class FoVPerspectiveCameras(CamerasBase):
         Returns:
             (N, P, 3); (P, 3) where ``xy_depth`` is, and N = 1. Differentiable.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         projection = self.get_projection_transform(**kwargs)
         x, y, z = image_points(xy_depth)
@@ -139,7 +139,7 @@ class FoVOrthographicCameras(CamerasBase):
         K: (N, 4, 4), projection matrices for column vectors, which replace the other intrinsics; None: from those.
         device: where the tensors live.
     Raises:
-        ValueError: where a shape does not fit.
+        ValueError: if a shape does not fit.
     """
 
     _FIELDS = ("K", "znear", "zfar", "R", "T", "max_y", "min_y", "max_x", "min_x", "scale_xyz")
@@ -204,7 +204,7 @@ class FoVOrthographicCameras(CamerasBase):
         Args:
             znear, zfar, max_x, min_x, max_y, min_y, scale_xyz, K: override the cameras'.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         K = self._given_matrix(kwargs)
         if K is None:

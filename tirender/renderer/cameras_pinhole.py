@@ -69,7 +69,7 @@ class _CalibratedCameras(CamerasBase):
         Args:
             image_size: (height, width), overrides the cameras'; needed where they are not ``in_ndc``.
         Raises:
-            ValueError: where the image size is needed and not known.
+            ValueError: if the image size is needed and not known.
         """
         if self.in_ndc():
             return super().get_ndc_camera_transform(**kwargs)
@@ -114,7 +114,7 @@ class PerspectiveCameras(_CalibratedCameras):
         in_ndc: the intrinsics are in NDC; else in pixels, the principal point from the upper left corner.
         image_size: (height, width) or (N, 2) of them, in pixels; needed where ``in_ndc`` is False.
     Raises:
-        ValueError: where a shape does not fit, or an image size is not positive.
+        ValueError: if a shape does not fit, or an image size is not positive.
     """
 
     def get_projection_transform(self, **kwargs: Any) -> Transform3d:
@@ -123,7 +123,7 @@ class PerspectiveCameras(_CalibratedCameras):
         Args:
             focal_length, principal_point, K: override the cameras'.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         K = self._given_matrix(kwargs)
         if K is None:
@@ -147,7 +147,7 @@ class PerspectiveCameras(_CalibratedCameras):
         Returns:
             (N, P, 3); (P, 3) where ``xy_depth`` is, and N = 1. Differentiable.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         x, y, z = image_points(xy_depth)
         clip = (x * z, y * z, torch.ones_like(z), z)
@@ -175,7 +175,7 @@ class OrthographicCameras(_CalibratedCameras):
         in_ndc: the intrinsics are in NDC; else in pixels, the principal point from the upper left corner.
         image_size: (height, width) or (N, 2) of them, in pixels; needed where ``in_ndc`` is False.
     Raises:
-        ValueError: where a shape does not fit, or an image size is not positive.
+        ValueError: if a shape does not fit, or an image size is not positive.
     """
 
     def get_projection_transform(self, **kwargs: Any) -> Transform3d:
@@ -184,7 +184,7 @@ class OrthographicCameras(_CalibratedCameras):
         Args:
             focal_length, principal_point, K: override the cameras'.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         K = self._given_matrix(kwargs)
         if K is None:

@@ -19,7 +19,7 @@ def alpha_composite(pointsidx: torch.Tensor, alphas: torch.Tensor, pt_clds: torc
     Returns:
         (N, C, H, W), 0 where no point is; differentiable in ``alphas`` and ``pt_clds``.
     Raises:
-        ValueError: where shapes, dtypes or indices do not fit.
+        ValueError: if shapes, dtypes or indices do not fit.
     """
     return composite_dense(pointsidx, alphas, pt_clds, "alpha")
 

@@ -41,7 +41,7 @@ class FishEyeCameras(CamerasBase):
         device: where the tensors live.
         image_size: (height, width) or (N, 2) of them, in pixels, for the way from NDC to the screen.
     Raises:
-        ValueError: where a shape does not fit, or an image size is not positive.
+        ValueError: if a shape does not fit, or an image size is not positive.
     """
 
     focal_length: torch.Tensor
@@ -111,7 +111,7 @@ class FishEyeCameras(CamerasBase):
         Returns:
             (N, P, 3), x, y and 1; (P, 3) where ``points`` is, and N = 1. Differentiable.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         batch = self._batch_of("points", points)
         if self.world_coordinates:
@@ -139,7 +139,7 @@ class FishEyeCameras(CamerasBase):
             (N, P, 3); (P, 3) where ``xy_depth`` is, and N = 1. Differentiable (implicit function theorem).
             (PyTorch3D's are always in view space, of depth 1, and undo the radial distortion even if it is not used.)
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         batch = self._batch_of("xy_depth", xy_depth)
         undistorted = self._undistort((batch[..., :2] - self.principal_point[:, None]) / self.focal_length[:, None])

@@ -39,7 +39,7 @@ def look_at_view_transform(
         90 or -90 degrees, where the default ``up`` is along the view, the image is that of elevations close by, nearer
         to 0; see :func:`look_at_rotation` for the other cases.
     Raises:
-        ValueError: where the sizes do not broadcast.
+        ValueError: if the sizes do not broadcast.
     """
     if eye is not None:
         position, at, up = _of_one_dtype(eye, at, up, device=device)
@@ -72,7 +72,7 @@ def look_at_rotation(
         along the view, another direction is up; where the position is ``at``, the camera looks along +z. Neither
         passes a gradient there.
     Raises:
-        ValueError: where the sizes do not broadcast.
+        ValueError: if the sizes do not broadcast.
     """
     return _rotation(*_of_one_dtype(camera_position, at, up, device=device))
 
@@ -95,7 +95,7 @@ def camera_position_from_spherical_angles(
     Returns:
         (N, 3), differentiable.
     Raises:
-        ValueError: where the sizes do not broadcast.
+        ValueError: if the sizes do not broadcast.
     """
     radius, elev, azim = _of_one_dtype(distance, elevation, azimuth, device=device)
     for name, value in (("distance", radius), ("elevation", elev), ("azimuth", azim)):
@@ -113,7 +113,7 @@ def get_world_to_view_transform(R: Any = None, T: Any = None) -> Transform3d:
         R: (N, 3, 3); None: the identity.
         T: (N, 3); None: zero. A batch of 1 broadcasts.
     Raises:
-        ValueError: where a shape or dtype is another, or the batches do not fit.
+        ValueError: if a shape or dtype is wrong, or the batches do not fit.
     """
     R = torch.eye(3, **_like(T))[None] if R is None else check_tensor("R", R, ("N", 3, 3), FLOATS)
     T = torch.zeros(1, 3, **_like(R)) if T is None else check_tensor("T", T, ("N", 3), FLOATS)

@@ -19,7 +19,7 @@ def pick_cameras(own: CamerasBase | None, kwargs: dict[str, Any], n_items: int, 
     """Takes ``cameras`` out of ``kwargs``, else the rasterizer's own.
 
     Raises:
-        ValueError: where there are none, or neither one nor as many as items.
+        ValueError: if there are none, or neither one nor as many as items.
     """
     given = kwargs.pop("cameras", None)
     cameras = own if given is None else given

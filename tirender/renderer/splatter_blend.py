@@ -52,7 +52,7 @@ class SplatterBlender(nn.Module):
             (N, H, W, 4) RGBA in the colours' dtype, differentiable in colours, points and cameras, but for which
             surface hides which.
         Raises:
-            ValueError: where a shape does not fit ``input_shape``.
+            ValueError: if a shape does not fit ``input_shape``.
         """
         check_tensor("colors", colors, (*self.input_shape, 3))
         check_tensor("pixel_coords_cameras", pixel_coords_cameras, (*self.input_shape, 3))

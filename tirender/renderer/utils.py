@@ -26,8 +26,8 @@ class TensorProperties(nn.Module):
         device: where all tensors are moved.
         kwargs: the attributes.
     Raises:
-        ValueError: where the batch sizes are neither N nor 1.
-        TypeError: where a value is of none of these types.
+        ValueError: if the batch sizes are neither N nor 1.
+        TypeError: if a value is of none of these types.
     """
 
     def __init__(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", **kwargs: Any) -> None:
@@ -55,7 +55,7 @@ class TensorProperties(nn.Module):
         """The attributes at ``index`` of the batch, to read or to assign: ``lights[0].location = ...``.
 
         Raises:
-            TypeError: for an index of another type.
+            TypeError: if the index has another type.
         """
         if isinstance(index, bool) or not isinstance(index, int | slice):
             raise TypeError(f"index: expected int or slice, got {index!r}")
@@ -97,7 +97,7 @@ class TensorProperties(nn.Module):
         Args:
             batch_idx: int64 (M,) or (M, ...), with no more dimensions than a tensor has; the result is (M, ...).
         Raises:
-            ValueError: where it has more.
+            ValueError: if it has more.
         """
         check_tensor("batch_idx", batch_idx, dtype=torch.int64)
         for name, value in self._attributes().items():
@@ -137,7 +137,7 @@ class TensorAccessor:
 
         Raises:
             AttributeError: where the attribute is no tensor.
-            ValueError: where the shape does not fit.
+            ValueError: if the shape does not fit.
         """
         target = self._tensor(name)
         value = format_tensor(value, dtype=target.dtype, device=target.device)
@@ -173,7 +173,7 @@ def format_tensor(
         dtype: of what is not yet a tensor.
         device: where the result lives.
     Raises:
-        TypeError: where it is of another type.
+        TypeError: if it is of another type.
     """
     return _format("input", input, dtype, device)
 
@@ -188,8 +188,8 @@ def convert_to_tensors_and_broadcast(
         dtype: of what is not yet a tensor; float64 where one of the tensors is.
         device: where the results live.
     Raises:
-        ValueError: where a first dimension is neither N nor 1.
-        TypeError: where an argument is of another type.
+        ValueError: if a first dimension is neither N nor 1.
+        TypeError: if an argument is of another type.
     """
     return list(_broadcast({f"argument {i}": arg for i, arg in enumerate(args)}, dtype, device).values())
 
@@ -207,7 +207,7 @@ def ndc_grid_sample(
     Returns:
         (N, C, ...), differentiable.
     Raises:
-        ValueError: where the shapes do not fit.
+        ValueError: if the shapes do not fit.
     """
     check_tensor("input", input, ("N", "C", "H", "W"))
     check_tensor("grid_ndc", grid_ndc, ("...", "N", 2))
@@ -229,7 +229,7 @@ def ndc_to_grid_sample_coords(xy_ndc: torch.Tensor, image_size_hw: tuple[int, in
     Returns:
         (..., 2), differentiable.
     Raises:
-        ValueError: where the size or the shape is another.
+        ValueError: if the size or the shape is wrong.
     """
     check_tensor("xy_ndc", xy_ndc, ("...", 2))
     height, width = parse_image_size(image_size_hw)
@@ -243,7 +243,7 @@ def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     Args:
         image_size: one int for a square, or (height, width).
     Raises:
-        ValueError: where it is not one or two positive ints.
+        ValueError: if it is not one or two positive ints.
     """
     pair: Any = image_size if isinstance(image_size, (tuple, list, np.ndarray, torch.Tensor)) else [image_size] * 2
     size = [int(s) if isinstance(s, (np.integer, torch.Tensor)) else s for s in pair]

@@ -129,7 +129,7 @@ class CloudViews:
         Returns:
             (sum P_i,) bool; False for a point with a NaN coordinate.
         Raises:
-            ValueError: if the shape is another, or a least coordinate exceeds the greatest.
+            ValueError: if the shape is wrong, or a least coordinate exceeds the greatest.
         """
         check_tensor("box", box, ("...", 2, 3))
         if box.dim() > 3 or (box.dim() == 3 and len(box) not in (1, len(self))):

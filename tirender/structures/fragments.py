@@ -90,7 +90,7 @@ class Fragments(_Dense):
         dists: (N, H, W, K) squared distance to the face's nearest edge in NDC units squared, negative inside the face;
             None if it is not needed.
     Raises:
-        ValueError: where the shapes do not fit each other.
+        ValueError: if the shapes do not fit each other.
     """
 
     packed: PackedFragments | None
@@ -138,7 +138,7 @@ class PointFragments(_Dense):
         zbuf: (N, H, W, K) depth in view space.
         dists: (N, H, W, K) squared distance to the point in NDC units squared.
     Raises:
-        ValueError: where the shapes do not fit each other.
+        ValueError: if the shapes do not fit each other.
     """
 
     packed: PackedPointFragments | None

@@ -44,7 +44,7 @@ class EmissionAbsorptionRaymarcher(torch.nn.Module):
         Returns:
             (..., C + 1): features, then opacity. Differentiable; finite gradients where densities are 1.
         Raises:
-            ValueError: where the shapes do not fit.
+            ValueError: if the shapes do not fit.
         Warns:
             UserWarning: where a density lies outside [0, 1].
         """
@@ -70,7 +70,7 @@ class AbsorptionOnlyRaymarcher(torch.nn.Module):
         Returns:
             (..., 1). Differentiable; finite gradients where densities are 1.
         Raises:
-            ValueError: where the shape does not fit.
+            ValueError: if the shape does not fit.
         Warns:
             UserWarning: where a density lies outside [0, 1].
         """

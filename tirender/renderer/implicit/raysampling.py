@@ -77,7 +77,7 @@ class MultinomialRaysampler(_Raysampler):
         unit_directions: directions of length 1, so that lengths are distances.
         stratified_sampling: each sample is drawn from the interval around it that it shares with no other.
     Raises:
-        ValueError: where ``min_depth`` is not below ``max_depth``, or both counts are given.
+        ValueError: if ``min_depth`` is not below ``max_depth``, or both counts are given.
     """
 
     _xy_grid: torch.Tensor
@@ -217,7 +217,7 @@ class MonteCarloRaysampler(_Raysampler):
             :class:`MultinomialRaysampler`.
         n_rays_total: so many rays of randomly chosen cameras; ``n_rays_per_image`` is None then.
     Raises:
-        ValueError: where ``min_depth`` is not below ``max_depth``, or both or no counts are given.
+        ValueError: if ``min_depth`` is not below ``max_depth``, or both or no counts are given.
     """
 
     def __init__(

@@ -133,7 +133,7 @@ class VolumeSampler(torch.nn.Module):
             ``"bilinear"``, in the rays. With ``"zeros"`` a bilinear volume fades over one voxel past its outermost
             centres.
         Raises:
-            ValueError: where the bundle is not one of N cameras.
+            ValueError: if the bundle is not one of N cameras.
         """
         points = check_tensor("rays", ray_bundle_to_ray_points(ray_bundle), ("...", 3), like=self._volumes.densities())
         n_volumes = len(self._volumes)

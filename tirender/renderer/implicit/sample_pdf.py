@@ -22,7 +22,7 @@ def sample_pdf(
     Returns:
         (..., S): ascending if ``det``, in random order else. No gradient passes, as in PyTorch3D.
     Raises:
-        ValueError: where shapes do not fit or a weight is negative.
+        ValueError: if shapes do not fit or a weight is negative.
     """
     check_tensor("weights", weights, ("...", "B"), FLOATS)
     n_bins = weights.shape[-1]

@@ -61,7 +61,7 @@ def ray_bundle_variables_to_ray_points(
     Returns:
         (..., P, 3): origin + length * direction; differentiable.
     Raises:
-        ValueError: where a last dimension is not 3.
+        ValueError: if a last dimension is not 3.
     """
     check_tensor("rays_origins", rays_origins, ("...", 3))
     check_tensor("rays_directions", rays_directions, ("...", 3))

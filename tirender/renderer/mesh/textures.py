@@ -22,7 +22,7 @@ def Textures(
         maps, faces_uvs, verts_uvs: of :class:`TexturesUV`, all three or none.
         verts_rgb: the ``verts_features`` of :class:`TexturesVertex`, used if there are no maps.
     Raises:
-        ValueError: where neither kind is complete.
+        ValueError: if neither kind is complete.
     """
     if maps is not None and faces_uvs is not None and verts_uvs is not None:
         return TexturesUV(maps, faces_uvs, verts_uvs)

@@ -19,7 +19,7 @@ class TexturesAtlas(TexturesBase):
     Args:
         atlas: (N, F, R, R, D) padded, or N tensors (F_i, R, R, D) of one R > 0 and D.
     Raises:
-        ValueError: where a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not fit.
     """
 
     _fields: ClassVar[dict[str, str | None]] = {"_atlas": "faces"}

@@ -44,7 +44,7 @@ class TexturesUV(TexturesBase):
         align_corners: whether 0 and 1 are the centres of the outermost texels, or their outer edges.
         sampling_mode: "bilinear" or "nearest".
     Raises:
-        ValueError: where a shape, size, dtype or choice does not fit, or an index is not a row of its mesh's verts_uvs.
+        ValueError: if a shape, size, dtype or choice does not fit, or an index is not a row of its mesh's verts_uvs.
     """
 
     _fields: ClassVar[dict[str, str | None]] = {
@@ -193,7 +193,7 @@ class TexturesUV(TexturesBase):
         Returns:
             (T, 2) x (to the right) and y (downwards) in texels, (0, 0) the centre of the map's first; no gradient.
         Raises:
-            ValueError: where each mesh has several maps.
+            ValueError: if each mesh has several maps.
         """
         if self._maps_ids is not None:
             fail("index", "textures with one map a mesh", "several maps")

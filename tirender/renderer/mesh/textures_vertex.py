@@ -17,7 +17,7 @@ class TexturesVertex(TexturesBase):
     Args:
         verts_features: (N, V, D) padded, or N tensors (V_i, D).
     Raises:
-        ValueError: where a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not fit.
     """
 
     _fields: ClassVar[dict[str, str | None]] = {"_verts_features": "verts"}

@@ -36,7 +36,7 @@ class _Compositor(nn.Module):
         Returns:
             (N, C, H, W); differentiable in weights, features and background.
         Raises:
-            ValueError: where shapes, dtypes or the background's channels do not fit.
+            ValueError: if shapes, dtypes or the background's channels do not fit.
         """
         images = composite_dense(fragments, alphas, ptclds, self.mode).permute(0, 2, 3, 1)
         return self._on_background(images, (fragments < 0).all(1), kwargs).permute(0, 3, 1, 2)
