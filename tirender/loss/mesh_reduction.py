@@ -1,4 +1,4 @@
-"""The reduction of losses on meshes: the mean over each mesh, then over the batch, so that each mesh weighs the same."""
+"""The reduction of losses on meshes: the mean over each mesh, then over the batch, so that all meshes weigh equally."""
 
 from __future__ import annotations
 
