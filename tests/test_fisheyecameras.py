@@ -107,7 +107,7 @@ def test_without_distortion_it_is_a_pinhole(focal_length):
     assert not fisheye.is_perspective()
     assert fisheye.in_ndc()
     assert try_get_projection_transform(fisheye, {}) is None
-    with pytest.raises(NotImplementedError, match="its projection is no 4x4 matrix"):
+    with pytest.raises(NotImplementedError, match="its projection is not a 4x4 matrix"):
         fisheye.get_projection_transform()
 
 

@@ -1,4 +1,4 @@
-"""One wording for bad arguments: public boundaries raise ``ValueError("name: expected X, got Y")`` through here."""
+"""Checks of arguments, with one wording for all errors: ``ValueError("name: expected X, got Y")``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fail(name: str, expected: str, got: object) -> NoReturn:
 
 
 def check_kind(name: str, value: Any, *kinds: type) -> None:
-    """Raise ``ValueError`` where ``value`` is an instance of none of these classes."""
+    """Raise ``ValueError`` if ``value`` is not an instance of one of these classes."""
     if not isinstance(value, kinds):
         fail(name, " or ".join(kind.__name__ for kind in kinds), type(value).__name__)
 
@@ -33,17 +33,17 @@ def check_tensor(
     dtype: torch.dtype | tuple[torch.dtype, ...] | None = None,
     like: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return ``value`` if it is a tensor of this shape and dtype, else raise.
+    """Return ``value`` if it is a dense tensor of this shape and dtype, else raise.
 
     Args:
         name: the argument's name, for the message.
-        value: what the caller passed.
-        shape: one entry a dimension: an int must match, a string (shown in the message) or None matches any size;
-            a leading ``"..."`` matches any number of dimensions.
+        value: the argument.
+        shape: one entry a dimension. An int must match. A string (shown in the message) or None matches any size. A
+            leading ``"..."`` matches any number of dimensions.
         dtype: the allowed dtype or dtypes.
-        like: another argument whose dtype and device it must share.
+        like: a tensor with the same dtype and device.
     Raises:
-        ValueError: where it does not fit.
+        ValueError: if ``value`` does not fit.
     """
     if not isinstance(value, torch.Tensor):
         fail(name, "a tensor", type(value).__name__)
@@ -66,12 +66,12 @@ def check_tensor(
 
 def all_finite(values: torch.Tensor) -> bool:
     """Whether no number is NaN or infinite."""
-    # a sum is ten times quicker; where it overflows each number is looked at
+    # a sum is ten times faster; it may overflow, so only then each number is tested
     return math.isfinite(values.detach().sum()) or bool(values.isfinite().all())
 
 
 def check_range(name: str, indices: torch.Tensor, n: int, what: str) -> None:
-    """Raise ``ValueError`` where an index is negative, or not below n; ``what`` they count, for the message."""
+    """Raise ``ValueError`` if an index is negative or not below n; ``what`` names the indexed items in the message."""
     if indices.numel():
         low, high = (int(bound) for bound in torch.aminmax(indices))
         if low < 0 or high >= n:
@@ -79,14 +79,14 @@ def check_range(name: str, indices: torch.Tensor, n: int, what: str) -> None:
 
 
 def check_broadcast(name: str, value: torch.Tensor, other: torch.Tensor) -> None:
-    """Raise ``ValueError`` where the shapes of two tensors do not broadcast."""
+    """Raise ``ValueError`` if the shapes of two tensors do not broadcast."""
     for has, want in zip(reversed(value.shape), reversed(other.shape)):
         if has != want and 1 not in (has, want):
             fail(name, f"a shape that broadcasts with {tuple(other.shape)}", tuple(value.shape))
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
-    """Return ``value`` as an int, if it is a whole number (a tensor of one is) of at least ``least``, else raise."""
+    """Return ``value`` as an int if it is an integer, or an integer tensor of one element, >= ``least``; else raise."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except (TypeError, RuntimeError):
@@ -97,7 +97,7 @@ def check_integer(name: str, value: Any, least: int) -> int:
 
 
 def check_number(name: str, value: Any) -> float:
-    """Return ``value`` as a float, if it is a finite real number (a tensor or array of one is), else raise."""
+    """Return ``value`` as a float if it is a finite real number, or a 0-d tensor or array of one; else raise."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     is_scalar = isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0
     try:
@@ -112,7 +112,7 @@ def check_number(name: str, value: Any) -> float:
 def as_tensor(
     name: str, value: Any, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> torch.Tensor:
-    """A number, array or nested list of them as a new tensor, or a tensor as ``to`` makes it; else raise."""
+    """Convert a number, an array or a nested list to a tensor, or a tensor by its method ``to``; else raise."""
     try:
         tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=dtype)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -128,15 +128,15 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 
 
 def batch_index(index: int | slice | list[int] | torch.Tensor, n: int, device: torch.device) -> torch.Tensor:
-    """What ``index`` picks out of a batch of ``n``, as an int64 tensor for ``index_select``.
+    """The positions in a batch of ``n`` that ``index`` selects, as an int64 tensor for ``index_select``.
 
     Args:
-        index: an int (negative ones count from the end), a slice, a list of ints, or a bool (n,) or int64 tensor.
+        index: an int, a slice, a list of ints, a bool tensor (n,) or an int64 tensor; negative ints count from the end.
         n: the batch's size.
-        device: where the result lives.
+        device: the device of the result.
     Raises:
-        TypeError: for an index of another type.
-        IndexError: for one out of range.
+        TypeError: if the index has another type.
+        IndexError: if an index is out of range.
     """
     is_int_list = isinstance(index, list) and all(isinstance(i, int) and not isinstance(i, bool) for i in index)
     is_tensor = isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.int64) and index.dim() <= 1

@@ -1,4 +1,4 @@
-"""Scene models that can be fitted: voxel grids and radiance fields."""
+"""Scene models with parameters to fit: voxel grids and radiance fields."""
 
 from tirender.fields.hash_grid import HashGridConfig, HashGridField
 from tirender.fields.nerf import NeuralRadianceField

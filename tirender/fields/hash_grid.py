@@ -1,4 +1,4 @@
-"""A radiance field on a multiresolution hash grid, rendered only where it is not empty (Müller et al. 2022)."""
+"""A radiance field on a multiresolution hash grid, evaluated only in occupied cells (Müller et al. 2022)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tirender.engine.hash_grid import HashGridLayout, hash_encode
 from tirender.engine.occupancy import RaySamples, sample_occupied
 from tirender.fields.occupancy import OccupancyGrid
 
-MAX_LOG_DENSITY = 11.0  # beyond, a step of any size is opaque, and exp would overflow
-N_GEOMETRY = 15  # features that the density network hands to the colour network
-N_HARMONICS = 16  # of directions
+MAX_LOG_DENSITY = 11.0  # a larger one is opaque at any step size, and exp could overflow
+N_GEOMETRY = 15  # features that the density network passes to the colour network
+N_HARMONICS = 16  # spherical harmonics of the direction
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,15 @@ class HashGridConfig:
     """Settings of :class:`HashGridField`.
 
     Attributes:
-        extent: side of the cube around the origin that holds the scene, in world units; empty outside.
-        layout: of the hash grid.
-        hidden: width of the networks, one hidden layer for the density and two for the colour.
-        steps_per_extent: samples of a ray along an edge of the cube.
-        min_depth: of the first sample of a ray.
-        min_transmittance: samples that less light reaches are not evaluated.
+        extent: side of the scene's cube, which is centred on the origin, in world units. The field is empty outside.
+        layout: the levels and table size of the hash grid.
+        hidden: width of the networks: one hidden layer for the density, two for the colour.
+        steps_per_extent: number of samples along a side of the cube.
+        min_depth: least distance of a sample from its ray's origin, in world units.
+        min_transmittance: samples with a lower transmittance are not evaluated.
         grid_resolution: cells a side of the occupancy grid.
+    Raises:
+        ValueError: if a number is out of range.
     """
 
     extent: float = 3.0
@@ -65,24 +67,24 @@ class HashGridField(nn.Module):
         self.table = nn.Parameter(torch.empty(layout.n_rows, layout.n_features).uniform_(-1e-4, 1e-4))
         self.density_net = _mlp(layout.n_channels, hidden, 1 + N_GEOMETRY)
         self.color_net = _mlp(N_GEOMETRY + N_HARMONICS, hidden, hidden, 3)
-        # a density that hides 1 % a step counts
+        # a cell is occupied if one step in it has an opacity of 1 %
         self.occupancy = OccupancyGrid(config.grid_resolution, 0.01 / self.step)
 
     @property
     def step(self) -> float:
-        """Distance between the samples of a ray, in world units."""
+        """The distance between the samples of a ray, in world units."""
         return self.config.extent / self.config.steps_per_extent
 
     def forward(self, ray_bundle: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sample the field along rays, as a volumetric function of ``ImplicitRenderer``.
+        """Evaluate the field at the samples of rays; a volumetric function for ``ImplicitRenderer``.
 
         Args:
-            ray_bundle: a ``RayBundle`` of rays (N, ..., .) with P samples each.
-            kwargs: not used.
+            ray_bundle: a ``RayBundle``: ``origins`` and ``directions`` (..., 3), ``lengths`` (..., P), world space.
+            kwargs: ignored.
         Returns:
-            densities (..., P, 1), the opacities of the intervals from each sample to the next (of a step of a single
-            sample), and colours (..., P, 3); 0 in cells that are not occupied. Differentiable in the field and the
-            rays.
+            densities (..., P, 1), the opacity of the interval from each sample to the next (a ray with one sample: of
+            one step), and colours (..., P, 3) in [0, 1]. Both are 0 in cells that are not occupied. Differentiable in
+            the field and the rays.
         """
         origins, directions, lengths = ray_bundle.origins, ray_bundle.directions, ray_bundle.lengths
         gaps = torch.full_like(lengths, self.step)
@@ -91,13 +93,13 @@ class HashGridField(nn.Module):
             gaps = torch.cat([gaps, gaps[..., -1:]], dim=-1) * directions.norm(dim=-1, keepdim=True)
         points = torch.addcmul(origins[..., None, :], lengths[..., None], directions[..., None, :])
         unit = self._to_unit(points.reshape(-1, 3))
-        kept = self.occupancy.contains(unit).nonzero()[:, 0]
-        sigma, geometry = self._density(unit.index_select(0, kept))
-        opacity = -torch.expm1(-sigma * gaps.reshape(-1).index_select(0, kept))
+        occupied = self.occupancy.contains(unit).nonzero()[:, 0]
+        sigma, geometry = self._density(unit.index_select(0, occupied))
+        opacity = -torch.expm1(-sigma * gaps.reshape(-1).index_select(0, occupied))
         harmonics = spherical_harmonics(F.normalize(directions.reshape(-1, 3), dim=-1))
-        colors = self._color(geometry, harmonics.index_select(0, kept // max(lengths.shape[-1], 1)))
+        colors = self._color(geometry, harmonics.index_select(0, occupied // max(lengths.shape[-1], 1)))
         values = torch.cat([opacity[:, None], colors], dim=1)
-        values = values.new_zeros(len(unit), 4).index_copy(0, kept, values).view(*lengths.shape, 4)
+        values = values.new_zeros(len(unit), 4).index_copy(0, occupied, values).view(*lengths.shape, 4)
         return values[..., :1], values[..., 1:]
 
     def render_rays(
@@ -107,16 +109,18 @@ class HashGridField(nn.Module):
         stratified: bool = False,
         max_samples: int | None = None,
     ) -> torch.Tensor:
-        """Colours and opacity of rays; only samples in occupied cells that light reaches are evaluated.
+        """Render colours and opacities of rays. Only visible samples in occupied cells are evaluated.
 
         Args:
-            origins: (R, 3), world space.
-            directions: (R, 3), of any length.
-            stratified: shift each ray's samples by a random part of a step.
-            max_samples: render only the first rays, that have no more samples together.
+            origins: (R, 3) float32, world space.
+            directions: (R, 3), world space, of any length.
+            stratified: shift the samples of each ray by a random fraction of a step.
+            max_samples: render only the first r rays, as many as have at most this number of samples in total; None
+                for all.
         Returns:
-            (R, 4), or (r, 4) of the first r rays: premultiplied colour, opacity. Differentiable in the field and the
-            rays.
+            (R, 4) or (r, 4): premultiplied colour and opacity. Differentiable in the field and the rays.
+        Raises:
+            ValueError: if a shape, dtype or device is wrong.
         """
         samples = self.sample_rays(origins, directions, stratified, max_samples)
         n_rays = len(samples.offsets) - 1
@@ -129,14 +133,14 @@ class HashGridField(nn.Module):
         stratified: bool = False,
         max_samples: int | None = None,
     ) -> RaySamples:
-        """The samples of rays in occupied cells, as :meth:`render_rays` takes them; not differentiable."""
+        """The samples of rays in occupied cells, the first half of :meth:`render_rays`; not differentiable."""
         rays = self._rays(origins, directions)
         shifts = torch.rand_like(origins[:, 0]) if stratified else None
         nearest, step = self.config.min_depth / self.config.extent, 1 / self.config.steps_per_extent
         return sample_occupied(*rays, self.occupancy.occupied, step, nearest, shifts, max_samples)
 
     def render_samples(self, origins: torch.Tensor, directions: torch.Tensor, samples: RaySamples) -> torch.Tensor:
-        """The second half of :meth:`render_rays`: colours and opacity of r rays, from all their samples."""
+        """Render r rays from their samples, the second half of :meth:`render_rays`."""
         rays = self._rays(origins, directions)
         with torch.no_grad():
             sigma, _ = self._density(_points(*rays, samples))
@@ -147,11 +151,11 @@ class HashGridField(nn.Module):
         return emission_absorption(samples.offsets, -torch.expm1(-sigma * self.step), colors)
 
     def update_occupancy(self) -> None:
-        """Let the occupancy grid follow the field: every few steps of a fit."""
+        """Update the occupancy grid from the field. Call this every few steps of a fit."""
         self.occupancy.update(lambda unit: self._density(unit)[0])
 
     def _rays(self, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rays of any length in world space, as ones of length 1 in the unit cube."""
+        """Rays in world space to origins in the unit cube and directions of length 1."""
         check_tensor("origins", origins, ("R", 3), like=self.table)
         check_tensor("directions", directions, (len(origins), 3), like=origins)
         return self._to_unit(origins), F.normalize(directions, dim=-1)
@@ -169,7 +173,7 @@ class HashGridField(nn.Module):
 
 
 def spherical_harmonics(directions: torch.Tensor) -> torch.Tensor:
-    """(..., 16): the real spherical harmonics up to degree 3 of unit directions (..., 3)."""
+    """The real spherical harmonics up to degree 3, (..., 16), of unit directions (..., 3); differentiable."""
     x, y, z = directions.unbind(-1)
     xx, yy, zz = x * x, y * y, z * z
     return torch.stack(

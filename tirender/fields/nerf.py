@@ -1,4 +1,4 @@
-"""A neural radiance field (Mildenhall et al. 2020) as in section 6.3 of the tutorials."""
+"""The neural radiance field (Mildenhall et al. 2020) of the tutorials' section 6.3."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from tirender.fields.harmonics import Harmonics
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 BETA = 10.0
-DENSITY_BIAS = -1.5  # mostly transparent at first
-CHUNK = 1 << 16
-"""The most points that pass through the layers at once, which bounds what a gradient needs beside what is kept."""
-BLOCK = 1 << 13
-"""Points of which a layer's sums and results stay in a CPU's cache."""
+DENSITY_BIAS = -1.5  # the initial field is mostly transparent
+CHUNK = 1 << 16  # points that pass through the layers at once; bounds the working memory of the backward pass
+BLOCK = 1 << 13  # points of a matrix product; few enough that sums and results stay in a CPU's cache
 
 
 class NeuralRadianceField(nn.Module):
-    """Opacities and colours of points, from a network of harmonics of their coordinates and of their rays' directions.
+    """A network that maps harmonics of a point and of its ray's direction to an opacity and a colour.
 
-    Its parameters are named as those of PyTorch3D's tutorial. For a gradient it keeps the results of the three hidden
-    layers, 3 KB a point, and works out the rest again; nothing that depends on the direction alone is done per point.
+    The parameters have the names of PyTorch3D's tutorial. For the backward pass the outputs of the three hidden layers
+    are stored, 3 KB a point, and the rest is recomputed. Terms that depend only on the direction are computed once a
+    ray.
 
     Args:
-        n_harmonic_functions: frequencies of the embedding of each coordinate.
+        n_harmonic_functions: number of frequencies that embed each coordinate, from 1 to 128.
         n_hidden_neurons: width of the hidden layers.
         omega_0: the lowest frequency, in radians per world unit.
     Raises:
-        ValueError: no neurons, or a number of frequencies that is not in 1 ... 128.
+        ValueError: if ``n_hidden_neurons`` is below 1, or the number of frequencies is out of range.
     """
 
     mlp: Any
@@ -58,15 +57,15 @@ class NeuralRadianceField(nn.Module):
         nn.init.constant_(self.density_layer[0].bias, DENSITY_BIAS)
 
     def forward(self, ray_bundle: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Opacities and colours of a bundle's samples.
+        """The opacities and colours of a bundle's samples.
 
         Args:
-            ray_bundle: ``origins`` and ``directions`` (..., 3) and ``lengths`` (..., P), float32 (or float64, if the
-                module is).
-            kwargs: not used.
+            ray_bundle: ``origins`` and ``directions`` (..., 3) and ``lengths`` (..., P), in world space and in the
+                dtype of the module.
+            kwargs: ignored.
         Returns:
-            densities (..., P, 1) and colours (..., P, 3), in [0, 1]; differentiable in the parameters
-            and in the rays.
+            densities (..., P, 1) and colours (..., P, 3), both in [0, 1]; differentiable in the parameters and the
+            rays.
         """
         *shape, n_points = ray_bundle.lengths.shape
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
@@ -75,7 +74,7 @@ class NeuralRadianceField(nn.Module):
         of_point, of_direction = self.color_layer[0].weight.split([width, self.color_layer[0].in_features - width], 1)
         embedded = self.harmonic_embedding(F.normalize(directions, dim=-1))
         shifts = F.linear(embedded, of_direction, self.color_layer[0].bias)
-        # chunks of one size, so that memory that one gives back serves the next
+        # chunks have one size, so that each reuses the memory that the one before has freed
         n_chunks = math.ceil(lengths.numel() / CHUNK) or 1
         chunks = [
             self._sample(torch.addcmul(origin[:, None], length[..., None], direction[:, None]), shift, of_point)
@@ -87,12 +86,11 @@ class NeuralRadianceField(nn.Module):
         return densities.reshape(*shape, n_points, 1), colors.reshape(*shape, n_points, 3)
 
     def batched_forward(self, ray_bundle: Any, n_batches: int = 16, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """:meth:`forward` as PyTorch3D's tutorial calls it for many rays.
+        """:meth:`forward` under the name that PyTorch3D's tutorial uses for many rays.
 
         Args:
-            ray_bundle, kwargs: as there.
-            n_batches: not needed: without gradients the memory does not grow with the number of rays, but for what is
-                returned.
+            ray_bundle, kwargs: as for :meth:`forward`.
+            n_batches: ignored. Without gradients, only the result needs memory that grows with the number of rays.
         """
         return self.forward(ray_bundle, **kwargs)
 
@@ -101,7 +99,13 @@ class NeuralRadianceField(nn.Module):
     def _sample(
         self, points: torch.Tensor, shift: torch.Tensor, of_point: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Densities (R, P, 1) and colours (R, P, 3) of points (R, P, 3) of rays with their terms (R, width)."""
+        """Densities (R, P, 1) and colours (R, P, 3) of points (R, P, 3).
+
+        Args:
+            points: (R, P, 3), world space.
+            shift: (R, width), the direction's part of the colour layer's sum.
+            of_point: (width, width), the colour layer's weights for the features of a point.
+        """
         first, _, second, _ = self.mlp
         features = softplus_linear(points, first.weight, first.bias, self.harmonic_embedding)
         features = softplus_linear(features, second.weight, second.bias)
@@ -112,15 +116,15 @@ class NeuralRadianceField(nn.Module):
 def softplus_linear(
     x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None = None
 ) -> torch.Tensor:
-    """softplus(embed(x) W^T + shift), of which only the result is kept for the gradient.
+    """softplus(embed(x) W^T + shift), which stores only ``x`` and the result for the backward pass.
 
     Args:
-        x: (R, P, K), or whatever ``embed`` makes (R, P, K) of.
+        x: (R, P, K), or an input that ``embed`` maps to (R, P, K).
         weight: (L, K).
         shift: (L,) or (R, 1, L).
-        embed: has no parameters; it is called again for the gradient.
+        embed: a function without parameters; it is called again in the backward pass.
     Returns:
-        (R, P, L): log(1 + exp(10 z)) / 10; differentiable.
+        (R, P, L): log(1 + exp(10 z)) / 10; differentiable once.
     """
     if embed is not None and x.requires_grad:
         x, embed = embed(x), None
@@ -159,6 +163,6 @@ class _SoftplusLinear(torch.autograd.Function):
 
 
 def _blocks(x: torch.Tensor) -> list[slice]:
-    """Parts of (R, P, .) of about BLOCK points; on a GPU all of it."""
+    """Slices of (R, P, .) with about BLOCK points each; one slice on a GPU."""
     step = len(x) if x.is_cuda else max(BLOCK // max(x.shape[1], 1), 1)
     return [slice(start, start + step) for start in range(0, len(x), max(step, 1))]

@@ -1,4 +1,4 @@
-"""Where a radiance field is not empty: a grid of densities that follows the field while it is fitted."""
+"""The occupancy grid of a radiance field, which is updated while the field is fitted."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from tirender.engine.occupancy import pack_bits
 class OccupancyGrid(nn.Module):
     """The cells of the unit cube in which a field has density (Müller et al. 2022, appendix E.2).
 
-    Each update looks at the density in a random place of each cell. A cell keeps the highest one it has seen, which
-    decays; it is occupied while that is above the threshold, or above the mean where this is less. All are at first.
+    Each update samples the density at a random point of every cell. A cell stores the running maximum of its samples,
+    which decays with each update. It is occupied if the maximum exceeds the threshold or the mean over all cells,
+    whichever is less. All cells are occupied before the first update.
 
     Args:
-        resolution: n, cells a side, a multiple of 4.
-        threshold: of occupied cells' density.
-        decay: what is left of a density after an update.
+        resolution: n, cells a side, a multiple of 4 from 4 to 1024.
+        threshold: the least density of an occupied cell, in the field's unit.
+        decay: the factor on a stored density at each update, in [0, 1].
     Raises:
-        ValueError: for a number out of its range.
+        ValueError: if a number is out of range.
     """
 
     density: torch.Tensor
@@ -42,29 +43,29 @@ class OccupancyGrid(nn.Module):
 
     @torch.no_grad()
     def update(self, density: Callable[[torch.Tensor], torch.Tensor], chunk: int = 1 << 16) -> None:
-        """Follow a field.
+        """Update the densities and the occupied cells from a field.
 
         Args:
-            density: of points (M, 3) in the unit cube, (M,).
-            chunk: points asked for at a time.
+            density: maps points (M, 3) in the unit cube to densities (M,).
+            chunk: number of points in a call.
         """
         n, device = self.resolution, self.density.device
-        seen = []
+        samples = []
         for cells in torch.arange(n**3, device=device).split(chunk):
             corner = torch.stack([cells % n, cells // n % n, cells // n**2], dim=1)
-            seen.append(density((corner + torch.rand(len(cells), 3, device=device)) / n))
-        torch.maximum(self.density * self.decay, torch.cat(seen).view_as(self.density), out=self.density)
+            samples.append(density((corner + torch.rand(len(cells), 3, device=device)) / n))
+        torch.maximum(self.density * self.decay, torch.cat(samples).view_as(self.density), out=self.density)
         threshold = self.density.mean().clamp(max=self.threshold)
         self.occupied.copy_(pack_bits(self.density > threshold))
 
     def contains(self, points: torch.Tensor) -> torch.Tensor:
-        """Whether points (M, 3) lie in occupied cells, (M,) bool; none does outside the unit cube."""
+        """Whether points (M, 3) lie in occupied cells: (M,) bool, False outside the unit cube."""
         x, y, z = (points * self.resolution).nan_to_num().clamp(0, self.resolution - 1).long().unbind(1)
         cell = (z * self.resolution + y) * self.resolution + x
         is_inside = ((points >= 0) & (points <= 1)).all(1)
         return is_inside & (self.occupied.index_select(0, cell >> 5) >> (cell & 31) & 1).bool()
 
     def fraction(self) -> float:
-        """The share of cells that are occupied."""
+        """The fraction of cells that are occupied."""
         bits = self.occupied[:, None] >> torch.arange(32, device=self.occupied.device) & 1
         return float(bits.double().mean())

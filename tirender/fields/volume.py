@@ -1,4 +1,4 @@
-"""A voxel grid of opacities and colours that can be fitted (section 5.3 of the tutorials)."""
+"""A voxel grid of opacities and colours to fit (section 5.3 of the tutorials)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tirender.structures import Volumes
 class VolumeModel(torch.nn.Module):
     """Voxels with an opacity and a colour, each the sigmoid of a parameter; ``forward(cameras)`` renders them.
 
-    It begins as a faint grey fog. Loading a state of another resolution sets the grid to that.
+    The initial volume is a faint grey fog. Loading a state dict of another resolution changes the grid to it.
 
     Args:
-        renderer: draws volumes: a ``VolumeRenderer``.
-        volume_size: voxels along z, y and x.
-        voxel_size: the distance between voxels' centres in world units; the grid's centre is the origin.
+        renderer: a ``VolumeRenderer``.
+        volume_size: number of voxels along z, y and x.
+        voxel_size: distance between voxel centres in world units; the grid is centred on the origin.
     Raises:
-        ValueError: a size that is not positive.
+        ValueError: if a size is not positive.
     """
 
     def __init__(
@@ -40,21 +40,21 @@ class VolumeModel(torch.nn.Module):
 
     @property
     def voxel_size(self) -> float:
-        """The distance between voxels' centres in world units."""
+        """The distance between voxel centres in world units."""
         return self._extent / self.log_densities.shape[1]
 
     def forward(self, cameras: Any) -> torch.Tensor:
-        """Render.
+        """Render the volume.
 
         Args:
             cameras: N cameras.
         Returns:
-            (N, ..., 4): colours on black, and opacity, as the renderer has them; differentiable.
+            (N, ..., 4): colours on black, then opacity, in the shape of the renderer's rays; differentiable.
         """
         return self._renderer(cameras=cameras, volumes=self.volumes(cameras.R.shape[0]))[0]
 
     def volumes(self, batch_size: int = 1) -> Volumes:
-        """The voxels, expanded without a copy."""
+        """The voxels as N equal volumes, expanded without a copy."""
         densities, colors = torch.sigmoid(self.log_densities), torch.sigmoid(self.log_colors)
         return Volumes(
             densities=densities.expand(batch_size, *densities.shape),
@@ -64,11 +64,14 @@ class VolumeModel(torch.nn.Module):
 
     @torch.no_grad()
     def refine(self, factor: int = 2) -> None:
-        """Divide each voxel into ``factor`` along each axis, interpolating parameters trilinearly between centres.
+        """Divide each voxel into ``factor`` along each axis; parameters are interpolated trilinearly.
 
-        The parameters stay the same objects, with values of another shape and without gradients. Nothing that was
-        computed from the old ones may be alive (``del loss``), and what an optimizer remembers of them is to be dropped
+        The parameters stay the same objects, with values of another shape and no gradient. Before the call, delete
+        results computed from the old values (``del loss``). After it, reset the optimizer's state
         (``optimizer.state.clear()``).
+
+        Raises:
+            ValueError: if ``factor`` is below 1.
         """
         if factor < 1:
             fail("factor", "a positive integer", factor)

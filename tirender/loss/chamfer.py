@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 
@@ -28,57 +30,57 @@ def chamfer_distance(
     single_directional: bool = False,
     abs_cosine: bool = True,
 ) -> tuple[Reduced, Reduced]:
-    """How far the points of x are from the nearest of y, and back.
+    """The distance from each point of x to the nearest point of y, plus that from y to x (Fan, Su and Guibas 2017).
 
     Args:
         x: N clouds, or (N, P1, D) float32 or float64.
-        y: N clouds, or (N, P2, D), same dtype and device.
-        x_lengths: (N,) how many points of each cloud of ``x`` count, where ``x`` is a tensor. None: all.
-        y_lengths: (N,) the same for ``y``.
-        x_normals: (N, P1, D'), where ``x`` is a tensor.
-        y_normals: (N, P2, D').
-        weights: (N,) of the clouds, not negative.
-        batch_reduction: over the clouds: ``"mean"`` (weighted), ``"sum"`` or None.
-        point_reduction: over the points of a cloud: ``"mean"``, ``"sum"``, ``"max"`` (the Hausdorff distance; without
-            normals) or None, then ``batch_reduction`` is None too.
+        y: N clouds, or (N, P2, D) of the same dtype and device.
+        x_lengths: (N,) integers, the number of points in each cloud of a tensor ``x``; None for all.
+        y_lengths: (N,), likewise for ``y``.
+        x_normals: (N, P1, D'), the normals of a tensor ``x``; clouds bring their own.
+        y_normals: (N, P2, D'), likewise for ``y``.
+        weights: (N,), the non-negative weights of the clouds.
+        batch_reduction: reduction over the clouds: ``"mean"`` (weighted), ``"sum"`` or None.
+        point_reduction: reduction over the points of a cloud: ``"mean"``, ``"sum"``, ``"max"`` (the Hausdorff distance;
+            not with normals) or None, which needs ``batch_reduction`` None.
         norm: 2 for squared Euclidean distances, 1 for sums of absolute differences.
-        single_directional: only from x to y.
-        abs_cosine: whether normals that are opposite count as parallel.
+        single_directional: leave out the distance from y to x.
+        abs_cosine: take the absolute cosine between normals, so that opposite normals count as parallel.
     Returns:
-        The distance, and 1 - (absolute) cosine between the normals of neighbours, or None where there are none; each a
-        scalar, (N,) without batch reduction, or without point reduction (N, P1) and (N, P2), as a pair unless
-        ``single_directional``. Differentiable in points, normals and weights, the choice of neighbours held fixed. A
-        cloud without points is at distance 0; a NaN coordinate gives NaN.
+        The distance, and 1 - (absolute) cosine between the normals of nearest points, which is None without normals.
+        Each is a scalar; (N,) without batch reduction; and without point reduction the pair (N, P1), (N, P2), or only
+        (N, P1) if ``single_directional``. Differentiable in points, normals and weights; the choice of nearest points
+        is held fixed. An empty cloud has distance 0. A NaN coordinate gives NaN.
     Raises:
-        ValueError: where arguments do not fit or go together.
+        ValueError: if a shape, dtype or option is wrong, or options contradict each other.
     """
     _check_reductions(batch_reduction, point_reduction)
     check_choice("norm", norm, (1, 2))
-    x, x_lengths, x_normals = _unpack("x", x, x_lengths, x_normals)
-    y, y_lengths, y_normals = _unpack("y", y, y_lengths, y_normals)
-    check_tensor("y", y, (len(x), "P2", x.shape[2]), like=x)
-    has_normals = x_normals is not None and y_normals is not None
+    cloud, other = _unpack("x", x, x_lengths, x_normals), _unpack("y", y, y_lengths, y_normals)
+    check_tensor("y", other.points, (len(cloud.points), "P2", cloud.points.shape[2]), like=cloud.points)
+    has_normals = cloud.normals is not None and other.normals is not None
     if has_normals and point_reduction == "max":
         fail("point_reduction", "'mean', 'sum' or None with normals", point_reduction)
-    if weights is not None:
-        check_tensor("weights", weights, (len(x),), like=x)
-        if not bool((weights >= 0).all()):
-            fail("weights", "none below 0", weights.tolist())
+    _check_weights(weights, cloud.points)
 
-    clouds = [(x_lengths, x_normals, y_lengths, y_normals), (y_lengths, y_normals, x_lengths, x_normals)]
-    with torch.autocast(x.device.type, enabled=False):
-        found, indices = zip(*select_nearest(x, y, x_lengths, y_lengths, 1, norm, both=not single_directional))
-        found = neighbour_distances(x, y, x_lengths, y_lengths, indices, norm, found)
-        distances, cosines = [], []
-        for (p_lengths, p_normals, q_lengths, q_normals), dists, idx in zip(clouds, found, indices):
-            distances.append(_over_points(dists[..., 0], p_lengths, weights, point_reduction))
-            if p_normals is not None and q_normals is not None:
-                c = _normal_distance(p_normals, knn_gather(q_normals, idx, q_lengths)[:, :, 0], p_lengths, abs_cosine)
-                cosines.append(_over_points(c, p_lengths, weights, point_reduction))
-        return (
-            _over_batch(_over_directions(distances, point_reduction), weights, batch_reduction),
-            _over_batch(_over_directions(cosines, point_reduction), weights, batch_reduction) if cosines else None,
-        )
+    with torch.autocast(cloud.points.device.type, enabled=False):
+        distances, indices = _nearest(cloud, other, norm, both=not single_directional)
+        directions = ((cloud, other), (other, cloud))[: len(indices)]
+        distances = [_over_points(d, p, weights, point_reduction) for d, (p, _) in zip(distances, directions)]
+        reduced = _over_batch(_over_directions(distances, point_reduction), weights, batch_reduction)
+        if not has_normals:
+            return reduced, None
+        angles = [_normal_distance(p, q, idx, abs_cosine) for idx, (p, q) in zip(indices, directions)]
+        angles = [_over_points(a, p, weights, point_reduction) for a, (p, _) in zip(angles, directions)]
+        return reduced, _over_batch(_over_directions(angles, point_reduction), weights, batch_reduction)
+
+
+class _Cloud(NamedTuple):
+    """A batch of padded clouds."""
+
+    points: torch.Tensor  # (N, P, D)
+    lengths: torch.Tensor  # (N,)
+    normals: torch.Tensor | None  # (N, P, D')
 
 
 def _check_reductions(batch_reduction: str | None, point_reduction: str | None) -> None:
@@ -88,31 +90,44 @@ def _check_reductions(batch_reduction: str | None, point_reduction: str | None) 
         fail("batch_reduction", "None, as point_reduction is None", repr(batch_reduction))
 
 
+def _check_weights(weights: torch.Tensor | None, points: torch.Tensor) -> None:
+    if weights is not None:
+        check_tensor("weights", weights, (len(points),), like=points)
+        if not bool((weights >= 0).all()):
+            fail("weights", "none below 0", weights.tolist())
+
+
 def _unpack(
     name: str, points: torch.Tensor | Pointclouds, lengths: torch.Tensor | None, normals: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Padded points, lengths and normals."""
+) -> _Cloud:
     if is_pointclouds(points):
-        return points.points_padded(), points.num_points_per_cloud(), points.normals_padded()
+        return _Cloud(points.points_padded(), points.num_points_per_cloud(), points.normals_padded())
     padded = check_tensor(name, points, ("N", "P", "D"), FLOATS)
     if normals is not None:
         check_tensor(f"{name}_normals", normals, (*padded.shape[:2], "D"), like=padded)
-    return padded, check_lengths(f"{name}_lengths", lengths, padded), normals
+    return _Cloud(padded, check_lengths(f"{name}_lengths", lengths, padded), normals)
 
 
-def _normal_distance(
-    normals: torch.Tensor, others: torch.Tensor, lengths: torch.Tensor, abs_cosine: bool
-) -> torch.Tensor:
-    """(N, P), 0 in padded rows."""
-    cosine = F.cosine_similarity(normals, others, dim=2, eps=1e-6)
-    padding = torch.arange(normals.shape[1], device=normals.device) >= lengths[:, None]
+def _nearest(x: _Cloud, y: _Cloud, norm: int, both: bool) -> tuple[list[torch.Tensor], tuple[torch.Tensor, ...]]:
+    """The distances (N, P) and indices (N, P, 1) of nearest points, from x to y and, if ``both``, from y to x."""
+    selected, indices = zip(*select_nearest(x.points, y.points, x.lengths, y.lengths, 1, norm, both=both))
+    distances = neighbour_distances(x.points, y.points, x.lengths, y.lengths, indices, norm, selected)
+    return [d[..., 0] for d in distances], indices
+
+
+def _normal_distance(cloud: _Cloud, other: _Cloud, idx: torch.Tensor, abs_cosine: bool) -> torch.Tensor:
+    """(N, P): 1 - cosine between the normals of points and of their nearest points; 0 in padded rows."""
+    assert cloud.normals is not None
+    assert other.normals is not None
+    cosine = F.cosine_similarity(cloud.normals, knn_gather(other.normals, idx, other.lengths)[:, :, 0], dim=2, eps=1e-6)
+    padding = torch.arange(cosine.shape[1], device=cosine.device) >= cloud.lengths[:, None]
     return (1 - (cosine.abs() if abs_cosine else cosine)).masked_fill(padding, 0)
 
 
 def _over_points(
-    values: torch.Tensor, lengths: torch.Tensor, weights: torch.Tensor | None, reduction: str | None
+    values: torch.Tensor, cloud: _Cloud, weights: torch.Tensor | None, reduction: str | None
 ) -> torch.Tensor:
-    """(N, P), 0 in padded rows, to (N,)."""
+    """Weight values (N, P), which are 0 in padded rows, and reduce them to (N,)."""
     if weights is not None:
         values = values * weights[:, None]
     if reduction is None:
@@ -120,10 +135,11 @@ def _over_points(
     if reduction == "max":
         return values.max(1).values if values.shape[1] else values.sum(1)
     total = values.sum(1)
-    return total / lengths.clamp(min=1) if reduction == "mean" else total
+    return total / cloud.lengths.clamp(min=1) if reduction == "mean" else total
 
 
 def _over_directions(values: list[torch.Tensor], reduction: str | None) -> Reduced:
+    """Add both directions, or take their maximum; without a reduction, keep them apart."""
     if len(values) == 1:
         return values[0]
     if reduction is None:
@@ -132,6 +148,7 @@ def _over_directions(values: list[torch.Tensor], reduction: str | None) -> Reduc
 
 
 def _over_batch(values: Reduced, weights: torch.Tensor | None, reduction: str | None) -> Reduced:
+    """Reduce (N,) to a scalar; the mean divides by the sum of the weights."""
     if reduction is None or not isinstance(values, torch.Tensor):
         return values
     if reduction == "sum":

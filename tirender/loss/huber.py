@@ -1,4 +1,4 @@
-"""The smooth L1 loss of the tutorials' volumes and radiance fields."""
+"""The smooth L1 loss that the tutorials use for volumes and radiance fields."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tirender.checks import FLOATS, check_broadcast, check_tensor, fail
 
 
 def huber(x: torch.Tensor, y: torch.Tensor, scaling: float = 0.1) -> torch.Tensor:
-    """A loss that is quadratic for small differences and linear for large ones (Charbonnier's; Barron 2019, alpha 1).
+    """The Charbonnier loss: quadratic for small differences, linear for large ones (Barron 2019, alpha 1).
 
     Args:
-        x, y: floats whose shapes broadcast.
-        scaling: s, the difference where one turns into the other.
+        x, y: floats with shapes that broadcast.
+        scaling: s, the difference between the quadratic and the linear part.
     Returns:
-        s (sqrt(1 + (x - y)^2 / s^2) - 1), elementwise; differentiable everywhere.
+        s (sqrt(1 + (x - y)^2 / s^2) - 1), elementwise, in the broadcast shape; differentiable everywhere.
     Raises:
-        ValueError: if ``scaling`` is not positive, or the tensors do not fit each other.
+        ValueError: if ``scaling`` is not positive, or a shape or dtype is wrong.
     """
     for name, value in (("x", x), ("y", y)):
         check_tensor(name, value, dtype=(*FLOATS, torch.float16, torch.bfloat16))

@@ -1,4 +1,4 @@
-"""Edges of a wanted length."""
+"""A loss that keeps the edges of meshes near a target length."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ def mesh_edge_loss(meshes: Meshes, target_length: float = 0.0) -> torch.Tensor:
     """The squared difference of edge lengths from a target: the mean over each mesh's edges, then over the batch.
 
     Args:
-        meshes: a batch of N meshes; one without faces adds 0.
-        target_length: in the vertices' unit.
+        meshes: a batch of N meshes; a mesh without faces adds 0.
+        target_length: the target, in the unit of the vertices.
     Returns:
-        a scalar, 0 if there is no face at all; differentiable in the vertices, with gradient 0 at an edge of length 0.
+        a scalar, 0 if no mesh has faces; differentiable in the vertices, with gradient 0 at an edge of length 0.
+    Raises:
+        ValueError: if ``meshes`` is not of class Meshes.
     """
     check_kind("meshes", meshes, Meshes)
     if meshes.isempty():

@@ -1,4 +1,4 @@
-"""Smooth surfaces: each vertex near the mean of its neighbours."""
+"""A loss that smooths meshes: it pulls each vertex to the mean of its neighbours."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def mesh_laplacian_smoothing(meshes: Meshes, method: str = "uniform") -> torch.T
     using diffusion and curvature flow", 1999.
 
     Args:
-        meshes: a batch of N meshes; one without faces adds the distance of its vertices from the origin.
-        method: how neighbours are weighted. ``"uniform"``: equally. ``"cot"``: by the cotangents of the angles opposite
-            the edge, normalised to sum to 1. ``"cotcurv"``: by cotangents and the area of the faces around the vertex,
-            which measures mean curvature. Weights count as constants.
+        meshes: a batch of N meshes; a mesh without faces adds the mean distance of its vertices from the origin.
+        method: the weights of the neighbours. ``"uniform"``: equal. ``"cot"``: the cotangents of the angles opposite
+            the edge, normalised to sum to 1. ``"cotcurv"``: cotangents divided by the area of the faces around the
+            vertex, which measures mean curvature. The weights are treated as constants.
     Returns:
-        a scalar, 0 if there is no face at all; differentiable in the vertices, with gradient 0 where the Laplacian is
-        0. A vertex without neighbours gives its distance from the origin (0 for ``"cotcurv"``).
+        a scalar, 0 if no mesh has faces; differentiable in the vertices, with gradient 0 where the Laplacian is 0. A
+        vertex without neighbours gives its distance from the origin (0 for ``"cotcurv"``).
     Raises:
-        ValueError: for another method.
+        ValueError: if ``meshes`` is not of class Meshes, or the method is unknown.
     """
     check_kind("meshes", meshes, Meshes)
     check_choice("method", method, ("uniform", "cot", "cotcurv"))
@@ -37,12 +37,14 @@ def mesh_laplacian_smoothing(meshes: Meshes, method: str = "uniform") -> torch.T
 
 
 def _uniform(meshes: Meshes) -> torch.Tensor:
+    """(sum V_i, 3): the mean of each vertex's neighbours minus the vertex."""
     topology, verts = meshes.topology, meshes.verts_packed()
     degree = topology.degree.clamp(min=1).to(verts.dtype)[:, None]
     return topology.sum_neighbours(verts) / degree - verts
 
 
 def _cotangent(meshes: Meshes, by_area: bool) -> torch.Tensor:
+    """(sum V_i, 3): the Laplacian with cotangent weights, divided by the area or normalised to weights of sum 1."""
     topology, verts = meshes.topology, meshes.verts_packed()
     cotangents, areas = triangle_cotangents(verts.detach(), topology.faces_packed)
     weights = verts.new_zeros(len(topology.edges), 1)
@@ -54,6 +56,6 @@ def _cotangent(meshes: Meshes, by_area: bool) -> torch.Tensor:
         return topology.sum_ends_at_vertices(pulls) / (4 * torch.where(around > 0, around, torch.inf))
     neighbours = topology.sum_ends_at_vertices(ends.flip(0) * weights)
     total = topology.sum_ends_at_vertices(weights.expand(2, -1, 1))
-    # a total of 0 or less, as obtuse angles can make it, multiplies where it should divide: PyTorch3D does so
+    # Obtuse angles can make the total 0 or negative. As in PyTorch3D, it then multiplies where it should divide.
     is_divisor = total > torch.finfo(total.dtype).tiny
     return neighbours * torch.where(is_divisor, 1 / torch.where(is_divisor, total, 1), total) - verts

@@ -1,4 +1,4 @@
-"""Neighbouring faces that look the same way."""
+"""A loss that aligns the normals of neighbouring faces."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from tirender.loss.mesh_reduction import zero_loss
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
 
-EPS = 1e-8  # twice the area below which a face counts as having no direction
+EPS = 1e-8  # a cross product (twice the face's area) shorter than this gives no direction
 
 
 def mesh_normal_consistency(meshes: Meshes) -> torch.Tensor:
     """1 - cos of the angle between faces that share an edge: the mean over each mesh's pairs, then over the batch.
 
-    Each two faces on an edge are a pair: an edge at a boundary has none, one with three faces has three. The order of
-    the vertices in a face does not matter: a flat pair gives 0, two faces folded onto each other give 2.
+    Any two faces on an edge are a pair. A boundary edge has no pair; an edge with three faces has three. The winding of
+    the faces does not matter: a flat pair gives 0, and two faces folded onto each other give 2.
 
     Args:
-        meshes: a batch of N meshes; one without a pair adds 0.
+        meshes: a batch of N meshes; a mesh without pairs adds 0.
     Returns:
-        a scalar, 0 if there is no pair at all; differentiable in the vertices. A pair with a face of no area gives 1,
-        without a gradient through that face.
+        a scalar, 0 if no mesh has a pair; differentiable in the vertices. A pair that includes a face without area
+        gives 1, without a gradient through that face.
+    Raises:
+        ValueError: if ``meshes`` is not of class Meshes.
     """
     check_kind("meshes", meshes, Meshes)
     topology = meshes.topology
@@ -36,9 +38,10 @@ def mesh_normal_consistency(meshes: Meshes) -> torch.Tensor:
 
 
 class _MeanCosines(torch.autograd.Function):
-    """The sum over meshes of the mean over pairs of faces of sign * cos of the angle between their normals (F, 3).
+    """The mean of sign * cos(angle) over the pairs of faces of each mesh, summed over the meshes.
 
-    Summed over faces, which meet each pair twice. A normal shorter than EPS is divided by EPS and passes no gradient.
+    The input is the faces' cross products (F, 3). The sum runs over faces, which counts each pair twice. A cross
+    product shorter than EPS is divided by EPS and passes no gradient.
     """
 
     @staticmethod

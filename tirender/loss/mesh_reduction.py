@@ -1,4 +1,4 @@
-"""How losses on meshes are averaged: over each mesh, then over the batch, so that small meshes weigh as much as big."""
+"""The reduction of losses on meshes: the mean over each mesh, then over the batch, so that all meshes weigh equally."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def mean_over_meshes(values: torch.Tensor, owners: torch.Tensor, counts: torch.T
     Args:
         values: (n,) floats.
         owners: (n,) int64, the mesh of each value.
-        counts: (N,) int64, how many values each mesh has; a mesh without any adds 0.
+        counts: (N,) int64, the number of values of each mesh; a mesh without values adds 0.
     Returns:
         a scalar; differentiable.
     """
@@ -22,6 +22,6 @@ def mean_over_meshes(values: torch.Tensor, owners: torch.Tensor, counts: torch.T
 
 
 def zero_loss(meshes: Meshes) -> torch.Tensor:
-    """A scalar 0 on which ``backward`` may be called, whatever the vertices hold."""
+    """A scalar 0 that allows ``backward``, even if the vertices are NaN or need no gradient."""
     zero = meshes.verts_packed()[:0].sum()
     return zero if zero.requires_grad else zero.requires_grad_()

@@ -14,18 +14,17 @@ MIN_TRIANGLE_AREA = 5e-3
 def point_mesh_face_distance(
     meshes: Meshes, pcls: Pointclouds, min_triangle_area: float = MIN_TRIANGLE_AREA
 ) -> torch.Tensor:
-    """The mean squared distance from points to the nearest face of their mesh, plus that from faces to the nearest
-    point.
+    """The mean squared distance from points to the nearest face, plus that from faces to the nearest point.
 
     Args:
         meshes: a batch of N meshes.
-        pcls: a batch of N clouds, same dtype and device.
-        min_triangle_area: of a face with less, only the outline counts.
+        pcls: a batch of N clouds, of the same dtype and device.
+        min_triangle_area: the least area of a face, in squared units; only the edges of a smaller face count.
     Returns:
-        a scalar: both means are over each item, then over the batch; an item without points or without faces adds 0.
-        Differentiable in vertices and points, the pairs held fixed, and finite for degenerate faces.
+        a scalar. Both means are over each item, then over the batch; an item without points or without faces adds 0.
+        Differentiable in vertices and points, finite for degenerate faces; the choice of nearest pairs is held fixed.
     Raises:
-        ValueError: where the batches do not fit.
+        ValueError: if the batches differ in size, dtype or device.
     """
     check_kind("meshes", meshes, Meshes)
     check_kind("pcls", pcls, Pointclouds)
@@ -38,10 +37,9 @@ def point_mesh_face_distance(
 
 
 def point_mesh_edge_distance(meshes: Meshes, pcls: Pointclouds) -> torch.Tensor:
-    """The mean squared distance from points to the nearest edge of their mesh, plus that from edges to the nearest
-    point.
+    """The mean squared distance from points to the nearest edge, plus that from edges to the nearest point.
 
-    Arguments, result and errors as for ``point_mesh_face_distance``.
+    Arguments, result and errors are those of ``point_mesh_face_distance``.
     """
     check_kind("meshes", meshes, Meshes)
     check_kind("pcls", pcls, Pointclouds)
@@ -63,15 +61,15 @@ def point_face_distance(
 
     Args:
         points: (P, 3) float32 or float64, packed.
-        points_first_idx: (N,) where each item's points begin.
+        points_first_idx: (N,) integers, the first point of each item.
         tris: (T, 3, 3) corners, packed.
-        tris_first_idx: (N,) where each item's triangles begin.
+        tris_first_idx: (N,) integers, the first triangle of each item.
         max_points: ignored.
-        min_triangle_area: of a triangle with less, only the outline counts.
+        min_triangle_area: the least area of a triangle; only the edges of a smaller triangle count.
     Returns:
-        (P,); differentiable in points and corners, the pairs held fixed.
+        (P,) squared distances; differentiable in points and corners. The choice of nearest pairs is held fixed.
     Raises:
-        ValueError: where shapes, dtypes or devices do not fit.
+        ValueError: if shapes, dtypes or devices do not fit.
     """
     _check_packed(points, points_first_idx, "tris", tris, tris_first_idx, 3)
     return point_triangle_distances(
@@ -87,7 +85,7 @@ def face_point_distance(
     max_tris: int,
     min_triangle_area: float = MIN_TRIANGLE_AREA,
 ) -> torch.Tensor:
-    """(T,): the squared distance from each triangle to the nearest point; as ``point_face_distance``."""
+    """The squared distance (T,) from each triangle to the nearest point; arguments as for ``point_face_distance``."""
     _check_packed(points, points_first_idx, "tris", tris, tris_first_idx, 3)
     return point_triangle_distances(
         points, points_first_idx, tris, tris_first_idx, min_triangle_area, from_points=False
@@ -101,7 +99,7 @@ def point_edge_distance(
     segms_first_idx: torch.Tensor,
     max_points: int,
 ) -> torch.Tensor:
-    """(P,): the squared distance from each point to the nearest segment (S, 2, 3); as ``point_face_distance``."""
+    """The squared distance (P,) from each point to the nearest line segment (S, 2, 3); see ``point_face_distance``."""
     _check_packed(points, points_first_idx, "segms", segms, segms_first_idx, 2)
     return point_triangle_distances(points, points_first_idx, segms, segms_first_idx, 0.0, from_triangles=False)[0]
 
@@ -113,7 +111,7 @@ def edge_point_distance(
     segms_first_idx: torch.Tensor,
     max_segms: int,
 ) -> torch.Tensor:
-    """(S,): the squared distance from each segment (S, 2, 3) to the nearest point; as ``point_face_distance``."""
+    """The squared distance (S,) from each line segment (S, 2, 3) to the nearest point; see ``point_face_distance``."""
     _check_packed(points, points_first_idx, "segms", segms, segms_first_idx, 2)
     return point_triangle_distances(points, points_first_idx, segms, segms_first_idx, 0.0, from_points=False)[0]
 

@@ -1,4 +1,4 @@
-"""Geometry operators, and the differentiable operations around the kernels."""
+"""Geometry operators on meshes, point clouds and volumes, under PyTorch3D's names."""
 
 from tirender.ops.ball_query import ball_query
 from tirender.ops.cameras_alignment import corresponding_cameras_alignment

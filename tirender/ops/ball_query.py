@@ -1,4 +1,4 @@
-"""The neighbours of points within a radius."""
+"""Neighbours of points within a radius."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def ball_query(
     return_nn: bool = True,
     skip_points_outside_cube: bool = False,
 ) -> KNN:
-    """Up to K points of ``p2`` nearer than ``radius`` to each point of ``p1``: those of lowest index, not the nearest.
+    """Find up to K points of ``p2`` within ``radius`` of each point of ``p1``: those of lowest index, not the nearest.
 
     Args:
         p1: (N, P1, D) float32 or float64.
-        p2: (N, P2, D), same dtype, device and space.
-        lengths1: (N,) integers, how many points of each cloud of ``p1`` count; the others are padding. None: all.
-        lengths2: (N,) the same for ``p2``.
-        K: the most neighbours of a point.
-        radius: in the space's unit; a point at exactly this distance is outside.
-        return_nn: whether to return the neighbours themselves too.
-        skip_points_outside_cube: ignored: points far outside are never looked at.
+        p2: (N, P2, D), of the same dtype, device and space.
+        lengths1: (N,) integers, the number of points in each cloud of ``p1``; the rest is padding. None for all.
+        lengths2: (N,), likewise for ``p2``.
+        K: the largest number of neighbours of a point.
+        radius: in the unit of the points; a point at exactly this distance is outside.
+        return_nn: whether to return the coordinates of the neighbours.
+        skip_points_outside_cube: ignored; points far outside are always skipped.
     Returns:
-        dists: (N, P1, K) squared distances, 0 where there is no more neighbour; differentiable in ``p1`` and ``p2``.
-        idx: (N, P1, K) int64 into the points of the cloud of ``p2``, ascending; -1 where there is no more neighbour.
-        knn: (N, P1, K, D) the neighbours, 0 where there is none; or None.
-        A point with a NaN coordinate is in no ball, and its ball is empty.
+        dists: (N, P1, K) squared distances; 0 in unused slots. Differentiable in ``p1`` and ``p2``.
+        idx: (N, P1, K) int64 point indices within the cloud of ``p2``, ascending; -1 in unused slots.
+        knn: (N, P1, K, D) the neighbours, 0 in unused slots; differentiable. None without ``return_nn``.
+        A point with a NaN coordinate has no neighbours and is nobody's neighbour.
     Raises:
-        ValueError: where shapes, dtypes, devices or lengths do not fit, K < 1 or the radius is not a number above 0.
+        ValueError: if a shape, dtype, device or length is wrong, K < 1, or the radius is not a number above 0.
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
     K = check_integer("K", K, 1)

@@ -1,4 +1,4 @@
-"""Bringing one set of cameras onto another."""
+"""Alignment of one set of cameras with another."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from tirender.ops.points_alignment import corresponding_points_alignment
 def corresponding_cameras_alignment(
     cameras_src: Any, cameras_tgt: Any, estimate_scale: bool = True, mode: str = "extrinsics", eps: float = 1e-9
 ) -> Any:
-    """Move, turn and scale the world of some cameras so that they come to lie on others.
+    """Align cameras with others by one rotation, translation and scaling of their world, in the least squares sense.
 
-    A similarity of the world turns a camera's R and T into ``A @ R`` and ``t @ R + s * T``; A, t and s, the same for
-    all cameras, are found as least squares.
+    Such a similarity changes each camera's R and T to ``A @ R`` and ``t @ R + s * T``, with the same A, t and s for all
+    cameras.
 
     Args:
         cameras_src: N cameras to align.
         cameras_tgt: N cameras, in the same order.
-        estimate_scale: find s too, instead of 1.
-        mode: ``"extrinsics"`` compares rotations and translations, ``"centers"`` the positions of the cameras only.
-        eps: least variance from which a scale is found; below it, and for a single camera, it is 1.
+        estimate_scale: whether to estimate s; otherwise it is 1.
+        mode: ``"extrinsics"`` compares rotations and translations, ``"centers"`` only the positions of the cameras.
+        eps: the least variance of the cameras for which a scale is estimated; below it the scale is 1, as it is for a
+            single camera.
     Returns:
-        cameras like ``cameras_src`` with other R and T; differentiable where the alignment is unique. The rotation is
-        not unique in mode ``"centers"`` for cameras on a line.
+        cameras like ``cameras_src`` with other R and T; differentiable where the alignment is unique. It is not unique
+        in mode ``"centers"`` if the cameras lie on a line.
     Raises:
-        ValueError: for another mode, or unequal numbers of cameras.
+        ValueError: if the mode is unknown, or the numbers of cameras are different or 0.
     """
     check_choice("mode", mode, ("extrinsics", "centers"))
     if len(cameras_src.R) != len(cameras_tgt.R) or not len(cameras_src.R):
@@ -45,7 +46,7 @@ def _align_extrinsics(src: Any, tgt: Any, estimate_scale: bool, eps: float) -> t
     u, _, vh = torch.linalg.svd((tgt.R @ src.R.transpose(1, 2)).mean(0))
     handedness = torch.ones_like(u[0])
     handedness[-1] = torch.linalg.det(u @ vh).sign()
-    # seen from the source's world axes, translations are related by b = s a + t
+    # along the world axes of the source, translations are related by b = s a + t
     a, b = ((src.R @ cameras.T[:, :, None])[:, :, 0] for cameras in (src, tgt))
     a_mean, b_mean = a.mean(0), b.mean(0)
     variance = (a - a_mean).square().sum()

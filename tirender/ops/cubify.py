@@ -1,4 +1,4 @@
-"""Occupied voxels as cubes."""
+"""Meshes of the cubes of occupied voxels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from tirender.checks import FLOATS, check_choice, check_number, check_tensor, fail
 from tirender.structures import Meshes
 
-# The sides of a voxel: the step to the neighbour there, along (y, x, z), and two triangles that face outwards, as
-# corners 4 y + 2 x + z of the unit cube.
+# The sides of a voxel. Each has the step to the neighbour along (y, x, z), and two triangles that face outwards; their
+# corners are numbered 4 y + 2 x + z in the unit cube.
 _SIDES = (
     ((0, -1, 0), (0, 1, 4, 1, 5, 4)),
     ((1, 0, 0), (4, 5, 6, 5, 7, 6)),
@@ -28,20 +28,21 @@ def cubify(
     device: torch.device | str | None = None,
     align: str = "topleft",
 ) -> Meshes:
-    """A cube for each occupied voxel, without the sides between two occupied ones.
+    """Make a cube of each occupied voxel, without the sides between two occupied voxels.
 
     Args:
-        voxels: (N, D, H, W) occupancies, along z, y and x.
-        thresh: a voxel of this value or more is occupied.
-        feats: (N, K, D, H, W) a texture for each voxel, or None.
-        device: of the result; that of ``voxels`` if None.
-        align: what lies at -1 and 1 of each axis. ``"topleft"``: the lower corners of the first and the last voxel.
-            ``"center"``: their centres. ``"corner"``: the outer sides of the grid.
+        voxels: (N, D, H, W) real occupancies, along z, y and x.
+        thresh: the least value of an occupied voxel.
+        feats: (N, K, D, H, W) floats, the features of each voxel, or None.
+        device: where the result lives; None for the device of ``voxels``.
+        align: the points that lie at -1 and 1 of each axis. ``"topleft"``: the lower corners of the first and the last
+            voxel. ``"center"``: their centres. ``"corner"``: the outer sides of the grid.
     Returns:
-        N meshes, watertight, facing outwards, with corners in common shared; those without an occupied voxel are empty.
-        With ``feats``, they have ``TexturesAtlas`` of one texel a face, differentiable in ``feats``.
+        N watertight meshes with faces outwards and shared corners; a mesh without occupied voxels is empty. With
+        ``feats``, they have ``TexturesAtlas`` of one texel a face, differentiable in ``feats``. Not differentiable in
+        ``voxels``.
     Raises:
-        ValueError: where shapes do not fit, or for another ``align``.
+        ValueError: if a shape or dtype is wrong, or ``align`` is unknown.
     """
     thresh = check_number("thresh", thresh)
     check_choice("align", align, ("topleft", "corner", "center"))
@@ -54,7 +55,7 @@ def cubify(
             fail("feats", "at least one channel", tuple(feats.shape))
     device = voxels.device if device is None else torch.device(device)
 
-    # from here on in the order (n, y, x, z), which is that of the vertices and faces
+    # from here on, dimensions are in the order (n, y, x, z), in which vertices and faces are sorted
     sides = _outer_sides((voxels >= thresh).permute(0, 2, 3, 1).to(device))
     corners, faces = _corners(sides, (height, width, depth))
     verts = _positions(corners, (height, width, depth), align, voxels.dtype if voxels.is_floating_point() else None)
@@ -67,7 +68,7 @@ def cubify(
 
 
 def _outer_sides(occupied: torch.Tensor) -> torch.Tensor:
-    """(S, 5) rows (n, y, x, z, side) of the sides without a neighbour, in lexicographic order."""
+    """The sides without an occupied neighbour: (S, 5) rows (n, y, x, z, side) in lexicographic order."""
     padded = F.pad(occupied, (1, 1, 1, 1, 1, 1))
     outer = []
     for step, _ in _SIDES:
@@ -79,7 +80,10 @@ def _outer_sides(occupied: torch.Tensor) -> torch.Tensor:
 
 
 def _corners(sides: torch.Tensor, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The corners in use, (V, 4) rows (n, y, x, z) in lexicographic order, and for each side its six (S, 6)."""
+    """The corners of sides, (V, 4) rows (n, y, x, z) in lexicographic order, and the six corner indices of each side.
+
+    The indices are (S, 6): two triangles a side.
+    """
     height, width, depth = shape
     corner = torch.tensor([corners for _, corners in _SIDES], device=sides.device).index_select(0, sides[:, 4])
     n, y, x, z = sides[:, :4, None].unbind(1)
@@ -95,16 +99,16 @@ def _corners(sides: torch.Tensor, shape: tuple[int, int, int]) -> tuple[torch.Te
 def _positions(
     corners: torch.Tensor, shape: tuple[int, int, int], align: str, dtype: torch.dtype | None
 ) -> torch.Tensor:
-    """(V, 3) x, y and z."""
+    """The positions (V, 3) of corners as (x, y, z)."""
     places = corners[:, 1:].to(dtype or torch.float32) - (0.5 if align == "center" else 0)
     sizes = places.new_tensor(shape) - (0 if align == "corner" else 1)
-    # a single voxel has no distance to the next one; it gets the size of two
+    # an axis with a single voxel has no second one at 1; it is scaled as if it had two
     return (2 * places / sizes.clamp(min=1) - 1)[:, [1, 0, 2]]
 
 
 def _atlas(feats: torch.Tensor, sides: torch.Tensor, num_faces: list[int]) -> object:
-    """One texel a face, that of its voxel."""
-    from tirender.renderer.mesh.textures_atlas import TexturesAtlas  # at the call, as renderer stands above ops
+    """Textures with one texel a face: the features of its voxel."""
+    from tirender.renderer.mesh.textures_atlas import TexturesAtlas  # imported here, as renderer is a layer above ops
 
     n, channels, depth, height, width = feats.shape
     y, x, z = sides[:, 1:4].unbind(1)

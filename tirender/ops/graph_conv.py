@@ -11,17 +11,17 @@ INIT_STD = 0.01
 
 
 class GraphConv(nn.Module):
-    """Each vertex gets a linear map of its features plus another, summed over its neighbours.
+    """A graph convolution: f'_i = W0 f_i + sum over neighbours j of W1 f_j, each W with a bias.
 
-    As in Wang et al., "Pixel2Mesh", 2018: f'_i = W0 f_i + sum over neighbours j of W1 f_j.
+    See Wang et al., "Pixel2Mesh", 2018.
 
     Args:
-        input_dim: features of a vertex.
-        output_dim: features of the result.
-        init: ``"normal"`` (weights normal with a deviation of 0.01, biases 0) or ``"zero"``.
+        input_dim: number of input features of a vertex.
+        output_dim: number of output features.
+        init: ``"normal"`` (weights normal with standard deviation 0.01, biases 0) or ``"zero"``.
         directed: whether features flow along an edge only from its second vertex to its first.
     Raises:
-        ValueError: for another ``init``.
+        ValueError: if ``init`` is unknown.
     """
 
     def __init__(self, input_dim: int, output_dim: int, init: str = "normal", directed: bool = False) -> None:
@@ -34,15 +34,15 @@ class GraphConv(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, verts: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
-        """Convolve.
+        """Apply the convolution.
 
         Args:
-            verts: (V, input_dim) features.
-            edges: (E, 2) vertex indices, each edge once.
+            verts: (V, input_dim) features, in the dtype of the weights.
+            edges: (E, 2) integer vertex indices, each edge once.
         Returns:
             (V, output_dim); differentiable.
         Raises:
-            ValueError: where shapes do not fit.
+            ValueError: if a shape or dtype is wrong, or an index is out of range.
         """
         check_tensor("verts", verts, ("V", self.input_dim), like=self.w0.weight)
         return self.w0(verts) + gather_scatter(self.w1(verts), edges, self.directed)
@@ -57,14 +57,14 @@ def gather_scatter(
     """Sum features over the neighbours of each vertex.
 
     Args:
-        input: (V, D).
-        edges: (E, 2) vertex indices, each edge once.
-        directed: add the second vertex of an edge to the first, but not the first to the second.
-        backward: if directed, add the first to the second instead.
+        input: (V, D) features.
+        edges: (E, 2) integer vertex indices, each edge once.
+        directed: add the features of an edge's second vertex to the first, but not those of the first to the second.
+        backward: with ``directed``, add the features of the first vertex to the second instead.
     Returns:
         (V, D); differentiable.
     Raises:
-        ValueError: where shapes do not fit, or an index is not a vertex.
+        ValueError: if a shape is wrong, or an index is out of range.
     """
     check_tensor("input", input, ("V", "D"))
     check_tensor("edges", edges, ("E", 2), INTEGERS)

@@ -1,4 +1,4 @@
-"""Attributes of a face's corners, interpolated where fragments touch the face."""
+"""Interpolation of the attributes of faces' corners at fragments."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def interpolate_face_attributes(
     """Interpolate the attributes of each fragment's face with its barycentric coordinates.
 
     Args:
-        pix_to_face: (...) int64 or int32, index into the packed faces; -1 where empty. Dense fragments have
-            (N, H, W, K), packed ones (M,).
+        pix_to_face: (...) int64 or int32, index into the packed faces; -1 where empty. The shape is (N, H, W, K) for
+            dense fragments and (M,) for packed fragments.
         barycentric_coords: (..., 3).
-        face_attributes: (F, 3, D), D values at each of a face's corners.
+        face_attributes: (F, 3, D), D values at each corner of a face.
     Returns:
-        (..., D), 0 where empty; differentiable in the coordinates and the attributes; the same bits each run on the
-            CPU.
+        (..., D), 0 where empty; differentiable in the coordinates and the attributes. Gradients repeat to the bit on
+        the CPU.
     Raises:
-        ValueError: where the shapes do not fit each other, or an index is F or more.
+        ValueError: if the shapes do not fit each other, or an index is F or more.
     """
     check_tensor("face_attributes", face_attributes, ("F", 3, "D"))
     check_faces("pix_to_face", pix_to_face, len(face_attributes))
@@ -40,14 +40,13 @@ def interpolate_face_attributes(
 def evaluate_filled(
     pix_to_face: torch.Tensor, evaluate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
-    """Evaluate something at the filled slots only, and leave 0 in the empty ones.
+    """Evaluate a function at the filled slots, and put 0 into the empty ones.
 
     Args:
-        pix_to_face: (...) integer, negative where empty.
-        evaluate: takes ``slots`` (M,), the flat indices of the filled slots, and ``faces`` (M,), what they hold, both
-            int64; returns (M, D).
+        pix_to_face: (...) integers, negative where empty.
+        evaluate: maps the flat indices of the filled slots (M,) and their faces (M,), both int64, to values (M, D).
     Returns:
-        (..., D), differentiable as ``evaluate`` is.
+        (..., D), differentiable if ``evaluate`` is.
     """
     check_tensor("pix_to_face", pix_to_face, dtype=INTEGERS)
     flat = pix_to_face.reshape(-1).long()
@@ -59,7 +58,7 @@ def evaluate_filled(
 
 
 def check_faces(name: str, pix_to_face: torch.Tensor, n_faces: int) -> None:
-    """Raise ``ValueError`` where an index is ``n_faces`` or more, or none."""
+    """Raise ``ValueError`` if ``pix_to_face`` is not an integer tensor with indices below ``n_faces``."""
     check_tensor(name, pix_to_face, dtype=INTEGERS)
     if pix_to_face.numel() and (largest := int(pix_to_face.max())) >= n_faces:
         fail(name, f"indices below {n_faces}, the number of faces", largest)

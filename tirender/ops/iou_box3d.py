@@ -1,4 +1,4 @@
-"""Overlap of oriented boxes in 3D."""
+"""Intersection over union of oriented boxes in 3D."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import torch
 
 from tirender.checks import FLOATS, check_number, check_tensor, fail
 
-# the corners around each side
+# the corners of each side, in cyclic order
 _SIDES = ((0, 1, 2, 3), (3, 2, 6, 7), (0, 1, 5, 4), (0, 3, 7, 4), (1, 2, 6, 5), (4, 5, 6, 7))
-_PAIRS_AT_ONCE = 20_000  # bounds the memory
+_PAIRS_AT_ONCE = 20_000  # limits the memory
 
 
 def box3d_overlap(boxes1: torch.Tensor, boxes2: torch.Tensor, eps: float = 1e-4) -> tuple[torch.Tensor, torch.Tensor]:
-    """The volume that each two boxes share, and its ratio to the volume of their union.
+    """The volume of the intersection of any two boxes, and its ratio to the volume of their union.
 
-    Exact: one box is cut by the six planes of the other, in float64. A box may be any convex solid with six planar
-    sides and its corners in this order (the unit cube, say): (0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1),
-    (1, 0, 1), (1, 1, 1), (0, 1, 1).
+    The result is exact: one box is clipped by the six planes of the other, in float64. A box may be any convex solid
+    with six planar sides. Its corners have the order of this unit cube: (0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0),
+    (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1).
 
     Args:
-        boxes1: (N, 8, 3) corners.
-        boxes2: (M, 8, 3) corners.
-        eps: how far from its side's plane a corner may be, and the least area of half a side.
+        boxes1: (N, 8, 3) corners, float32 or float64.
+        boxes2: (M, 8, 3) corners, of the same dtype and device.
+        eps: the largest distance of a corner from its side's plane, and the least area of half a side.
     Returns:
-        vol: (N, M) shared volumes.
+        vol: (N, M) volumes of the intersections.
         iou: (N, M) intersection over union, in [0, 1].
         Neither is differentiable.
     Raises:
-        ValueError: where shapes do not fit, a side is not planar, or it has no area.
+        ValueError: if a shape or dtype is wrong, a side is not planar, or a side has no area.
     """
     check_tensor("boxes1", boxes1, ("N", 8, 3), FLOATS)
     check_tensor("boxes2", boxes2, ("M", 8, 3), like=boxes1)
@@ -75,17 +75,18 @@ def _outward(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _volume(boxes: torch.Tensor) -> torch.Tensor:
+    """(B,): the volumes of boxes."""
     sides, areas = _outward(boxes - boxes.mean(1, keepdim=True))
     return (areas * sides.mean(2)).sum((1, 2)) / 3
 
 
 def _shared_volume(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
-    """(P,) the volume that the p-th boxes share.
+    """(P,): the volumes of the intersections of P pairs of boxes.
 
-    The first box is kept as the directed edges of its sides, each the property of one of 12 sides: its own six and the
-    cuts along the six planes. A plane shortens or drops edges; where it cuts a side, a new edge closes that side and
-    its reverse belongs to the cut. An edge meets the same point from both of its sides to the bit, so sides stay closed
-    whatever the boxes have in common, and no coplanar sides need care.
+    The first box is stored as the directed edges of its sides. It can have 12 sides: its own six, and one in each of
+    the six planes that clip it. A plane shortens edges or drops them. Where it clips a side, a new edge closes that
+    side, and the reversed edge is part of the side in the plane. Both sides at an edge compute the same end points, to
+    the bit, so sides stay closed, and coplanar sides need no special case.
     """
     n, device = len(boxes1), boxes1.device
     centre = boxes1.mean(1, keepdim=True)
@@ -97,7 +98,7 @@ def _shared_volume(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
     for plane in range(6):
         normal, distance = normals[:, plane], distances[:, plane]
         start, end, owner = _cut(start, end, owner, normal, distance, 6 + plane)
-    # the start of each side's first edge (an index_copy to repeated rows may tear them between threads)
+    # the start of each side's first edge; index_copy with repeated rows would mix the rows of several threads
     edge = torch.arange(len(owner), device=device)
     first = owner.new_full((12 * n,), len(owner)).scatter_reduce(0, owner, edge, "amin")
     apex = start.index_select(0, first.index_select(0, owner))
@@ -113,28 +114,38 @@ def _cut(
     distances: torch.Tensor,
     cut: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Keep of the edges what lies behind a plane, one for each pair of boxes; ``cut`` is the side made there."""
+    """Clip edges by one plane for each pair of boxes, keep what lies behind it, and close the sides.
+
+    Args:
+        start, end: (E, 3), the edges.
+        owner: (E,) int64, 12 times the pair plus the side that an edge belongs to.
+        normals, distances: (P, 3) and (P,), the planes.
+        cut: the number, from 6 to 11, of the new side in the plane.
+    Returns:
+        the new ``start``, ``end`` and ``owner``.
+    """
     pair = owner // 12
     normal, distance = normals.index_select(0, pair), distances.index_select(0, pair)
     above_start, above_end = _dot(start, normal) - distance, _dot(end, normal) - distance
     leaves, enters = (above_start <= 0) & (above_end > 0), (above_start > 0) & (above_end <= 0)
-    # from the end behind the plane, so that both sides at an edge compute the same point
+    # interpolate from the end behind the plane, so that both sides at an edge compute the same point
     behind, before = torch.where(enters[:, None], end, start), torch.where(enters[:, None], start, end)
     depth, height = torch.minimum(above_start, above_end), torch.maximum(above_start, above_end)
     share = depth / torch.where(leaves | enters, depth - height, 1)
     crossing = behind + share[:, None] * (before - behind)
 
-    # A side is closed: it is left as often as it is entered. Mostly once; where it lies in the plane but for rounding
-    # perhaps more often, and then it does not matter which way out is joined to which way in.
+    # A side is closed, so its edges leave the half-space as often as they enter it: usually once. A side that lies in
+    # the plane, up to rounding, may do so more often; then any exit may be joined to any entry.
     (opened, out), (_, back) = owner[leaves].sort(stable=True), owner[enters].sort(stable=True)
     closing_start, closing_end = crossing[leaves][out], crossing[enters][back]
 
-    kept = (above_start <= 0) | (above_end <= 0)
-    start, end = torch.where(enters[:, None], crossing, start)[kept], torch.where(leaves[:, None], crossing, end)[kept]
+    below = (above_start <= 0) | (above_end <= 0)
+    start = torch.where(enters[:, None], crossing, start)[below]
+    end = torch.where(leaves[:, None], crossing, end)[below]
     start, end = torch.cat([start, closing_start, closing_end]), torch.cat([end, closing_end, closing_start])
-    return start, end, torch.cat([owner[kept], opened, opened - opened % 12 + cut])
+    return start, end, torch.cat([owner[below], opened, opened - opened % 12 + cut])
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Row by row; rounded alike wherever a row stands."""
+    """The dot product of each row, with rounding that does not depend on the row's position."""
     return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]

@@ -1,4 +1,4 @@
-"""The K nearest neighbours of points, and what belongs to them."""
+"""The K nearest neighbours of points."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def knn_points(
     return_nn: bool = False,
     return_sorted: bool = True,
 ) -> KNN:
-    """The K nearest neighbours in ``p2`` of each point of ``p1``: exact, in time close to n log n.
+    """Find the K nearest neighbours in ``p2`` of each point of ``p1``, exactly, in time close to n log n.
 
     Args:
         p1: (N, P1, D) float32 or float64.
-        p2: (N, P2, D), same dtype, device and space.
-        lengths1: (N,) integers, how many points of each cloud of ``p1`` count; the others are padding. None: all.
-        lengths2: (N,) the same for ``p2``.
+        p2: (N, P2, D), of the same dtype, device and space.
+        lengths1: (N,) integers, the number of points in each cloud of ``p1``; the rest is padding. None for all.
+        lengths2: (N,), likewise for ``p2``.
         norm: 2 for squared Euclidean distances, 1 for sums of absolute differences.
-        K: how many neighbours.
-        version: ignored (PyTorch3D's choice of implementation).
-        return_nn: whether to return the neighbours themselves too.
-        return_sorted: ignored: the neighbours always come in ascending order of distance, ties by index.
+        K: the number of neighbours.
+        version: ignored (in PyTorch3D, the choice of an implementation).
+        return_nn: whether to return the coordinates of the neighbours.
+        return_sorted: ignored; neighbours always come in ascending order of distance, ties by index.
     Returns:
-        dists: (N, P1, K), differentiable in ``p1`` and ``p2`` with the choice of neighbours held fixed.
-        idx: (N, P1, K) int64 into the points of the cloud of ``p2``.
-        knn: (N, P1, K, D) the neighbours, or None.
-        All are 0 in padded rows, and where the cloud of ``p2`` has fewer than K points. A point with a NaN coordinate
-        is at distance NaN from every other: as a query it gets NaN and index 0, as a neighbour it is never chosen
-        (where that leaves fewer than K, NaN and index 0).
+        dists: (N, P1, K), differentiable in ``p1`` and ``p2``; the choice of neighbours is held fixed.
+        idx: (N, P1, K) int64 point indices within the cloud of ``p2``.
+        knn: (N, P1, K, D) the neighbours, differentiable; None without ``return_nn``.
+        All are 0 in padded rows, and in slots beyond the size of the cloud of ``p2``. A point with a NaN coordinate has
+        distance NaN and index 0 as a query, and is never a neighbour; slots that this leaves free have distance NaN and
+        index 0 too.
     Raises:
-        ValueError: where shapes, dtypes, devices or lengths do not fit, for another norm, or K < 1.
+        ValueError: if a shape, dtype, device or length is wrong, the norm is unknown, or K < 1.
     """
     lengths1, lengths2 = check_clouds(p1, p2, lengths1, lengths2)
     check_choice("norm", norm, (1, 2))
@@ -61,16 +61,16 @@ def knn_points(
 
 
 def knn_gather(x: torch.Tensor, idx: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-    """What belongs to each neighbour that ``knn_points`` found.
+    """Gather the values of the neighbours that ``knn_points`` has found.
 
     Args:
         x: (N, M, U) values of the points ``p2``, any dtype.
         idx: (N, L, K) int64, from ``knn_points``.
-        lengths: (N,) how many points of each cloud count. None: all M.
+        lengths: (N,) integers, the number of points in each cloud; None for all M.
     Returns:
-        (N, L, K, U); 0 where the cloud has fewer than K points. Differentiable in ``x``.
+        (N, L, K, U); 0 in slots beyond the size of the cloud. Differentiable in ``x``.
     Raises:
-        ValueError: where shapes do not fit.
+        ValueError: if a shape or dtype is wrong, or an index is out of range.
     """
     check_tensor("x", x, ("N", "M", "U"))
     check_tensor("idx", idx, (len(x), "L", "K"), torch.int64)
@@ -84,7 +84,7 @@ def knn_gather(x: torch.Tensor, idx: torch.Tensor, lengths: torch.Tensor | None 
 def check_clouds(
     p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor | None, lengths2: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Validate two batches of padded clouds and return their lengths, (N,) int64 each."""
+    """Check two batches of padded clouds and return their lengths, (N,) int64 each."""
     check_tensor("p1", p1, ("N", "P1", "D"), FLOATS)
     check_tensor("p2", p2, (len(p1), "P2", p1.shape[2]), like=p1)
     if p1.shape[2] == 0:
@@ -93,7 +93,7 @@ def check_clouds(
 
 
 def check_lengths(name: str, lengths: torch.Tensor | None, points: torch.Tensor) -> torch.Tensor:
-    """(N,) int64 lengths of padded clouds (N, P, ...): those given, if they fit, or all P."""
+    """Check the lengths of padded clouds (N, P, ...) and return them as (N,) int64; None gives P for all."""
     n, size = points.shape[:2]
     if lengths is None:
         return torch.full((n,), size, dtype=torch.int64, device=points.device)

@@ -12,10 +12,12 @@ def laplacian(verts: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
     """The uniform (umbrella) Laplacian.
 
     Args:
-        verts: (V, 3) floats; only their number, dtype and device matter.
+        verts: (V, 3) floats; only their number, dtype and device are used.
         edges: (E, 2) int64, each undirected edge once.
     Returns:
         (V, V) sparse: 1 / degree(i) at (i, j) for each edge, -1 on the diagonal.
+    Raises:
+        ValueError: if a shape or dtype is wrong, or an index is out of range.
     """
     _check(verts, "edges", edges, 2)
     return uniform_laplacian(len(verts), edges, verts.dtype)
@@ -29,8 +31,10 @@ def norm_laplacian(verts: torch.Tensor, edges: torch.Tensor, eps: float = 1e-12)
         edges: (E, 2) int64, each undirected edge once.
         eps: added to the lengths.
     Returns:
-        (V, V) sparse, symmetric: 1 / (length + eps) at (i, j) for each edge, nothing on the diagonal; differentiable
-        in ``verts``, with gradient 0 at an edge of length 0.
+        (V, V) sparse, symmetric: 1 / (length + eps) at (i, j) for each edge, no diagonal. Differentiable in ``verts``,
+        with gradient 0 at an edge of length 0.
+    Raises:
+        ValueError: if a shape or dtype is wrong, or an index is out of range.
     """
     _check(verts, "edges", edges, 2)
     eps = check_number("eps", eps)
@@ -48,13 +52,15 @@ def cot_laplacian(verts: torch.Tensor, faces: torch.Tensor, eps: float = 1e-12) 
     Args:
         verts: (V, 3) floats.
         faces: (F, 3) int64.
-        eps: least squared area of a face; below it, or where it is lost in rounding beside the edges, areas count as
-            constant.
+        eps: the least squared area of a face. A face's area is a constant, without a gradient, if its square is below
+            ``eps`` or below the rounding error of its edges.
     Returns:
-        L: (V, V) sparse, symmetric: cot a + cot b at (i, j), with a and b the angles opposite the edge; nothing on the
+        L: (V, V) sparse, symmetric: cot a + cot b at (i, j), where a and b are the angles opposite the edge; no
             diagonal. Differentiable in ``verts``.
-        inv_areas: (V, 1): 1 over the summed area of the faces around each vertex, 0 where there is none.
-            Differentiable too.
+        inv_areas: (V, 1), 1 over the summed area of the faces around each vertex; 0 at a vertex without faces.
+            Differentiable in ``verts``.
+    Raises:
+        ValueError: if a shape or dtype is wrong, or an index is out of range.
     """
     _check(verts, "faces", faces, 3)
     cotangents, areas = triangle_cotangents(verts, faces, eps)
@@ -71,16 +77,16 @@ def triangle_cotangents(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The cotangent of each angle (F, 3) and the area (F,) of each face; see ``cot_laplacian``."""
     v0, v1, v2 = verts.index_select(0, faces.reshape(-1)).reshape(-1, 3, 3).unbind(1)
-    e0, e1, e2 = v2 - v1, v0 - v2, v1 - v0  # each opposite the vertex of its number
+    e0, e1, e2 = v2 - v1, v0 - v2, v1 - v0  # edge i is opposite vertex i
     longest_sqr = torch.stack([e.detach().square().sum(1) for e in (e0, e1, e2)]).amax(0)
-    least = (torch.finfo(verts.dtype).eps * longest_sqr).square().clamp(min=eps)  # less is but rounding
+    least = (torch.finfo(verts.dtype).eps * longest_sqr).square().clamp(min=eps)  # a smaller one is rounding error
     areas = torch.maximum(torch.linalg.cross(e1, e2).square().sum(1) / 4, least).sqrt()
     products = torch.stack([-(e1 * e2).sum(1), -(e2 * e0).sum(1), -(e0 * e1).sum(1)], dim=1)
     return products / (2 * areas[:, None]), areas
 
 
 def _symmetric(row: torch.Tensor, column: torch.Tensor, values: torch.Tensor, size: int) -> torch.Tensor:
-    """The sparse matrix with these values at (row, column) and at (column, row); values of one place add up."""
+    """The sparse matrix with these values at (row, column) and (column, row); values at one position are summed."""
     indices = torch.stack([torch.cat([row, column]), torch.cat([column, row])])
     values = torch.cat([values, values])
     return torch.sparse_coo_tensor(indices, values, (size, size), check_invariants=False).coalesce()

@@ -14,22 +14,22 @@ from tirender.ops.marching_cubes_table import EDGES, triangle_table
 def marching_cubes(
     vol_batch: torch.Tensor, isolevel: float | None = None, return_local_coords: bool = True
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """The surface on which each volume has a value, interpolated linearly between grid points.
+    """Extract the surface on which each volume has a given value, interpolated linearly between grid points.
 
-    Faces look towards higher values. Each vertex lies on an edge of the grid and is shared by the faces around it, so
-    the surface is watertight where it does not meet the volume's border; where grid points have exactly the value, some
-    of its faces have no area. Where the value is ambiguous on a side of a cell, low corners are kept apart.
+    Faces point towards higher values. Each vertex lies on an edge of the grid and is shared by the faces around it, so
+    the surface is watertight except at the border of the volume. If grid points have exactly the given value, some
+    faces have no area. On an ambiguous side of a cell, low corners are separated.
 
     Args:
-        vol_batch: (N, D, H, W) floats, along z, y and x.
-        isolevel: the value; for each volume the middle between its least and greatest if None.
-        return_local_coords: vertices in [-1, 1], from the first grid point to the last, instead of in grid points.
+        vol_batch: (N, D, H, W) float32 or float64, along z, y and x.
+        isolevel: the value; None for the middle between the least and greatest value of each volume.
+        return_local_coords: return vertices in [-1, 1], from the first grid point to the last, not in grid units.
     Returns:
-        verts: N tensors (V_i, 3) of x, y and z; differentiable in ``vol_batch``.
+        verts: N tensors (V_i, 3) as (x, y, z); differentiable in ``vol_batch``.
         faces: N int64 tensors (F_i, 3).
     Raises:
-        ValueError: where shape or dtype do not fit, ``isolevel`` is NaN, or a value is not finite that is next
-            to the surface, or that ``isolevel`` would follow from.
+        ValueError: if the shape or dtype is wrong, ``isolevel`` is NaN, or a value next to the surface is not finite;
+            if ``isolevel`` is None, also if any value is not finite.
     """
     check_tensor("vol_batch", vol_batch, ("N", "D", "H", "W"), FLOATS)
     if isolevel is not None and math.isnan(isolevel):
@@ -56,9 +56,9 @@ def _surface(volume: torch.Tensor, isolevel: float | None) -> tuple[torch.Tensor
 
 
 def _crossings(is_low: torch.Tensor) -> torch.Tensor:
-    """(V,) the edges of the grid between a low and a high point, ascending: axis * points + index of the lower point.
+    """(V,): the grid edges between a low and a high point, as axis * n_points + index of the lower point, ascending.
 
-    The axes are x, y and z: the dimensions of the volume from the last to the first, as their strides are.
+    The axes are x, y and z, the last dimension of the volume first.
     """
     keys = []
     for axis, dim in enumerate((2, 1, 0)):
@@ -69,7 +69,7 @@ def _crossings(is_low: torch.Tensor) -> torch.Tensor:
 
 
 def _interpolate(volume: torch.Tensor, isolevel: float, crossings: torch.Tensor) -> torch.Tensor:
-    """(V, 3) where on its edge the volume has the value."""
+    """(V, 3): the point of each edge at which the volume has the value."""
     _, height, width = volume.shape
     axis, lower = crossings // volume.numel(), crossings % volume.numel()
     upper = lower + crossings.new_tensor([1, width, width * height]).index_select(0, axis)
@@ -83,12 +83,12 @@ def _interpolate(volume: torch.Tensor, isolevel: float, crossings: torch.Tensor)
 
 
 def _faces(is_low: torch.Tensor, crossings: torch.Tensor) -> torch.Tensor:
-    """(F, 3) faces, cell by cell, as indices into ``crossings``."""
+    """(F, 3): the faces, cell by cell, as indices into ``crossings``."""
     cells, cases = _active_cells(is_low)
     triangles, offsets = (table.to(is_low.device) for table in triangle_table())
     first, counts = offsets.index_select(0, cases), offsets.diff().index_select(0, cases)
     ends = counts.cumsum(0)
-    # the i-th triangle of a cell is the (first + i)-th of the table
+    # triangle i of a cell is row first + i of the table
     cell = torch.arange(len(cells), device=cells.device).repeat_interleave(counts)
     row = torch.arange(len(cell), device=cells.device) + (first - ends + counts).index_select(0, cell)
     edges = triangles.index_select(0, row)
@@ -101,7 +101,7 @@ def _faces(is_low: torch.Tensor, crossings: torch.Tensor) -> torch.Tensor:
 
 
 def _active_cells(is_low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(C,) the lower points of the cells with low and high corners, ascending, and which corners are low, as bits."""
+    """The lowest points (C,), ascending, of cells with low and high corners, and the low corners as bits (C,)."""
     depth, height, width = is_low.shape
     low = is_low.to(torch.uint8)
     cases = torch.zeros_like(low[1:, 1:, 1:])
@@ -113,5 +113,5 @@ def _active_cells(is_low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _linear(places: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """The indices of points (n, 3), as z, y and x, in the flattened grid."""
+    """The indices in the flattened grid of points (n, 3), given as (z, y, x)."""
     return (places * places.new_tensor([grid.shape[1] * grid.shape[2], grid.shape[2], 1])).sum(1)

@@ -1,8 +1,8 @@
-"""Which triangles separate the low corners of a cube from the high ones, for each of the 256 ways they can lie.
+"""The triangles that separate the low corners of a cube from the high ones, for all 256 cases.
 
-The table is derived, not listed: on each side of the cube, the outline of the low corners is drawn from edge to edge;
-these lines close to loops around the cube, and each loop is cut into triangles. What is drawn on a side depends on its
-four corners only, so that neighbouring cubes fit together.
+The table is derived, not listed. On each side of the cube, lines from edge to edge separate the low corners from the
+high ones. These lines join to loops around the cube, and each loop is triangulated. The lines on a side depend only on
+its four corners, so neighbouring cubes fit together.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from itertools import product
 
 import torch
 
-# Corner c has the coordinates x = c & 1, y = c >> 1 & 1, z = c >> 2. An edge is its axis and its corner of lower index;
-# those along x come first, then those along y and z.
+# Corner c has the coordinates x = c & 1, y = c >> 1 & 1, z = c >> 2. An edge is its axis and its lower corner; edges
+# along x come first, then those along y and z.
 EDGES = tuple((axis, corner) for axis in range(3) for corner in range(8) if not corner >> axis & 1)
 
-Loop = list[int]  # edges
+Loop = list[int]  # indices into EDGES
 
 
 @lru_cache(maxsize=1)
 def triangle_table() -> tuple[torch.Tensor, torch.Tensor]:
-    """The triangles of all cases, end to end, and where those of each case begin.
+    """The triangles of all cases, concatenated, and the first triangle of each case.
 
-    Bit c of a case says that corner c is low. Triangles look towards the high corners.
+    Bit c of a case is set if corner c is low. Triangles face the high corners.
 
     Returns:
         triangles: (T, 3) int64, indices into ``EDGES``.
@@ -40,6 +40,7 @@ def triangle_table() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _loops(case: int) -> list[Loop]:
+    """The loops of edges that separate low from high corners."""
     following: dict[int, int] = {}
     for side in _sides():
         following.update(_outlines(side, case))
@@ -62,7 +63,7 @@ def _sides() -> Iterator[tuple[int, ...]]:
 
 
 def _outlines(side: tuple[int, ...], case: int) -> dict[int, int]:
-    """From the edge on which each run of low corners is entered to the one on which it is left; runs are kept apart."""
+    """Maps the edge before each run of low corners around a side to the edge after it; every run has its own line."""
     is_low = [bool(case >> corner & 1) for corner in side]
     outlines = {}
     for i in range(4):
@@ -77,7 +78,7 @@ def _edge(a: int, b: int) -> int:
 
 
 def _triangulate(loop: Loop) -> list[tuple[int, int, int]]:
-    """Triangles among the edges of a loop, without lines along a side of the cube: a neighbour may draw them too."""
+    """Triangulate a loop without diagonals on a side of the cube, as the neighbouring cube may have the same ones."""
     if len(loop) == 3:
         return [(loop[0], loop[1], loop[2])]
     rings = (loop[start:] + loop[:start] for start in range(len(loop)))

@@ -9,17 +9,17 @@ from tirender.structures import Meshes
 
 
 def mesh_face_areas_normals(verts: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The area and the unit normal of each face; those of ``Meshes``, for packed tensors.
+    """The area and the unit normal of each face, from packed tensors.
 
     Args:
-        verts: (V, 3) floats.
+        verts: (V, 3) float32 or float64.
         faces: (F, 3) integers, vertex indices.
     Returns:
         areas: (F,) in the vertices' unit squared.
-        normals: (F, 3) by the right-hand rule; shorter than 1 where twice the area is below 1e-6.
-        Both are differentiable in the vertices, with finite gradients where a face has no area.
+        normals: (F, 3) by the right-hand rule; shorter than 1 if twice the area is below 1e-6.
+        Both are differentiable in the vertices, with finite gradients for faces without area.
     Raises:
-        ValueError: where shapes or dtypes do not fit, or a face index is not a vertex.
+        ValueError: if a shape or dtype is wrong, or a face index is out of range.
     """
     check_tensor("verts", verts, ("V", 3), FLOATS)
     check_tensor("faces", faces, ("F", 3), INTEGERS)

@@ -1,4 +1,4 @@
-"""Smoothing that does not shrink."""
+"""Mesh smoothing that does not shrink the mesh."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ LENGTH_EPS = 1e-12  # added to edge lengths
 
 
 def taubin_smoothing(meshes: Meshes, lambd: float = 0.53, mu: float = -0.53, num_iter: int = 10) -> Meshes:
-    """Move vertices towards and then away from the mean of their neighbours, weighted by inverse edge length.
+    """Smooth meshes: move each vertex towards the mean of its neighbours, then away from it.
 
-    Taubin, "Curve and surface smoothing without shrinkage", ICCV 1995.
+    The mean is weighted by inverse edge lengths. See Taubin, "Curve and surface smoothing without shrinkage", ICCV
+    1995.
 
     Args:
-        meshes: a batch.
-        lambd: share of the way towards the mean.
-        mu: share of the way of the step that follows; negative, so away from it.
-        num_iter: how many times both steps are done.
+        meshes: a batch of meshes.
+        lambd: the fraction of the way to the mean in the first step.
+        mu: the fraction in the second step; negative, so it moves away from the mean.
+        num_iter: the number of times that both steps are repeated.
     Returns:
         meshes with the same faces, without textures; differentiable, with finite gradients at edges of length 0. A
-        vertex without neighbours stays where it is.
+        vertex without neighbours does not move.
     Raises:
-        ValueError: if ``num_iter`` is not an integer of 0 or more.
+        ValueError: if ``meshes`` is not of class Meshes, or ``num_iter`` is not an integer of 0 or more.
     """
     check_kind("meshes", meshes, Meshes)
     num_iter = check_integer("num_iter", num_iter, 0)

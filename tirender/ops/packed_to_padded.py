@@ -1,4 +1,4 @@
-"""Between packed tensors, one item after the other, and padded ones, one row of equal length an item."""
+"""Conversions between packed tensors (items concatenated) and padded tensors (one row an item)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tirender.checks import INTEGERS, check_integer, check_tensor, fail
 
 
 def packed_to_padded(inputs: torch.Tensor, first_idxs: torch.Tensor, max_size: int) -> torch.Tensor:
-    """Spread a packed tensor over padded rows.
+    """Convert a packed tensor to a padded one.
 
     Args:
         inputs: (F,) or (F, ...), any dtype.
-        first_idxs: (N,) int64, where in ``inputs`` each item begins; ascending.
-        max_size: length of the rows, at least that of the longest item.
+        first_idxs: (N,) integers, the first row of each item in ``inputs``; ascending from 0.
+        max_size: the length of the padded rows, at least that of the longest item.
     Returns:
-        (N, max_size) or (N, max_size, ...), filled up with 0; differentiable in ``inputs``.
+        (N, max_size) or (N, max_size, ...), padded with 0; differentiable in ``inputs``.
     Raises:
-        ValueError: where ``first_idxs`` does not ascend from 0 within F, or an item is longer than ``max_size``.
+        ValueError: if ``first_idxs`` does not ascend from 0 to at most F, or an item is longer than ``max_size``.
     """
     if not check_tensor("inputs", inputs).dim():
         fail("inputs", "shape (F,) or (F, ...)", "()")
@@ -29,17 +29,17 @@ def packed_to_padded(inputs: torch.Tensor, first_idxs: torch.Tensor, max_size: i
 def padded_to_packed(
     inputs: torch.Tensor, first_idxs: torch.Tensor, num_inputs: int, max_size_dim: int = 1
 ) -> torch.Tensor:
-    """Gather the rows of a padded tensor, without their padding: the inverse of ``packed_to_padded``.
+    """Convert a padded tensor to a packed one: the inverse of ``packed_to_padded``.
 
     Args:
         inputs: (N, max_size) or (N, ..., max_size, ...), any dtype.
-        first_idxs: (N,) int64, where in the result each item begins; ascending.
+        first_idxs: (N,) integers, the first row of each item in the result; ascending from 0.
         num_inputs: F, the length of the result.
-        max_size_dim: the dimension of ``inputs`` that is padded.
+        max_size_dim: the padded dimension of ``inputs``.
     Returns:
         (F,) or (F, ...); differentiable in ``inputs``.
     Raises:
-        ValueError: where ``first_idxs`` does not have N entries ascending from 0 within F, or a row is too short.
+        ValueError: if ``first_idxs`` does not have N entries that ascend from 0 to at most F, or a row is too short.
     """
     if not 1 <= max_size_dim < check_tensor("inputs", inputs).dim():
         fail("max_size_dim", "a dimension of inputs after the first", max_size_dim)
@@ -50,7 +50,7 @@ def padded_to_packed(
 
 
 def _slots(first_idxs: torch.Tensor, n_packed: int, max_size: int) -> torch.Tensor:
-    """(F,): where in the flattened padded tensor each packed row lies."""
+    """(F,): the index of each packed row in the flattened padded tensor."""
     check_tensor("first_idxs", first_idxs, ("N",), INTEGERS)
     bounds = torch.cat([first_idxs.long(), first_idxs.new_tensor([n_packed]).long()])
     sizes = bounds.diff()

@@ -1,4 +1,4 @@
-"""A camera's pose from points and where they are seen."""
+"""A camera's pose from points in the world and their projections (EPnP)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PAIRS = tuple(combinations(range(4), 2))
 _DESCENT_STEPS = 20
 _DEPTH_EPS = 1e-9
 
-# Sets of products of coefficients for which the equations between lengths are solved, the other products neglected.
+# Each set lists the products of coefficients that a linearization solves for; the other products are neglected.
 _PRODUCTS = (
     ((0, 0), (0, 1), (0, 2), (0, 3)),
     ((0, 0), (0, 1), (1, 1)),
@@ -22,34 +22,35 @@ _PRODUCTS = (
 
 
 class EpnpSolution(NamedTuple):
-    """Poses of B cameras: a point x of the world is seen at (x', y') / z' with (x', y', z') = x R + T."""
+    """The poses of B cameras: a world point x is projected to (x', y') / z' with (x', y', z') = x R + T."""
 
-    x_cam: torch.Tensor  # (B, N, 3) the points in view space as the linear system has them, before a pose is fitted
+    x_cam: torch.Tensor  # (B, N, 3), the points in view space by the linear system, before the pose is fitted
     R: torch.Tensor  # (B, 3, 3)
     T: torch.Tensor  # (B, 3)
-    err_2d: torch.Tensor  # (B,) mean distance between where points are seen and where the pose has them
-    err_3d: torch.Tensor  # (B,) mean squared distance between x_cam and x R + T
+    err_2d: torch.Tensor  # (B,), mean distance between the given projections and those of the pose
+    err_3d: torch.Tensor  # (B,), mean squared distance between x_cam and x R + T
 
 
 @torch.no_grad()
 def efficient_pnp(
     x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None = None, skip_quadratic_eq: bool = False
 ) -> EpnpSolution:
-    """The pose from which points are seen where they are, by EPnP (Lepetit et al., IJCV 2009).
+    """Estimate camera poses from points and their projections by EPnP (Lepetit et al., IJCV 2009).
 
-    Points are written as combinations of four control points, whose places in view space solve a linear system up to
-    a few coefficients; the distances between them fix these. Computed in float64.
+    Each point is a combination of four control points. A linear system determines their positions in view space up to a
+    few coefficients, and the distances between the control points determine these. Computed in float64.
 
     Args:
-        x: (B, N, 3) points in world space; 4 or more, without one for all on a line.
-        y: (B, N, 2) where they are seen: x' / z' and y' / z' in view space.
-        weights: (B, N), 0 or more, or None for equal ones.
-        skip_quadratic_eq: take the one best solution of the linear system, which is enough for 6 or more points that
-            are not in a plane; faster.
+        x: (B, N, 3) points in world space, float32 or float64; 4 or more, not all on one line.
+        y: (B, N, 2) their projections (x' / z', y' / z') in view space, of the same dtype.
+        weights: (B, N), 0 or more; None for equal weights.
+        skip_quadratic_eq: use only the best solution of the linear system. This is faster, and sufficient for 6 or more
+            points that are not in a plane.
     Returns:
         the poses; not differentiable.
     Raises:
-        ValueError: where shapes do not fit, or there are fewer than 4 points.
+        ValueError: if a shape or dtype is wrong, there are fewer than 4 points, a value is not finite, or a weight is
+            negative.
     """
     check_tensor("x", x, ("B", "N", 3), FLOATS)
     check_tensor("y", y, (x.shape[0], x.shape[1], 2), like=x)
@@ -74,7 +75,7 @@ def efficient_pnp(
 
 
 def _control_points(points: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean and three points about it (B, 4, 3), and each point as their combination (B, N, 4)."""
+    """The control points (B, 4, 3), three around the mean and the mean, and each point's weights (B, N, 4)."""
     mean = (w[..., None] * points).sum(1, keepdim=True)
     variance = (w[..., None] * (points - mean).square()).sum((1, 2), keepdim=True)
     size = torch.where(variance > 0, variance, 1).sqrt()
@@ -84,7 +85,7 @@ def _control_points(points: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor
 
 
 def _kernel(alphas: torch.Tensor, seen: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    """(B, 4, 4, 3): four sets of control points in view space that come nearest to where the points are seen."""
+    """(B, 4, 4, 3): the four sets of control points in view space that fit the projections best."""
     n_batch, n = w.shape
     equations = alphas.new_zeros(n_batch, n, 2, 4, 3)  # x' - u z' = 0 and y' - v z' = 0 for each point
     equations[:, :, 0, :, 0] = equations[:, :, 1, :, 1] = alphas
@@ -95,7 +96,7 @@ def _kernel(alphas: torch.Tensor, seen: torch.Tensor, w: torch.Tensor) -> torch.
 
 
 def _coefficients(control: torch.Tensor, kernel: torch.Tensor, only_first: bool) -> list[torch.Tensor]:
-    """Candidates (B, 4) for the combination of the kernel's sets that keeps the distances between control points."""
+    """Candidates (B, 4) for the coefficients of the kernel's sets; they preserve distances between control points."""
     a, b = torch.tensor(_PAIRS, device=control.device).unbind(1)
     lengths = (control[:, a] - control[:, b]).square().sum(2)  # (B, 6), squared
     spans = kernel[:, :, a] - kernel[:, :, b]  # (B, 4, 6, 3)
@@ -109,7 +110,7 @@ def _coefficients(control: torch.Tensor, kernel: torch.Tensor, only_first: bool)
 
 
 def _linearised(products: tuple[tuple[int, int], ...], spans: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Coefficients (B, 4) from their products with the first, which are solved for as if they were independent."""
+    """Coefficients (B, 4) from a linear system for their products, which are treated as independent unknowns."""
     columns = [(1 if i == j else 2) * (spans[:, i] * spans[:, j]).sum(2) for i, j in products]
     system = torch.stack(columns, dim=2)
     solved = (torch.linalg.pinv(system) @ lengths[..., None])[..., 0]
@@ -122,7 +123,7 @@ def _linearised(products: tuple[tuple[int, int], ...], spans: torch.Tensor, leng
 
 
 def _descend(coefficients: torch.Tensor, spans: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Levenberg-Marquardt on the squared distances, towards the nearest solution."""
+    """Refine coefficients by Levenberg-Marquardt steps on the squared distances."""
     damping = torch.full_like(lengths[:, :1, None], 1e-3)
     eye = torch.eye(4, dtype=spans.dtype, device=spans.device)
     for _ in range(_DESCENT_STEPS):
@@ -141,6 +142,7 @@ def _descend(coefficients: torch.Tensor, spans: torch.Tensor, lengths: torch.Ten
 def _residual(
     coefficients: torch.Tensor, spans: torch.Tensor, lengths: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """The errors (B, 6) of the squared distances, and the vectors (B, 6, 3) between control points."""
     span = (coefficients[:, :, None, None] * spans).sum(1)
     return span.square().sum(2) - lengths, span
 
@@ -153,6 +155,7 @@ def _pose(
     kernel: torch.Tensor,
     w: torch.Tensor,
 ) -> EpnpSolution:
+    """The pose for given coefficients (B, 4), with its errors."""
     x_cam = alphas @ (coefficients[:, :, None, None] * kernel).sum(1)
     in_front = (w * x_cam[..., 2]).sum(1) > 0
     x_cam = torch.where(in_front[:, None, None], x_cam, -x_cam)
@@ -166,7 +169,7 @@ def _pose(
 
 
 def _rigid_fit(points: torch.Tensor, targets: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """R and T that bring points nearest to their targets (Kabsch); also where a plane or line leaves a choice."""
+    """The R and T that move points closest to their targets (Kabsch); if they are not unique, one solution."""
     weight = w[..., None]
     mean, target_mean = (weight * points).sum(1, keepdim=True), (weight * targets).sum(1, keepdim=True)
     u, _, vt = torch.linalg.svd((points - mean).mT @ (weight * (targets - target_mean)))

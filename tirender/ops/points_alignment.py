@@ -1,4 +1,4 @@
-"""Alignment of point clouds by a similarity transform."""
+"""Alignment of point clouds by similarity transforms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SimilarityTransform(NamedTuple):
 
 
 class ICPSolution(NamedTuple):
-    """What ``iterative_closest_point`` found; see there."""
+    """The result of ``iterative_closest_point``; see there."""
 
     converged: bool
     rmse: torch.Tensor
@@ -46,27 +46,29 @@ def iterative_closest_point(
     allow_reflection: bool = False,
     verbose: bool = False,
 ) -> ICPSolution:
-    """Align X with Y, by turns matching each point of X with the nearest of Y and aligning the pairs (Besl and McKay,
-    "A method for registration of 3-D shapes", 1992).
+    """Align X with Y by the iterative closest point method.
+
+    Each iteration pairs each point of X with the nearest point of Y, then aligns the pairs. See Besl and McKay, "A
+    method for registration of 3-D shapes", 1992.
 
     Args:
         X: N clouds, or (N, P1, D) float32 or float64.
-        Y: N clouds, or (N, P2, D).
-        init_transform: where to begin; None: with X as it is.
-        max_iterations: at least 1.
-        relative_rmse_thr: stop when the error of no cloud sinks by more than this share.
-        estimate_scale: find a scale too; otherwise it is 1.
-        allow_reflection: R may be a reflection.
-        verbose: print the error at each iteration.
+        Y: N clouds, or (N, P2, D) of the same dtype and device.
+        init_transform: the initial transform; None for the identity.
+        max_iterations: the largest number of iterations, at least 1.
+        relative_rmse_thr: stop when no cloud's error falls by more than this fraction.
+        estimate_scale: whether to estimate s; otherwise it is 1.
+        allow_reflection: whether R may be a reflection.
+        verbose: print the error of each iteration.
     Returns:
         converged: whether it stopped before ``max_iterations``.
-        rmse: (N,) root of the mean squared distance of the pairs.
-        Xt: X transformed, as given: clouds or a tensor.
-        RTs: the transform, so that Xt = s X R + T.
-        t_history: the transform at each iteration.
-        All differentiable in X and Y, the pairs held fixed.
+        rmse: (N,), the root of the mean squared distance of the pairs.
+        Xt: the transformed X, clouds or a tensor as X is.
+        RTs: the transform, with Xt = s X R + T.
+        t_history: the transform after each iteration.
+        All tensors are differentiable in X and Y; the pairs are held fixed.
     Raises:
-        ValueError: where shapes, dtypes or devices do not fit, or max_iterations < 1.
+        ValueError: if a shape, dtype or device is wrong, or max_iterations < 1.
     """
     points, num_x = convert_pointclouds_to_tensor(X)
     targets, num_y = convert_pointclouds_to_tensor(Y)
@@ -101,23 +103,23 @@ def corresponding_points_alignment(
     allow_reflection: bool = False,
     eps: float = 1e-9,
 ) -> SimilarityTransform:
-    """The rotation, translation and scale that bring the points of X nearest to those of Y with the same index, in the
-    least squares sense (Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
-    1991).
+    """Align the points of X with those of Y that have the same index, in the least squares sense.
+
+    See Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991.
 
     Args:
         X: N clouds, or (N, P, D) float32 or float64.
-        Y: as many clouds of as many points.
-        weights: (N, P), or N tensors (P_i,), not negative; as in PyTorch3D they weigh the means once, and both factors
-            of the covariance.
-        estimate_scale: find a scale too; otherwise it is 1.
-        allow_reflection: R may be a reflection.
-        eps: the least sum of weights or variance to divide by.
+        Y: N clouds with the same numbers of points, or (N, P, D).
+        weights: (N, P), or N tensors (P_i,), not negative. As in PyTorch3D, the means are weighted once, and both
+            factors of the covariance are weighted.
+        estimate_scale: whether to estimate s; otherwise it is 1.
+        allow_reflection: whether R may be a reflection.
+        eps: the least divisor: of a sum of weights, or of a variance.
     Returns:
-        R (N, D, D), T (N, D) and s (N,), so that s X R + T is near Y. Differentiable in X, Y and the weights; where the
-        rotation is not unique, no gradient passes in the directions that are free. Warns there.
+        R (N, D, D), T (N, D) and s (N,), with s X R + T near Y; differentiable in X, Y and the weights. If the rotation
+        is not unique, a warning is given, and no gradient passes along its free directions.
     Raises:
-        ValueError: where shapes, dtypes, devices or numbers of points do not fit, or their covariance is not finite.
+        ValueError: if shapes, dtypes, devices or numbers of points do not fit, or the covariance is not finite.
     """
     points, num_points = convert_pointclouds_to_tensor(X)
     targets, num_targets = convert_pointclouds_to_tensor(Y)
@@ -149,13 +151,13 @@ def corresponding_points_alignment(
 class _NearestRotation(torch.autograd.Function):
     """The rotation nearest to each matrix, and the singular values.
 
-    With M = U S V' and R = U E V', a change dM turns R by U (A - A') / (S_i + S_j) E V', where A = U' dM V E and S has
-    the signs of E: finite also where singular values are equal, unlike the derivatives of U and V.
+    Let M = U S V' and R = U E V', with S signed as E. A change dM changes R by U ((A - A') / (S_i + S_j)) E V', where
+    A = U' dM V E. This is finite for equal singular values, where the derivatives of U and V are not.
     """
 
     @staticmethod
     def forward(ctx: Any, matrices: torch.Tensor, allow_reflection: bool) -> Any:
-        size = matrices.abs().sum((1, 2)).clamp(min=torch.finfo(matrices.dtype).tiny)  # LAPACK fails on large numbers
+        size = matrices.abs().sum((1, 2)).clamp(min=torch.finfo(matrices.dtype).tiny)  # LAPACK fails for large numbers
         u, s, vt = torch.linalg.svd(matrices / size[:, None, None])
         s = s * size[:, None]
         signs = torch.ones_like(s)
@@ -191,7 +193,7 @@ def _warn_if_ambiguous(num_points: torch.Tensor, singular_values: torch.Tensor) 
 
 
 def _mask(points: torch.Tensor, num_points: torch.Tensor) -> torch.Tensor:
-    """(N, P): 1 for points that count, 0 for padding."""
+    """(N, P): 1 for points, 0 for padding."""
     return (torch.arange(points.shape[1], device=points.device) < num_points[:, None]).to(points.dtype)
 
 

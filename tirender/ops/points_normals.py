@@ -1,4 +1,4 @@
-"""Normals and local frames of point clouds, from the covariance of neighbours."""
+"""Normals and local frames of point clouds, from the covariance of each point's neighbours."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def estimate_pointcloud_normals(
     *,
     use_symeig_workaround: bool = True,
 ) -> torch.Tensor:
-    """The direction in which each point's neighbours spread least.
+    """Estimate normals: the direction in which each point's neighbours have the least variance.
 
-    Arguments, errors and gradients as for ``estimate_pointcloud_local_coord_frames``.
+    Arguments, errors and gradients are those of ``estimate_pointcloud_local_coord_frames``.
 
     Returns:
-        (N, P, 3) unit normals.
+        (N, P, 3) unit normals, 0 in padded rows.
     """
     frames = estimate_pointcloud_local_coord_frames(pointclouds, neighborhood_size, disambiguate_directions)[1]
     return frames[..., 0]
@@ -34,23 +34,25 @@ def estimate_pointcloud_local_coord_frames(
     *,
     use_symeig_workaround: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The principal axes of each point's neighbours, from the eigenvectors of their covariance.
+    """Estimate the principal axes of each point's neighbours, the eigenvectors of their covariance.
 
-    Directions are made repeatable as in Tombari et al., "Unique signatures of histograms for local surface
+    The signs of the axes are determined as in Tombari et al., "Unique signatures of histograms for local surface
     description", 2010.
 
     Args:
         pointclouds: N clouds, or (N, P, 3) float32 or float64.
-        neighborhood_size: K, neighbours of a point, itself among them; every cloud has more points than this.
-        disambiguate_directions: turn the first and the last axis to the side where most neighbours are, and take the
-            second as the cross product of the two. Otherwise the signs are arbitrary.
+        neighborhood_size: K, the number of neighbours of a point, which include the point itself. Every cloud must have
+            more points than this.
+        disambiguate_directions: point the first and the last axis to the side with most neighbours, and make the second
+            their cross product. Otherwise the signs are arbitrary.
         use_symeig_workaround: ignored.
     Returns:
-        curvatures: (N, P, 3) variances along the axes, ascending; 0 in padded rows, like the axes.
-        local_coord_frames: (N, P, 3, 3), the axes in its columns. Both differentiable in the points; axes whose
-            variances are equal are arbitrary, and no gradient passes between them.
+        curvatures: (N, P, 3) variances along the axes, ascending.
+        local_coord_frames: (N, P, 3, 3), the axes in its columns.
+        Both are 0 in padded rows and differentiable in the points. Axes with equal variances are arbitrary, and no
+        gradient passes between them.
     Raises:
-        ValueError: where a shape does not fit, a cloud is too small or a point is not finite.
+        ValueError: if the shape is wrong, a cloud is too small, or a point is not finite.
     """
     points, num_points = convert_pointclouds_to_tensor(pointclouds)
     return local_frames(points, num_points, neighborhood_size, disambiguate_directions)

@@ -1,4 +1,4 @@
-"""Point clouds accumulated in volumes."""
+"""Accumulation of point clouds in volumes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch
 from tirender.checks import FLOATS, check_choice, check_kind, check_tensor, fail
 from tirender.engine.points_to_volumes import points_to_volumes
 from tirender.structures.pointclouds import Pointclouds
-from tirender.structures.volumes import Volumes, local_to_voxel_coords
+from tirender.structures.volume_locator import local_to_voxel_coords
+from tirender.structures.volumes import Volumes
 
 
 def add_pointclouds_to_volumes(
@@ -18,21 +19,22 @@ def add_pointclouds_to_volumes(
     rescale_features: bool = True,
     _python: bool = False,
 ) -> Volumes:
-    """Add the features of N clouds to N volumes, and the weight that each voxel receives to its density.
+    """Add the features of N clouds to N volumes, and the weights of the points to the densities.
 
     Args:
-        pointclouds: N clouds with features of as many channels as those of the volumes, which may also have none.
-        initial_volumes: N volumes with densities of one channel; their own values are added to.
-        mode: ``"trilinear"``: a point is shared out among the eight voxels around it; ``"nearest"``: it counts for the
-            voxel that it lies in (ties to even indices).
+        pointclouds: N clouds with features, points in world space.
+        initial_volumes: N volumes with densities of one channel, and with as many feature channels as the clouds, or no
+            features. The result starts from their values.
+        mode: ``"trilinear"`` distributes a point to the eight voxels around it; ``"nearest"`` adds it to the voxel that
+            contains it (ties go to even indices).
         min_weight: the least weight that features are divided by.
-        rescale_features: divide each voxel's features by its weight, so that they are a mean; else they are a sum.
-        _python: accepted for PyTorch3D's callers, without effect.
+        rescale_features: divide each voxel's features by its weight, which gives a mean instead of a sum.
+        _python: ignored.
     Returns:
-        new volumes in the same places. Differentiable in the features, the volumes and, for ``"trilinear"``, in the
-        points; the same bits each time on the CPU. Points outside a volume, or NaN, are left out.
+        new volumes in the same places. Differentiable in the features, the volumes and, with ``"trilinear"``, the
+        points; the results repeat to the bit on the CPU. Points that are NaN or outside a volume are skipped.
     Raises:
-        ValueError: where the batches or channels do not fit.
+        ValueError: if the batches or channels do not fit.
     """
     check_kind("pointclouds", pointclouds, Pointclouds)
     check_kind("initial_volumes", initial_volumes, Volumes)
@@ -72,21 +74,22 @@ def add_points_features_to_volume_densities_features(
     _python: bool = False,
     align_corners: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As :func:`add_pointclouds_to_volumes`, of tensors.
+    """:func:`add_pointclouds_to_volumes` for tensors.
 
     Args:
-        points_3d: (N, P, 3), in the volumes' local coordinates (-1 to 1).
-        points_features: (N, P, C).
-        volume_densities: (N, 1, D, H, W).
-        volume_features: (N, C, D, H, W), or None for 0.
-        mode, min_weight, rescale_features, _python: as there.
-        mask: (N, P), 0 for points to leave out.
-        grid_sizes: (N, 3) or (3,) integers, D_i, H_i, W_i where volumes are padded.
-        align_corners: whether local -1 and 1 are the centres of the outermost voxels, or their outer faces.
+        points_3d: (N, P, 3) float32 or float64, in the volumes' local coordinates (-1 to 1).
+        points_features: (N, P, C), of the same dtype.
+        volume_densities: (N, 1, D, H, W), of the same dtype.
+        volume_features: (N, C, D, H, W), of the same dtype; None for 0.
+        mode, min_weight, rescale_features, _python: as for :func:`add_pointclouds_to_volumes`.
+        mask: (N, P), 0 for points to skip.
+        grid_sizes: (N, 3) or (3,) integers, the sizes (D_i, H_i, W_i) of padded volumes; None for (D, H, W).
+        align_corners: True puts local -1 and 1 at the centres of the outermost voxels, False at their outer faces.
     Returns:
-        features (N, C, D, H, W) and densities (N, 1, D, H, W).
+        features (N, C, D, H, W) and densities (N, 1, D, H, W); differentiable as in
+        :func:`add_pointclouds_to_volumes`.
     Raises:
-        ValueError: where shapes, dtypes or devices do not fit.
+        ValueError: if a shape, dtype or device is wrong.
     """
     check_tensor("points_3d", points_3d, ("N", "P", 3), FLOATS)
     n, n_points = points_3d.shape[:2]
@@ -123,7 +126,7 @@ def _add(
     mode: str,
     min_weight: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """New features and densities; ``min_weight=None`` leaves the features as sums."""
+    """The new features and densities; with ``min_weight=None`` the features are sums."""
     check_choice("mode", mode, ("trilinear", "nearest"))
     check_tensor("features", features, ("P", "C"), like=voxel_coords)
     shape = densities.shape[2:]

@@ -1,4 +1,4 @@
-"""Well-spread points of clouds."""
+"""Farthest point sampling of clouds."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ def sample_farthest_points(
     K: int | Sequence[int] | torch.Tensor = 50,
     random_start_point: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points of each cloud, each chosen farthest from those chosen before it (Eldar et al. 1997).
+    """Select points one by one, each as far as possible from those selected before (Eldar et al. 1997).
 
     Args:
         points: (N, P, D) float32 or float64.
-        lengths: (N,) how many points of each cloud count. None: all P.
-        K: how many points to choose: one number, or one a cloud (a sequence or an integer tensor (N,)).
-        random_start_point: begin with a random point (from torch's generator) instead of the first.
+        lengths: (N,) integers, the number of points in each cloud; None for all P.
+        K: the number of points to select, one number or one a cloud (a sequence or an integer tensor (N,)).
+        random_start_point: start at a random point (from torch's generator), not at the first.
     Returns:
-        selected_points: (N, max K, D), 0 past the end; differentiable in ``points``, the choice held fixed.
-        selected_indices: (N, max K) int64, -1 past the end; a cloud of fewer than K points gives all of them. The
-        first of equally far points is chosen; points with a NaN coordinate come last.
+        selected_points: (N, max K, D), 0 in unused slots; differentiable in ``points``; the selection is held fixed.
+        selected_indices: (N, max K) int64, -1 in unused slots.
+        A cloud with fewer than K points gives all of them. Ties go to the lower index. Points with a NaN coordinate
+        come last.
     Raises:
-        ValueError: where shapes, dtypes or lengths do not fit, or K is negative.
+        ValueError: if a shape, dtype or length is wrong, or K is negative.
     """
     check_tensor("points", points, ("N", "P", "D"), FLOATS)
     lengths = check_lengths("lengths", lengths, points)
@@ -41,7 +42,7 @@ def sample_farthest_points(
 
 
 def _check_k(k: int | Sequence[int] | torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """(N,) int64."""
+    """Check K; return it as (N,) int64."""
     if isinstance(k, torch.Tensor):
         wanted = check_tensor("K", k, (len(lengths),), INTEGERS).to(lengths)
     elif isinstance(k, Sequence):

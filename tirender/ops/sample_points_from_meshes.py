@@ -1,4 +1,4 @@
-"""Points drawn uniformly from the surface of meshes."""
+"""Uniform random points on the surface of meshes."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from tirender.checks import all_finite, check_integer, check_kind, fail
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
-NORMAL_EPS = 1e-16  # twice the area below which a face has no normal
+NORMAL_EPS = 1e-16  # a cross product (twice the face's area) this short or shorter gives no normal
 
 
 def sample_points_from_meshes(
     meshes: Meshes, num_samples: int = 10000, return_normals: bool = False, return_textures: bool = False
 ) -> torch.Tensor | tuple[torch.Tensor, ...]:
-    """Points from the surface of each mesh, equally likely everywhere on it.
+    """Draw points uniformly from the surface of each mesh.
 
-    Reproducible under ``torch.manual_seed``. A mesh whose faces all have no area has each face equally likely.
+    Draws are reproducible under ``torch.manual_seed``. If all faces of a mesh have area 0, they are equally likely.
 
     Args:
         meshes: a batch of N meshes with finite vertices.
-        num_samples: S, points from each mesh.
-        return_normals: return unit normals of the faces sampled, too.
-        return_textures: return the textures at the points, too.
+        num_samples: S, the number of points on each mesh.
+        return_normals: also return the unit normals of the sampled faces.
+        return_textures: also return the textures at the points.
     Returns:
-        samples: (N, S, 3), 0 for a mesh without faces; differentiable in the vertices, the choice of face and of the
-            place within it held fixed. Then, as asked for:
-        normals: (N, S, 3), differentiable; 0 where a face has no area.
+        samples: (N, S, 3), 0 for a mesh without faces; differentiable in the vertices. The choice of face and the
+            barycentric coordinates are held fixed. If requested, these follow:
+        normals: (N, S, 3), 0 for a face without area; differentiable.
         textures: (N, S, C), differentiable in the textures.
     Raises:
         ValueError: if no mesh has faces, vertices or areas are not finite, or there are no textures to return.
@@ -52,20 +52,20 @@ def sample_points_from_meshes(
 
 
 def _draw_faces(meshes: Meshes, num_samples: int) -> torch.Tensor:
-    """(M S,) packed faces for the M meshes that have any, where the running area passes a random share of the total."""
-    cumulative = meshes._geometry.keep("running_areas", lambda: _running_areas(meshes))
+    """(M S,): S random packed faces of each of the M meshes with faces, with probabilities proportional to area."""
+    cumulative = meshes._geometry.cached("running_areas", lambda: _running_areas(meshes))
     begin, end = cumulative[meshes.topology.face_bounds][..., None]
     shares = torch.rand(len(begin), num_samples, dtype=torch.float64, device=meshes.device)
-    # below the end even when rounded up, so that the face found is in the mesh and has an area
+    # stay below the end despite rounding, so that the face is one of the mesh and has an area
     targets = torch.minimum(begin + shares * (end - begin), torch.nextafter(end, begin))
     return torch.searchsorted(cumulative[1:], targets.reshape(-1), right=True)
 
 
 def _running_areas(meshes: Meshes) -> torch.Tensor:
-    """(F + 1,): the sum over the faces before each, and at last over all, of their shares in the area of their mesh,
-    which may be tiny beside others; or of 1 if that is 0.
+    """(F + 1,): the running sum over faces of each face's share in its mesh's area, beginning with 0.
 
-    In float64, so that small faces among millions are not lost.
+    Shares, as one mesh may be tiny beside another; each face of a mesh without area counts 1. In float64, so that
+    small faces among millions are not lost.
     """
     areas = meshes._geometry.face_areas().detach().double()
     if len(meshes) == 1:
@@ -79,37 +79,37 @@ def _running_areas(meshes: Meshes) -> torch.Tensor:
 
 
 def _draw_coords(faces: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """(3, n) barycentric coordinates, uniform over the triangle: the parts into which two random cuts divide 1."""
+    """(3, n): barycentric coordinates, uniform over the triangle: two random points divide [0, 1] into three parts."""
     u, v = torch.rand(2, len(faces), dtype=dtype, device=faces.device)
     low, high = torch.minimum(u, v), torch.maximum(u, v)
     return torch.stack([low, high - low, 1 - high])
 
 
 def _positions(meshes: Meshes, faces: torch.Tensor, coords: torch.Tensor) -> torch.Tensor:
-    """(3, n) points; coordinates come first, as gathering and scattering columns is several times faster than rows."""
+    """(3, n): points. Coordinates come first because gathers and scatters of columns are faster than those of rows."""
     corners = meshes.faces_packed().index_select(0, faces).t().reshape(-1)
     verts = meshes.verts_packed().t().index_select(1, corners)
     return (verts.reshape(3, 3, -1) * coords).sum(1)
 
 
 def _normals(meshes: Meshes, faces: torch.Tensor) -> torch.Tensor:
-    """(3, n) unit normals; 0, also in their gradient, where a face has no area."""
+    """(3, n): unit normals; 0, with gradient 0, for a face without area."""
     crosses = meshes._geometry.face_crosses().t().index_select(1, faces)
     lengths = crosses.norm(dim=0)
     return crosses / torch.where(lengths > NORMAL_EPS, lengths, torch.inf)
 
 
 def _sample_textures(meshes: Meshes, faces: torch.Tensor, coords: torch.Tensor, num_samples: int) -> torch.Tensor:
-    """(N, S, C): textures at points, as at fragments of an image S high and 1 wide."""
-    pix_to_face = _per_mesh(faces[None] + 1, meshes, num_samples)[..., None, :] - 1  # -1 where there is no face
+    """(N, S, C): textures at points, sampled as fragments of an image of height S and width 1."""
+    pix_to_face = _per_mesh(faces[None] + 1, meshes, num_samples)[..., None, :] - 1  # -1 for a mesh without faces
     bary_coords = _per_mesh(coords, meshes, num_samples)[:, :, None, None]
-    nowhere = torch.zeros_like(bary_coords[..., 0])
-    fragments = Fragments(pix_to_face=pix_to_face, zbuf=nowhere, bary_coords=bary_coords, dists=nowhere)
+    unused = torch.zeros_like(bary_coords[..., 0])
+    fragments = Fragments(pix_to_face=pix_to_face, zbuf=unused, bary_coords=bary_coords, dists=unused)
     return meshes.sample_textures(fragments)[:, :, 0, 0]
 
 
 def _per_mesh(values: torch.Tensor, meshes: Meshes, num_samples: int) -> torch.Tensor:
-    """(C, M S) values for the meshes that have faces as (N, S, C), 0 for the others."""
+    """Values (C, M S) of the M meshes with faces to (N, S, C), with 0 for the other meshes."""
     has_faces = meshes.topology.meshes_with_faces
     rows = values.t().reshape(len(has_faces), num_samples, len(values))
     if len(has_faces) == len(meshes):

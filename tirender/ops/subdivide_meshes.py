@@ -1,4 +1,4 @@
-"""Faces cut in four."""
+"""Subdivision of meshes: each face into four."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tirender.structures.topology import Topology
 class _Subdivision(NamedTuple):
     parent: Topology
     child: Topology
-    order: torch.Tensor  # (V + E,) where, among the vertices of all meshes and then all middles, each vertex lies
+    order: torch.Tensor  # (V + E,), for each new vertex, its index among all old vertices followed by all midpoints
 
 
 class SubdivideMeshes(torch.nn.Module):
-    """Cuts each face in four at the middles of its edges.
+    """Divide each face into four at the midpoints of its edges.
 
-    A mesh's own vertices come first and keep their indices; the middle of its edge e becomes vertex V_i + e. What
-    follows from the faces alone is computed once and used as long as meshes of the same topology come (meshes that
-    differ only in their vertices, see ``Meshes.offset_verts``).
+    The vertices of a mesh keep their indices; the midpoint of its edge e becomes vertex V_i + e. The new faces are
+    computed once, and used again for all meshes with the same topology, which differ only in their vertices (see
+    ``Meshes.offset_verts``).
 
     Args:
-        meshes: meshes for which to do so at once, or None.
+        meshes: meshes whose subdivision is computed in advance, or None.
     """
 
     def __init__(self, meshes: Meshes | None = None) -> None:
@@ -34,21 +34,22 @@ class SubdivideMeshes(torch.nn.Module):
         self._last = None if meshes is None else _subdivide(meshes.topology)
 
     def forward(self, meshes: Meshes, feats: torch.Tensor | None = None) -> Meshes | tuple[Meshes, torch.Tensor]:
-        """Subdivide.
+        """Subdivide meshes.
 
         Args:
             meshes: a batch of N meshes.
-            feats: features of the vertices, (sum V_i, D), or (N, V, D) where all meshes have V vertices.
+            feats: features of the vertices, (sum V_i, D), or (N, V, D) if all meshes have V vertices; or None.
         Returns:
-            the meshes, without textures, and, if given, the features: at a middle, the mean of the edge's ends. They
-            are (N, V + E, D) where all meshes have V vertices and E edges, else packed. Both are differentiable.
+            the meshes without textures and, with ``feats``, the features; at a midpoint, they are the mean of the
+            edge's ends. Features are (N, V + E, D) if all meshes have V vertices and E edges, else packed. Both are
+            differentiable.
         Raises:
             ValueError: if ``feats`` do not fit the meshes.
         """
         check_kind("meshes", meshes, Meshes)
         if self._last is None or self._last.parent is not meshes.topology:
             self._last = _subdivide(meshes.topology)
-        geometry = Geometry(self._last.child, _with_middles(meshes.verts_packed(), self._last))
+        geometry = Geometry(self._last.child, _with_midpoints(meshes.verts_packed(), self._last))
         subdivided = Meshes._of(geometry, None)
         if feats is None:
             return subdivided
@@ -61,17 +62,19 @@ class SubdivideMeshes(torch.nn.Module):
             feats = feats.flatten(0, 1)
         if feats.dim() != 2 or len(feats) != parent.n_verts:
             fail("feats", f"shape ({parent.n_verts}, D), one row a vertex", tuple(feats.shape))
-        feats = _with_middles(feats, subdivision)
+        feats = _with_midpoints(feats, subdivision)
         is_equisized = len(set(parent.num_verts)) == len(set(child.num_verts)) == 1
         return feats.reshape(parent.n_meshes, child.max_verts, feats.shape[1]) if is_equisized else feats
 
 
-def _with_middles(values: torch.Tensor, subdivision: _Subdivision) -> torch.Tensor:
+def _with_midpoints(values: torch.Tensor, subdivision: _Subdivision) -> torch.Tensor:
+    """Append the mean of each edge's ends to values of vertices, in the order of the new vertices."""
     start, end = subdivision.parent.gather_ends(values).unbind(0)
     return torch.cat([values, (start + end) / 2]).index_select(0, subdivision.order)
 
 
 def _subdivide(topology: Topology) -> _Subdivision:
+    """The subdivided topology."""
     num_verts, num_edges = topology.num_verts, topology.num_edges_per_mesh.tolist()
     # within its mesh, edge e becomes vertex e - first_edge + num_verts
     shift = topology.num_verts_per_mesh - topology.first_edge

@@ -1,4 +1,4 @@
-"""Small helpers of the operators on points."""
+"""Small helpers for operators on points."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def wmean(
     keepdim: bool = True,
     eps: float = 1e-9,
 ) -> torch.Tensor:
-    """The weighted mean of vectors over chosen dimensions.
+    """The weighted mean of vectors over some dimensions.
 
     Args:
-        x: (*, D), any dimensions before the last.
-        weight: (*) weights, broadcast against those dimensions. None: a plain mean.
-        dim: the dimensions of ``x`` to take the mean over.
-        keepdim: keep them, with size 1.
-        eps: the least sum of weights to divide by.
+        x: (*, D) float32 or float64, any dimensions before the last.
+        weight: (*) weights, which broadcast against those dimensions; None for a plain mean.
+        dim: the dimensions of ``x`` to reduce.
+        keepdim: keep the reduced dimensions with size 1.
+        eps: the least divisor; a smaller sum of weights is replaced by it.
     Returns:
         the means; differentiable in ``x`` and ``weight``.
     Raises:
-        ValueError: where the weights do not broadcast.
+        ValueError: if the weights do not broadcast.
     """
     check_tensor("x", x, dtype=FLOATS)
     if weight is None:
@@ -45,22 +45,24 @@ def wmean(
 def eyes(
     dim: int, N: int, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """(N, dim, dim): a batch of N identity matrices, each its own memory."""
+    """A batch of N identity matrices (N, dim, dim), not expanded."""
     return torch.eye(dim, device=device, dtype=dtype)[None].repeat(N, 1, 1)
 
 
 def is_pointclouds(pcl: torch.Tensor | Pointclouds) -> TypeGuard[Pointclouds]:
-    """Whether the argument has the methods of ``Pointclouds`` that turn it into a padded tensor."""
+    """Whether the argument has the methods of ``Pointclouds`` that give padded points and their numbers."""
     return hasattr(pcl, "points_padded") and hasattr(pcl, "num_points_per_cloud")
 
 
 def convert_pointclouds_to_tensor(pcl: torch.Tensor | Pointclouds) -> tuple[torch.Tensor, torch.Tensor]:
-    """The padded points (N, P, D) of clouds, and how many points of each count, (N,) int64.
+    """The padded points of clouds, and their numbers.
 
     Args:
-        pcl: ``Pointclouds``, or a tensor (N, P, D), of which all points count.
+        pcl: ``Pointclouds``, or a tensor (N, P, D) without padding.
+    Returns:
+        the points (N, P, D) and the number of points in each cloud (N,) int64.
     Raises:
-        ValueError: for anything else.
+        ValueError: if ``pcl`` is anything else.
     """
     if is_pointclouds(pcl):
         return pcl.points_padded(), pcl.num_points_per_cloud()
@@ -69,13 +71,15 @@ def convert_pointclouds_to_tensor(pcl: torch.Tensor | Pointclouds) -> tuple[torc
 
 
 def masked_gather(points: torch.Tensor, idx: torch.Tensor) -> torch.Tensor:
-    """The points that ``idx`` names.
+    """Gather points by indices that may be -1.
 
     Args:
         points: (N, P, D).
-        idx: (N, K) or (N, P1, K) int64 within each cloud, -1 for none.
+        idx: (N, K) or (N, P1, K) int64 point indices within each cloud, or -1.
     Returns:
         (N, K, D) or (N, P1, K, D); 0 where ``idx`` is -1. Differentiable in ``points``.
+    Raises:
+        ValueError: if a shape is wrong, or an index is out of range.
     """
     check_tensor("points", points, ("N", "P", "D"))
     if idx.dim() not in (2, 3) or len(idx) != len(points):
@@ -88,16 +92,18 @@ def masked_gather(points: torch.Tensor, idx: torch.Tensor) -> torch.Tensor:
 def get_point_covariances(
     points_padded: torch.Tensor, num_points_per_cloud: torch.Tensor, neighborhood_size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The covariance of each point's nearest neighbours, itself among them.
+    """The covariance of each point's nearest neighbours, which include the point itself.
 
     Args:
         points_padded: (N, P, D) float32 or float64.
-        num_points_per_cloud: (N,) how many points of each cloud count.
-        neighborhood_size: K, neighbours of a point.
+        num_points_per_cloud: (N,) integers, the number of points in each cloud.
+        neighborhood_size: K, the number of neighbours of a point.
     Returns:
         covariances: (N, P, D, D), about the neighbours' mean, divided by K.
         neighbours: (N, P, K, D).
-        Both differentiable in the points.
+        Both are differentiable in the points.
+    Raises:
+        ValueError: if a shape, dtype or number is wrong.
     """
     check_tensor("points_padded", points_padded, ("N", "P", "D"), FLOATS)
     num_points = check_lengths("num_points_per_cloud", num_points_per_cloud, points_padded)

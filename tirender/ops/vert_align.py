@@ -1,4 +1,4 @@
-"""Image features at vertices."""
+"""Sampling of image features at vertices."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def vert_align(
     padding_mode: str = "zeros",
     align_corners: bool = True,
 ) -> torch.Tensor:
-    """Sample feature maps where vertices lie in the image; see Wang et al., "Pixel2Mesh", 2018.
+    """Sample feature maps at the image positions of vertices; see Wang et al., "Pixel2Mesh", 2018.
 
-    The first two coordinates of a vertex are its place in the image as ``grid_sample`` has it: (-1, -1) is the top left
-    corner and (1, 1) the bottom right; the third is not looked at.
+    The first two coordinates of a vertex are its position in the image, as in ``grid_sample``: (-1, -1) is the top left
+    corner and (1, 1) the bottom right. Further coordinates are ignored.
 
     Args:
-        feats: (N, C, H, W), or several such maps with the same N, whose samples are concatenated.
-        verts: (N, V, 2 or more), or ``Meshes`` or ``Pointclouds``; dtype and device of the features.
-        return_packed: return only what belongs to vertices, (sum V_i, C), if ``verts`` are meshes or clouds.
+        feats: (N, C, H, W), or several such maps with the same N; their samples are concatenated.
+        verts: (N, V, 2 or more), or ``Meshes`` or ``Pointclouds``, with the dtype and device of the features.
+        return_packed: return (sum V_i, C) without padding, if ``verts`` are meshes or clouds.
         interp_mode: ``"bilinear"`` or ``"nearest"``.
         padding_mode: ``"zeros"``, ``"reflection"`` or ``"border"``.
-        align_corners: whether -1 and 1 are the centres of the outermost pixels, or their outer edges.
+        align_corners: True puts -1 and 1 at the centres of the outermost pixels, False at their outer edges.
     Returns:
-        (N, V, sum of C), or packed; differentiable in features and, if bilinear, in vertices.
+        (N, V, sum of C), or packed; differentiable in the features and, if bilinear, in the vertices.
     Raises:
-        TypeError: if ``verts`` are of another kind.
-        ValueError: where shapes do not fit.
+        TypeError: if ``verts`` has another type.
+        ValueError: if a shape, dtype or device is wrong.
     """
     check_choice("interp_mode", interp_mode, ("bilinear", "nearest"))
     check_choice("padding_mode", padding_mode, ("zeros", "reflection", "border"))

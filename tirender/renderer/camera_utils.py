@@ -1,4 +1,4 @@
-"""Batches of cameras, and cameras moved about."""
+"""Joining, turning and inverting cameras."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tirender.transforms.math import matmul
 
 
 def join_cameras_as_batch(cameras_list: Sequence[CamerasBase]) -> CamerasBase:
-    """One batch of the cameras of several objects of the same type.
+    """Concatenate several batches of cameras into one.
 
     Args:
-        cameras_list: of one type, on one device, the shared settings (``degrees``, ``in_ndc``, ...) equal.
+        cameras_list: batches of one type, on one device, with equal shared settings (``degrees``, ``in_ndc``, ...).
     Returns:
-        an object of that type; differentiable with respect to all parameters.
+        an object of that type; differentiable in all parameters.
     Raises:
-        ValueError: where the cameras differ in one of these, or a parameter is None for some only.
+        ValueError: if the batches differ in one of these, or a parameter is None in some of them only.
     """
     check_kind("cameras_list", cameras_list, Iterable)
     cameras_list = list(cameras_list)
@@ -49,19 +49,20 @@ def join_cameras_as_batch(cameras_list: Sequence[CamerasBase]) -> CamerasBase:
 
 
 def rotate_on_spot(R: torch.Tensor, T: torch.Tensor, rotation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``R`` and ``T`` of cameras that stay where they are, and turn.
+    """Turn cameras without moving them.
 
-    ``rotation`` turns the camera in its own axes: with ``axis_angle_to_matrix``, a positive angle about +y turns it to
-    the right, about +x up, about +z anticlockwise, as it sees itself. World points in view space take its inverse.
+    ``rotation`` turns a camera about its own axes. With ``axis_angle_to_matrix``, a positive angle about +y turns it to
+    the right, about +x up, and about +z counter-clockwise, from the camera's own viewpoint. The view coordinates of
+    world points are transformed by the inverse.
 
     Args:
-        R: (3, 3) or (N, 3, 3), from world to view space.
-        T: (3,) or (N, 3), from world to view space.
-        rotation: (3, 3) or (N, 3, 3).
+        R: (3, 3) or (N, 3, 3), rotations from world to view space.
+        T: (3,) or (N, 3), translations from world to view space.
+        rotation: (3, 3) or (N, 3, 3), rotations for column vectors.
     Returns:
         R (N, 3, 3) and T (N, 3); sizes of 1 broadcast. Differentiable.
     Raises:
-        ValueError: where a shape is another.
+        ValueError: if a shape is wrong.
     """
     R = R[None] if R.dim() == 2 else R
     T = T[None] if T.dim() == 1 else T
@@ -70,7 +71,7 @@ def rotate_on_spot(R: torch.Tensor, T: torch.Tensor, rotation: torch.Tensor) -> 
     check_tensor("T", T, ("N", 3), FLOATS)
     check_tensor("rotation", rotation, ("N", 3, 3), FLOATS)
     new_R = matmul(R, rotation.transpose(1, 2))
-    # The camera's centre, -T R^T, stays: T' = T R^T R'.
+    # The camera's centre, -T R^T, does not move: T' = T R^T R'.
     new_T = matmul(matmul(T[:, None], R.transpose(1, 2)), new_R)[:, 0]
     return new_R.expand(len(new_T), 3, 3), new_T
 
@@ -78,12 +79,12 @@ def rotate_on_spot(R: torch.Tensor, T: torch.Tensor, rotation: torch.Tensor) -> 
 def camera_to_eye_at_up(
     world_to_view_transform: Transform3d,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What ``look_at_view_transform`` takes to give these cameras.
+    """The arguments with which ``look_at_view_transform`` gives these cameras.
 
     Args:
         world_to_view_transform: N rigid motions.
     Returns:
-        eye, at and up, (N, 3) each: ``at`` lies one unit ahead, and ``up`` is of length 1. Differentiable.
+        eye, at and up, (N, 3) each, world space; differentiable. ``at`` lies one unit ahead, and ``up`` has length 1.
     """
     view_to_world = world_to_view_transform.inverse().get_matrix()
     eye, up, ahead = view_to_world[:, 3, :3], view_to_world[:, 1, :3], view_to_world[:, 2, :3]

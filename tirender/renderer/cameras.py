@@ -1,4 +1,4 @@
-"""Cameras and view geometry: the place to import them from, and PyTorch3D's older names."""
+"""The module that exports all cameras and view geometry, as in PyTorch3D, with PyTorch3D's older names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def OpenGLPerspectiveCameras(
     T: Any = ZERO_T,
     device: torch.device | str = "cpu",
 ) -> FoVPerspectiveCameras:
-    """:class:`FoVPerspectiveCameras` by PyTorch3D's older name."""
+    """PyTorch3D's older name of :class:`FoVPerspectiveCameras`."""
     return FoVPerspectiveCameras(
         znear=znear, zfar=zfar, aspect_ratio=aspect_ratio, fov=fov, degrees=degrees, R=R, T=T, device=device
     )
@@ -78,7 +78,7 @@ def OpenGLOrthographicCameras(
     T: Any = ZERO_T,
     device: torch.device | str = "cpu",
 ) -> FoVOrthographicCameras:
-    """:class:`FoVOrthographicCameras` by PyTorch3D's older names; ``right`` is ``max_x``, ``left`` is ``min_x``."""
+    """PyTorch3D's older name of :class:`FoVOrthographicCameras`; ``right`` is ``max_x``, ``left`` is ``min_x``."""
     return FoVOrthographicCameras(
         znear=znear,
         zfar=zfar,
@@ -100,7 +100,7 @@ def SfMPerspectiveCameras(
     T: Any = ZERO_T,
     device: torch.device | str = "cpu",
 ) -> PerspectiveCameras:
-    """:class:`PerspectiveCameras` by PyTorch3D's older name."""
+    """PyTorch3D's older name of :class:`PerspectiveCameras`."""
     return PerspectiveCameras(focal_length=focal_length, principal_point=principal_point, R=R, T=T, device=device)
 
 
@@ -111,5 +111,5 @@ def SfMOrthographicCameras(
     T: Any = ZERO_T,
     device: torch.device | str = "cpu",
 ) -> OrthographicCameras:
-    """:class:`OrthographicCameras` by PyTorch3D's older name."""
+    """PyTorch3D's older name of :class:`OrthographicCameras`."""
     return OrthographicCameras(focal_length=focal_length, principal_point=principal_point, R=R, T=T, device=device)

@@ -1,8 +1,11 @@
-"""What every camera can do, and the way from NDC to the screen.
+"""The base class of all cameras, and the transforms between NDC and the screen.
 
-Spaces, all right-handed with row vectors: world; view (+X left, +Y up, +Z into the screen, camera at the origin);
-NDC (as view, [-1, 1] on the short side of the image, z the view depth or the projection's); screen (+X right, +Y down,
-pixels, the origin in the upper left corner).
+There are four spaces, all right-handed; points are row vectors:
+
+- *world*;
+- *view*: +X left, +Y up, +Z into the screen, the camera at the origin;
+- *NDC*: axes as in view, [-1, 1] on the short side of the image; z is the view depth or that of the projection;
+- *screen*: pixels, +X right, +Y down, the origin in the upper left corner.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from tirender.renderer.utils import TensorProperties, format_tensor
 from tirender.transforms import Transform3d
 from tirender.transforms.math import matmul
 
-# The defaults are nested tuples, so that they take the dtype of the tensors that they are broadcast with.
+# The defaults are nested tuples, which take the dtype of the tensors that they broadcast with.
 IDENTITY_R = (((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),)
 ZERO_T = ((0.0, 0.0, 0.0),)
 
@@ -28,17 +31,17 @@ ImageSize = int | Sequence[int] | Sequence[Sequence[int]] | torch.Tensor
 class CamerasBase(TensorProperties):
     """N cameras with extrinsics ``R`` (N, 3, 3) and ``T`` (N, 3): x_view = x_world @ R + T.
 
-    A subclass says how view space is projected: :meth:`get_projection_transform` (or, where no matrix does it,
-    :meth:`transform_points`), :meth:`unproject_points`, :meth:`is_perspective` and :meth:`in_ndc`; and lists its
-    constructor's arguments in ``_FIELDS``, those that the whole batch shares in ``_SHARED_FIELDS`` too.
+    A subclass defines the projection of view space: :meth:`get_projection_transform` (or :meth:`transform_points`, if
+    the projection is not a matrix), :meth:`unproject_points`, :meth:`is_perspective` and :meth:`in_ndc`. It lists its
+    constructor's arguments in ``_FIELDS``, and those that the whole batch shares also in ``_SHARED_FIELDS``.
 
-    Every method takes the camera's parameters as keyword arguments, which override the camera's own for that call.
-    ``R`` and ``T`` given so are kept, as lighting asks for the camera's centre later.
+    Every method accepts the camera's parameters as keyword arguments, which override the camera's own for that call.
+    Overrides of ``R`` and ``T`` are stored, because lighting needs the camera's centre later.
 
     Args:
         dtype, device, kwargs: as for :class:`tirender.renderer.utils.TensorProperties`.
     Raises:
-        ValueError: where ``R`` or ``T`` has another shape.
+        ValueError: if ``R`` or ``T`` has another shape.
     """
 
     R: torch.Tensor
@@ -56,36 +59,36 @@ class CamerasBase(TensorProperties):
         """The transform from view space to NDC, or to the screen for cameras whose intrinsics are in pixels.
 
         Raises:
-            NotImplementedError: for cameras whose projection is no 4x4 matrix.
+            NotImplementedError: if the projection is not a 4x4 matrix.
         """
-        raise NotImplementedError(f"{type(self).__name__}: its projection is no 4x4 matrix; use transform_points")
+        raise NotImplementedError(f"{type(self).__name__}: its projection is not a 4x4 matrix; use transform_points")
 
     def unproject_points(self, xy_depth: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        """Points in space of image points and view depths: the inverse of :meth:`transform_points`."""
+        """Map image points and view depths to points in space: the inverse of :meth:`transform_points`."""
         raise NotImplementedError(f"{type(self).__name__}: define unproject_points")
 
     def is_perspective(self) -> bool:
-        """Whether depth foreshortens, so that interpolation over a face must be perspective correct."""
+        """Whether the projection divides by depth, so that interpolation over a face must be perspective correct."""
         raise NotImplementedError(f"{type(self).__name__}: define is_perspective")
 
     def in_ndc(self) -> bool:
-        """Whether :meth:`transform_points` gives NDC; else the screen."""
+        """Whether :meth:`transform_points` gives NDC rather than screen coordinates."""
         raise NotImplementedError(f"{type(self).__name__}: define in_ndc")
 
     def get_znear(self) -> torch.Tensor | float | None:
-        """The distance of the near plane, (N,), for cameras that have one."""
+        """The distance of the near plane (N,) in world units; None if the cameras have none."""
         return getattr(self, "znear", None)
 
     def get_image_size(self) -> torch.Tensor | None:
-        """Height and width in pixels, (N, 2), for cameras that know it."""
+        """Height and width in pixels (N, 2); None if they are not known."""
         return getattr(self, "image_size", None)
 
     def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> CamerasBase:
-        """The cameras at an int, a slice, a list of ints, or a bool or int64 tensor.
+        """The cameras selected by an int, a slice, a list of ints, or a bool or int64 tensor.
 
         Raises:
-            TypeError: for an index of another type.
-            IndexError: for one out of range.
+            TypeError: if the index has another type.
+            IndexError: if an index is out of range.
         """
         rows = batch_index(index, len(self), self.device)
 
@@ -98,9 +101,9 @@ class CamerasBase(TensorProperties):
         """The transform from world to view space.
 
         Args:
-            R, T: (N, 3, 3) and (N, 3) override the camera's, and are kept.
+            R, T: (N, 3, 3) and (N, 3), which override the camera's and are stored.
         Raises:
-            ValueError: where a shape is another.
+            ValueError: if a shape is wrong.
         """
         for name in ("R", "T"):
             if name in kwargs:
@@ -113,12 +116,12 @@ class CamerasBase(TensorProperties):
         return world_to_view.compose(self.get_projection_transform(**kwargs))
 
     def get_ndc_camera_transform(self, **kwargs: Any) -> Transform3d:
-        """The transform from what :meth:`transform_points` gives to NDC; depth is unchanged.
+        """The transform from the output of :meth:`transform_points` to NDC; depth is unchanged.
 
         Args:
-            image_size: (height, width), overrides the camera's; needed where the camera is not ``in_ndc``.
+            image_size: (height, width), overrides the camera's; required if the camera is not ``in_ndc``.
         Raises:
-            ValueError: where the image size is needed and not known.
+            ValueError: if the image size is required and not known.
         """
         if self.in_ndc():
             return Transform3d(dtype=self.R.dtype, device=self.device)
@@ -126,7 +129,7 @@ class CamerasBase(TensorProperties):
         return get_screen_to_ndc_transform(self, with_xyflip=False, image_size=image_size)
 
     def get_camera_center(self, **kwargs: Any) -> torch.Tensor:
-        """The positions of the cameras in world space, (N, 3); ``R`` and ``T`` may be overridden."""
+        """The positions of the cameras in world space (N, 3), differentiable; ``R`` and ``T`` may be overridden."""
         view_to_world = self.get_world_to_view_transform(**kwargs).inverse()
         return view_to_world.get_matrix()[:, 3, :3]
 
@@ -135,22 +138,22 @@ class CamerasBase(TensorProperties):
 
         Args:
             points: (P, 3), or (N or 1, P, 3), world space.
-            eps: depths nearer to the camera plane than this count as ``eps`` away from it, on their side, and pass no
-                gradient through the division. None divides as is: a point on the camera plane gives inf or nan.
+            eps: least distance from the camera plane in the division; a point closer to it is treated as at this
+                distance on its side, without a gradient. None: a point on the camera plane gives inf or nan.
         Returns:
-            (N, P, 3); (P, 3) where ``points`` is, and N = 1. Differentiable with respect to the points and all of the
-            cameras' parameters. The z of a perspective camera is not linear in depth. Points behind the camera are
-            projected through its centre.
+            (N, P, 3), or (P, 3) if ``points`` is (P, 3) and N = 1; differentiable in the points and all camera
+            parameters. The z of a perspective camera is not linear in depth. Points behind the camera are projected
+            through its centre.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         return self.get_full_projection_transform(**kwargs).transform_points(points, eps=eps)
 
     def transform_points_ndc(self, points: torch.Tensor, eps: float | None = None, **kwargs: Any) -> torch.Tensor:
-        """Project points from world space to NDC, also with intrinsics in pixels; see :meth:`transform_points`.
+        """Project points from world space to NDC, whatever the unit of the intrinsics; see :meth:`transform_points`.
 
         Raises:
-            ValueError: where a shape does not fit, or the image size is needed and not known.
+            ValueError: if a shape does not fit, or the image size is required and not known.
         """
         projected = self.transform_points(points, eps=eps, **kwargs)
         return projected if self.in_ndc() else self.get_ndc_camera_transform(**kwargs).transform_points(projected)
@@ -163,10 +166,10 @@ class CamerasBase(TensorProperties):
         Args:
             points: (P, 3), or (N or 1, P, 3), world space.
             eps: as for :meth:`transform_points`.
-            with_xyflip: +X right and +Y down, from the upper left corner; else +X left and +Y up.
+            with_xyflip: use +X right and +Y down, from the upper left corner; otherwise +X left and +Y up.
             image_size: (height, width), overrides the camera's.
         Raises:
-            ValueError: where a shape does not fit, or the image size is not known.
+            ValueError: if a shape does not fit, or the image size is not known.
         """
         points_ndc = self.transform_points_ndc(points, eps=eps, **kwargs)
         image_size = kwargs.get("image_size", self.get_image_size())
@@ -181,9 +184,9 @@ class CamerasBase(TensorProperties):
         world_coordinates: bool,
         kwargs: dict[str, Any],
     ) -> torch.Tensor:
-        """Homogeneous coordinates, (N or 1, P) each, taken back to view or world space, batched as ``like`` is.
+        """Map homogeneous coordinates, (N or 1, P) each, to view or world space, with the batch dimension of ``like``.
 
-        Callers multiply by the depth instead of dividing by it, so that depth 0 gives the camera's centre.
+        Callers pass coordinates multiplied by the depth, so that depth 0 gives the camera's centre.
         """
         homogeneous = matmul(torch.stack(torch.broadcast_tensors(*clip), -1), to_clip.inverse().get_matrix())
         view = homogeneous[..., :3] / homogeneous[..., 3:]
@@ -193,7 +196,7 @@ class CamerasBase(TensorProperties):
         return points[0] if like.dim() == 2 and len(points) == 1 else points
 
     def _constructor_args(self) -> dict[str, Any]:
-        """The constructor's arguments that would make these cameras; a leading underscore is the attribute's alone."""
+        """The constructor's arguments that give these cameras; only attributes have a leading underscore."""
         return {name.removeprefix("_"): getattr(self, name) for name in self._FIELDS}
 
     def _parameter(self, name: str, kwargs: dict[str, Any]) -> torch.Tensor:
@@ -201,13 +204,13 @@ class CamerasBase(TensorProperties):
         return format_tensor(kwargs.get(name, getattr(self, name)), dtype=self.R.dtype, device=self.device)
 
     def _given_matrix(self, kwargs: dict[str, Any]) -> torch.Tensor | None:
-        """The calibration matrix ``K`` for column vectors, where one was given."""
+        """The calibration matrix ``K`` (N, 4, 4) for column vectors, or None."""
         K = kwargs.get("K", self.K)
         return None if K is None else check_tensor("K", K, ("N", 4, 4), FLOATS)
 
 
 def try_get_projection_transform(cameras: CamerasBase, cameras_kwargs: dict[str, Any]) -> Transform3d | None:
-    """``cameras.get_projection_transform(**cameras_kwargs)``, or None where the projection is no 4x4 matrix."""
+    """``cameras.get_projection_transform(**cameras_kwargs)``, or None if the projection is not a 4x4 matrix."""
     try:
         return cameras.get_projection_transform(**cameras_kwargs)
     except NotImplementedError:
@@ -220,11 +223,12 @@ def get_ndc_to_screen_transform(
     """The transform from NDC to pixels, z unchanged.
 
     Args:
-        cameras: decide dtype and device.
-        with_xyflip: +X right and +Y down, from the upper left corner; else +X left and +Y up, from -width, -height.
-        image_size: (height, width) or (N, 2) of them; one int for a square.
+        cameras: determine the dtype and device.
+        with_xyflip: use +X right and +Y down, from the upper left corner; otherwise +X left and +Y up, with the upper
+            left corner at (0, 0) and the lower right at (-width, -height).
+        image_size: (height, width) in pixels, or (N, 2) of them; one int for a square.
     Raises:
-        ValueError: where the image size is missing or of another shape.
+        ValueError: if the image size is missing or has another shape.
     """
     height, width = image_size_tensor(image_size).to(cameras.R).unbind(1)
     scale = torch.minimum(height, width) / 2
@@ -247,7 +251,7 @@ def get_screen_to_ndc_transform(
 
 
 def image_size_tensor(image_size: ImageSize | None) -> torch.Tensor:
-    """``image_size`` as a float (N, 2), height and width."""
+    """``image_size`` as float32 (N, 2), height and width in pixels; raises ``ValueError`` if it is missing or wrong."""
     if image_size is None:
         fail("image_size", "(height, width), needed between NDC and screen", None)
     size = torch.as_tensor(image_size)
@@ -258,7 +262,7 @@ def image_size_tensor(image_size: ImageSize | None) -> torch.Tensor:
 
 
 def image_points(xy_depth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The coordinates, (N, P) each, of image points (P, 3) or (N, P, 3)."""
+    """The coordinates x, y and depth, (N, P) each, of image points (P, 3) or (N, P, 3)."""
     check_tensor("xy_depth", xy_depth, ("...", "P", 3), FLOATS)
     if xy_depth.dim() > 3:
         fail("xy_depth", "shape (P, 3) or (N, P, 3)", tuple(xy_depth.shape))
@@ -267,7 +271,7 @@ def image_points(xy_depth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, to
 
 
 def stack_matrix(rows: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
-    """Matrices (N, ., .) of their entries, (N,) or (1,) each."""
+    """Matrices (N, ., .) from rows of their entries, (N,) or (1,) each."""
     n_columns = len(rows[0])
     entries = torch.broadcast_tensors(*(entry for row in rows for entry in row))
     return torch.stack(entries, -1).unflatten(-1, (-1, n_columns))

@@ -1,4 +1,4 @@
-"""Cameras given by a field of view or a box: the intrinsics of OpenGL."""
+"""Cameras defined by a field of view or a box, as in OpenGL."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tirender.transforms import Transform3d
 
 
 class FoVPerspectiveCameras(CamerasBase):
-    """Perspective cameras given by their field of view.
+    """Perspective cameras defined by their field of view.
 
-    NDC z goes from 0 at ``znear`` to 1 at ``zfar``, not linearly.
+    NDC z rises from 0 at ``znear`` to 1 at ``zfar``, not linearly in depth.
 
     Args:
-        znear, zfar: (N,) or numbers, distances of the near and the far plane, world units.
-        aspect_ratio: (N,) or a number, width / height of a pixel.
+        znear, zfar: (N,) or numbers, the distances of the near and the far plane in world units.
+        aspect_ratio: (N,) or a number, the width of a pixel divided by its height.
         fov: (N,) or a number, the field of view over the short side of the image.
-        degrees: whether ``fov`` is in degrees; else radians.
+        degrees: whether ``fov`` is in degrees; otherwise in radians.
         R: (N, 3, 3), rotations from world to view space.
         T: (N, 3), translations from world to view space.
-        K: (N, 4, 4), projection matrices for column vectors, which replace the other intrinsics; None: from those.
-        device: where the tensors live.
+        K: (N, 4, 4), projection matrices for column vectors, which replace the other intrinsics; None uses those.
+        device: the device of the tensors.
     Raises:
-        ValueError: where a shape does not fit.
+        ValueError: if a shape does not fit.
     """
 
     _FIELDS = ("K", "znear", "zfar", "aspect_ratio", "fov", "R", "T", "degrees")
@@ -57,7 +57,7 @@ class FoVPerspectiveCameras(CamerasBase):
         aspect_ratio: Broadcastable,
         degrees: bool,
     ) -> torch.Tensor:
-        """Projection matrices (N, 4, 4) for column vectors, of the constructor's arguments; differentiable."""
+        """Projection matrices (N, 4, 4) for column vectors; arguments as for the class. Differentiable."""
         near, far, angle, aspect = convert_to_tensors_and_broadcast(
             znear, zfar, fov, aspect_ratio, dtype=self.R.dtype, device=self.device
         )
@@ -73,12 +73,12 @@ class FoVPerspectiveCameras(CamerasBase):
         )
 
     def get_projection_transform(self, **kwargs: Any) -> Transform3d:
-        """The transform from view space to NDC.
+        """The transform from view space to NDC; differentiable.
 
         Args:
-            znear, zfar, fov, aspect_ratio, degrees, K: override the cameras'.
+            znear, zfar, fov, aspect_ratio, degrees, K: override the cameras' own.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         K = self._given_matrix(kwargs)
         if K is None:
@@ -96,17 +96,17 @@ class FoVPerspectiveCameras(CamerasBase):
         scaled_depth_input: bool = False,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Points in space of points in NDC; the inverse of ``transform_points``.
+        """Map points in NDC to points in space: the inverse of ``transform_points``.
 
         Args:
-            xy_depth: (P, 3), or (N or 1, P, 3): x and y in NDC, and the view depth.
-            world_coordinates: return world space; else view space.
-            scaled_depth_input: the third coordinate is the z of NDC instead of the view depth.
-            kwargs: override the cameras' parameters.
+            xy_depth: (P, 3), or (N or 1, P, 3): x and y in NDC, and the view depth in world units.
+            world_coordinates: return points in world space; otherwise in view space.
+            scaled_depth_input: whether the third coordinate is NDC z instead of the view depth.
+            kwargs: parameters that override the cameras' own.
         Returns:
-            (N, P, 3); (P, 3) where ``xy_depth`` is, and N = 1. Differentiable.
+            (N, P, 3), or (P, 3) if ``xy_depth`` is (P, 3) and N = 1; differentiable.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         projection = self.get_projection_transform(**kwargs)
         x, y, z = image_points(xy_depth)
@@ -126,20 +126,20 @@ class FoVPerspectiveCameras(CamerasBase):
 
 
 class FoVOrthographicCameras(CamerasBase):
-    """Orthographic cameras given by the box that they see.
+    """Orthographic cameras defined by the box that they see.
 
-    NDC z goes from 0 at ``znear`` to 1 at ``zfar``, linearly.
+    NDC z rises from 0 at ``znear`` to 1 at ``zfar``, linearly in depth.
 
     Args:
-        znear, zfar: (N,) or numbers, distances of the near and the far plane, world units.
-        max_y, min_y, max_x, min_x: (N,) or numbers, the sides of the box in view space: left is ``max_x``.
-        scale_xyz: (N, 3), factors on NDC.
+        znear, zfar: (N,) or numbers, the distances of the near and the far plane in world units.
+        max_y, min_y, max_x, min_x: (N,) or numbers, the sides of the box in view space; ``max_x`` is on the left.
+        scale_xyz: (N, 3), factors on the NDC coordinates.
         R: (N, 3, 3), rotations from world to view space.
         T: (N, 3), translations from world to view space.
-        K: (N, 4, 4), projection matrices for column vectors, which replace the other intrinsics; None: from those.
-        device: where the tensors live.
+        K: (N, 4, 4), projection matrices for column vectors, which replace the other intrinsics; None uses those.
+        device: the device of the tensors.
     Raises:
-        ValueError: where a shape does not fit.
+        ValueError: if a shape does not fit.
     """
 
     _FIELDS = ("K", "znear", "zfar", "R", "T", "max_y", "min_y", "max_x", "min_x", "scale_xyz")
@@ -182,7 +182,7 @@ class FoVOrthographicCameras(CamerasBase):
         min_y: Broadcastable,
         scale_xyz: Broadcastable,
     ) -> torch.Tensor:
-        """Projection matrices (N, 4, 4) for column vectors, of the constructor's arguments; differentiable."""
+        """Projection matrices (N, 4, 4) for column vectors; arguments as for the class. Differentiable."""
         near, far, left, right, top, bottom, scale = convert_to_tensors_and_broadcast(
             znear, zfar, max_x, min_x, max_y, min_y, scale_xyz, dtype=self.R.dtype, device=self.device
         )
@@ -199,12 +199,12 @@ class FoVOrthographicCameras(CamerasBase):
         )
 
     def get_projection_transform(self, **kwargs: Any) -> Transform3d:
-        """The transform from view space to NDC.
+        """The transform from view space to NDC; differentiable.
 
         Args:
-            znear, zfar, max_x, min_x, max_y, min_y, scale_xyz, K: override the cameras'.
+            znear, zfar, max_x, min_x, max_y, min_y, scale_xyz, K: override the cameras' own.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         K = self._given_matrix(kwargs)
         if K is None:
@@ -219,7 +219,7 @@ class FoVOrthographicCameras(CamerasBase):
         scaled_depth_input: bool = False,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Points in space of points in NDC; see :meth:`FoVPerspectiveCameras.unproject_points`."""
+        """Map points in NDC to points in space; see :meth:`FoVPerspectiveCameras.unproject_points`."""
         projection = self.get_projection_transform(**kwargs)
         x, y, z = image_points(xy_depth)
         clip = (x, y, z if scaled_depth_input else scaled_depth(projection, z), torch.ones_like(z))
@@ -235,6 +235,6 @@ class FoVOrthographicCameras(CamerasBase):
 
 
 def scaled_depth(projection: Transform3d, depth: torch.Tensor) -> torch.Tensor:
-    """The z (N, P) that a projection gives to view depths (N or 1, P), before the division by w."""
+    """The z (N, P) of view depths (N or 1, P) after a projection, before the division by w."""
     matrix = projection.get_matrix()
     return matrix[:, 2, 2, None] * depth + matrix[:, 3, 2, None]

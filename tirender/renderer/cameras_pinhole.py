@@ -1,4 +1,4 @@
-"""Cameras given by focal length and principal point: the intrinsics of multi-view geometry."""
+"""Cameras defined by focal length and principal point, as in multi-view geometry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tirender.transforms import Transform3d, Translate
 
 
 class _CalibratedCameras(CamerasBase):
-    """What perspective and orthographic cameras of focal length and principal point share."""
+    """The common part of perspective and orthographic cameras with focal length and principal point."""
 
     focal_length: torch.Tensor
     principal_point: torch.Tensor
@@ -56,20 +56,20 @@ class _CalibratedCameras(CamerasBase):
         _check_intrinsics(self.focal_length, self.principal_point)
 
     def get_principal_point(self, **kwargs: Any) -> torch.Tensor:
-        """The principal points (N, 2), from the projection matrix; intrinsics may be overridden."""
+        """The principal points (N, 2) of the projection matrices, in the unit of the intrinsics."""
         row = 2 if self.is_perspective() else 3
         return self.get_projection_transform(**kwargs).get_matrix()[:, row, :2]
 
     def get_ndc_camera_transform(self, **kwargs: Any) -> Transform3d:
-        """The transform from what ``transform_points`` gives to NDC; depth is unchanged.
+        """The transform from the output of ``transform_points`` to NDC; depth is unchanged.
 
-        For intrinsics in pixels, ``transform_points`` gives the screen with x and y to the left and up, but the
-        principal point measured to the right and down.
+        With intrinsics in pixels, ``transform_points`` gives x and y to the left and up, but the principal point is
+        measured to the right and down.
 
         Args:
-            image_size: (height, width), overrides the cameras'; needed where they are not ``in_ndc``.
+            image_size: (height, width), overrides the cameras'; required if they are not ``in_ndc``.
         Raises:
-            ValueError: where the image size is needed and not known.
+            ValueError: if the image size is required and not known.
         """
         if self.in_ndc():
             return super().get_ndc_camera_transform(**kwargs)
@@ -79,11 +79,11 @@ class _CalibratedCameras(CamerasBase):
         return Translate(-2 * px, -2 * py, torch.zeros_like(px)).compose(to_ndc)
 
     def in_ndc(self) -> bool:
-        """Whether the intrinsics are in NDC; else in pixels."""
+        """Whether the intrinsics are in NDC units rather than pixels."""
         return self._in_ndc
 
     def _intrinsics(self, kwargs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """fx, fy, px, py, (N,) each."""
+        """fx, fy, px and py, (N,) each, in the unit of the intrinsics."""
         focal_length = self._parameter("focal_length", kwargs)
         if focal_length.dim() == 1:
             focal_length = focal_length[:, None]
@@ -94,36 +94,37 @@ class _CalibratedCameras(CamerasBase):
         return fx, fy, px, py
 
     def _to_camera_transform(self, from_ndc: bool, kwargs: dict[str, Any]) -> Transform3d:
-        """From view space to where the image points that are to be unprojected lie."""
+        """The transform from view space to NDC if ``from_ndc``, else to the output of ``transform_points``."""
         projection = self.get_projection_transform(**kwargs)
         return projection.compose(self.get_ndc_camera_transform(**kwargs)) if from_ndc else projection
 
 
 class PerspectiveCameras(_CalibratedCameras):
-    """Perspective cameras given by focal length and principal point.
+    """Perspective cameras defined by focal length and principal point.
 
     The z of projected points is 1 / depth.
 
     Args:
-        focal_length: a number, (N,), (N, 1) or (N, 2): of x and y.
-        principal_point: (N, 2), x and y.
+        focal_length: a number, (N,), (N, 1), or (N, 2) along x and y; in the unit of the intrinsics.
+        principal_point: (N, 2), x and y, in the unit of the intrinsics.
         R: (N, 3, 3), rotations from world to view space.
         T: (N, 3), translations from world to view space.
-        K: (N, 4, 4), calibration matrices for column vectors, which replace the other intrinsics; None: from those.
-        device: where the tensors live.
-        in_ndc: the intrinsics are in NDC; else in pixels, the principal point from the upper left corner.
-        image_size: (height, width) or (N, 2) of them, in pixels; needed where ``in_ndc`` is False.
+        K: (N, 4, 4), calibration matrices for column vectors, which replace the other intrinsics; None uses those.
+        device: the device of the tensors.
+        in_ndc: whether the intrinsics are in NDC units; otherwise they are in pixels, with the principal point measured
+            from the upper left corner.
+        image_size: (height, width) or (N, 2) of them, in pixels; required if ``in_ndc`` is False.
     Raises:
-        ValueError: where a shape does not fit, or an image size is not positive.
+        ValueError: if a shape does not fit, or an image size is not positive.
     """
 
     def get_projection_transform(self, **kwargs: Any) -> Transform3d:
-        """The transform from view space to NDC, or to the screen for intrinsics in pixels.
+        """The transform from view space to NDC, or to the screen for intrinsics in pixels; differentiable.
 
         Args:
-            focal_length, principal_point, K: override the cameras'.
+            focal_length, principal_point, K: override the cameras' own.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         K = self._given_matrix(kwargs)
         if K is None:
@@ -137,17 +138,17 @@ class PerspectiveCameras(_CalibratedCameras):
     def unproject_points(
         self, xy_depth: torch.Tensor, world_coordinates: bool = True, from_ndc: bool = False, **kwargs: Any
     ) -> torch.Tensor:
-        """Points in space of image points; the inverse of ``transform_points``.
+        """Map image points to points in space: the inverse of ``transform_points``.
 
         Args:
-            xy_depth: (P, 3), or (N or 1, P, 3): x and y as ``transform_points`` gives them, and the view depth.
-            world_coordinates: return world space; else view space.
-            from_ndc: x and y are in NDC, whatever the intrinsics are in.
-            kwargs: override the cameras' parameters.
+            xy_depth: (P, 3), or (N or 1, P, 3): x and y as ``transform_points`` returns them, and the view depth.
+            world_coordinates: return points in world space; otherwise in view space.
+            from_ndc: whether x and y are in NDC, whatever the unit of the intrinsics.
+            kwargs: parameters that override the cameras' own.
         Returns:
-            (N, P, 3); (P, 3) where ``xy_depth`` is, and N = 1. Differentiable.
+            (N, P, 3), or (P, 3) if ``xy_depth`` is (P, 3) and N = 1; differentiable.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         x, y, z = image_points(xy_depth)
         clip = (x * z, y * z, torch.ones_like(z), z)
@@ -161,30 +162,31 @@ class PerspectiveCameras(_CalibratedCameras):
 
 
 class OrthographicCameras(_CalibratedCameras):
-    """Orthographic cameras given by focal length, here a scale, and principal point.
+    """Orthographic cameras defined by focal length (here a scale) and principal point.
 
     The z of projected points is the view depth.
 
     Args:
-        focal_length: a number, (N,), (N, 1) or (N, 2): of x and y.
-        principal_point: (N, 2), x and y.
+        focal_length: a number, (N,), (N, 1), or (N, 2) along x and y; in the unit of the intrinsics.
+        principal_point: (N, 2), x and y, in the unit of the intrinsics.
         R: (N, 3, 3), rotations from world to view space.
         T: (N, 3), translations from world to view space.
-        K: (N, 4, 4), calibration matrices for column vectors, which replace the other intrinsics; None: from those.
-        device: where the tensors live.
-        in_ndc: the intrinsics are in NDC; else in pixels, the principal point from the upper left corner.
-        image_size: (height, width) or (N, 2) of them, in pixels; needed where ``in_ndc`` is False.
+        K: (N, 4, 4), calibration matrices for column vectors, which replace the other intrinsics; None uses those.
+        device: the device of the tensors.
+        in_ndc: whether the intrinsics are in NDC units; otherwise they are in pixels, with the principal point measured
+            from the upper left corner.
+        image_size: (height, width) or (N, 2) of them, in pixels; required if ``in_ndc`` is False.
     Raises:
-        ValueError: where a shape does not fit, or an image size is not positive.
+        ValueError: if a shape does not fit, or an image size is not positive.
     """
 
     def get_projection_transform(self, **kwargs: Any) -> Transform3d:
-        """The transform from view space to NDC, or to the screen for intrinsics in pixels.
+        """The transform from view space to NDC, or to the screen for intrinsics in pixels; differentiable.
 
         Args:
-            focal_length, principal_point, K: override the cameras'.
+            focal_length, principal_point, K: override the cameras' own.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         K = self._given_matrix(kwargs)
         if K is None:
@@ -198,7 +200,7 @@ class OrthographicCameras(_CalibratedCameras):
     def unproject_points(
         self, xy_depth: torch.Tensor, world_coordinates: bool = True, from_ndc: bool = False, **kwargs: Any
     ) -> torch.Tensor:
-        """Points in space of image points; see :meth:`PerspectiveCameras.unproject_points`."""
+        """Map image points to points in space; see :meth:`PerspectiveCameras.unproject_points`."""
         x, y, z = image_points(xy_depth)
         clip = (x, y, z, torch.ones_like(z))
         return self._from_clip_space(

@@ -1,4 +1,4 @@
-"""Compositing of dense point fragments: colours of pixels from the points listed for them."""
+"""Compositing of dense point fragments: the colour of a pixel from its list of points."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tirender.engine.tiles import prefix_sum
 
 
 def alpha_composite(pointsidx: torch.Tensor, alphas: torch.Tensor, pt_clds: torch.Tensor) -> torch.Tensor:
-    """Composites points front to back: ``sum_k f_k a_k prod_{j<k} (1 - a_j)``.
+    """Composite points front to back: ``sum_k f_k a_k prod_{j<k} (1 - a_j)``.
 
     Args:
         pointsidx: (N, K, H, W) int32 or int64, nearest point first, -1 where empty.
         alphas: (N, K, H, W) opacities.
-        pt_clds: (C, P) features of all points.
+        pt_clds: (C, P) float32 or float64, the features of all points.
     Returns:
-        (N, C, H, W), 0 where no point is; differentiable in ``alphas`` and ``pt_clds``.
+        (N, C, H, W), 0 at pixels without points; differentiable in ``alphas`` and ``pt_clds``.
     Raises:
-        ValueError: where shapes, dtypes or indices do not fit.
+        ValueError: if shapes, dtypes or indices do not fit.
     """
     return composite_dense(pointsidx, alphas, pt_clds, "alpha")
 
@@ -41,7 +41,7 @@ def weighted_sum(pointsidx: torch.Tensor, alphas: torch.Tensor, pt_clds: torch.T
 
 
 def composite_dense(pointsidx: torch.Tensor, alphas: torch.Tensor, pt_clds: torch.Tensor, mode: str) -> torch.Tensor:
-    """The one of the above that ``mode`` names: alpha, norm or sum."""
+    """Composite dense fragments by ``mode``: ``"alpha"``, ``"norm"`` or ``"sum"``; see the three functions above."""
     check_tensor("pointsidx", pointsidx, ("N", "K", "H", "W"), INTEGERS)
     check_tensor("pt_clds", pt_clds, ("C", "P"), FLOATS)
     check_tensor("alphas", alphas, tuple(pointsidx.shape), like=pt_clds)

@@ -1,10 +1,10 @@
 """Fisheye cameras with radial, tangential and thin-prism distortion: the FisheyeRadTanThinPrism model of Project Aria.
 
-With (a, b) = (x, y) / z, r = |(a, b)| and theta = atan(r):
+The projection, with (a, b) = (x, y) / z, r = |(a, b)| and theta = atan(r), is:
     radial      d = (a, b) * theta / r * (1 + k0 theta^2 + k1 theta^4 + ...)
     tangential  t = 2 (d . p) d + |d|^2 p
     thin prism  s = |d|^2 (s0, s2) + |d|^4 (s1, s3)
-    projection  f * (d + t + s) + c, where (a, b) stands for d in this sum if ``use_radial`` is False
+    projection  f * (d + t + s) + c, with (a, b) in place of this d if ``use_radial`` is False
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ MAX_THETA = 0.999 * math.pi / 2  # unprojected points stay in front of the camer
 
 
 class FishEyeCameras(CamerasBase):
-    """Cameras with wide lenses. Points behind a camera are projected through its centre.
+    """Cameras with wide-angle lenses. Points behind a camera are projected through its centre.
 
     Args:
-        focal_length: (N, 1) or (N, 2), in the unit of the image: NDC to render with, or pixels.
+        focal_length: (N, 1) or (N, 2), in the unit of the image: NDC (needed for rendering) or pixels.
         principal_point: (N, 2), in the same unit.
-        radial_params: (N, n), k0, k1, ... of theta^2, theta^4, ...
+        radial_params: (N, n), the coefficients k0, k1, ... of theta^2, theta^4, ...
         tangential_params: (N, 2), p.
         thin_prism_params: (N, 4), s0 to s3.
         R: (N, 3, 3), rotations from world to view space.
         T: (N, 3), translations from world to view space.
-        world_coordinates: points are in world space; else in view space, and ``R`` and ``T`` are not used.
-        use_radial, use_tangential, use_thin_prism: which distortions apply. Radial parameters of zero are not the same
-            as ``use_radial=False``: the former is the equidistant fisheye, the latter a pinhole.
-        device: where the tensors live.
-        image_size: (height, width) or (N, 2) of them, in pixels, for the way from NDC to the screen.
+        world_coordinates: whether points are in world space; otherwise they are in view space, and ``R`` and ``T`` are
+            ignored.
+        use_radial, use_tangential, use_thin_prism: which distortions to apply. Radial parameters of zero give the
+            equidistant fisheye; ``use_radial=False`` gives a pinhole.
+        device: the device of the tensors.
+        image_size: (height, width) or (N, 2) of them, in pixels, for the transform from NDC to the screen.
     Raises:
-        ValueError: where a shape does not fit, or an image size is not positive.
+        ValueError: if a shape does not fit, or an image size is not positive.
     """
 
     focal_length: torch.Tensor
@@ -104,14 +105,14 @@ class FishEyeCameras(CamerasBase):
         """Project points onto the image.
 
         Args:
-            points: (P, 3), or (N or 1, P, 3); world space where ``world_coordinates``, else view space.
-            eps: depths nearer to the camera plane than this count as ``eps`` away from it, on their side, and pass no
-                gradient through the division. None divides as is: a point on the camera plane gives inf or nan.
-            R, T: override the cameras', and are kept.
+            points: (P, 3), or (N or 1, P, 3), in world space if ``world_coordinates``, else in view space.
+            eps: least distance from the camera plane in the division; a point closer to it is treated as at this
+                distance on its side, without a gradient. None: a point on the camera plane gives inf or nan.
+            R, T: override the cameras' own and are stored.
         Returns:
-            (N, P, 3), x, y and 1; (P, 3) where ``points`` is, and N = 1. Differentiable.
+            x, y and 1: (N, P, 3), or (P, 3) if ``points`` is (P, 3) and N = 1; differentiable.
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         batch = self._batch_of("points", points)
         if self.world_coordinates:
@@ -128,18 +129,19 @@ class FishEyeCameras(CamerasBase):
         scaled_depth_input: bool = False,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Points in space of image points and depths: the inverse of :meth:`transform_points`, by Newton's method.
+        """Map image points and depths to points in space, by Newton's method: the inverse of :meth:`transform_points`.
+
+        PyTorch3D always returns points of depth 1 in view space, and inverts the radial distortion even if it is off.
 
         Args:
-            xy_depth: (P, 3), or (N or 1, P, 3): x and y as ``transform_points`` gives them, and the view depth.
-            world_coordinates: return world space, if the cameras take points in it; else view space.
-            scaled_depth_input: accepted for the other cameras' callers; there is no scaled depth here.
-            R, T: override the cameras', and are kept.
+            xy_depth: (P, 3), or (N or 1, P, 3): x and y as ``transform_points`` returns them, and the view depth.
+            world_coordinates: return points in world space if the cameras take such points; otherwise in view space.
+            scaled_depth_input: ignored; these cameras have no scaled depth.
+            R, T: override the cameras' own and are stored.
         Returns:
-            (N, P, 3); (P, 3) where ``xy_depth`` is, and N = 1. Differentiable (implicit function theorem).
-            (PyTorch3D's are always in view space, of depth 1, and undo the radial distortion even if it is not used.)
+            (N, P, 3), or (P, 3) if ``xy_depth`` is (P, 3) and N = 1; differentiable (implicit function theorem).
         Raises:
-            ValueError: where a shape does not fit.
+            ValueError: if a shape does not fit.
         """
         batch = self._batch_of("xy_depth", xy_depth)
         undistorted = self._undistort((batch[..., :2] - self.principal_point[:, None]) / self.focal_length[:, None])
@@ -150,11 +152,11 @@ class FishEyeCameras(CamerasBase):
         return _unbatch(points, xy_depth)
 
     def is_perspective(self) -> bool:
-        """False: straight lines are not straight in the image."""
+        """False: straight lines are curved in the image."""
         return False
 
     def in_ndc(self) -> bool:
-        """True: rendering takes what ``transform_points`` gives for NDC."""
+        """True: rendering interprets the output of ``transform_points`` as NDC."""
         return True
 
     def _batch_of(self, name: str, points: torch.Tensor) -> torch.Tensor:
@@ -165,7 +167,7 @@ class FishEyeCameras(CamerasBase):
         return batch.to(self.device)
 
     def _distort(self, slopes: torch.Tensor) -> torch.Tensor:
-        """All distortions of (x, y) / z, (N, P, 2)."""
+        """Apply all distortions to (x, y) / z, (N, P, 2)."""
         radial = self._distort_radially(slopes)
         return (radial if self.use_radial else slopes) + self._offset(radial)
 
@@ -178,14 +180,14 @@ class FishEyeCameras(CamerasBase):
         return slopes * theta_over_r * self._radial_gain(theta_over_r**2 * squared)
 
     def _radial_gain(self, squared_theta: torch.Tensor) -> torch.Tensor:
-        """1 + k0 theta^2 + k1 theta^4 + ... for (N, P, 1)."""
+        """1 + k0 theta^2 + k1 theta^4 + ..., from theta^2 (N, P, 1)."""
         gain = torch.zeros_like(squared_theta)
         for k in reversed(self.radial_params.unbind(1)):
             gain = (gain + k[:, None, None]) * squared_theta
         return 1 + gain
 
     def _offset(self, radial: torch.Tensor) -> torch.Tensor:
-        """What the tangential and the thin-prism distortion add, (N, P, 2)."""
+        """The offsets (N, P, 2) of the tangential and the thin-prism distortion."""
         offset = torch.zeros_like(radial)
         squared = (radial * radial).sum(-1, keepdim=True)
         if self.use_tangential:
@@ -214,10 +216,10 @@ def _solve(
     lower: float = -math.inf,
     upper: float = math.inf,
 ) -> torch.Tensor:
-    """Solve function(x) = target in the last dimension (of 1 or 2) by Newton's method, from x = target.
+    """Solve function(x) = target by Newton's method, starting at x = target; the last dimension has size 1 or 2.
 
-    The last step is differentiable, with the Jacobian as a constant: that makes the gradient the exact one of the
-    solution, by the implicit function theorem, and independent of how many steps came before.
+    Only the last step is differentiable, with a constant Jacobian. By the implicit function theorem, this gives the
+    exact gradient of the solution, whatever the number of steps before.
     """
     with torch.no_grad():
         x = target.clamp(lower, upper)
@@ -232,7 +234,7 @@ def _solve(
 def _newton_step(
     function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """J^-1 (target - function(x)) with the Jacobian J detached; singular ones are nudged."""
+    """J^-1 (target - function(x)), with the Jacobian J detached and its determinant kept away from 0."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         value = function(leaf)

@@ -1,4 +1,4 @@
-"""View geometry: where a camera stands and where it looks."""
+"""View geometry: positions and orientations of cameras."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def look_at_view_transform(
     up: Broadcastable = ((0, 1, 0),),
     device: torch.device | str = "cpu",
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """``R`` and ``T`` of cameras that look at a point, from spherical coordinates or from ``eye``.
+    """``R`` and ``T`` of cameras that look at a point, given by spherical coordinates or by ``eye``.
 
     Args:
-        dist: (N,) or a number, the distance from ``at``, world units.
+        dist: (N,) or a number, the distance from ``at`` in world units.
         elev: (N,) or a number, the angle above the horizontal plane (y = 0).
         azim: (N,) or a number, the angle in that plane from +z towards +x.
-        degrees: whether the angles are in degrees; else radians.
-        eye: (N, 3), the cameras' positions, which replace ``dist``, ``elev`` and ``azim``.
-        at: (N, 3), what the cameras look at.
-        up: (N, 3), what is up in the image.
-        device: where the results live.
+        degrees: whether the angles are in degrees; otherwise in radians.
+        eye: (N, 3), the positions of the cameras in world space, which replace ``dist``, ``elev`` and ``azim``.
+        at: (N, 3), the points that the cameras look at, world space.
+        up: (N, 3), the directions that point up in the images, world space.
+        device: the device of the results.
     Returns:
-        R (N, 3, 3) and T (N, 3), x_view = x_world @ R + T; differentiable. Sizes of 1 broadcast. At an elevation of
-        90 or -90 degrees, where the default ``up`` is along the view, the image is that of elevations close by, nearer
-        to 0; see :func:`look_at_rotation` for the other cases.
+        R (N, 3, 3) and T (N, 3), with x_view = x_world @ R + T; differentiable. Sizes of 1 broadcast. At an elevation
+        of 90 or -90 degrees, the default ``up`` is parallel to the view; the result is then the limit from elevations
+        nearer to 0. See :func:`look_at_rotation` for other special cases.
     Raises:
-        ValueError: where the sizes do not broadcast.
+        ValueError: if the sizes do not broadcast.
     """
     if eye is not None:
         position, at, up = _of_one_dtype(eye, at, up, device=device)
@@ -47,7 +47,7 @@ def look_at_view_transform(
     else:
         dist, elev, azim, at, up = _of_one_dtype(dist, elev, azim, at, up, device=device)
         position = camera_position_from_spherical_angles(dist, elev, azim, degrees, device) + at
-        # The way that the camera takes when the elevation grows is at right angles to the view, at the poles too.
+        # As the elevation grows, the camera moves perpendicular to the view, even at the poles.
         quarter_turn = 90 if degrees else math.pi / 2
         climb = camera_position_from_spherical_angles(1.0, elev + quarter_turn, azim, degrees, device)
         R = _rotation(position, at, up, climb)
@@ -64,15 +64,15 @@ def look_at_rotation(
 
     Args:
         camera_position: (N, 3), world space.
-        at: (N, 3), what the cameras look at.
-        up: (N, 3), what is up in the image.
-        device: where the result lives.
+        at: (N, 3), the points that the cameras look at, world space.
+        up: (N, 3), the directions that point up in the images, world space.
+        device: the device of the result.
     Returns:
-        (N, 3, 3), for row vectors: the columns are the view's axes in world space. Differentiable. Where ``up`` is
-        along the view, another direction is up; where the position is ``at``, the camera looks along +z. Neither
-        passes a gradient there.
+        (N, 3, 3), for row vectors: the columns are the view axes in world space. Differentiable. If ``up`` is parallel
+        to the view, another direction replaces it. If the position is ``at``, the camera looks along +z. Neither case
+        passes a gradient.
     Raises:
-        ValueError: where the sizes do not broadcast.
+        ValueError: if the sizes do not broadcast.
     """
     return _rotation(*_of_one_dtype(camera_position, at, up, device=device))
 
@@ -84,18 +84,18 @@ def camera_position_from_spherical_angles(
     degrees: bool = True,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Positions on spheres about the origin.
+    """Positions on spheres around the origin.
 
     Args:
-        distance: (N,) or a number, the radius.
+        distance: (N,) or a number, the radius in world units.
         elevation: (N,) or a number, the angle above the plane y = 0.
         azimuth: (N,) or a number, the angle in that plane from +z towards +x.
-        degrees: whether the angles are in degrees; else radians.
-        device: where the result lives.
+        degrees: whether the angles are in degrees; otherwise in radians.
+        device: the device of the result.
     Returns:
-        (N, 3), differentiable.
+        (N, 3), world space; differentiable.
     Raises:
-        ValueError: where the sizes do not broadcast.
+        ValueError: if the sizes do not broadcast.
     """
     radius, elev, azim = _of_one_dtype(distance, elevation, azimuth, device=device)
     for name, value in (("distance", radius), ("elevation", elev), ("azimuth", azim)):
@@ -110,10 +110,10 @@ def get_world_to_view_transform(R: Any = None, T: Any = None) -> Transform3d:
     """The transform x_view = x_world @ R + T.
 
     Args:
-        R: (N, 3, 3); None: the identity.
-        T: (N, 3); None: zero. A batch of 1 broadcasts.
+        R: (N, 3, 3); None for the identity.
+        T: (N, 3); None for zero. A batch of 1 broadcasts.
     Raises:
-        ValueError: where a shape or dtype is another, or the batches do not fit.
+        ValueError: if a shape or dtype is wrong, or the batches do not fit.
     """
     R = torch.eye(3, **_like(T))[None] if R is None else check_tensor("R", R, ("N", 3, 3), FLOATS)
     T = torch.zeros(1, 3, **_like(R)) if T is None else check_tensor("T", T, ("N", 3), FLOATS)
@@ -129,13 +129,13 @@ def _like(tensor: torch.Tensor | None) -> dict[str, Any]:
 def _rotation(
     position: torch.Tensor, at: torch.Tensor, up: torch.Tensor, spare_up: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The view's axes in world space as columns; ``spare_up`` is up where ``up`` is along the view."""
+    """The view axes in world space as columns; ``spare_up`` replaces an ``up`` that is parallel to the view."""
     for name, value in (("camera_position", position), ("at", at), ("up", up)):
         check_tensor(name, value, ("N", 3))
     forward = at - position
     ahead = forward.new_tensor([0.0, 0.0, 1.0])
     z = normalize(torch.where((forward == 0).all(-1, keepdim=True), ahead, forward))
-    if spare_up is None:  # for the default up, what elevations close by have at azimuth 0
+    if spare_up is None:  # for the default up, the limit from lower elevations at azimuth 0
         steep = z[:, 1:2].abs() > 0.5
         spare_up = torch.where(steep, ahead * z[:, 1:2].sign(), forward.new_tensor([0.0, 1.0, 0.0]))
     x = torch.linalg.cross(normalize(up), z)
@@ -145,7 +145,7 @@ def _rotation(
 
 
 def _of_one_dtype(*args: Broadcastable, device: torch.device | str) -> list[torch.Tensor]:
-    """Broadcast, and as float64 where one of the tensors is that, else as float32."""
+    """Broadcast the arguments, as float64 if one of the tensors has that dtype, else as float32."""
     tensors = convert_to_tensors_and_broadcast(*args, device=device)
     dtypes = {tensor.dtype for tensor in tensors}
     if any(dtype.is_complex for dtype in dtypes):

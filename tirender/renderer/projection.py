@@ -1,4 +1,4 @@
-"""From world space to what the rasterizers take, with the cameras of a rasterizer or of its call."""
+"""The projection of points for the rasterizers, and the choice between a rasterizer's cameras and those of a call."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def pick_cameras(own: CamerasBase | None, kwargs: dict[str, Any], n_items: int, items: str) -> CamerasBase:
-    """Takes ``cameras`` out of ``kwargs``, else the rasterizer's own.
+    """Remove ``cameras`` from ``kwargs`` and return it, or the rasterizer's own cameras without it.
 
     Raises:
-        ValueError: where there are none, or neither one nor as many as items.
+        ValueError: if there are no cameras, or neither one nor ``n_items``.
     """
     given = kwargs.pop("cameras", None)
     cameras = own if given is None else given
@@ -32,13 +32,13 @@ def pick_cameras(own: CamerasBase | None, kwargs: dict[str, Any], n_items: int, 
 
 
 def to_clip(points: torch.Tensor, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:
-    """(N, P, 4) rows (x_ndc * w, y_ndc * w, w, z_view) of (N, P, 3) points in world space.
+    """Project points (N, P, 3) in world space to (N, P, 4) rows (x_ndc * w, y_ndc * w, w, z_view).
 
-    Through view space in two products, with PyTorch3D's roundings: ties then fall the same way.
+    The projection is two products, with view space between them. Rounding is then that of PyTorch3D, and so are ties.
     """
     view = _transformed(points, cameras.get_world_to_view_transform(**kwargs))
     projection = try_get_projection_transform(cameras, kwargs)
-    if projection is None:  # no 4x4 matrix does it: a fisheye
+    if projection is None:  # not a 4x4 matrix, as for fisheye cameras
         xy, w = cameras.transform_points_ndc(points, **kwargs)[..., :2], torch.ones_like(view[..., :1])
     else:
         ndc = _transformed(view[..., :3], projection.compose(cameras.get_ndc_camera_transform(**kwargs)))
@@ -47,11 +47,11 @@ def to_clip(points: torch.Tensor, cameras: CamerasBase, kwargs: dict[str, Any]) 
 
 
 def to_ndc(clip: torch.Tensor) -> torch.Tensor:
-    """(..., 3) rows (x_ndc, y_ndc, z_view) of those that :func:`to_clip` returns."""
+    """Convert the rows of :func:`to_clip` to (..., 3) rows (x_ndc, y_ndc, z_view)."""
     return torch.cat([clip[..., :2] / away_from_zero(clip[..., 2:3], W_MIN), clip[..., 3:]], -1)
 
 
 def _transformed(points: torch.Tensor, transform: Transform3d) -> torch.Tensor:
-    """(N, P, 4) homogeneous coordinates of (N or 1, P, 3) points."""
+    """The homogeneous coordinates (N, P, 4) of transformed points (N or 1, P, 3)."""
     homogeneous = torch.nn.functional.pad(points, (0, 1), value=1.0)
     return matmul(homogeneous, transform.get_matrix().to(points.dtype))

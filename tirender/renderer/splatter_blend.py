@@ -1,8 +1,8 @@
 """Blending by splatting each pixel's fragments onto its neighbours.
 
-Cole et al., "Differentiable Surface Rendering via Non-Differentiable Sampling", 2021: the rasterizer is taken as a
-fixed sampling of surface points. Each point is projected again and drawn as a small Gaussian, so that a pixel's colour
-changes smoothly as points move, across silhouettes too.
+See Cole et al., "Differentiable Surface Rendering via Non-Differentiable Sampling", 2021. The rasterizer is a fixed
+sampling of surface points. Each point is projected again and drawn as a small Gaussian. A pixel's colour then changes
+smoothly as points move, also across silhouettes.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from torch import nn
 from tirender.checks import check_tensor, fail
 from tirender.renderer.blending import BlendParams, background_tensor
 
-EXCESS = 0.05  # how much a full neighbourhood's weights exceed 1, so that the weights' normalisation has a gradient
+EXCESS = 0.05  # excess over 1 of the weights in a full neighbourhood, which gives their normalisation a gradient
 DIRECTIONS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 
 
 class SplatterBlender(nn.Module):
-    """Splats fragments onto the 3 x 3 pixels around each, in three layers: behind, on and before the pixel's surface.
+    """Splat fragments onto the 3 x 3 pixels around each, in three layers: behind, on and before the pixel's surface.
 
     Args:
-        input_shape: (N, H, W, K) of the fragments.
-        device: taken for compatibility; everything lives where the colours do.
+        input_shape: the shape (N, H, W, K) of the fragments.
+        device: ignored; everything is computed on the device of the colours.
     """
 
     def __init__(self, input_shape: tuple[int, int, int, int], device: torch.device | str = "cpu") -> None:
@@ -43,16 +43,17 @@ class SplatterBlender(nn.Module):
 
         Args:
             colors: (N, H, W, K, 3), nearest first.
-            pixel_coords_cameras: (N, H, W, K, 3), the fragments' points in world space; where they lie in the image is
-                what gradients flow through, the barycentric coordinates being those of a fixed sampling.
-            cameras: the N cameras, or one.
-            background_mask: (N, H, W, K) bool, True where a slot is empty.
-            blend_params: ``sigma``, the Gaussian's width in pixels (0.5 in the paper), and ``background_color``.
+            pixel_coords_cameras: (N, H, W, K, 3), the fragments' points in world space. Their barycentric coordinates
+                are fixed; gradients pass through their positions in the image.
+            cameras: N cameras, or one.
+            background_mask: (N, H, W, K) bool, True in empty slots.
+            blend_params: ``sigma``, the standard deviation of the Gaussian in pixels (0.5 in the paper), and
+                ``background_color``.
         Returns:
-            (N, H, W, 4) RGBA in the colours' dtype, differentiable in colours, points and cameras, but for which
-            surface hides which.
+            (N, H, W, 4) RGBA in the colours' dtype; differentiable in colours, points and cameras. Which surface
+            occludes which is held fixed.
         Raises:
-            ValueError: where a shape does not fit ``input_shape``.
+            ValueError: if a shape does not fit ``input_shape``.
         """
         check_tensor("colors", colors, (*self.input_shape, 3))
         check_tensor("pixel_coords_cameras", pixel_coords_cameras, (*self.input_shape, 3))
@@ -86,13 +87,15 @@ class SplatterBlender(nn.Module):
 
 
 def _project(points: torch.Tensor, cameras: Any, background_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the points are relative to their pixels' centres (N, H, W, K, 2), in pixels right and down; their depth.
+    """The points' offsets from their pixels' centres and their depths.
 
-    Empty slots lie at the centre, and beyond every other depth.
+    Returns:
+        offsets (N, H, W, K, 2) in pixels, right and down, 0 in empty slots; depths (N, H, W, K) in view space, beyond
+        all others in empty slots.
     """
     n, height, width, k, _ = points.shape
     world_to_view = cameras.get_world_to_view_transform()
-    with torch.no_grad():  # a point that projects safely, in place of the empty slots'
+    with torch.no_grad():  # empty slots get a point one unit ahead, which projects without a division by 0
         ahead = world_to_view.inverse().transform_points(points.new_tensor([[[0.0, 0.0, 1.0]]]))
     safe = torch.where(background_mask[..., None], ahead.view(-1, 1, 1, 1, 3), points).view(n, -1, 3)
     screen = cameras.transform_points_screen(safe, image_size=(height, width))[..., :2].view(n, height, width, k, 2)
@@ -106,11 +109,11 @@ def _project(points: torch.Tensor, cameras: Any, background_mask: torch.Tensor) 
 
 
 def _surface_layer(target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    """Which layer of a source pixel continues the surface seen at its target pixel (both depths (N, H, W, K)).
+    """The layer of each source pixel that continues the surface of its target pixel, given depths (N, H, W, K).
 
     Returns:
-        (N, H, W): the source's layer l; or -m, where the source's own surface rather continues the target's layer m,
-        so that all of the source lies behind.
+        (N, H, W): the source's layer l. It is -m if the source's surface fits the target's layer m better; all layers
+        of the source then lie behind the target's surface.
     """
     to_source, source_layer = (source - target[..., :1]).abs().min(-1)
     to_target, target_layer = (target - source[..., :1]).abs().min(-1)
@@ -122,7 +125,7 @@ def _gaussian(offset: torch.Tensor, sigma: float) -> torch.Tensor:
 
 
 def _shifted(values: torch.Tensor, dy: int, dx: int, fill: float) -> torch.Tensor:
-    """``values`` (N, H, W, ...) moved down by dy and to the right by dx."""
+    """Shift ``values`` (N, H, W, ...) down by dy and to the right by dx; new pixels get ``fill``."""
     height, width = values.shape[1:3]
     out = values.new_full(values.shape, fill)
     out[:, max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)] = values[

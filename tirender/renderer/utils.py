@@ -1,4 +1,4 @@
-"""What cameras, lights and materials share: batched tensor properties; and coordinates for ``grid_sample``."""
+"""The base class of cameras, lights and materials, and conversions from NDC to ``grid_sample`` coordinates."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Broadcastable = float | int | list | tuple | torch.Tensor | np.ndarray | np.numb
 
 
 class TensorProperties(nn.Module):
-    """An object whose keyword arguments become tensor attributes of one batch size.
+    """An object whose keyword arguments become tensor attributes with one batch size.
 
-    Numbers, lists, tuples and arrays become tensors; the first dimension is the batch, where 1 broadcasts to N. None,
-    strings and bools become attributes as they are. Attributes stay assignable; they are validated at use.
+    Numbers, lists, tuples and arrays become tensors. Their first dimension is the batch; a size of 1 broadcasts to N.
+    None, strings and bools become attributes unchanged. Attributes may be assigned later; they are validated at use.
 
     Args:
-        dtype: of what is not yet a tensor; float64 where one of the tensors is.
-        device: where all tensors are moved.
+        dtype: the dtype of values that are not tensors; float64 if one of the tensors has that dtype.
+        device: the device to which all tensors are moved.
         kwargs: the attributes.
     Raises:
-        ValueError: where the batch sizes are neither N nor 1.
-        TypeError: where a value is of none of these types.
+        ValueError: if the batch sizes are neither N nor 1.
+        TypeError: if a value has another type.
     """
 
     def __init__(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", **kwargs: Any) -> None:
@@ -52,17 +52,17 @@ class TensorProperties(nn.Module):
         return self._N == 0
 
     def __getitem__(self, index: int | slice) -> Any:
-        """The attributes at ``index`` of the batch, to read or to assign: ``lights[0].location = ...``.
+        """The attributes of one or more elements, to read or to assign: ``lights[0].location = ...``.
 
         Raises:
-            TypeError: for an index of another type.
+            TypeError: if the index has another type.
         """
         if isinstance(index, bool) or not isinstance(index, int | slice):
             raise TypeError(f"index: expected int or slice, got {index!r}")
         return TensorAccessor(self, index)
 
     def to(self, device: torch.device | str = "cpu") -> TensorProperties:  # type: ignore[override]
-        """Move every tensor to ``device``, in place; returns itself."""
+        """Move all tensors to ``device``, in place; returns self."""
         self.device = make_device(device)
         super().to(self.device)
         for name, value in self._attributes().items():
@@ -71,18 +71,18 @@ class TensorProperties(nn.Module):
         return self
 
     def cpu(self) -> TensorProperties:
-        """Move every tensor to the CPU, in place; returns itself."""
+        """Move all tensors to the CPU, in place; returns self."""
         return self.to("cpu")
 
     def cuda(self, device: int | None = None) -> TensorProperties:  # type: ignore[override]
-        """Move every tensor to a CUDA device, the current one by default, in place; returns itself."""
+        """Move all tensors to a CUDA device, by default the current one, in place; returns self."""
         return self.to("cuda" if device is None else f"cuda:{device}")
 
     def clone(self, other: TensorProperties | None = None) -> Any:
-        """Copy all attributes into ``other``, tensors as differentiable clones.
+        """Copy all attributes to ``other``; tensors become differentiable clones.
 
         Args:
-            other: None: a new object of this class, whose arguments other than ``device`` have defaults.
+            other: the object to copy to; None for a new object of this class.
         Returns:
             the copy.
         """
@@ -92,12 +92,12 @@ class TensorProperties(nn.Module):
         return other
 
     def gather_props(self, batch_idx: torch.Tensor) -> TensorProperties:
-        """Replace every tensor of more than one element by its elements at ``batch_idx``, in place; returns itself.
+        """Select elements of every tensor with a batch size above 1, in place; returns self.
 
         Args:
-            batch_idx: int64 (M,) or (M, ...), with no more dimensions than a tensor has; the result is (M, ...).
+            batch_idx: int64 (M,) or (M, ...), with at most as many dimensions as each tensor; the result is (M, ...).
         Raises:
-            ValueError: where it has more.
+            ValueError: if ``batch_idx`` has another dtype or more dimensions.
         """
         check_tensor("batch_idx", batch_idx, dtype=torch.int64)
         for name, value in self._attributes().items():
@@ -110,7 +110,7 @@ class TensorProperties(nn.Module):
         return self
 
     def _attributes(self) -> dict[str, Any]:
-        """What was set on this object, without what ``nn.Module`` keeps."""
+        """The attributes of this object without those that ``nn.Module`` adds."""
         own = {name: value for name, value in vars(self).items() if name not in _MODULE_INTERNALS}
         return {**own, **self._parameters, **self._buffers}
 
@@ -119,11 +119,11 @@ _MODULE_INTERNALS = frozenset(vars(nn.Module()))
 
 
 class TensorAccessor:
-    """The elements of a :class:`TensorProperties` at one index, to read and to assign.
+    """A view of some elements of a :class:`TensorProperties`, to read and to assign.
 
     Args:
-        class_object: whose attributes.
-        index: which elements of the batch.
+        class_object: the object.
+        index: the elements of the batch.
     """
 
     def __init__(self, class_object: TensorProperties, index: int | slice) -> None:
@@ -133,17 +133,17 @@ class TensorAccessor:
         return self._tensor(name)[self.index]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Write ``value`` into the attribute at the index.
+        """Write ``value`` into the attribute's selected elements.
 
         Raises:
-            AttributeError: where the attribute is no tensor.
-            ValueError: where the shape does not fit.
+            AttributeError: if the attribute is not a tensor.
+            ValueError: if the shape does not fit.
         """
         target = self._tensor(name)
         value = format_tensor(value, dtype=target.dtype, device=target.device)
         if target.dim() > 1 and value.dim() > 1 and value.shape[1:] != target.shape[1:]:
             fail(name, f"shape (..., {', '.join(map(str, target.shape[1:]))})", tuple(value.shape))
-        # Attributes are views expanded over the batch: writing needs memory of its own for each element.
+        # attributes may be expanded views, so the write goes to a copy
         target = target.clone()
         target[self.index] = value
         setattr(self.class_object, name, target)
@@ -156,7 +156,7 @@ class TensorAccessor:
 
 
 def make_device(device: torch.device | str) -> torch.device:
-    """``device`` as a ``torch.device``, where plain "cuda" is the current CUDA device."""
+    """``device`` as a ``torch.device``; "cuda" without an index is the current CUDA device."""
     device = torch.device(device)
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())
@@ -166,14 +166,14 @@ def make_device(device: torch.device | str) -> torch.device:
 def format_tensor(
     input: Broadcastable, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """``input`` as a tensor of at least one dimension.
+    """Convert ``input`` to a tensor with at least one dimension.
 
     Args:
         input: a number, list, tuple, array or tensor; a tensor keeps its dtype.
-        dtype: of what is not yet a tensor.
-        device: where the result lives.
+        dtype: the dtype of an ``input`` that is not a tensor.
+        device: the device of the result.
     Raises:
-        TypeError: where it is of another type.
+        TypeError: if ``input`` has another type.
     """
     return _format("input", input, dtype, device)
 
@@ -181,15 +181,17 @@ def format_tensor(
 def convert_to_tensors_and_broadcast(
     *args: Broadcastable, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> list[torch.Tensor]:
-    """The arguments as tensors with the same first dimension, to which sizes of 1 are expanded.
+    """Convert the arguments to tensors and broadcast their first dimension.
 
     Args:
         args: numbers, lists, tuples, arrays or tensors; tensors keep their dtype.
-        dtype: of what is not yet a tensor; float64 where one of the tensors is.
-        device: where the results live.
+        dtype: the dtype of arguments that are not tensors; float64 if one of the tensors has that dtype.
+        device: the device of the results.
+    Returns:
+        the tensors, with a first dimension N.
     Raises:
-        ValueError: where a first dimension is neither N nor 1.
-        TypeError: where an argument is of another type.
+        ValueError: if a first dimension is neither N nor 1.
+        TypeError: if an argument has another type.
     """
     return list(_broadcast({f"argument {i}": arg for i, arg in enumerate(args)}, dtype, device).values())
 
@@ -200,14 +202,14 @@ def ndc_grid_sample(
     """Sample images at points in NDC (+X left, +Y up, [-1, 1] on the short side).
 
     Args:
-        input: (N, C, H, W).
-        grid_ndc: (N, ..., 2), xy.
-        align_corners: whether NDC -1 and 1 are the centres of the outermost pixels, not their outer edges.
-        grid_sample_kwargs: for ``torch.nn.functional.grid_sample``.
+        input: (N, C, H, W) floats.
+        grid_ndc: (N, ..., 2), x and y in NDC.
+        align_corners: True puts NDC -1 and 1 at the centres of the outermost pixels, False at their outer edges.
+        grid_sample_kwargs: further arguments of ``torch.nn.functional.grid_sample``.
     Returns:
-        (N, C, ...), differentiable.
+        (N, C, ...); differentiable.
     Raises:
-        ValueError: where the shapes do not fit.
+        ValueError: if the shapes do not fit.
     """
     check_tensor("input", input, ("N", "C", "H", "W"))
     check_tensor("grid_ndc", grid_ndc, ("...", "N", 2))
@@ -221,15 +223,17 @@ def ndc_grid_sample(
 
 
 def ndc_to_grid_sample_coords(xy_ndc: torch.Tensor, image_size_hw: tuple[int, int]) -> torch.Tensor:
-    """NDC (+X left, +Y up, [-1, 1] on the short side) to what ``grid_sample`` takes (right, down, [-1, 1] on both).
+    """Convert NDC to the coordinates of ``grid_sample``.
+
+    NDC has +X left, +Y up and [-1, 1] on the short side. ``grid_sample`` has +X right, +Y down and [-1, 1] on both.
 
     Args:
         xy_ndc: (..., 2).
         image_size_hw: height and width in pixels.
     Returns:
-        (..., 2), differentiable.
+        (..., 2); differentiable.
     Raises:
-        ValueError: where the size or the shape is another.
+        ValueError: if the size or the shape is wrong.
     """
     check_tensor("xy_ndc", xy_ndc, ("...", 2))
     height, width = parse_image_size(image_size_hw)
@@ -238,12 +242,12 @@ def ndc_to_grid_sample_coords(xy_ndc: torch.Tensor, image_size_hw: tuple[int, in
 
 
 def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
-    """``image_size`` as (height, width).
+    """Convert ``image_size`` to (height, width).
 
     Args:
-        image_size: one int for a square, or (height, width).
+        image_size: one int for a square, or (height, width), in pixels.
     Raises:
-        ValueError: where it is not one or two positive ints.
+        ValueError: if it is not one or two positive ints.
     """
     pair: Any = image_size if isinstance(image_size, (tuple, list, np.ndarray, torch.Tensor)) else [image_size] * 2
     size = [int(s) if isinstance(s, (np.integer, torch.Tensor)) else s for s in pair]

@@ -1,4 +1,4 @@
-"""Batches of shapes: meshes, point clouds and volumes, and conversions between list, padded and packed layouts."""
+"""Batches of meshes, point clouds and volumes, and conversions between list, padded and packed layouts."""
 
 from tirender.structures.meshes import Meshes, join_meshes_as_batch, join_meshes_as_scene
 from tirender.structures.pointclouds import Pointclouds, join_pointclouds_as_batch, join_pointclouds_as_scene

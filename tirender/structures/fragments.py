@@ -1,4 +1,4 @@
-"""What a rasterizer finds: which primitive touches which pixel, and where in the primitive that pixel lies."""
+"""The output of a rasterizer: which primitive touches which pixel, at which depth and where within the primitive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DenseSelf = TypeVar("DenseSelf", bound="_Dense")
 
 
 class _Slots:
-    """A dense tensor of fragments: built when first read; once assigned, the fragments are made by hand."""
+    """A dense tensor of fragments, built when first read. Assigning one drops the packed fragments."""
 
     def __init__(self, doc: str):
         self.__doc__ = doc
@@ -35,7 +35,7 @@ class _Slots:
 
 
 class _Dense:
-    """N images with K slots a pixel, empty slots -1: made by hand from tensors, or a view of packed fragments."""
+    """N images with K slots a pixel, empty slots -1: given as dense tensors, or a view of packed fragments."""
 
     packed: Any
 
@@ -46,7 +46,7 @@ class _Dense:
 
     @classmethod
     def from_packed(cls: type[DenseSelf], packed: Any, slots: int | None) -> DenseSelf:
-        """The dense view of packed fragments, built when asked for; None makes room for the fullest pixel."""
+        """The dense view of packed fragments, with ``slots`` a pixel; None takes as many as the fullest pixel needs."""
         self = cls.__new__(cls)
         self.packed, self._dense, self._slots = packed, {}, slots
         return self
@@ -54,7 +54,7 @@ class _Dense:
     def _get(self, name: str) -> torch.Tensor | None:
         if name not in self._dense:
             with torch.set_grad_enabled(self.packed._with_grad):
-                self._dense[name] = self._spread(getattr(self.packed, name))
+                self._dense[name] = self._scatter(getattr(self.packed, name))
         return self._dense[name]
 
     def _set(self, name: str, value: torch.Tensor) -> None:
@@ -64,7 +64,7 @@ class _Dense:
         self.packed = None
         self._dense[name] = value
 
-    def _spread(self, values: torch.Tensor) -> torch.Tensor:
+    def _scatter(self, values: torch.Tensor) -> torch.Tensor:
         """Packed (M, ...) to dense (N, H, W, K, ...), -1 where empty."""
         packed = self.packed
         if self._slots is None:
@@ -80,16 +80,17 @@ class _Dense:
 class Fragments(_Dense):
     """Dense rasterization output of N images with K slots a pixel, empty slots -1.
 
-    Made by hand from dense tensors, or by a rasterizer, which then fills ``packed`` and builds the dense tensors only
-    when they are asked for.
+    A rasterizer fills ``packed`` and builds the dense tensors when they are first read. Fragments made by hand from
+    dense tensors have ``packed`` None. Differentiable in all but ``pix_to_face``.
 
     Args:
         pix_to_face: (N, H, W, K) int64, index into the batch's packed faces; -1 where empty.
         zbuf: (N, H, W, K) depth in view space.
         bary_coords: (N, H, W, K, 3) barycentric coordinates.
-        dists: (N, H, W, K) squared distance to the face's outline in NDC, negative inside; None where unused.
+        dists: (N, H, W, K) squared distance to the face's nearest edge in NDC units squared, negative inside the face;
+            None if it is not needed.
     Raises:
-        ValueError: where the shapes do not fit each other.
+        ValueError: if the shapes do not fit each other.
     """
 
     packed: PackedFragments | None
@@ -111,7 +112,7 @@ class Fragments(_Dense):
 
     @property
     def rasterization(self) -> MeshRasterization | None:
-        """What the fragments were rasterized from; None for those made by hand."""
+        """The meshes and settings that the fragments were rasterized from; None for fragments made by hand."""
         return None if self.packed is None else self.packed.rasterization
 
     pix_to_face = _Slots("(N, H, W, K) int64.")
@@ -128,15 +129,16 @@ class Fragments(_Dense):
 class PointFragments(_Dense):
     """Dense rasterization output of N point clouds with K slots a pixel, empty slots -1.
 
-    Made by hand from dense tensors, or by a rasterizer, which then fills ``packed`` and builds the dense tensors only
-    when they are asked for. Unpacks as ``idx, zbuf, dists = fragments``.
+    A rasterizer fills ``packed`` and builds the dense tensors when they are first read. Fragments made by hand from
+    dense tensors have ``packed`` None. Unpacks as ``idx, zbuf, dists = fragments``. Differentiable in ``zbuf`` and
+    ``dists``.
 
     Args:
         idx: (N, H, W, K) int32 or int64, index into the batch's packed points; -1 where empty.
         zbuf: (N, H, W, K) depth in view space.
         dists: (N, H, W, K) squared distance to the point in NDC units squared.
     Raises:
-        ValueError: where the shapes do not fit each other.
+        ValueError: if the shapes do not fit each other.
     """
 
     packed: PackedPointFragments | None

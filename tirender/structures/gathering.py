@@ -1,7 +1,7 @@
-"""Gathers and sums of rows along fixed indices, differentiable with sums in a fixed order.
+"""Gathers and sums of rows along fixed indices, differentiable, with sums in a fixed order.
 
-The adjoint of a gather is a sum and the other way round, so both directions are sorted out once and kept: no atomics,
-no ``index_add``, and gradients that repeat to the bit.
+A gather is the adjoint of a sum, and a sum that of a gather. The indices of both directions are therefore sorted once
+and kept. Nothing uses atomics or ``index_add``, so gradients repeat to the bit.
 """
 
 from __future__ import annotations
@@ -13,44 +13,46 @@ import torch.nn.functional as F
 
 
 class Bags(NamedTuple):
-    """A list of indices per owner, end to end: those of owner i are ``indices[offsets[i]:offsets[i + 1]]``."""
+    """One list of indices per owner, concatenated: owner i has ``indices[offsets[i]:offsets[i + 1]]``."""
 
     indices: torch.Tensor  # (n,) int32
     offsets: torch.Tensor  # (n_owners + 1,) int32
 
 
 class Gather(NamedTuple):
-    """k rows of a tensor for each owner, and its adjoint; what is gathered is (k, n_owners, C), so that splitting it
-    copies nothing."""
+    """The indices of k rows for each owner, and those of the adjoint.
+
+    The result is (k, n_owners, C), so that splitting it copies nothing.
+    """
 
     indices: torch.Tensor  # (k * n_owners,) int32, the first row of each owner, then the second of each, ...
-    users: Bags  # for each row that is gathered from, where in ``indices`` it stands, ascending
+    users: Bags  # for each source row, its positions in ``indices``, ascending
 
     @classmethod
     def of(cls, indices: torch.Tensor, n_rows: int) -> Gather:
-        """The gather of ``indices`` (n_owners, k) from n_rows rows."""
+        """The gather of ``indices`` (n_owners, k) int64 from n_rows rows."""
         flat = indices.t().reshape(-1)
         return cls(flat.int(), group_by_owner(flat, n_rows))
 
 
 def gather_rows(values: torch.Tensor, gather: Gather, k: int) -> torch.Tensor:
-    """The k rows of each owner: (n, C) to (k, n_owners, C); differentiable, twice too."""
+    """The k rows of each owner: (n, C) to (k, n_owners, C); twice differentiable."""
     return _Gather.apply(values, gather).reshape(k, len(gather.indices) // k, values.shape[1])
 
 
 def scatter_rows(values: torch.Tensor, gather: Gather) -> torch.Tensor:
-    """The sum, at each row that is gathered from, over its users: (k, n_owners, C) to (n, C); the gather's adjoint."""
+    """The sum over the users of each source row: (k, n_owners, C) to (n, C); the adjoint of ``gather_rows``."""
     return _Scatter.apply(values.flatten(0, 1), gather)
 
 
 def sum_bags(values: torch.Tensor, bags: Bags, transposed: Bags, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """The sum over each owner's bag, in its order: (n, C) to (n_owners, C); differentiable, twice too.
+    """The sum over each owner's bag, in its order: (n, C) to (n_owners, C); twice differentiable.
 
     Args:
-        values: what the bags index.
+        values: (n, C), the rows that the bags index.
         bags: the rows of each owner.
         transposed: the owners of each row.
-        weights: (len(bags.indices),) factors; only where ``bags`` and ``transposed`` are the same.
+        weights: (len(bags.indices),) factors, not differentiable; allowed only if ``bags`` is ``transposed``.
     """
     return _BagSum.apply(values, bags, transposed, weights)
 
@@ -93,20 +95,27 @@ class _BagSum(torch.autograd.Function):
 
 
 def _sum_bags(x: torch.Tensor, bags: Bags, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """The sum of a gather in one pass: 3 to 4 times faster here than ``index_add``, and without its atomics on CUDA."""
+    """Gather and sum in one pass: 3 to 4 times faster than ``index_add`` on the CPU, and no atomics on CUDA."""
     sums = F.embedding_bag(
         bags.indices, x.contiguous(), bags.offsets, mode="sum", include_last_offset=True, per_sample_weights=weights
     )
-    return sums.reshape(len(bags.offsets) - 1, x.shape[1])  # without owners or without rows it has another shape
+    return sums.reshape(len(bags.offsets) - 1, x.shape[1])  # torch returns another shape if there is no owner or no row
 
 
 def partners(pairs: torch.Tensor, n_owners: int) -> tuple[torch.Tensor, Bags]:
-    """The partners of each item in pairs (n, 2), and the order in which they stand among (2 n,) pair ends."""
+    """The partners of each item, given pairs (n, 2).
+
+    Args:
+        pairs: (n, 2) int64 item indices.
+        n_owners: the number of items.
+    Returns:
+        the order that sorts the (2 n,) ends of the pairs by item, and the partners of each item.
+    """
     order, offsets = group_by_owner(pairs.t().reshape(-1), n_owners)
     return order, Bags(pairs.flip(1).t().reshape(-1).index_select(0, order).int(), offsets)
 
 
 def group_by_owner(owners: torch.Tensor, n_owners: int) -> Bags:
-    """The items of each owner, ascending; item i belongs to ``owners[i]``."""
+    """The items of each owner, ascending, where item i belongs to ``owners[i]`` (int64)."""
     offsets = F.pad(owners.bincount(minlength=n_owners).cumsum(0), (1, 0))
     return Bags(owners.argsort(stable=True).int(), offsets.int())

@@ -1,4 +1,4 @@
-"""Vertex positions on a topology, and the normals and areas that follow from them."""
+"""Vertex positions on a topology, and the face normals, areas and vertex normals computed from them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import torch.nn.functional as F
 from tirender.structures.packing import repeat_rows
 from tirender.structures.topology import Topology
 
-NORMALIZE_EPS = 1e-6  # a normal whose length (twice a face's area) is below this stays shorter than 1
+NORMALIZE_EPS = 1e-6  # a cross product (twice the face's area) shorter than this gives a normal shorter than 1
 
 
 class Geometry:
-    """The vertices of a batch of meshes; derived quantities are computed when first asked for and kept.
+    """The vertices of a batch of meshes; derived quantities are computed on demand and cached.
 
-    What is kept is dropped when the vertices were written to in place (an optimiser's step), or when it was computed
-    without gradients that are now wanted.
+    A cached value is computed again after the vertices were written to in place (an optimiser's step), and when it
+    lacks gradients that are now needed.
 
     Args:
         topology: the connectivity.
-        verts: (V, 3) packed vertices.
-        normals: (V, 3) vertex normals to report in place of computed ones, or None.
+        verts: (V, 3) packed vertices, float32 or float64.
+        normals: (V, 3) vertex normals that replace computed ones, or None.
     """
 
     def __init__(self, topology: Topology, verts: torch.Tensor, normals: torch.Tensor | None = None) -> None:
         self.topology, self.verts, self.normals = topology, verts, normals
-        self._kept: dict[str, tuple[int, torch.Tensor]] = {}
+        self._cache: dict[str, tuple[int, torch.Tensor]] = {}
         self._base: tuple[Geometry, int] | None = None
         self._repeated_as: tuple[int, int, bool] | None = None
 
@@ -36,7 +36,7 @@ class Geometry:
         return Geometry(self.topology, verts, normals)
 
     def extend(self, n: int) -> Geometry:
-        """Each mesh n times in a row; vertex normals are computed on this one and repeated."""
+        """Each mesh n times in a row. Vertex normals are computed once, on this geometry, and repeated."""
         counts = self.topology.num_verts
         normals = None if self.normals is None else repeat_rows(self.normals, counts, n)
         extended = Geometry(self.topology.extend(n), repeat_rows(self.verts, counts, n), normals)
@@ -47,23 +47,23 @@ class Geometry:
     @property
     def has_vertex_normals(self) -> bool:
         """Whether vertex normals were given or have been computed."""
-        return self.normals is not None or "vertex_normals" in self._kept
+        return self.normals is not None or "vertex_normals" in self._cache
 
     def vertex_normals(self) -> torch.Tensor:
-        """(V, 3): the given normals, else unit normals: the area-weighted mean over the adjacent faces."""
-        return self.normals if self.normals is not None else self.keep("vertex_normals", self._compute_vertex_normals)
+        """(V, 3): the given normals, else the normalised area-weighted mean over the adjacent faces."""
+        return self.normals if self.normals is not None else self.cached("vertex_normals", self._compute_vertex_normals)
 
     def face_normals(self) -> torch.Tensor:
         """(F, 3): unit normals by the right-hand rule."""
-        return self.keep("face_normals", lambda: _normalize(self.face_crosses()))
+        return self.cached("face_normals", lambda: _normalize(self.face_crosses()))
 
     def face_areas(self) -> torch.Tensor:
         """(F,): areas, in the vertices' unit squared."""
-        return self.keep("face_areas", lambda: self.face_crosses().norm(dim=1) / 2)
+        return self.cached("face_areas", lambda: self.face_crosses().norm(dim=1) / 2)
 
     def face_crosses(self) -> torch.Tensor:
-        """(F, 3): the normal of each face, as long as twice its area."""
-        return self.keep("face_crosses", self._compute_face_crosses)
+        """(F, 3): the cross product of two sides: the face's normal, with twice its area as length."""
+        return self.cached("face_crosses", self._compute_face_crosses)
 
     def _compute_face_crosses(self) -> torch.Tensor:
         v0, v1, v2 = self.topology.gather_corners(self.verts).unbind(0)
@@ -75,17 +75,18 @@ class Geometry:
             return repeat_rows(base.vertex_normals(), base.topology.num_verts, n)
         return _normalize(self.topology.sum_faces_at_vertices(self.face_crosses()))
 
-    def keep(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """A derived quantity: the one computed under this name before, where it still holds."""
+    def cached(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """A derived quantity: the cached one of this name if it is still valid, else a new one."""
         version, wants_grad = _version(self.verts), self.verts.requires_grad and torch.is_grad_enabled()
-        kept_version, value = self._kept.get(name, (-1, self.verts))
-        if kept_version != version or (wants_grad and not value.requires_grad):
+        cached_version, value = self._cache.get(name, (-1, self.verts))
+        if cached_version != version or (wants_grad and not value.requires_grad):
             value = compute()
-            self._kept[name] = (version, value)
+            self._cache[name] = (version, value)
         return value
 
     def _base_state(self) -> tuple[int, int, bool]:
-        """Changes when anyone writes to the base's or these vertices, or makes these a leaf that wants gradients."""
+        """A value that changes when the vertices here or of the base are written to, or when these start to need
+        gradients."""
         assert self._base is not None
         return _version(self._base[0].verts), _version(self.verts), self.verts.requires_grad
 
@@ -95,5 +96,5 @@ def _normalize(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _version(tensor: torch.Tensor) -> int:
-    """How often a tensor was written to in place; inference tensors do not count."""
+    """How often a tensor was written to in place; 0 for inference tensors, which have no counter."""
     return 0 if tensor.is_inference() else tensor._version

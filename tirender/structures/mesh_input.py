@@ -1,4 +1,4 @@
-"""Checks of what ``Meshes`` is constructed from."""
+"""Checks of the arguments of ``Meshes``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tirender.structures.topology import Topology
 
 
 def check_faces(faces: PartsOrPadded, verts: torch.Tensor, num_verts: list[int]) -> Topology:
-    """Check faces against the packed vertices; return their topology."""
-    if isinstance(faces, (list, tuple)):  # integer dtypes may differ; an empty tensor may be of any
+    """Check faces against the packed vertices and return their topology."""
+    if isinstance(faces, (list, tuple)):  # the integer dtypes may differ; an empty tensor may have any dtype
         faces = [
             f.long() if isinstance(f, torch.Tensor) and (f.dtype in INTEGERS or not f.numel()) else f for f in faces
         ]
@@ -38,18 +38,18 @@ def check_faces(faces: PartsOrPadded, verts: torch.Tensor, num_verts: list[int])
 
 
 def _without_padding(faces: torch.Tensor, num_faces: list[int], must_end: bool) -> tuple[torch.Tensor, list[int]]:
-    """Drop the rows of -1."""
-    kept = (faces != -1).any(dim=1)
-    per_mesh = kept.split(num_faces)
+    """Drop the rows of -1 from packed faces, and count the others of each mesh."""
+    is_face = (faces != -1).any(dim=1)
+    per_mesh = is_face.split(num_faces)
     if must_end:
         for i, mesh in enumerate(per_mesh):
             if bool((mesh[1:] & ~mesh[:-1]).any()):
                 fail(f"faces[{i}]", "padding (-1) only at the end", "a face after it")
-    return faces[kept], [int(mesh.sum()) for mesh in per_mesh]
+    return faces[is_face], [int(mesh.sum()) for mesh in per_mesh]
 
 
 def check_selection(name: str, selection: Any, n_faces: int) -> None:
-    """Raise ``ValueError`` unless a selection is (f,) integers, each the index of one of ``n_faces`` faces."""
+    """Raise ``ValueError`` unless a selection is an integer tensor (f,) of indices from 0 to ``n_faces`` - 1."""
     check_tensor(name, selection, ("f",), INTEGERS)
     if len(selection) and not 0 <= int(selection.min()) <= int(selection.max()) < n_faces:
         fail(name, f"face indices from 0 to {n_faces - 1}", f"{int(selection.min())} to {int(selection.max())}")

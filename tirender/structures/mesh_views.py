@@ -1,4 +1,4 @@
-"""What can be read from a batch of meshes: its lists, padded and packed tensors, index maps and normals."""
+"""The read-only methods of ``Meshes``: lists, padded and packed tensors, index maps, normals and areas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tirender.structures.topology import Topology
 
 
 class MeshViews:
-    """The reading half of ``Meshes``: thin views of its geometry and topology, computed when asked for."""
+    """The read-only half of ``Meshes``: views of its geometry and topology, computed on demand."""
 
     _geometry: Geometry
 
@@ -23,12 +23,12 @@ class MeshViews:
 
     @property
     def topology(self) -> Topology:
-        """The faces and what follows from them; one object shared by all meshes that differ only in vertices."""
+        """The faces, edges and adjacency: one object, shared by all meshes that differ only in their vertices."""
         return self._geometry.topology
 
     @property
     def device(self) -> torch.device:
-        """Where the vertices are."""
+        """The device of the vertices."""
         return self.verts_packed().device
 
     @property
@@ -48,7 +48,7 @@ class MeshViews:
     # --- vertices ---
 
     def verts_list(self) -> list[torch.Tensor]:
-        """N tensors (V_i, 3); differentiable, as the other two layouts are."""
+        """N tensors (V_i, 3). All three layouts are differentiable."""
         return self.topology.vert_rows.split(self.verts_packed())
 
     def verts_packed(self) -> torch.Tensor:
@@ -56,11 +56,11 @@ class MeshViews:
         return self._geometry.verts
 
     def verts_padded(self) -> torch.Tensor:
-        """(N, max V_i, 3): filled up with 0."""
+        """(N, max V_i, 3): padded with 0."""
         return self.topology.vert_rows.pad(self.verts_packed())
 
     def num_verts_per_mesh(self) -> torch.Tensor:
-        """(N,) int64: the V_i."""
+        """(N,) int64: the numbers of vertices V_i."""
         return self.topology.num_verts_per_mesh
 
     def verts_packed_to_mesh_idx(self) -> torch.Tensor:
@@ -76,9 +76,9 @@ class MeshViews:
         return self.topology.padded_to_packed
 
     def get_bounding_boxes(self) -> torch.Tensor:
-        """(N, 3, 2): the least and greatest x, y and z of each mesh; (inf, -inf) for one without vertices.
+        """(N, 3, 2): the least and greatest x, y and z of each mesh; (inf, -inf) for a mesh without vertices.
 
-        Differentiable; among equals one vertex gets the gradient.
+        Differentiable; if several vertices are equally extreme, one of them gets the gradient.
         """
         return bounding_boxes(self.topology.vert_rows, self.verts_packed())
 
@@ -93,11 +93,11 @@ class MeshViews:
         return self.topology.faces_packed
 
     def faces_padded(self) -> torch.Tensor:
-        """(N, max F_i, 3) int64: vertex indices within each mesh, filled up with -1."""
+        """(N, max F_i, 3) int64: vertex indices within each mesh, padded with -1."""
         return self.topology.faces_padded
 
     def num_faces_per_mesh(self) -> torch.Tensor:
-        """(N,) int64: the F_i."""
+        """(N,) int64: the numbers of faces F_i."""
         return self.topology.num_faces_per_mesh
 
     def faces_packed_to_mesh_idx(self) -> torch.Tensor:
@@ -133,7 +133,7 @@ class MeshViews:
         return self.topology.edge_to_mesh
 
     def num_edges_per_mesh(self) -> torch.Tensor:
-        """(N,) int64."""
+        """(N,) int64: the number of edges of each mesh."""
         return self.topology.num_edges_per_mesh
 
     def mesh_to_edges_packed_first_idx(self) -> torch.Tensor:
@@ -144,21 +144,21 @@ class MeshViews:
         """(sum V_i, sum V_i) sparse: the uniform Laplacian: 1 / degree(i) for each edge (i, j), -1 on the diagonal."""
         return self.topology.laplacian(self.verts_packed().dtype)
 
-    # --- normals and areas; all differentiable in the vertices, with finite gradients for faces without area ---
+    # --- normals and areas: differentiable in the vertices, with finite gradients for faces without area ---
 
     def has_verts_normals(self) -> bool:
         """Whether vertex normals were given or have already been computed."""
         return self._geometry.has_vertex_normals
 
     def verts_normals_packed(self) -> torch.Tensor:
-        """(sum V_i, 3): the given normals, or else the normalised sum of adjacent face normals weighted by area.
+        """(sum V_i, 3): the given normals, else the normalised sum of adjacent face normals weighted by area.
 
-        A vertex with no face gets 0; a sum shorter than 1e-6 stays shorter than 1.
+        The normal of a vertex without faces is 0. A sum shorter than 1e-6 gives a normal shorter than 1.
         """
         return self._geometry.vertex_normals()
 
     def verts_normals_padded(self) -> torch.Tensor:
-        """(N, max V_i, 3): vertex normals, filled up with 0."""
+        """(N, max V_i, 3): vertex normals, padded with 0."""
         return self.topology.vert_rows.pad(self.verts_normals_packed())
 
     def verts_normals_list(self) -> list[torch.Tensor]:
@@ -166,11 +166,11 @@ class MeshViews:
         return self.topology.vert_rows.split(self.verts_normals_packed())
 
     def faces_normals_packed(self) -> torch.Tensor:
-        """(sum F_i, 3): unit normals by the right-hand rule; shorter where twice the area is below 1e-6."""
+        """(sum F_i, 3): unit normals by the right-hand rule; shorter than 1 if twice the area is below 1e-6."""
         return self._geometry.face_normals()
 
     def faces_normals_padded(self) -> torch.Tensor:
-        """(N, max F_i, 3): face normals, filled up with 0."""
+        """(N, max F_i, 3): face normals, padded with 0."""
         return self.topology.face_rows.pad(self.faces_normals_packed())
 
     def faces_normals_list(self) -> list[torch.Tensor]:

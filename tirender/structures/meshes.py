@@ -17,23 +17,24 @@ from tirender.structures.topology import Topology
 
 
 class Meshes(MeshViews):
-    """A batch of N triangle meshes, seen as lists, as padded tensors or as packed tensors.
+    """A batch of N triangle meshes, available as lists, padded tensors and packed tensors.
 
-    *List*: one tensor a mesh. *Packed*: all meshes in turn, with indices that count through the batch. *Padded*: (N,
-    largest, ...), filled up with 0, or -1 for faces. One packed tensor holds the vertices; everything else is derived
-    from it and from the ``topology``, which meshes that differ only in their vertices share. Index tensors are
-    therefore shared between meshes: copy before writing into one.
+    *List*: one tensor a mesh. *Packed*: all meshes concatenated; indices count through the batch. *Padded*: (N,
+    largest, ...), padded with 0, or with -1 for faces. One packed tensor holds the vertices. Everything else is derived
+    from it and from the ``topology``. Meshes that differ only in their vertices share the topology, so index tensors
+    are shared between meshes: copy one before you write into it.
 
     Args:
-        verts: N tensors (V_i, 3) of one float dtype and device, or one (N, V, 3) tensor. NaN and infinity are allowed
-            here, so that a diverged fit can still be looked at. Areas are infinite where the dtype cannot hold their
-            squares (in float32, edges longer than about 1e9).
+        verts: N tensors (V_i, 3) of one float dtype and device, or one (N, V, 3) tensor; any unit of length. NaN and
+            infinity are allowed, so that a diverged fit can still be inspected. Areas are infinite where the dtype
+            cannot hold their squares (in float32, edges longer than about 1e9).
         faces: N integer tensors (F_i, 3) of vertex indices within the mesh, or one (N, F, 3) tensor padded at the end.
-            Rows of -1 are padding. Counter-clockwise faces point outwards.
+            Rows of -1 are padding. Faces are counter-clockwise seen from outside.
         textures: ``TexturesVertex``, ``TexturesUV`` or ``TexturesAtlas`` for these meshes.
-        verts_normals: vertex normals shaped like ``verts``, instead of computed ones. Moving the vertices drops them.
+        verts_normals: vertex normals shaped like ``verts``, used in place of computed ones. Offsetting the vertices
+            drops them.
     Raises:
-        ValueError: where shapes, dtypes, devices or lengths do not fit, or a face index is not a vertex of its mesh.
+        ValueError: if shapes, dtypes, devices or lengths do not fit, or a face index is not a vertex of its mesh.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Meshes(MeshViews):
 
     @classmethod
     def _of(cls, geometry: Geometry, textures: Any) -> Meshes:
-        """Meshes of parts that are known to fit."""
+        """Meshes from parts that are already validated."""
         meshes = cls.__new__(cls)
         meshes._geometry = geometry
         meshes._attach(textures)
@@ -68,7 +69,7 @@ class Meshes(MeshViews):
 
     @property
     def textures(self) -> Any:
-        """The textures or None; assigning checks that they fit."""
+        """The textures or None. Assigning raises ``ValueError`` if their sizes do not fit these meshes."""
         return self._textures
 
     @textures.setter
@@ -89,7 +90,9 @@ class Meshes(MeshViews):
     # --- other vertices, same topology ---
 
     def offset_verts_(self, vert_offsets_packed: torch.Tensor) -> Meshes:
-        """Move the vertices of these meshes; autograd goes on working, as vertices are replaced and not overwritten.
+        """Add offsets to the vertices of these meshes.
+
+        The old vertices are replaced, not overwritten, so autograd still works.
 
         Args:
             vert_offsets_packed: (sum V_i, 3), or (3,) or (1, 3) for all vertices.
@@ -104,14 +107,14 @@ class Meshes(MeshViews):
         return self
 
     def offset_verts(self, vert_offsets_packed: torch.Tensor) -> Meshes:
-        """``offset_verts_`` into new Meshes that share topology and textures."""
+        """As ``offset_verts_``, but returns new Meshes that share topology and textures."""
         return self._shallow_copy().offset_verts_(vert_offsets_packed)
 
     def scale_verts_(self, scale: float | torch.Tensor) -> Meshes:
-        """Scale the vertices of these meshes about the origin; given vertex normals are kept.
+        """Scale the vertices of these meshes about the origin. Given vertex normals are kept.
 
         Args:
-            scale: a number or (N,) tensor, one factor a mesh; differentiable.
+            scale: a number, or an (N,) tensor with one factor a mesh; differentiable.
         Returns:
             self.
         """
@@ -123,14 +126,14 @@ class Meshes(MeshViews):
         return self
 
     def scale_verts(self, scale: float | torch.Tensor) -> Meshes:
-        """``scale_verts_`` into new Meshes that share topology and textures."""
+        """As ``scale_verts_``, but returns new Meshes that share topology and textures."""
         return self._shallow_copy().scale_verts_(scale)
 
     def update_padded(self, new_verts_padded: torch.Tensor) -> Meshes:
-        """New Meshes with other vertices that share topology and textures.
+        """New Meshes with other vertices that share topology and textures; differentiable.
 
         Args:
-            new_verts_padded: (N, max V_i, 3), on this device; what it has in the padding is not looked at.
+            new_verts_padded: (N, max V_i, 3) floats on this device; values in the padding are ignored.
         """
         topology = self.topology
         check_tensor("new_verts_padded", new_verts_padded, (topology.n_meshes, topology.max_verts, 3), FLOATS)
@@ -142,7 +145,7 @@ class Meshes(MeshViews):
     # --- copies ---
 
     def clone(self) -> Meshes:
-        """A copy whose vertices and textures are its own; differentiable."""
+        """A copy with its own vertices and textures; differentiable."""
         verts, normals = self.verts_packed().clone(), self._geometry.normals
         geometry = self._geometry.with_verts(verts, None if normals is None else normals.clone())
         return self._of(geometry, None if self.textures is None else self.textures.clone())
@@ -154,7 +157,7 @@ class Meshes(MeshViews):
         return self._of(geometry, None if self.textures is None else self.textures.detach())
 
     def to(self, device: torch.device | str, copy: bool = False) -> Meshes:
-        """These meshes on a device: self if they are there already, unless ``copy``."""
+        """These meshes on a device. Returns self if they are there already and ``copy`` is False."""
         verts, normals = self.verts_packed().to(device), self._geometry.normals
         if verts.device == self.device:
             return self.clone() if copy else self
@@ -172,7 +175,7 @@ class Meshes(MeshViews):
     # --- other batches ---
 
     def extend(self, N: int) -> Meshes:
-        """Each mesh N times in a row, textures too; gradients add up in the original.
+        """Repeat each mesh N times in a row, textures included; gradients are summed in the original.
 
         Topology and vertex normals are derived once, from the original.
 
@@ -191,7 +194,7 @@ class Meshes(MeshViews):
                 the end.
         Raises:
             IndexError: if an index is out of range.
-            TypeError: if the index is of another kind.
+            TypeError: if the index has another type.
         """
         ids = self._mesh_ids(index)
         verts, normals = self.verts_list(), self._geometry.normals
@@ -204,22 +207,22 @@ class Meshes(MeshViews):
         return self._of(geometry, self.textures[ids] if self.textures is not None and ids else None)
 
     def split(self, split_sizes: Sequence[int]) -> list[Meshes]:
-        """Cut the batch into consecutive batches of these sizes, which sum to N."""
+        """Split the batch into consecutive batches of these sizes, which sum to N."""
         if not all(isinstance(size, int) and size >= 0 for size in split_sizes) or sum(split_sizes) != len(self):
             fail("split_sizes", f"non-negative integers that sum to {len(self)}", split_sizes)
         ends = [sum(split_sizes[: i + 1]) for i in range(len(split_sizes))]
         return [self[end - size : end] for size, end in zip(split_sizes, ends)]
 
     def submeshes(self, face_indices: Sequence[Sequence[torch.Tensor] | torch.Tensor]) -> Meshes:
-        """Meshes made of chosen faces, each with only the vertices that these use, in their old order.
+        """Meshes made of selected faces. Each has only the vertices that its faces use, in their old order.
 
         Args:
-            face_indices: for each mesh, its submeshes: integer tensors (f,) of faces within the mesh, or one
-                (n_submeshes, f) tensor.
+            face_indices: one entry a mesh, which lists its submeshes: integer tensors (f,) of faces within the mesh, or
+                one (n_submeshes, f) tensor.
         Returns:
             a batch of all submeshes, in order, with textures; differentiable in the vertices.
         Raises:
-            ValueError: if there is not one entry a mesh, or a face index is not one of its mesh.
+            ValueError: if there is not one entry a mesh, or a face index is not a face of its mesh.
         """
         if len(face_indices) != len(self):
             fail("face_indices", f"{len(self)} entries, one a mesh", len(face_indices))
@@ -246,10 +249,10 @@ class Meshes(MeshViews):
     # --- textures ---
 
     def sample_textures(self, fragments: Any) -> torch.Tensor:
-        """The texture at each fragment.
+        """Sample the texture at each fragment; differentiable in the texture and the barycentric coordinates.
 
         Args:
-            fragments: ``Fragments`` (N, H, W, K) or packed ones (M,), rasterized from these meshes.
+            fragments: ``Fragments`` (N, H, W, K) or packed fragments (M,), rasterized from these meshes.
         Returns:
             (N, H, W, K, C) or (M, C) features; 0 where a dense fragment is empty.
         Raises:
@@ -262,7 +265,7 @@ class Meshes(MeshViews):
     # --- helpers ---
 
     def _attach(self, textures: Any) -> None:
-        """Set the textures and tell them the sizes of the meshes, which padded tensors do not show."""
+        """Set the textures, and give them the sizes of the meshes, which padded tensors do not show."""
         if textures is not None:
             textures._num_faces_per_mesh = list(self.topology.num_faces)
             textures._num_verts_per_mesh = list(self.topology.num_verts)
@@ -292,7 +295,7 @@ class Meshes(MeshViews):
     def _assemble(
         self, verts: list[torch.Tensor], faces: list[torch.Tensor], normals: list[torch.Tensor] | None
     ) -> Geometry:
-        """The geometry of valid parts; an empty batch keeps this one's dtype and device."""
+        """The geometry of already validated parts; an empty batch has this batch's dtype and device."""
         topology = Topology(
             concatenate(faces, like=self.topology.faces_local), [len(v) for v in verts], [len(f) for f in faces]
         )
@@ -301,15 +304,15 @@ class Meshes(MeshViews):
 
 
 def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True) -> Meshes:
-    """One batch of all the meshes of several batches, in order.
+    """Concatenate several batches of meshes into one.
 
     Args:
-        meshes: a list of batches, on one device and of one dtype.
-        include_textures: join the textures too; they are all None or all of one type.
+        meshes: a list of batches of one dtype on one device.
+        include_textures: whether to join the textures too. They must all be None or all have one type.
     Returns:
-        the joined batch; differentiable. Given vertex normals are kept where every batch has them.
+        the joined batch; differentiable. Given vertex normals are kept if every batch has them.
     Raises:
-        ValueError: if meshes is no list of Meshes, or they do not go together.
+        ValueError: if meshes is not a list of Meshes, or their dtypes, devices or textures do not fit.
     """
     if isinstance(meshes, Meshes) or not (
         isinstance(meshes, Iterable) and all(isinstance(batch, Meshes) for batch in meshes)
@@ -332,11 +335,11 @@ def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True
 
 
 def join_meshes_as_scene(meshes: Meshes | Sequence[Meshes], include_textures: bool = True) -> Meshes:
-    """One mesh that holds all meshes of a batch, or of several.
+    """Join all meshes of a batch, or of several batches, into one mesh.
 
     Args:
         meshes: a batch, or a list of batches as for ``join_meshes_as_batch``.
-        include_textures: join the textures too.
+        include_textures: whether to join the textures too.
     Returns:
         a batch of one mesh (an empty batch stays empty); differentiable.
     Raises:

@@ -1,4 +1,4 @@
-"""Ragged batches in one packed tensor: how its rows are divided among the items, and how lists get into it."""
+"""Packed tensors of ragged batches: how the rows are divided among the items, and conversions to and from lists."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PartsOrPadded = Sequence[torch.Tensor] | torch.Tensor
 
 
 class Partition:
-    """Rows of a packed tensor, divided among the N items of a batch in order; index maps are computed once.
+    """The division of a packed tensor's R rows among the N items of a batch, in order.
 
     Args:
-        counts: rows of each item.
-        device: of the index maps.
+        counts: the number of rows of each item.
+        device: where the index maps live; each is computed once.
     """
 
     def __init__(self, counts: Sequence[int], device: torch.device) -> None:
@@ -33,7 +33,7 @@ class Partition:
 
     @cached_property
     def sizes(self) -> torch.Tensor:
-        """(N,) int64: rows of each item."""
+        """(N,) int64: the number of rows of each item."""
         return torch.tensor(self.counts, dtype=torch.int64, device=self.device)
 
     @cached_property
@@ -49,28 +49,28 @@ class Partition:
 
     @cached_property
     def padded_to_packed(self) -> torch.Tensor:
-        """(R,) int64: where each row lies in the flattened padded tensor."""
+        """(R,) int64: the index of each row in the flattened padded tensor."""
         shift = torch.arange(self.n_items, device=self.device) * self.largest - self.first
         return torch.arange(self.n_rows, device=self.device) + shift.index_select(0, self.owner)
 
     def split(self, packed: torch.Tensor) -> list[torch.Tensor]:
-        """(R, ...) as N views, one an item."""
+        """(R, ...) to N views, one an item."""
         return list(packed.split(self.counts))
 
     def pad(self, packed: torch.Tensor, value: float = 0) -> torch.Tensor:
-        """(R, ...) as (N, largest, ...), filled up with ``value``."""
+        """(R, ...) to (N, largest, ...), padded with ``value``."""
         if self.is_even:
             return packed.reshape(self.n_items, self.largest, *packed.shape[1:])
         return list_to_padded(self.split(packed), (self.largest, *packed.shape[1:]), value)
 
     def unpad(self, padded: torch.Tensor) -> torch.Tensor:
-        """(N, largest, ...) as (R, ...): what is in the padding is dropped."""
+        """(N, largest, ...) to (R, ...), without the padding."""
         rows = padded.reshape(-1, *padded.shape[2:])
         return rows if self.is_even else rows.index_select(0, self.padded_to_packed)
 
 
 def bounding_boxes(rows: Partition, points: torch.Tensor) -> torch.Tensor:
-    """(N, 3, 2): the least and greatest x, y and z of each item's points (R, 3); (inf, -inf) for one without points."""
+    """(N, 3, 2): the least and greatest x, y, z of each item's points (R, 3); (inf, -inf) without points."""
     boxes = [_bounding_box(part) for part in rows.split(points)]
     return torch.stack(boxes) if boxes else points.new_zeros(0, 3, 2)
 
@@ -82,7 +82,7 @@ def _bounding_box(points: torch.Tensor) -> torch.Tensor:
 
 
 def repeat_rows(values: torch.Tensor, counts: Sequence[int], n: int) -> torch.Tensor:
-    """Repeat each item's rows of a packed tensor n times in a row; ``counts`` says how many rows each item has."""
+    """Repeat each item of a packed tensor n times in a row, where ``counts`` has the number of rows of each item."""
     if len(counts) == 1:
         return values.expand(n, *values.shape).flatten(0, 1)
     return torch.cat([part for part in values.split(list(counts)) for _ in range(n)]) if counts else values
@@ -99,13 +99,17 @@ def pack_parts(
     dtype: torch.dtype | tuple[torch.dtype, ...] | None,
     n_columns: int | None = 3,
 ) -> tuple[torch.Tensor, list[int]]:
-    """Check a list of (n_i, C) tensors or a (N, n, C) tensor; return it packed with its n_i.
+    """Check a list of (n_i, C) tensors or a padded (N, n, C) tensor, and pack it.
 
     Args:
-        name: of the argument, for messages.
-        value: the list, in which an empty tensor may be of shape (0,), or the padded tensor.
+        name: the argument's name, for messages.
+        value: the list or the padded tensor. An empty tensor in a list may have shape (0,).
         dtype: the allowed dtype or dtypes; None for any.
-        n_columns: C; None for any that all parts share.
+        n_columns: C; None for any number that all parts share.
+    Returns:
+        the packed tensor (sum n_i, C), and the n_i.
+    Raises:
+        ValueError: if a shape, dtype or device does not fit.
     """
     if isinstance(value, torch.Tensor):
         check_tensor(name, value, ("N", "n", n_columns or "C"), dtype)
@@ -125,7 +129,7 @@ def pack_parts(
 
 
 def concatenate(parts: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
-    """The parts one after the other; no part is an empty tensor of the columns of ``like``."""
+    """Concatenate the parts; without any, return an empty tensor with the columns of ``like``."""
     if len(parts) == 1:
         return parts[0].contiguous()
     return torch.cat(list(parts)) if parts else like.new_zeros(0, *like.shape[1:])

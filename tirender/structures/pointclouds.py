@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from tirender.checks import FLOATS, batch_index, check_tensor, fail
+from tirender.structures.cloud_views import CloudViews
 from tirender.structures.packing import (
     Partition,
     PartsOrPadded,
-    bounding_boxes,
     concatenate,
     pack_parts,
     repeat_counts,
@@ -19,19 +19,20 @@ from tirender.structures.packing import (
 )
 
 
-class Pointclouds:
-    """A batch of N point clouds with normals and features, seen as lists, as padded tensors or as packed tensors.
+class Pointclouds(CloudViews):
+    """A batch of N point clouds with normals and features, available as lists, padded tensors and packed tensors.
 
-    *List*: one tensor a cloud. *Packed*: all clouds in turn. *Padded*: (N, largest, ...), filled up with 0. One packed
-    tensor holds each quantity; everything else is derived from it and differentiable. Index tensors are shared between
-    clouds: copy before writing into one.
+    *List*: one tensor a cloud. *Packed*: all clouds concatenated. *Padded*: (N, largest, ...), padded with 0. One
+    packed tensor holds each quantity. The other layouts are derived from it and differentiable. Index tensors are
+    shared between clouds: copy one before you write into it.
 
     Args:
-        points: N tensors (P_i, 3) of one float dtype and device, or one (N, P, 3) tensor.
-        normals: as many vectors, in the same layout or padded to (N, max P_i, 3); None where there are none.
-        features: as many rows of C values of any dtype (colours, for one), likewise; None where there are none.
+        points: N tensors (P_i, 3) of one float dtype and device, or one (N, P, 3) tensor; any unit of length.
+        normals: one vector a point, as N tensors (P_i, 3) or padded to (N, max P_i, 3); None for no normals.
+        features: C values of any dtype a point (colours, for example), as N tensors (P_i, C) or padded to
+            (N, max P_i, C); None for no features.
     Raises:
-        ValueError: where shapes, dtypes, devices or lengths do not fit.
+        ValueError: if shapes, dtypes, devices or lengths do not fit.
     """
 
     def __init__(
@@ -46,148 +47,28 @@ class Pointclouds:
     def _of(
         cls, rows: Partition, points: torch.Tensor, normals: torch.Tensor | None, features: torch.Tensor | None
     ) -> Pointclouds:
-        """Clouds of packed tensors that are known to fit."""
+        """Clouds from packed tensors that are already validated."""
         clouds = cls.__new__(cls)
         clouds._rows, clouds._points, clouds._normals, clouds._features = rows, points, normals, features
         return clouds
 
-    # --- the batch as a whole ---
-
-    def __len__(self) -> int:
-        """The number of clouds, N."""
-        return self._rows.n_items
-
-    @property
-    def device(self) -> torch.device:
-        """Where the points are."""
-        return self._points.device
-
-    @property
-    def valid(self) -> torch.Tensor:
-        """(N,) bool: whether each cloud has points."""
-        return self._rows.sizes > 0
-
-    @property
-    def equisized(self) -> bool:
-        """Whether all clouds have equally many points."""
-        return self._rows.is_even
-
-    def isempty(self) -> bool:
-        """Whether no cloud has points."""
-        return not self._rows.n_rows
-
-    # --- views ---
-
-    def points_list(self) -> list[torch.Tensor]:
-        """N tensors (P_i, 3)."""
-        return self._rows.split(self._points)
-
-    def points_packed(self) -> torch.Tensor:
-        """(sum P_i, 3): all points."""
-        return self._points
-
-    def points_padded(self) -> torch.Tensor:
-        """(N, max P_i, 3): filled up with 0."""
-        return self._rows.pad(self._points)
-
-    def normals_list(self) -> list[torch.Tensor] | None:
-        """N tensors (P_i, 3), or None."""
-        return None if self._normals is None else self._rows.split(self._normals)
-
-    def normals_packed(self) -> torch.Tensor | None:
-        """(sum P_i, 3), or None."""
-        return self._normals
-
-    def normals_padded(self) -> torch.Tensor | None:
-        """(N, max P_i, 3), filled up with 0, or None."""
-        return None if self._normals is None else self._rows.pad(self._normals)
-
-    def features_list(self) -> list[torch.Tensor] | None:
-        """N tensors (P_i, C), or None."""
-        return None if self._features is None else self._rows.split(self._features)
-
-    def features_packed(self) -> torch.Tensor | None:
-        """(sum P_i, C), or None."""
-        return self._features
-
-    def features_padded(self) -> torch.Tensor | None:
-        """(N, max P_i, C), filled up with 0, or None."""
-        return None if self._features is None else self._rows.pad(self._features)
-
-    def get_cloud(self, index: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Points (P_i, 3), normals (P_i, 3) or None and features (P_i, C) or None of one cloud.
-
-        Raises:
-            ValueError: if index is not an integer from 0 to N - 1.
-        """
-        if not isinstance(index, int) or not 0 <= index < len(self):
-            fail("index", f"an integer from 0 to {len(self) - 1}", index)
-        points, normals, features = (
-            None if values is None else self._rows.split(values)[index]
-            for values in (self._points, self._normals, self._features)
-        )
-        assert points is not None
-        return points, normals, features
-
-    # --- index maps ---
-
-    def num_points_per_cloud(self) -> torch.Tensor:
-        """(N,) int64: the P_i."""
-        return self._rows.sizes
-
-    def packed_to_cloud_idx(self) -> torch.Tensor:
-        """(sum P_i,) int64: the cloud of each packed point."""
-        return self._rows.owner
-
-    def cloud_to_packed_first_idx(self) -> torch.Tensor:
-        """(N,) int64: each cloud's first packed point."""
-        return self._rows.first
-
-    def padded_to_packed_idx(self) -> torch.Tensor:
-        """(sum P_i,) int64: ``points_padded().reshape(-1, 3)[idx]`` is ``points_packed()``."""
-        return self._rows.padded_to_packed
-
-    # --- geometry ---
-
-    def get_bounding_boxes(self) -> torch.Tensor:
-        """(N, 3, 2): the least and greatest x, y and z of each cloud; (inf, -inf) for one without points.
-
-        Differentiable; among equals one point gets the gradient.
-        """
-        return bounding_boxes(self._rows, self._points)
-
-    def inside_box(self, box: torch.Tensor) -> torch.Tensor:
-        """Which points lie in a box, its faces included.
-
-        Args:
-            box: (2, 3), the least and the greatest corner, or (N, 2, 3), one box a cloud.
-        Returns:
-            (sum P_i,) bool; False for NaN.
-        Raises:
-            ValueError: for another shape, or a least coordinate above the greatest.
-        """
-        check_tensor("box", box, ("...", 2, 3))
-        if box.dim() > 3 or (box.dim() == 3 and len(box) not in (1, len(self))):
-            fail("box", f"shape (2, 3) or ({len(self)}, 2, 3)", tuple(box.shape))
-        box = box.reshape(-1, 2, 3)
-        if bool((box[:, 0] > box[:, 1]).any()):
-            fail("box", "least coordinates no greater than the greatest", box.tolist())
-        least, greatest = (box if len(box) == 1 else box.index_select(0, self._rows.owner)).unbind(1)
-        return ((self._points >= least) & (self._points <= greatest)).all(dim=1)
+    # --- normals ---
 
     def estimate_normals(
         self, neighborhood_size: int = 50, disambiguate_directions: bool = True, assign_to_self: bool = False
     ) -> torch.Tensor:
-        """Normals from the covariance of each point's neighbours; see ``ops.estimate_pointcloud_normals``.
+        """Estimate normals from the covariance of each point's neighbours; see ``ops.estimate_pointcloud_normals``.
 
         Args:
-            neighborhood_size: neighbours a point; every cloud has more points than this.
-            disambiguate_directions: give all normals of a neighbourhood the same side.
-            assign_to_self: keep the normals as those of these clouds.
+            neighborhood_size: the number of neighbours of a point; every cloud must have more points than this.
+            disambiguate_directions: point all normals of a neighbourhood to the same side.
+            assign_to_self: store the normals in these clouds.
         Returns:
-            (N, max P_i, 3), filled up with 0.
+            (N, max P_i, 3) unit vectors, padded with 0.
+        Raises:
+            ValueError: if a cloud has too few points.
         """
-        from tirender.engine.local_frames import local_frames  # at the call, as it imports Taichi
+        from tirender.engine.local_frames import local_frames  # imported here because it imports Taichi
 
         sizes = self.num_points_per_cloud()
         frames = local_frames(self.points_padded(), sizes, neighborhood_size, disambiguate_directions)[1]
@@ -199,7 +80,9 @@ class Pointclouds:
     # --- other points ---
 
     def offset_(self, offsets_packed: torch.Tensor) -> Pointclouds:
-        """Move the points of these clouds; autograd goes on working, as points are replaced and not overwritten.
+        """Add offsets to the points of these clouds.
+
+        The old points are replaced, not overwritten, so autograd still works.
 
         Args:
             offsets_packed: (sum P_i, 3), or (3,) or (1, 3) for all points.
@@ -213,14 +96,14 @@ class Pointclouds:
         return self
 
     def offset(self, offsets_packed: torch.Tensor) -> Pointclouds:
-        """``offset_`` into new clouds that share normals and features."""
+        """As ``offset_``, but returns new clouds that share normals and features."""
         return self._map(lambda values: values).offset_(offsets_packed)
 
     def scale_(self, scale: float | torch.Tensor) -> Pointclouds:
-        """Scale the points of these clouds about the origin; normals stay.
+        """Scale the points of these clouds about the origin. Normals are kept.
 
         Args:
-            scale: a number or (N,) tensor, one factor a cloud; differentiable.
+            scale: a number, or an (N,) tensor with one factor a cloud; differentiable.
         Returns:
             self.
         """
@@ -231,7 +114,7 @@ class Pointclouds:
         return self
 
     def scale(self, scale: float | torch.Tensor) -> Pointclouds:
-        """``scale_`` into new clouds that share normals and features."""
+        """As ``scale_``, but returns new clouds that share normals and features."""
         return self._map(lambda values: values).scale_(scale)
 
     def update_padded(
@@ -240,12 +123,12 @@ class Pointclouds:
         new_normals_padded: torch.Tensor | None = None,
         new_features_padded: torch.Tensor | None = None,
     ) -> Pointclouds:
-        """New clouds of the same sizes with other points, and with these normals and features unless others are given.
+        """New clouds of the same sizes with other points; differentiable.
 
         Args:
-            new_points_padded: (N, max P_i, 3); what it has in the padding is not looked at.
-            new_normals_padded: (N, max P_i, 3).
-            new_features_padded: (N, max P_i, C), with as many channels as before, if there were any.
+            new_points_padded: (N, max P_i, 3) floats; values in the padding are ignored.
+            new_normals_padded: (N, max P_i, 3); None keeps the old normals.
+            new_features_padded: (N, max P_i, C), with as many channels as the old features; None keeps the old ones.
         """
         n_channels = "C" if self._features is None else self._features.shape[1]
         new = {
@@ -266,7 +149,7 @@ class Pointclouds:
     # --- copies ---
 
     def clone(self) -> Pointclouds:
-        """A copy with tensors of its own; differentiable."""
+        """A copy with its own tensors; differentiable."""
         return self._map(torch.clone)
 
     def detach(self) -> Pointclouds:
@@ -274,7 +157,7 @@ class Pointclouds:
         return self._map(torch.Tensor.detach)
 
     def to(self, device: torch.device | str, copy: bool = False) -> Pointclouds:
-        """These clouds on a device: self if they are there already, unless ``copy``."""
+        """These clouds on a device. Returns self if they are there already and ``copy`` is False."""
         moved = self._map(lambda values: values.to(device))
         if moved.device == self.device:
             return self.clone() if copy else self
@@ -292,7 +175,7 @@ class Pointclouds:
     # --- other batches ---
 
     def extend(self, N: int) -> Pointclouds:
-        """Each cloud N times in a row; gradients add up in the original.
+        """Repeat each cloud N times in a row; gradients are summed in the original.
 
         Raises:
             ValueError: if N is not a positive integer.
@@ -311,7 +194,7 @@ class Pointclouds:
                 end.
         Raises:
             IndexError: if an index is out of range.
-            TypeError: if the index is of another kind.
+            TypeError: if the index has another type.
         """
         ids = batch_index(index, len(self), torch.device("cpu")).tolist()
         rows = Partition([self._rows.counts[i] for i in ids], self.device)
@@ -323,21 +206,21 @@ class Pointclouds:
         return self._map(pick, rows)
 
     def split(self, split_sizes: Sequence[int]) -> list[Pointclouds]:
-        """Cut the batch into consecutive batches of these sizes, which sum to N."""
+        """Split the batch into consecutive batches of these sizes, which sum to N."""
         if not all(isinstance(size, int) and size >= 0 for size in split_sizes) or sum(split_sizes) != len(self):
             fail("split_sizes", f"non-negative integers that sum to {len(self)}", split_sizes)
         ends = [sum(split_sizes[: i + 1]) for i in range(len(split_sizes))]
         return [self[end - size : end] for size, end in zip(split_sizes, ends)]
 
     def subsample(self, max_points: int | Sequence[int]) -> Pointclouds:
-        """At most so many points of each cloud, drawn without replacement from torch's generator.
+        """Draw at most ``max_points`` points of each cloud, without replacement, from torch's generator.
 
         Args:
-            max_points: one number, or one a cloud.
+            max_points: one number for all clouds, or one a cloud.
         Returns:
-            new clouds, in which a cloud that is small enough is as it was; self if all are.
+            new clouds; a cloud with no more points than its limit is unchanged. Returns self if all are unchanged.
         Raises:
-            ValueError: if there is not one number a cloud, or one is negative.
+            ValueError: if there is not one number a cloud, or a number is negative.
         """
         limits = [max_points] * len(self) if isinstance(max_points, int) else list(max_points)
         if len(limits) != len(self) or any(limit < 0 for limit in limits):
@@ -345,11 +228,10 @@ class Pointclouds:
         counts = [min(limit, count) for limit, count in zip(limits, self._rows.counts)]
         if counts == self._rows.counts:
             return self
-        kept = []
+        indices = []
         for start, count, limit in zip(self._rows.first.tolist(), self._rows.counts, counts):
-            chosen = torch.randperm(count)[:limit] if limit < count else torch.arange(count)
-            kept.append(start + chosen)
-        index = torch.cat(kept).to(self.device)
+            indices.append(start + (torch.randperm(count)[:limit] if limit < count else torch.arange(count)))
+        index = torch.cat(indices).to(self.device)
         return self._map(lambda values: values.index_select(0, index), Partition(counts, self.device))
 
     # --- helpers ---
@@ -357,7 +239,7 @@ class Pointclouds:
     def _pack(
         self, name: str, value: PartsOrPadded | None, dtype: torch.dtype | None, n_columns: int | None
     ) -> torch.Tensor | None:
-        """Check normals or features against the points; return them packed."""
+        """Check normals or features against the points, and pack them."""
         if value is None:
             return None
         if isinstance(value, torch.Tensor):
@@ -375,21 +257,21 @@ class Pointclouds:
             fail(name, f"a tensor on {self.device} as points", values.device)
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor], rows: Partition | None = None) -> Pointclouds:
-        """Clouds whose packed tensors are functions of these."""
+        """Apply a function to each packed tensor."""
         points = function(self._points)
         normals, features = (None if x is None else function(x) for x in (self._normals, self._features))
         return self._of(rows or self._rows, points, normals, features)
 
 
 def join_pointclouds_as_batch(pointclouds: Sequence[Pointclouds]) -> Pointclouds:
-    """One batch of all the clouds of several batches, in order.
+    """Concatenate several batches of clouds into one.
 
     Args:
-        pointclouds: a list of batches, on one device and of one dtype; normals and features in all or in none.
+        pointclouds: a list of batches of one dtype on one device. All or none have normals; the same for features.
     Returns:
         the joined batch; differentiable.
     Raises:
-        ValueError: if pointclouds is no list of Pointclouds, or they do not go together.
+        ValueError: if pointclouds is not a list of Pointclouds, or they do not fit each other.
     """
     if isinstance(pointclouds, Pointclouds) or not (
         isinstance(pointclouds, Iterable) and all(isinstance(batch, Pointclouds) for batch in pointclouds)
@@ -408,7 +290,7 @@ def join_pointclouds_as_batch(pointclouds: Sequence[Pointclouds]) -> Pointclouds
 
 
 def join_pointclouds_as_scene(pointclouds: Pointclouds | Sequence[Pointclouds]) -> Pointclouds:
-    """One cloud that holds all clouds of a batch, or of several.
+    """Join all clouds of a batch, or of several batches, into one cloud.
 
     Args:
         pointclouds: a batch, or a list of batches as for ``join_pointclouds_as_batch``.

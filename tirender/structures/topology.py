@@ -1,4 +1,4 @@
-"""The connectivity of a batch of meshes: index maps, edges and incidences, each computed once, when first asked for."""
+"""The connectivity of a batch of meshes: index maps, edges and adjacency, each computed on demand and cached."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tirender.structures.packing import Partition, repeat_counts, repeat_rows
 
 
 class Topology:
-    """Which faces a batch of meshes has; it knows no positions and never changes.
+    """The faces of a batch of meshes, without positions; immutable.
 
     Meshes that differ only in their vertices (``offset_verts``, ``scale_verts``, ``update_padded``, ``clone``,
-    ``detach``) share one topology, so what is derived here is derived once for a whole optimisation. "Packed" indices
+    ``detach``) share one topology, so each quantity here is derived once in a whole optimisation. "Packed" indices
     count through the batch. The tensors are shared: never write into them.
 
     Args:
-        faces_local: (F, 3) int64, the faces of all meshes in turn; indices count within each mesh. Not validated.
-        num_verts: vertices of each mesh.
-        num_faces: faces of each mesh; they sum to F.
+        faces_local: (F, 3) int64, the faces of all meshes concatenated; indices count within each mesh. Not validated.
+        num_verts: the number of vertices of each mesh.
+        num_faces: the number of faces of each mesh; they sum to F.
     """
 
     def __init__(self, faces_local: torch.Tensor, num_verts: Sequence[int], num_faces: Sequence[int]) -> None:
@@ -36,7 +36,7 @@ class Topology:
         self._extended: tuple[int, Topology] | None = None
 
     def extend(self, n: int) -> Topology:
-        """Each mesh n times in a row; derived quantities are copied from this one's. The last result is kept."""
+        """Each mesh n times in a row. Costly quantities are copied from this topology; the last result is cached."""
         if self._extended is None or self._extended[0] != n:
             self._extended = (n, _ExtendedTopology(self, n))
         return self._extended[1]
@@ -77,7 +77,7 @@ class Topology:
 
     @property
     def padded_to_packed(self) -> torch.Tensor:
-        """(V,): where each packed vertex lies in the flattened padded vertices."""
+        """(V,): the index of each packed vertex in the flattened padded vertices."""
         return self.vert_rows.padded_to_packed
 
     @cached_property
@@ -92,7 +92,7 @@ class Topology:
 
     @cached_property
     def face_bounds(self) -> torch.Tensor:
-        """(2, M): where the packed faces of each mesh that has any begin and end."""
+        """(2, M): the first packed face, and one past the last, of each mesh that has faces."""
         bounds = torch.stack([self.first_face, self.first_face + self.num_faces_per_mesh])
         return bounds.index_select(1, self.meshes_with_faces)
 
@@ -117,7 +117,7 @@ class Topology:
 
     @cached_property
     def faces_padded(self) -> torch.Tensor:
-        """(N, max F, 3) int64: the faces of each mesh, indices within the mesh, filled up with -1."""
+        """(N, max F, 3) int64: the faces of each mesh, indices within the mesh, padded with -1."""
         return self.face_rows.pad(self.faces_local, -1)
 
     # --- edges ---
@@ -155,7 +155,7 @@ class Topology:
         return torch.stack([keys // stride, keys % stride], dim=1), inverse.reshape(-1, 3)
 
     def laplacian(self, dtype: torch.dtype) -> torch.Tensor:
-        """(V, V) sparse: the uniform Laplacian, see ``uniform_laplacian``."""
+        """(V, V) sparse: the uniform Laplacian; see ``uniform_laplacian``."""
         if dtype not in self._laplacians:
             self._laplacians[dtype] = uniform_laplacian(self.n_verts, self.edges, dtype)
         return self._laplacians[dtype]
@@ -164,16 +164,16 @@ class Topology:
     def _laplacians(self) -> dict[torch.dtype, torch.Tensor]:
         return {}
 
-    # --- faces on an edge ---
+    # --- pairs of faces that share an edge ---
 
     @property
     def face_pairs(self) -> torch.Tensor:
-        """(P, 2) int64: every two faces that share an edge; an edge with n faces gives n (n - 1) / 2 pairs."""
+        """(P, 2) int64: all pairs of faces that share an edge; an edge with n faces gives n (n - 1) / 2 pairs."""
         return self._face_pairs_and_edges[0]
 
     @cached_property
     def pair_signs(self) -> torch.Tensor:
-        """(P,) int64: 1 where the two faces run along their edge in opposite directions, as they should, else -1."""
+        """(P,) int64: 1 if the two faces traverse their edge in opposite directions (consistent winding), else -1."""
         start, end = self.faces_packed[:, [1, 2, 0]].reshape(-1), self.faces_packed[:, [2, 0, 1]].reshape(-1)
         forward = (start < end).index_select(0, self._face_pairs_and_edges[1].reshape(-1)).reshape(-1, 2)
         return torch.where(forward[:, 0] == forward[:, 1], -1, 1)
@@ -189,7 +189,7 @@ class Topology:
 
     @cached_property
     def _face_pairs_and_edges(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The pairs of faces and the half-edges (P, 2) that they share: 3 f + k lies opposite corner k of face f."""
+        """The pairs of faces, and their half-edges (P, 2); half-edge 3 f + k lies opposite corner k of face f."""
         edges, half_edges = self.faces_to_edges.reshape(-1).sort(stable=True)
         pairs = [half_edges.new_zeros(0, 2)]
         for step in range(1, int(edges.bincount().max()) if len(edges) else 1):
@@ -199,16 +199,17 @@ class Topology:
         return shared // 3, shared
 
     def sum_face_neighbours(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum of a per-face quantity over the partners of each face, times sign / number of pairs in the mesh.
+        """The weighted sum of a per-face quantity over the neighbours of each face: (F, C) to (F, C).
 
-        (F, C) to (F, C); symmetric and differentiable, twice too; added in a fixed order.
+        The weight of a pair is its sign divided by the number of pairs in its mesh. Symmetric; twice differentiable;
+        summed in a fixed order.
         """
         bags, weights = self._face_neighbours
         return sum_bags(values, bags, bags, weights.to(values.dtype))
 
     @cached_property
     def _face_neighbours(self) -> tuple[Bags, torch.Tensor]:
-        """The partners of each face in ``face_pairs``, and the weights of these pairs, (2 P,) float64."""
+        """The neighbours of each face in ``face_pairs``, and the weights of these pairs, (2 P,) float64."""
         order, bags = partners(self.face_pairs, self.n_faces)
         weights = self.pair_signs / self.num_pairs_per_mesh.double().index_select(0, self.pair_to_mesh)
         return bags, weights.repeat(2).index_select(0, order)
@@ -217,22 +218,22 @@ class Topology:
 
     @cached_property
     def degree(self) -> torch.Tensor:
-        """(V,) int64: how many edges end at each packed vertex."""
+        """(V,) int64: the number of edges at each packed vertex."""
         return self.edges.reshape(-1).bincount(minlength=self.n_verts)
 
     def gather_ends(self, values: torch.Tensor) -> torch.Tensor:
-        """The rows of a per-vertex quantity at the ends of each edge: (V, C) to (2, E, C); differentiable twice."""
+        """The rows of a per-vertex quantity at the ends of each edge: (V, C) to (2, E, C); twice differentiable."""
         return gather_rows(values, self._end_vertices, 2)
 
     def sum_ends_at_vertices(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum, at each vertex, of a quantity given per end of each edge: (2, E, C) to (V, C).
+        """The sum over the edge ends at each vertex: (2, E, C) to (V, C); the adjoint of ``gather_ends``.
 
-        The adjoint of ``gather_ends``. 0 at a vertex without edges; added in a fixed order.
+        0 at a vertex without edges; summed in a fixed order.
         """
         return scatter_rows(values, self._end_vertices)
 
     def sum_neighbours(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum of a per-vertex quantity over its neighbours: (V, C) to (V, C); differentiable, twice too."""
+        """The sum of a per-vertex quantity over each vertex's neighbours: (V, C) to (V, C); twice differentiable."""
         return sum_bags(values, self.vertex_neighbours, self.vertex_neighbours)
 
     @cached_property
@@ -244,24 +245,24 @@ class Topology:
     def _end_vertices(self) -> Gather:
         return Gather.of(self.edges, self.n_verts)
 
-    # --- incidence: which faces meet at a vertex ---
+    # --- faces at a vertex ---
 
     @cached_property
     def vertex_corners(self) -> Bags:
-        """The corners at each packed vertex, ascending; corner 3 f + k is the k-th of packed face f."""
+        """The face corners at each packed vertex, ascending; corner 3 f + k is corner k of packed face f."""
         return group_by_owner(self.faces_packed.reshape(-1), self.n_verts)
 
     def gather_corners(self, values: torch.Tensor) -> torch.Tensor:
         """The rows of a per-vertex quantity at the corners of each face: (V, C) to (3, F, C).
 
-        Differentiable, twice too; its adjoint adds at each vertex in a fixed order, so gradients repeat to the bit.
+        Twice differentiable; the adjoint sums at each vertex in a fixed order, so gradients repeat to the bit.
         """
         return gather_rows(values, self._corner_vertices, 3)
 
     def sum_faces_at_vertices(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum, at each vertex, of a per-face quantity over the corners there: (F, C) to (V, C).
+        """The sum of a per-face quantity over the faces at each vertex: (F, C) to (V, C).
 
-        Differentiable, twice too; 0 at a vertex without faces; added in a fixed order.
+        Twice differentiable; 0 at a vertex without faces; summed in a fixed order.
         """
         return sum_bags(values, self._vertex_faces, self._face_vertices)
 
@@ -280,11 +281,9 @@ class Topology:
     def _vertex_faces(self) -> Bags:
         return Bags(self.vertex_corners.indices // 3, self.vertex_corners.offsets)
 
-    # --- helpers ---
-
 
 class _ExtendedTopology(Topology):
-    """``base.extend(n)``: what is costly to derive is copied from the base, with the indices shifted."""
+    """The result of ``base.extend(n)``: costly quantities are copied from the base, with shifted indices."""
 
     def __init__(self, base: Topology, n: int) -> None:
         super().__init__(
@@ -313,7 +312,13 @@ class _ExtendedTopology(Topology):
         )
 
     def _repeat_indices(self, values: torch.Tensor, rows: list[int], counted: list[int]) -> torch.Tensor:
-        """Repeat rows of packed indices (``rows`` a mesh) into something of which each mesh has ``counted``."""
+        """Repeat packed indices for each copy of a mesh, and shift them.
+
+        Args:
+            values: the indices, concatenated over the meshes of the base.
+            rows: the number of rows of ``values`` that each mesh has.
+            counted: the number of indexed items (vertices, edges, corners) that each mesh has.
+        """
         first = [0, *accumulate(counted)]
         first_extended = [0, *accumulate(repeat_counts(counted, self._n))]
         parts = [
@@ -325,14 +330,14 @@ class _ExtendedTopology(Topology):
 
 
 def uniform_laplacian(n_verts: int, edges: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The uniform (umbrella) Laplacian: L x is the mean over each vertex's neighbours less the vertex itself.
+    """The uniform (umbrella) Laplacian: L x is the mean over each vertex's neighbours minus the vertex itself.
 
     Args:
         n_verts: V.
         edges: (E, 2) int64, each undirected edge once.
-        dtype: of the result.
+        dtype: the result's dtype.
     Returns:
-        (V, V) sparse COO, coalesced: 1 / degree(i) at (i, j) for each edge; -1 on the diagonal, isolated vertices too.
+        (V, V) sparse COO, coalesced: 1 / degree(i) at (i, j) for each edge; -1 on the whole diagonal.
     """
     row, column = torch.cat([edges[:, 0], edges[:, 1]]), torch.cat([edges[:, 1], edges[:, 0]])
     degree = row.bincount(minlength=n_verts)

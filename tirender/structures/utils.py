@@ -16,13 +16,13 @@ def list_to_padded(
     pad_value: float = 0.0,
     equisized: bool = False,
 ) -> torch.Tensor:
-    """Stack tensors of different sizes, each filled up at its ends.
+    """Stack tensors of different sizes, each padded at the end of every dimension.
 
     Args:
         x: N tensors of K dimensions each, N >= 1; a tensor of shape (0,) stands for an empty one of any rank.
-        pad_size: the K sizes to fill up to; None takes the largest of each dimension.
-        pad_value: what fills.
-        equisized: all tensors already share one shape (a plain stack; ``pad_size`` is not looked at).
+        pad_size: the K sizes to pad to; None takes the largest size of each dimension.
+        pad_value: the value of the padding.
+        equisized: promise that all tensors have one shape; they are stacked and ``pad_size`` is ignored.
     Returns:
         (N, *pad_size), of the tensors' dtype; differentiable.
     Raises:
@@ -54,14 +54,14 @@ def list_to_padded(
 def padded_to_list(
     x: torch.Tensor, split_size: Sequence[int] | Sequence[Sequence[int]] | None = None
 ) -> list[torch.Tensor]:
-    """Take a padded tensor apart into one tensor an item, without the padding.
+    """Split a padded tensor into one tensor an item, without the padding.
 
     Args:
         x: (N, ...).
-        split_size: for each item its size in the first dimension after the batch, or a tuple of its sizes in the first
-            few; None keeps the padding.
+        split_size: one entry an item: its size in the first dimension after the batch, or a tuple of its sizes in the
+            first few dimensions. None keeps the padding.
     Returns:
-        N tensors, views of x.
+        N tensors, views of x; differentiable.
     Raises:
         ValueError: if ``split_size`` has another length than x.
     """
@@ -82,8 +82,8 @@ def list_to_packed(x: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tenso
     Returns:
         packed: (sum M_i, ...); differentiable.
         num_items: (N,) int64, the M_i.
-        item_packed_first_idx: (N,) int64, where each tensor begins.
-        item_packed_to_list_idx: (sum M_i,) int64, from which tensor each row comes.
+        item_packed_first_idx: (N,) int64, the first row of each tensor.
+        item_packed_to_list_idx: (sum M_i,) int64, the tensor that each row comes from.
     Raises:
         ValueError: if x is empty.
     """
@@ -100,9 +100,9 @@ def packed_to_list(x: torch.Tensor, split_size: int | Sequence[int]) -> list[tor
 
     Args:
         x: (M, ...).
-        split_size: the size of each part (their sum is M), or one size for all (the last part may be smaller).
+        split_size: the size of each part (they sum to M), or one size for all (the last part may be smaller).
     Returns:
-        one view of x a part.
+        the parts, views of x; differentiable.
     Raises:
         ValueError: if the sizes do not sum to M.
     """

@@ -1,4 +1,4 @@
-"""Elementary functions whose values and gradients stay finite where the textbook formula divides by zero."""
+"""Elementary functions with finite values and gradients everywhere, also where the usual formula divides by zero."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ DEFAULT_ACOS_BOUND = 1.0 - 1e-4
 def acos_linear_extrapolation(
     x: torch.Tensor, bounds: tuple[float, float] = (-DEFAULT_ACOS_BOUND, DEFAULT_ACOS_BOUND)
 ) -> torch.Tensor:
-    """Arc cosine within ``bounds``, continued outside by its tangents, so that the slope stays finite.
+    """Arc cosine within ``bounds``, extended outside by its tangents, so that the slope stays finite.
 
     Args:
-        x: tensor of any shape, a cosine; values beyond [-1, 1] are welcome.
-        bounds: where the tangents take over: -1 < lower <= upper < 1.
+        x: floats of any shape, the cosine; values outside [-1, 1] are allowed.
+        bounds: (lower, upper), the ends of the exact part, with -1 < lower <= upper < 1.
     Returns:
-        the angle in radians, of the shape of ``x``, differentiable everywhere.
+        the angle in radians, of the shape of ``x``; differentiable everywhere.
     Raises:
-        ValueError: where the bounds are not as said.
+        ValueError: if the bounds are out of range.
     """
     lower, upper = bounds
     if not -1.0 < lower <= upper < 1.0:
@@ -31,26 +31,29 @@ def acos_linear_extrapolation(
 
 
 def atan2(y: torch.Tensor, x: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
-    """Angle of the vector (x, y); where it is shorter than ``eps`` the angle is 0 and passes no gradient."""
+    """The angle of the vector (x, y) in radians. It is 0, without a gradient, if the vector is shorter than ``eps``."""
     defined = y * y + x * x > eps * eps
     return torch.atan2(torch.where(defined, y, 0), torch.where(defined, x, 1))
 
 
 def away_from_zero(x: torch.Tensor, eps: float) -> torch.Tensor:
-    """``x`` with magnitudes below ``eps`` raised to it, sign kept (0 counts as positive); no gradient passes there."""
+    """``x`` with magnitudes of at least ``eps``: smaller ones become ``eps`` with the same sign, without a gradient.
+
+    0 counts as positive.
+    """
     floor = torch.full_like(x, eps)
     return torch.where(x.abs() < eps, torch.where(x < 0, -floor, floor), x)
 
 
 def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """``a @ b`` in the wider of their dtypes, under autocast too: half floats have too few digits for geometry."""
+    """``a @ b`` in the wider of the two dtypes, also under autocast, as float16 is too coarse for geometry."""
     dtype = torch.promote_types(a.dtype, b.dtype)
     with torch.autocast(a.device.type, enabled=False):
         return a.to(dtype) @ b.to(dtype)
 
 
 def normalize(vectors: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
-    """``vectors`` (..., D) scaled to length 1; those shorter than ``eps`` are divided by it and pass no gradient."""
+    """Scale ``vectors`` (..., D) to length 1. Those shorter than ``eps`` are divided by it and pass no gradient."""
     length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     long_enough = length > eps
     return torch.where(long_enough, vectors / torch.where(long_enough, length, 1), vectors.detach() / eps)
@@ -61,7 +64,7 @@ def sine_ratios(squared_angle: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
     These are the coefficients of the exponential maps of SO(3) and SE(3).
     """
-    small = squared_angle < 0.01  # here the series, cut at 1e-17, are better than the closed forms
+    small = squared_angle < 0.01  # the series, with an error below 1e-17, are more accurate here than the closed forms
     x = torch.where(small, squared_angle, 0)
     t = torch.where(small, 1, squared_angle).sqrt()
     half = (t / 2).sin() / t
@@ -77,7 +80,7 @@ def sine_ratios(squared_angle: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 def _polynomial(x: torch.Tensor, *coefficients: float) -> torch.Tensor:
-    """Horner's scheme; coefficients from the constant one up."""
+    """A polynomial by Horner's scheme; the constant coefficient comes first."""
     value = torch.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         value = value * x + coefficient

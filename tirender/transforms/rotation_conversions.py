@@ -1,8 +1,8 @@
 """Rotations as matrices, quaternions, axis-angle vectors, Euler angles and the 6-D representation.
 
-Matrices rotate column vectors (R @ v); quaternions have the real part first; angles are in radians and right-handed.
-Every function takes any leading shape, is differentiable and has finite gradients everywhere, at the identity, at
-half-turns and at zero vectors included.
+Matrices rotate column vectors (R @ v). Quaternions have the real part first. Angles are in radians and right-handed.
+Every function takes float32 or float64 with any leading shape. All are differentiable, with finite gradients
+everywhere: also at the identity, at half-turns and at zero vectors.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ AXES = "XYZ"
 
 
 def quaternion_to_matrix(quaternions: torch.Tensor) -> torch.Tensor:
-    """Rotation matrices of quaternions.
+    """Convert quaternions to rotation matrices.
 
     Args:
-        quaternions: (..., 4), real part first, of any length but 0; below 1e-6 the rotation fades to the identity.
+        quaternions: (..., 4), real part first, of any length. As the length falls from 1e-6 to 0, the matrix tends to
+            the identity.
     Returns:
         (..., 3, 3).
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     check_tensor("quaternions", quaternions, ("...", 4), FLOATS)
     w, x, y, z = normalize(quaternions).unbind(-1)
@@ -36,18 +37,18 @@ def quaternion_to_matrix(quaternions: torch.Tensor) -> torch.Tensor:
 
 
 def matrix_to_quaternion(matrix: torch.Tensor) -> torch.Tensor:
-    """Unit quaternions, with a non-negative real part, of rotation matrices (Shepperd 1978).
+    """Convert rotation matrices to unit quaternions with a non-negative real part (Shepperd 1978).
 
     Args:
         matrix: (..., 3, 3).
     Returns:
-        (..., 4), real part first. At half-turns either sign may come back; both are the same rotation.
+        (..., 4), real part first. At half-turns the sign is arbitrary; both signs are the same rotation.
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     check_tensor("matrix", matrix, ("...", 3, 3), FLOATS)
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.flatten(-2).unbind(-1)
-    # Row k is 4 q_k q. The squares on the diagonal add up to 4, so the largest is at least 1 and its root is smooth.
+    # Row k is 4 q_k q. The diagonal (4 q_k^2) sums to 4, so its largest entry is at least 1 and its root is smooth.
     rows = (
         (1 + m00 + m11 + m22, m21 - m12, m02 - m20, m10 - m01),
         (m21 - m12, 1 + m00 - m11 - m22, m10 + m01, m02 + m20),
@@ -62,14 +63,14 @@ def matrix_to_quaternion(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def axis_angle_to_quaternion(axis_angle: torch.Tensor) -> torch.Tensor:
-    """Unit quaternions of axis-angle vectors.
+    """Convert axis-angle vectors to unit quaternions.
 
     Args:
         axis_angle: (..., 3), the axis times the angle.
     Returns:
         (..., 4), real part first (negative for angles in (pi, 3 pi)).
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     check_tensor("axis_angle", axis_angle, ("...", 3), FLOATS)
     quarter = (axis_angle * axis_angle).sum(-1, keepdim=True) / 4  # the squared half angle
@@ -78,20 +79,20 @@ def axis_angle_to_quaternion(axis_angle: torch.Tensor) -> torch.Tensor:
 
 
 def quaternion_to_axis_angle(quaternions: torch.Tensor) -> torch.Tensor:
-    """Axis-angle vectors of quaternions.
+    """Convert quaternions to axis-angle vectors.
 
     Args:
         quaternions: (..., 4), real part first.
     Returns:
-        (..., 3), the axis times an angle in [0, 2 pi): above pi where the real part is negative. A full turn
-        (-1, 0, 0, 0), which has no axis, and the zero quaternion give 0.
+        (..., 3), the axis times an angle in [0, 2 pi), above pi if the real part is negative. A full turn
+        (-1, 0, 0, 0), which has no axis, gives 0, and so does the zero quaternion.
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     check_tensor("quaternions", quaternions, ("...", 4), FLOATS)
     w, vector = quaternions[..., :1], quaternions[..., 1:]
     sine = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
-    # Near sine = 0 the ratio angle / sine is the series of atan; full turns, which are -identity, take it too.
+    # Near sine = 0, the ratio angle / sine is computed by the series of atan; so it is at full turns (w = -1).
     small = sine < torch.where(w > 0, 1e-3, 1e-6) * w.abs().clamp_min(1e-6)
     cosine = torch.where(w.abs() > 1e-6, w, 1)
     tangent2 = torch.where(small, (sine / cosine) ** 2, 0)
@@ -101,15 +102,15 @@ def quaternion_to_axis_angle(quaternions: torch.Tensor) -> torch.Tensor:
 
 
 def axis_angle_to_matrix(axis_angle: torch.Tensor, fast: bool = False) -> torch.Tensor:
-    """Rotation matrices of axis-angle vectors (Rodrigues' formula).
+    """Convert axis-angle vectors to rotation matrices (Rodrigues' formula).
 
     Args:
         axis_angle: (..., 3), the axis times the angle.
-        fast: accepted for PyTorch3D's callers; there is one way here, fast and exact.
+        fast: ignored; the one method here is fast and exact.
     Returns:
         (..., 3, 3).
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     check_tensor("axis_angle", axis_angle, ("...", 3), FLOATS)
     sine, cosine, _ = sine_ratios((axis_angle * axis_angle).sum(-1)[..., None, None])
@@ -118,29 +119,29 @@ def axis_angle_to_matrix(axis_angle: torch.Tensor, fast: bool = False) -> torch.
 
 
 def matrix_to_axis_angle(matrix: torch.Tensor, fast: bool = False) -> torch.Tensor:
-    """Axis-angle vectors, with angles in [0, pi], of rotation matrices.
+    """Convert rotation matrices to axis-angle vectors with angles in [0, pi].
 
     Args:
         matrix: (..., 3, 3).
-        fast: accepted for PyTorch3D's callers; there is one way here, exact at every angle.
+        fast: ignored; the one method here is exact at every angle.
     Returns:
-        (..., 3). At half-turns either sign may come back; both are the same rotation.
+        (..., 3), the axis times the angle. At half-turns the sign is arbitrary; both signs are the same rotation.
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
 
 
 def euler_angles_to_matrix(euler_angles: torch.Tensor, convention: str) -> torch.Tensor:
-    """Rotation matrices of intrinsic Euler angles: "XYZ" is Rx(a) @ Ry(b) @ Rz(c).
+    """Convert intrinsic Euler angles to rotation matrices: "XYZ" gives Rx(a) @ Ry(b) @ Rz(c).
 
     Args:
-        euler_angles: (..., 3).
-        convention: three letters of X, Y, Z, neighbours different.
+        euler_angles: (..., 3), the angles (a, b, c).
+        convention: three letters of X, Y, Z, no two neighbours equal.
     Returns:
         (..., 3, 3).
     Raises:
-        ValueError: where the shape, the dtype or the convention is another.
+        ValueError: if the shape, the dtype or the convention is wrong.
     """
     check_tensor("euler_angles", euler_angles, ("...", 3), FLOATS)
     i, j, k = _convention_axes(convention)
@@ -149,24 +150,24 @@ def euler_angles_to_matrix(euler_angles: torch.Tensor, convention: str) -> torch
 
 
 def matrix_to_euler_angles(matrix: torch.Tensor, convention: str) -> torch.Tensor:
-    """Intrinsic Euler angles of rotation matrices.
+    """Convert rotation matrices to intrinsic Euler angles.
 
     Args:
         matrix: (..., 3, 3).
-        convention: three letters of X, Y, Z, neighbours different.
+        convention: three letters of X, Y, Z, no two neighbours equal.
     Returns:
-        (..., 3), the middle angle in [-pi/2, pi/2] ([0, pi] where the first and last axis are the same). In gimbal
-        lock the first angle is 0 and the last carries the whole turn: the angles still give the matrix back.
+        (..., 3). The middle angle is in [-pi/2, pi/2], or in [0, pi] if the first and last axis are the same. In gimbal
+        lock the first angle is 0, and the angles still give the matrix back.
     Raises:
-        ValueError: where the shape, the dtype or the convention is another.
+        ValueError: if the shape, the dtype or the convention is wrong.
     """
     check_tensor("matrix", matrix, ("...", 3, 3), FLOATS)
     i, j, k = _convention_axes(convention)
-    other = 3 - j - k  # the axis that the last two leave out: i unless i == k
-    # With M = Ri(a) Rj(b) Rk(c), the last column of M is Ri(a) Rj(b) e_k, as Rk leaves e_k alone. Undoing a leaves
-    # Rj(b) Rk(c), whose row j is that of Rk(c) and whose column k is that of Rj(b).
+    other = 3 - j - k  # the axis that is neither j nor k; it is i unless i == k
+    # M = Ri(a) Rj(b) Rk(c). Rk does not move e_k, so column k of M is Ri(a) Rj(b) e_k, which gives a. Multiplying by
+    # Ri(-a) leaves Rj(b) Rk(c). Its column k is that of Rj(b), which gives b; its row j is that of Rk(c) and gives c.
     if i == k:
-        sign = _turn_sign(j, other, k)  # Rj(b) e_k has sign * sin(b) >= 0 times e_other left of the axis i
+        sign = _turn_sign(j, other, k)  # the component of Rj(b) e_k along e_other is sign * sin(b), with sin(b) >= 0
         a = atan2(_turn_sign(i, j, other) * sign * matrix[..., j, k], sign * matrix[..., other, k])
     else:
         a = atan2(_turn_sign(i, j, k) * matrix[..., j, k], matrix[..., k, k])
@@ -177,14 +178,14 @@ def matrix_to_euler_angles(matrix: torch.Tensor, convention: str) -> torch.Tenso
 
 
 def rotation_6d_to_matrix(d6: torch.Tensor) -> torch.Tensor:
-    """Rotation matrices of the 6-D representation, by Gram-Schmidt (Zhou et al. 2019).
+    """Convert the 6-D representation to rotation matrices by Gram-Schmidt (Zhou et al. 2019).
 
     Args:
         d6: (..., 6), the first two rows of the matrix before orthonormalization.
     Returns:
-        (..., 3, 3). Where the two rows are parallel or shorter than 1e-6 the matrix is no rotation, but finite.
+        (..., 3, 3). If the two rows are parallel or shorter than 1e-6, the matrix is finite but not a rotation.
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     check_tensor("d6", d6, ("...", 6), FLOATS)
     first = normalize(d6[..., :3])
@@ -193,19 +194,31 @@ def rotation_6d_to_matrix(d6: torch.Tensor) -> torch.Tensor:
 
 
 def matrix_to_rotation_6d(matrix: torch.Tensor) -> torch.Tensor:
-    """The first two rows of rotation matrices (..., 3, 3) as (..., 6) (Zhou et al. 2019)."""
+    """The first two rows (..., 6) of rotation matrices (..., 3, 3): their 6-D representation (Zhou et al. 2019).
+
+    Raises:
+        ValueError: if the shape or dtype is wrong.
+    """
     check_tensor("matrix", matrix, ("...", 3, 3), FLOATS)
     return matrix[..., :2, :].flatten(-2).clone()
 
 
 def standardize_quaternion(quaternions: torch.Tensor) -> torch.Tensor:
-    """Of the two quaternions (..., 4) of one rotation, that with the non-negative real part."""
+    """Negate quaternions (..., 4) with a negative real part; the rotation stays the same.
+
+    Raises:
+        ValueError: if the shape or dtype is wrong.
+    """
     check_tensor("quaternions", quaternions, ("...", 4), FLOATS)
     return torch.where(quaternions[..., :1] < 0, -quaternions, quaternions)
 
 
 def quaternion_raw_multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Hamilton's product of quaternions ``a`` and ``b``, (..., 4) each, broadcast against each other."""
+    """The Hamilton product of quaternions ``a`` and ``b``, (..., 4) each, which broadcast.
+
+    Raises:
+        ValueError: if a shape or dtype is wrong.
+    """
     check_tensor("a", a, ("...", 4), FLOATS)
     check_tensor("b", b, ("...", 4), like=a)
     check_broadcast("b", b, a)
@@ -217,26 +230,34 @@ def quaternion_raw_multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def quaternion_multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """The rotation ``b`` followed by ``a``, quaternions (..., 4), with a non-negative real part."""
+    """The rotation ``b`` followed by ``a``: quaternions (..., 4) with a non-negative real part.
+
+    Raises:
+        ValueError: if a shape or dtype is wrong.
+    """
     return standardize_quaternion(quaternion_raw_multiply(a, b))
 
 
 def quaternion_invert(quaternion: torch.Tensor) -> torch.Tensor:
-    """The conjugates of quaternions (..., 4): of unit quaternions, the inverse rotations."""
+    """The conjugates of quaternions (..., 4); the conjugate of a unit quaternion is the inverse rotation.
+
+    Raises:
+        ValueError: if the shape or dtype is wrong.
+    """
     check_tensor("quaternion", quaternion, ("...", 4), FLOATS)
     return torch.cat([quaternion[..., :1], -quaternion[..., 1:]], -1)
 
 
 def quaternion_apply(quaternion: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
-    """Points rotated by unit quaternions.
+    """Rotate points by unit quaternions.
 
     Args:
         quaternion: (..., 4), real part first.
-        point: (..., 3), broadcast against it.
+        point: (..., 3), of the same dtype; the leading shapes broadcast.
     Returns:
         (..., 3).
     Raises:
-        ValueError: where a shape or dtype is another.
+        ValueError: if a shape or dtype is wrong.
     """
     check_tensor("quaternion", quaternion, ("...", 4), FLOATS)
     check_tensor("point", point, ("...", 3), like=quaternion)
@@ -248,24 +269,24 @@ def quaternion_apply(quaternion: torch.Tensor, point: torch.Tensor) -> torch.Ten
 def random_quaternions(
     n: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> torch.Tensor:
-    """``n`` unit quaternions (n, 4) with a non-negative real part, uniform over the rotations (Muller 1959)."""
+    """``n`` random rotations, uniform, as unit quaternions (n, 4) with a non-negative real part (Muller 1959)."""
     return standardize_quaternion(normalize(torch.randn(n, 4, dtype=dtype, device=device)))
 
 
 def random_rotations(
     n: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> torch.Tensor:
-    """``n`` rotation matrices (n, 3, 3), uniform over the rotations."""
+    """``n`` random rotations, uniform, as matrices (n, 3, 3)."""
     return quaternion_to_matrix(random_quaternions(n, dtype=dtype, device=device))
 
 
 def random_rotation(dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> torch.Tensor:
-    """One rotation matrix (3, 3), uniform over the rotations."""
+    """One random rotation, uniform, as a matrix (3, 3)."""
     return random_rotations(1, dtype, device)[0]
 
 
 def cross_matrix(vectors: torch.Tensor) -> torch.Tensor:
-    """The skew-symmetric matrices (..., 3, 3) with ``matrix @ u`` = cross(vector, u)."""
+    """The skew-symmetric matrices (..., 3, 3) of vectors (..., 3): ``matrix @ u`` = cross(vector, u)."""
     x, y, z = vectors.unbind(-1)
     zero = torch.zeros_like(x)
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))

@@ -1,6 +1,6 @@
-"""The group SE(3) of rigid motions: exponential and logarithm map.
+"""The exponential and logarithm map of the group SE(3) of rigid motions.
 
-Matrices are PyTorch3D's 4x4 transforms of row vectors: [[R, 0], [T, 1]], x' = x @ R + T.
+Matrices are 4x4 transforms of row vectors, as in PyTorch3D: [[R, 0], [T, 1]] with x' = x @ R + T.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from tirender.transforms.so3 import hat, so3_exp_map, so3_log_map
 
 
 def se3_exp_map(log_transform: torch.Tensor, eps: float = 1e-4) -> torch.Tensor:
-    """Rigid motions of their logarithms (Murray, Li, Sastry 1994).
+    """The exponential map: logarithms to rigid motions (Murray, Li, Sastry 1994).
 
     Args:
-        log_transform: (N, 6): log-translation, then log-rotation in radians.
-        eps: accepted for PyTorch3D's callers; the map is exact and smooth at every angle without it.
+        log_transform: (N, 6), log-translation, then log-rotation in radians.
+        eps: ignored; the map is exact and smooth at every angle.
     Returns:
         (N, 4, 4), row-vector transforms, differentiable.
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     check_tensor("log_transform", log_transform, ("N", 6), FLOATS)
     log_translation, log_rotation = log_transform[:, :3], log_transform[:, 3:]
@@ -33,16 +33,16 @@ def se3_exp_map(log_transform: torch.Tensor, eps: float = 1e-4) -> torch.Tensor:
 
 
 def se3_log_map(transform: torch.Tensor, eps: float = 1e-4, cos_bound: float = 1e-4) -> torch.Tensor:
-    """Logarithms of rigid motions; inverse of :func:`se3_exp_map` for angles up to pi.
+    """The logarithm map of rigid motions: the inverse of :func:`se3_exp_map` for angles up to pi.
 
     Args:
         transform: (N, 4, 4), row-vector transforms [[R, 0], [T, 1]].
-        eps: how far a rotation's trace may lie outside [-1, 3].
-        cos_bound: accepted for PyTorch3D's callers; the map is exact at every angle without it.
+        eps: tolerance of the check that the trace of R is in [-1, 3].
+        cos_bound: ignored; the map is exact at every angle.
     Returns:
-        (N, 6): log-translation, then log-rotation with an angle in [0, pi]; differentiable with finite gradients.
+        (N, 6), log-translation, then log-rotation with an angle in [0, pi]; differentiable with finite gradients.
     Raises:
-        ValueError: where the shape or dtype is another, or a matrix is no rigid motion.
+        ValueError: if the shape or dtype is wrong, or a matrix is not a rigid motion.
     """
     check_tensor("transform", transform, ("N", 4, 4), FLOATS)
     if not torch.allclose(transform[:, :3, 3], torch.zeros_like(transform[:, :3, 3])):
@@ -53,7 +53,7 @@ def se3_log_map(transform: torch.Tensor, eps: float = 1e-4, cos_bound: float = 1
 
 
 def _left_jacobian(log_rotation: torch.Tensor) -> torch.Tensor:
-    """The matrices (N, 3, 3) that take log-translations to translations."""
+    """The matrices (N, 3, 3) that map log-translations to translations, given log-rotations (N, 3)."""
     _, b, c = sine_ratios((log_rotation * log_rotation).sum(-1)[:, None, None])
     cross = hat(log_rotation)
     return torch.eye(3, dtype=cross.dtype, device=cross.device) + b * cross + c * matmul(cross, cross)

@@ -1,4 +1,4 @@
-"""The rotation group SO(3): exponential and logarithm map, angles between rotations."""
+"""The exponential and logarithm map of the rotation group SO(3), and angles between rotations."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tirender.transforms.rotation_conversions import (
 
 
 def so3_exp_map(log_rot: torch.Tensor, eps: float = 0.0001) -> torch.Tensor:
-    """Rotation matrices of their logarithms (Rodrigues' formula).
+    """The exponential map: axis-angle vectors to rotation matrices (Rodrigues' formula).
 
     Args:
         log_rot: (N, 3), axis times angle in radians.
-        eps: accepted for PyTorch3D's callers; the map is exact and smooth at every angle without it.
+        eps: ignored; the map is exact and smooth at every angle.
     Returns:
-        (N, 3, 3), differentiable.
+        (N, 3, 3); differentiable.
     Raises:
-        ValueError: where the shape or dtype is another.
+        ValueError: if the shape or dtype is wrong.
     """
     check_tensor("log_rot", log_rot, ("N", 3), FLOATS)
     return axis_angle_to_matrix(log_rot)
@@ -33,16 +33,17 @@ so3_exponential_map = so3_exp_map  # PyTorch3D's older name
 
 
 def so3_log_map(R: torch.Tensor, eps: float = 0.0001, cos_bound: float = 1e-4) -> torch.Tensor:
-    """Logarithms of rotation matrices.
+    """The logarithm map: rotation matrices to axis-angle vectors.
 
     Args:
         R: (N, 3, 3).
-        eps: how far a trace may lie outside [-1, 3].
-        cos_bound: accepted for PyTorch3D's callers; the map is exact at every angle without it.
+        eps: tolerance of the check that the trace is in [-1, 3].
+        cos_bound: ignored; the map is exact at every angle.
     Returns:
-        (N, 3), axis times angle in [0, pi], differentiable with finite gradients, at half-turns too.
+        (N, 3), axis times angle, with angles in [0, pi] radians; differentiable with finite gradients, also at
+        half-turns.
     Raises:
-        ValueError: where the shape or dtype is another, or a trace is that of no rotation.
+        ValueError: if the shape or dtype is wrong, or a trace is out of range.
     """
     _check_rotations(R, eps)
     return matrix_to_axis_angle(R)
@@ -51,17 +52,17 @@ def so3_log_map(R: torch.Tensor, eps: float = 0.0001, cos_bound: float = 1e-4) -
 def so3_rotation_angle(
     R: torch.Tensor, eps: float = 1e-4, cos_angle: bool = False, cos_bound: float = 1e-4
 ) -> torch.Tensor:
-    """The angles that rotation matrices turn by.
+    """The angles of rotation matrices.
 
     Args:
         R: (N, 3, 3).
-        eps: how far a trace may lie outside [-1, 3].
-        cos_angle: return the cosine instead, (trace - 1) / 2.
-        cos_bound: accepted for PyTorch3D's callers; the angle is exact without it.
+        eps: tolerance of the check that the trace is in [-1, 3].
+        cos_angle: return the cosine, (trace - 1) / 2, instead of the angle.
+        cos_bound: ignored; the angle is exact.
     Returns:
-        (N,), radians in [0, pi], differentiable; the gradient at the identity is 0.
+        (N,), radians in [0, pi]; differentiable, with gradient 0 at the identity.
     Raises:
-        ValueError: where the shape or dtype is another, or a trace is that of no rotation.
+        ValueError: if the shape or dtype is wrong, or a trace is out of range.
     """
     _check_rotations(R, eps)
     if cos_angle:
@@ -73,7 +74,16 @@ def so3_rotation_angle(
 def so3_relative_angle(
     R1: torch.Tensor, R2: torch.Tensor, cos_angle: bool = False, cos_bound: float = 1e-4, eps: float = 1e-4
 ) -> torch.Tensor:
-    """The angles (N,) of the rotations from ``R2`` to ``R1``, (N, 3, 3) each; see :func:`so3_rotation_angle`."""
+    """The angles between rotation matrices.
+
+    Args:
+        R1, R2: (N, 3, 3), of one dtype.
+        cos_angle, cos_bound, eps: as for :func:`so3_rotation_angle`.
+    Returns:
+        (N,), the angle of R1 @ R2^T in radians, or its cosine; differentiable.
+    Raises:
+        ValueError: as :func:`so3_rotation_angle`.
+    """
     check_tensor("R1", R1, ("N", 3, 3), FLOATS)
     check_tensor("R2", R2, ("N", 3, 3), like=R1)
     check_broadcast("R2", R2, R1)
@@ -87,10 +97,10 @@ def hat(v: torch.Tensor) -> torch.Tensor:
 
 
 def hat_inv(h: torch.Tensor) -> torch.Tensor:
-    """The vectors (N, 3) of skew-symmetric matrices ``h`` (N, 3, 3); inverse of :func:`hat`.
+    """The vectors (N, 3) of skew-symmetric matrices ``h`` (N, 3, 3); the inverse of :func:`hat`.
 
     Raises:
-        ValueError: where the shape is another, or a matrix is not skew-symmetric within 1e-5.
+        ValueError: if the shape is wrong, or a matrix is not skew-symmetric within 1e-5.
     """
     check_tensor("h", h, ("N", 3, 3), FLOATS)
     asymmetry = (h + h.transpose(1, 2)).abs()

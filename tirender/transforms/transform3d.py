@@ -1,6 +1,6 @@
 """Batches of 4x4 transforms of 3-D points.
 
-Points are row vectors: x' = [x, 1] @ M, so a translation sits in the last row, and ``a.compose(b)`` applies a first.
+Points are row vectors: x' = [x, 1] @ M. So the translation is the last row, and ``a.compose(b)`` applies a first.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Number = float | int | torch.Tensor
 class Transform3d:
     """N transforms of 3-D points, each a 4x4 matrix for row vectors; N = 1 broadcasts against any batch.
 
-    A composition keeps its factors, so that its inverse is the product of their inverses, which is more accurate than
-    the inverse of their product. Matrices are differentiable; operands of float32 and float64 give float64.
+    A composition keeps its factors. Its inverse is the product of their inverses, which is more accurate than the
+    inverse of their product. Everything is differentiable. Float32 and float64 operands give float64.
 
     Args:
-        dtype: of the identity, where ``matrix`` is None.
-        device: of the identity, where ``matrix`` is None.
-        matrix: (4, 4) or (N, 4, 4); decides dtype and device. None: the identity.
+        dtype: the dtype of the identity; used only if ``matrix`` is None.
+        device: the device of the identity; used only if ``matrix`` is None.
+        matrix: (4, 4) or (N, 4, 4) of float32 or float64; None for the identity.
     Raises:
-        ValueError: where the matrix has another shape or dtype.
+        ValueError: if the matrix has another shape or dtype.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Transform3d:
 
     @property
     def device(self) -> torch.device:
-        """Where the matrices live."""
+        """The device of the matrices."""
         return self._factors[0].device
 
     @property
@@ -65,8 +65,8 @@ class Transform3d:
         """The transforms at an int, a slice, a list of ints, or a bool or int64 tensor.
 
         Raises:
-            TypeError: for an index of another type.
-            IndexError: for one out of range.
+            TypeError: if the index has another type.
+            IndexError: if an index is out of range.
         """
         matrix = self.get_matrix()
         return Transform3d(matrix=matrix.index_select(0, batch_index(index, len(matrix), matrix.device)))
@@ -75,7 +75,7 @@ class Transform3d:
         """The transform that applies this one, then ``others`` in order; batches of N and 1 broadcast.
 
         Raises:
-            TypeError: where one is no ``Transform3d``.
+            TypeError: if one of them is not a ``Transform3d``.
         """
         for other in others:
             if not isinstance(other, Transform3d):
@@ -97,29 +97,29 @@ class Transform3d:
         """The inverse transforms.
 
         Args:
-            invert_composed: invert the product as one matrix instead of factor by factor.
+            invert_composed: invert the product as one matrix, not factor by factor.
         Raises:
-            RuntimeError: where a matrix is singular.
+            RuntimeError: if a matrix is singular.
         """
         if invert_composed:
             return Transform3d(matrix=torch.linalg.inv(self.get_matrix()))
         return _from_factors(self._inverse_factors())
 
     def stack(self, *others: Transform3d) -> Transform3d:
-        """One batch of this one's transforms followed by those of ``others``."""
+        """Concatenate the batch of this object and those of ``others``."""
         return Transform3d(matrix=torch.cat([t.get_matrix() for t in (self, *others)]))
 
     def transform_points(self, points: torch.Tensor, eps: float | None = None) -> torch.Tensor:
-        """Points transformed, with the division by the homogeneous coordinate w.
+        """Transform points, and divide them by the homogeneous coordinate w.
 
         Args:
             points: (P, 3), or (N or 1, P, 3).
-            eps: |w| below it is raised to it, sign kept, and passes no gradient: values and gradients are finite for
-                points on the camera plane. None divides as is: inf or nan where w = 0.
+            eps: least |w|. A smaller one is replaced by ``eps`` with the same sign, without a gradient, so that values
+                and gradients are finite for points on the camera plane. None: a point with w = 0 gives inf or nan.
         Returns:
-            (N, P, 3); (P, 3) where ``points`` is, and N = 1. Differentiable.
+            (N, P, 3), or (P, 3) if ``points`` is (P, 3) and N = 1; differentiable.
         Raises:
-            ValueError: where the points' shape or dtype is another, or N fits neither.
+            ValueError: if the points' shape, dtype or batch size is wrong.
         """
         batch = self._batch_of("points", points)
         matrix = self.get_matrix()
@@ -130,15 +130,15 @@ class Transform3d:
         return _unbatch(homogeneous[..., :3] / w, points)
 
     def transform_normals(self, normals: torch.Tensor) -> torch.Tensor:
-        """Normals transformed by the inverse transpose, so that they stay at right angles to their surfaces.
+        """Transform normals by the inverse transpose, so that they stay perpendicular to their surfaces.
 
         Args:
             normals: (P, 3), or (N or 1, P, 3).
         Returns:
-            (N, P, 3), not normalized; (P, 3) where ``normals`` is, and N = 1. Differentiable.
+            (N, P, 3), or (P, 3) if ``normals`` is (P, 3) and N = 1; not normalized; differentiable.
         Raises:
-            ValueError: where the normals' shape or dtype is another, or N fits neither.
-            RuntimeError: where a matrix is singular.
+            ValueError: if the normals' shape, dtype or batch size is wrong.
+            RuntimeError: if a matrix is singular.
         """
         batch = self._batch_of("normals", normals)
         inverse = torch.linalg.inv(self.get_matrix()[:, :3, :3])
@@ -165,7 +165,7 @@ class Transform3d:
         return _from_factors(tuple(factor.clone() for factor in self._factors))
 
     def to(self, device: torch.device | str, copy: bool = False, dtype: torch.dtype | None = None) -> Transform3d:
-        """The transforms on ``device``, of ``dtype`` if given; itself where nothing changes and ``copy`` is False."""
+        """The transforms on ``device``, in ``dtype`` if given. Returns self if nothing changes, unless ``copy``."""
         moved = tuple(factor.to(device=device, dtype=dtype, copy=copy) for factor in self._factors)
         if all(new is old for new, old in zip(moved, self._factors)):
             return self
@@ -199,12 +199,12 @@ class Translate(Transform3d):
     """Translations: x' = x + (x, y, z).
 
     Args:
-        x: a number, an (N,) tensor, or an (N, 3) tensor of all three, with ``y`` and ``z`` None.
+        x: a number or an (N,) tensor; or an (N, 3) tensor of all three, with ``y`` and ``z`` None.
         y, z: numbers or (N,) tensors.
-        dtype: None: that of the tensors, float32 for numbers. (PyTorch3D's default casts to float32.)
-        device: None: that of the tensors.
+        dtype: None takes the tensors' dtype, or float32 for numbers. (PyTorch3D's default casts to float32.)
+        device: None takes the tensors' device, or the CPU.
     Raises:
-        ValueError: where the sizes do not broadcast.
+        ValueError: if the sizes do not broadcast.
     """
 
     def __init__(
@@ -229,12 +229,12 @@ class Scale(Transform3d):
     """Scalings along the axes: x' = x * (x, y, z).
 
     Args:
-        x: a number or an (N,) tensor, for all axes where ``y`` and ``z`` are None; or an (N, 3) tensor.
+        x: a number or an (N,) tensor, used for all axes if ``y`` and ``z`` are None; or an (N, 3) tensor.
         y, z: numbers or (N,) tensors.
-        dtype: None: that of the tensors, float32 for numbers. (PyTorch3D's default casts to float32.)
-        device: None: that of the tensors.
+        dtype: None takes the tensors' dtype, or float32 for numbers. (PyTorch3D's default casts to float32.)
+        device: None takes the tensors' device, or the CPU.
     Raises:
-        ValueError: where the sizes do not broadcast.
+        ValueError: if the sizes do not broadcast.
     """
 
     def __init__(
@@ -259,11 +259,11 @@ class Rotate(Transform3d):
 
     Args:
         R: (3, 3) or (N, 3, 3).
-        dtype: None: that of ``R``. (PyTorch3D's default casts to float32.)
-        device: None: that of ``R``.
-        orthogonal_tol: accepted for PyTorch3D's callers; like there by default, R is not checked.
+        dtype: None takes that of ``R``. (PyTorch3D's default casts to float32.)
+        device: None takes that of ``R``.
+        orthogonal_tol: ignored; R is not checked, as by default in PyTorch3D.
     Raises:
-        ValueError: where R has another shape.
+        ValueError: if R has another shape.
     """
 
     def __init__(
@@ -285,16 +285,16 @@ class Rotate(Transform3d):
 
 
 class RotateAxisAngle(Rotate):
-    """Rotations about a coordinate axis, anticlockwise seen from its tip.
+    """Rotations about a coordinate axis, counter-clockwise seen from the axis's tip.
 
     Args:
         angle: a number or an (N,) tensor.
-        axis: "X", "Y" or "Z", in either case.
-        degrees: whether the angle is in degrees; else radians.
-        dtype: None: that of ``angle``, float32 for numbers. (PyTorch3D's default casts to float32.)
-        device: None: that of ``angle``.
+        axis: "X", "Y" or "Z", upper or lower case.
+        degrees: whether the angle is in degrees rather than radians.
+        dtype: None takes that of ``angle``, or float32 for numbers. (PyTorch3D's default casts to float32.)
+        device: None takes that of ``angle``, or the CPU.
     Raises:
-        ValueError: where the axis or the angle's shape is another.
+        ValueError: if the axis or the angle's shape is wrong.
     """
 
     def __init__(
@@ -319,7 +319,7 @@ def _from_factors(factors: tuple[torch.Tensor, ...]) -> Transform3d:
 
 
 def _matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a @ b of (N, ., .) each, where a batch of 1 broadcasts."""
+    """a @ b, (N, ., .) each; a batch of 1 broadcasts."""
     if len(a) != len(b) and 1 not in (len(a), len(b)):
         fail("transforms", "batches of one size or of 1", f"{len(a)} and {len(b)}")
     return matmul(a, b)
@@ -343,7 +343,7 @@ def _xyz(
     dtype: torch.dtype | None,
     device: torch.device | str | None,
 ) -> torch.Tensor:
-    """Three coordinates, or one (N, 3) tensor, as (N, 3)."""
+    """Check three coordinates, or one (N, 3) tensor; return them as (N, 3)."""
     if isinstance(x, torch.Tensor) and x.dim() == 2:
         check_tensor(f"{name} x", x, ("N", 3))
         if y is not None or z is not None:
@@ -362,7 +362,7 @@ def _xyz(
 
 
 def _coordinate(name: str, value: Number, dtype: torch.dtype, device: torch.device | str | None) -> torch.Tensor:
-    """A number, 0-d or (N,) tensor as (N,)."""
+    """Check a number, or a 0-d or (N,) tensor; return it as (N,)."""
     tensor = as_tensor(name, value).to(dtype=dtype, device=device)
     if tensor.dim() > 1:
         fail(name, "a number or shape (N,)", tuple(tensor.shape))
@@ -370,7 +370,7 @@ def _coordinate(name: str, value: Number, dtype: torch.dtype, device: torch.devi
 
 
 def _float_dtype(*values: Number) -> torch.dtype:
-    """float64 where one of the tensors is, else float32."""
+    """float64 if one of the tensors has that dtype, else float32."""
     dtypes = {v.dtype for v in values if isinstance(v, torch.Tensor)}
     if any(dtype.is_complex for dtype in dtypes):
         fail("transform", "real numbers", "complex ones")

@@ -1,4 +1,4 @@
-"""Ready-made meshes, cameras from and to OpenCV, and pictures from around a mesh, a volume or a radiance field."""
+"""Simple meshes, camera conversions to and from OpenCV, and renders of a scene from all sides."""
 
 from tirender.utils.camera_conversions import cameras_from_opencv_projection, opencv_from_cameras_projection
 from tirender.utils.checkerboard import checkerboard

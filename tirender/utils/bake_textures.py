@@ -1,4 +1,4 @@
-"""Colours at vertices as a texture map, for file formats and viewers that know no others."""
+"""Conversion of vertex colours to a texture map, for file formats and viewers without vertex colours."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from tirender.checks import fail
 from tirender.renderer import TexturesUV, TexturesVertex
 from tirender.structures import Meshes
 
-CELL = 4  # texels a side of a face's square: corners in the middle 2 x 2, and a rim against bleeding
+CELL = 4  # side of a face's square in texels: the corners lie in the middle 2 x 2; the rim prevents bleeding
 
 
 def bake_vertex_colors(mesh: Meshes) -> TexturesUV:
-    """Bake the vertex colours of one mesh into a texture map in which each face has a square of its own.
+    """Bake the vertex colours of one mesh into a texture map in which each face has its own square.
 
-    Bilinear sampling of the map gives what interpolating the colours gives, but for values cut off at 0 and 1.
+    Bilinear sampling of the map equals interpolation of the vertex colours. Only texels beyond 0 and 1 are clamped.
 
     Args:
-        mesh: one mesh with ``TexturesVertex`` of 3 channels.
+        mesh: one mesh with ``TexturesVertex`` of 3 channels, colours in [0, 1].
     Returns:
         ``TexturesUV`` with a square map; differentiable in the colours.
     Raises:
-        ValueError: other textures, or not one mesh with faces.
+        ValueError: if the textures are of another kind, or there is not exactly one mesh with faces.
     """
     textures = mesh.textures
     if len(mesh) != 1 or mesh.isempty():
@@ -34,7 +34,7 @@ def bake_vertex_colors(mesh: Meshes) -> TexturesUV:
     columns = math.ceil(math.sqrt(len(faces)))
     size = columns * CELL
 
-    # In each square colour is linear, colour = a + x (b - a) + y (c - a), with the corners at (0, 0), (1, 0), (0, 1).
+    # Colour is linear in each square: a + x (b - a) + y (c - a), with the corners at (0, 0), (1, 0) and (0, 1).
     a, b, c = textures.verts_features_packed().index_select(0, faces.reshape(-1)).reshape(-1, 3, 3).unbind(1)
     steps = torch.arange(CELL, dtype=a.dtype, device=a.device) - (CELL // 2 - 1)
     x, y = steps[None, None, :, None], steps[None, :, None, None]

@@ -1,7 +1,7 @@
-"""Cameras from and to OpenCV's conventions.
+"""Camera conversions to and from OpenCV's conventions.
 
-OpenCV: x_view = R @ x_world + tvec, +X right, +Y down, +Z ahead; pixels from the upper left corner. Its pixel (0, 0) is
-taken here, as in PyTorch3D, to have its upper left corner (not its centre) at image coordinates (0, 0).
+OpenCV has x_view = R @ x_world + tvec with +X right, +Y down and +Z ahead. Image coordinates are in pixels; as in
+PyTorch3D, (0, 0) is the upper left corner of the upper left pixel, not its centre.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from tirender.renderer.cameras import CamerasBase, PerspectiveCameras
 def cameras_from_opencv_projection(
     R: torch.Tensor, tvec: torch.Tensor, camera_matrix: torch.Tensor, image_size: torch.Tensor
 ) -> PerspectiveCameras:
-    """Cameras that project as OpenCV's ``R``, ``tvec`` and ``camera_matrix`` do.
+    """Convert OpenCV's ``R``, ``tvec`` and ``camera_matrix`` to cameras with the same projection.
 
     Args:
-        R: (N, 3, 3), rotations for column vectors.
-        tvec: (N, 3), translations.
-        camera_matrix: (N, 3, 3), focal lengths and principal points in pixels; skew is not represented.
+        R: (N, 3, 3) floats, rotations for column vectors.
+        tvec: (N, 3) floats, translations in world units.
+        camera_matrix: (N, 3, 3) floats, focal lengths and principal points in pixels; skew is ignored.
         image_size: (N, 2), height and width in pixels.
     Returns:
         cameras with intrinsics in NDC; differentiable. Their ``transform_points_screen`` gives OpenCV's pixels.
     Raises:
-        ValueError: where a shape does not fit.
+        ValueError: if a shape or dtype is wrong.
     """
     check_tensor("R", R, ("N", 3, 3), FLOATS)
     check_tensor("tvec", tvec, ("N", 3), FLOATS)
@@ -47,15 +47,15 @@ def cameras_from_opencv_projection(
 def opencv_from_cameras_projection(
     cameras: CamerasBase, image_size: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """OpenCV's ``R``, ``tvec`` and ``camera_matrix`` of perspective cameras.
+    """Convert perspective cameras to OpenCV's ``R``, ``tvec`` and ``camera_matrix``.
 
     Args:
         cameras: ``PerspectiveCameras``, with intrinsics in NDC or in pixels, or ``FoVPerspectiveCameras``.
         image_size: (N, 2), height and width in pixels.
     Returns:
-        R (N, 3, 3), tvec (N, 3) and camera_matrix (N, 3, 3); differentiable.
+        R (N, 3, 3), tvec (N, 3) in world units and camera_matrix (N, 3, 3) in pixels; differentiable.
     Raises:
-        ValueError: where the cameras are not perspective, or the image size has another shape.
+        ValueError: if the cameras are not perspective, or the image size has another shape.
     """
     if not isinstance(cameras, CamerasBase) or not cameras.is_perspective():
         fail("cameras", "perspective cameras", type(cameras).__name__)
@@ -73,7 +73,7 @@ def opencv_from_cameras_projection(
 
 
 def _half_size_and_scale(image_size: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Half of (width, height), (N, 2), and the pixels in one unit of NDC, (N, 1)."""
+    """Half of (width, height) in pixels, (N, 2), and the pixels in one NDC unit, (N, 1)."""
     check_tensor("image_size", image_size, ("N", 2))
     half_size = image_size.to(like).flip(1) / 2
     return half_size, half_size.amin(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""A coloured checkerboard."""
+"""A checkerboard mesh."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def checkerboard(
     """Unit squares of alternating colour in the xy plane, centred on the origin and facing +z.
 
     Args:
-        radius: squares from the origin to each side, 1 or more; there are 2 radius in a row.
-        color1: of the square at the lowest x and y.
-        color2: of its neighbours; as many channels.
-        device: of the result; the CPU if None.
+        radius: number of squares from the origin to each side, 1 or more; a row has 2 radius squares.
+        color1: the colour of the square at the lowest x and y, in [0, 1].
+        color2: the colour of its neighbours, with as many channels.
+        device: where the mesh lives; the CPU if None.
     Returns:
-        a batch of one mesh, two faces a square, with ``TexturesAtlas``.
+        a batch of one mesh, with two faces a square and ``TexturesAtlas``.
     Raises:
-        ValueError: if radius is not a positive integer, or the colours differ in channels.
+        ValueError: if radius is not a positive integer, or the colours differ in their number of channels.
     """
     radius = check_integer("radius", radius, 1)
     if len(color1) != len(color2):

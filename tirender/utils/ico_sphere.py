@@ -1,4 +1,4 @@
-"""Spheres made of nearly equal triangles."""
+"""Spheres of nearly equal triangles, subdivided from an icosahedron."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tirender.checks import check_integer
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
 
-# Coordinates of the icosahedron, to the four digits that PyTorch3D gives them: so spheres agree with its own.
+# Coordinates of the icosahedron, rounded to four digits as in PyTorch3D, so that the spheres agree.
 _SHORT, _LONG = 0.5257, 0.8507
 _FACES = (
     *((0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11)),  # around vertex 0
@@ -19,13 +19,13 @@ _FACES = (
 
 
 def ico_sphere(level: int = 0, device: torch.device | str | None = None) -> Meshes:
-    """A unit sphere: an icosahedron whose faces are cut in four ``level`` times.
+    """A unit sphere: an icosahedron with its faces divided into four ``level`` times.
 
     Args:
         level: 0 or more; the sphere has 10 * 4^level + 2 vertices and 20 * 4^level faces.
-        device: of the result; the CPU if None.
+        device: where the mesh lives; the CPU if None.
     Returns:
-        a batch of one mesh, float32, facing outwards; vertices of a lower level come first.
+        a batch of one mesh, float32, faces outwards; the vertices of lower levels come first.
     Raises:
         ValueError: if level is not an integer of 0 or more.
     """
@@ -39,7 +39,7 @@ def ico_sphere(level: int = 0, device: torch.device | str | None = None) -> Mesh
 
 
 def _icosahedron() -> tuple[torch.Tensor, Topology]:
-    """Three rectangles, perpendicular to each other."""
+    """The icosahedron as the corners of three perpendicular rectangles."""
     rectangle = [(-_SHORT, _LONG), (_SHORT, _LONG), (-_SHORT, -_LONG), (_SHORT, -_LONG)]
     first = torch.tensor([(x, y, 0.0) for x, y in rectangle])
     third = torch.tensor([(y, 0.0, x) for y in (_LONG, -_LONG) for x in (-_SHORT, _SHORT)])
@@ -48,7 +48,7 @@ def _icosahedron() -> tuple[torch.Tensor, Topology]:
 
 
 def _quartered(topology: Topology) -> Topology:
-    """Each face as its three corners and its middle; the middle of edge e is vertex V + e."""
+    """Each face divided into its three corners and its middle; the midpoint of edge e is vertex V + e."""
     a, b, c = topology.faces_packed.unbind(1)
     bc, ca, ab = (topology.faces_to_edges + topology.n_verts).unbind(1)
     quarters = [(a, ab, ca), (b, bc, ab), (c, ca, bc), (bc, ca, ab)]

@@ -1,4 +1,4 @@
-"""Pictures of a mesh from around it, as data for fits."""
+"""Images of a mesh from all sides, as data for fits."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def render_mesh_around(
     image_size: int = 128,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> tuple[FoVPerspectiveCameras, torch.Tensor, torch.Tensor, PointLights]:
-    """Render a textured mesh, lit from (0, 0, -3), as sections 4.2 and 5.1 of the tutorials do.
+    """Render a textured mesh with a light at (0, 0, -3), as in sections 4.2 and 5.1 of the tutorials.
 
     Args:
         mesh: one mesh with textures, within the unit sphere.
-        elev, azim: (N,) angles of the cameras in degrees.
-        dist: of the cameras from the origin.
+        elev, azim: (N,) elevations and azimuths of the cameras in degrees.
+        dist: the cameras' distance from the origin, in world units.
         image_size: side of the images in pixels.
-        background: its colour.
+        background: the background colour.
     Returns:
-        cameras: N of them.
-        images: (N, image_size, image_size, 3).
-        silhouettes: (N, image_size, image_size), 1 where a pixel's centre is covered, else 0.
+        cameras: N cameras.
+        images: (N, image_size, image_size, 3) in [0, 1], without gradients.
+        silhouettes: (N, image_size, image_size), 1 if the pixel's centre is covered, else 0.
         lights: the light.
     """
     R, T = look_at_view_transform(dist=dist, elev=elev, azim=azim)

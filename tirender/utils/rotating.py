@@ -1,4 +1,4 @@
-"""Turntables of fitted volumes and radiance fields, and pixels at random rays: what tutorials 5 and 6 call helpers."""
+"""The helper functions of tutorials 5 and 6: turntables of volumes and radiance fields, and image colours at rays."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ DISTANCE = 2.7
 
 
 def sample_images_at_mc_locs(target_images: torch.Tensor, sampled_rays_xy: torch.Tensor) -> torch.Tensor:
-    """Interpolate images where rays pass through them.
+    """Sample images at the pixels of rays.
 
     Args:
-        target_images: (N, H, W, C).
-        sampled_rays_xy: (N, ..., 2), NDC, as a ray bundle's ``xys``.
+        target_images: (N, H, W, C) floats.
+        sampled_rays_xy: (N, ..., 2), NDC, a ray bundle's ``xys``.
     Returns:
-        (N, ..., C): bilinear between pixels' centres, and the nearest of these beyond them; differentiable.
+        (N, ..., C): bilinear between pixel centres, and the nearest pixel beyond the outermost; differentiable.
     Raises:
-        ValueError: where the shapes do not fit.
+        ValueError: if the shapes do not fit.
     """
     check_tensor("target_images", target_images, ("N", "H", "W", "C"))
     n, height, width, n_channels = target_images.shape
@@ -44,15 +44,16 @@ def sample_images_at_mc_locs(target_images: torch.Tensor, sampled_rays_xy: torch
 def generate_rotating_volume(
     volume_model: Callable[[CamerasBase], torch.Tensor], n_frames: int = 50, cameras: CamerasBase | None = None
 ) -> torch.Tensor:
-    """Pictures of a volume from once around it, at the height of its centre.
+    """Render a volume from a full circle around it, at the height of its centre.
 
     Args:
-        volume_model: gives images (1, H, W, C) of a camera, such as :class:`~tirender.fields.VolumeModel`.
-        n_frames: how many.
-        cameras: like the first of which the turning camera is, in all but its place; it has a field of view of 60
-            degrees by default.
+        volume_model: maps one camera to images (1, H, W, C), as :class:`~tirender.fields.VolumeModel` does.
+        n_frames: number of frames, 1 or more.
+        cameras: the first one's intrinsics are used; None for a field of view of 60 degrees.
     Returns:
         (n_frames, H, W, 3) in [0, 1], without gradients.
+    Raises:
+        ValueError: if ``n_frames`` is below 1.
     """
     with torch.no_grad():
         frames = [volume_model(camera)[..., :3].clamp(0, 1) for camera in _around(n_frames, cameras)]
@@ -65,14 +66,16 @@ def generate_rotating_nerf(
     renderer_grid: ImplicitRenderer | None = None,
     cameras: CamerasBase | None = None,
 ) -> torch.Tensor:
-    """Pictures of a radiance field from once around it, at the height of its centre.
+    """Render a radiance field from a full circle around it, at the height of its centre.
 
     Args:
-        neural_radiance_field: has ``batched_forward``, as :class:`~tirender.fields.NeuralRadianceField`.
+        neural_radiance_field: a field with ``batched_forward``, as :class:`~tirender.fields.NeuralRadianceField` has.
         n_frames, cameras: as for :func:`generate_rotating_volume`.
-        renderer_grid: renders it; by default 256 x 256 pixels of 128 points between depths of 0.1 and 3.
+        renderer_grid: the renderer; None for 256 x 256 pixels, with 128 samples between depths 0.1 and 3.
     Returns:
         (n_frames, H, W, 3) in [0, 1], without gradients.
+    Raises:
+        ValueError: if ``n_frames`` is below 1.
     """
     if renderer_grid is None:
         sampler = NDCMultinomialRaysampler(
@@ -90,6 +93,7 @@ def generate_rotating_nerf(
 
 
 def _around(n_frames: int, cameras: CamerasBase | None) -> list[CamerasBase]:
+    """The cameras of a turntable."""
     if n_frames < 1:
         fail("n_frames", "at least 1", n_frames)
     camera = (FoVPerspectiveCameras() if cameras is None else cameras)[0]

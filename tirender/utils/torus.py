@@ -1,4 +1,4 @@
-"""Tori."""
+"""Torus meshes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def torus(r: float, R: float, sides: int, rings: int, device: torch.device | str
         R: distance from the centre of the hole to the middle of the tube.
         sides: vertices around the tube, 3 or more.
         rings: vertices around the hole, 3 or more.
-        device: of the result; the CPU if None.
+        device: where the mesh lives; the CPU if None.
     Returns:
-        a batch of one mesh of sides * rings vertices and twice as many faces, float32, facing outwards.
+        a batch of one mesh, float32, with sides * rings vertices and twice as many faces, faces outwards.
     Raises:
-        ValueError: where a radius is not positive or a count is below 3.
+        ValueError: if a radius is not positive or a count is below 3.
     """
     for name, radius in (("r", r), ("R", R)):
         if not radius > 0:

@@ -1,4 +1,4 @@
-"""Coordinates as sines and cosines of many frequencies."""
+"""The harmonic embedding of coordinates: sines and cosines at many frequencies."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from tirender.checks import FLOATS, check_tensor, fail
 
 
 class HarmonicEmbedding(torch.nn.Module):
-    """Positional encoding of NeRF (Mildenhall et al. 2020), and the integrated one of mip-NeRF (Barron et al. 2021).
+    """The positional encoding of NeRF (Mildenhall et al. 2020), and that of mip-NeRF (Barron et al. 2021).
 
     Args:
         n_harmonic_functions: n, the number of frequencies.
         omega_0: the lowest frequency, in radians per unit.
-        logspace: frequencies double from one to the next; else they rise evenly to the same highest.
-        append_input: add the coordinates themselves at the end.
+        logspace: whether each frequency is twice the one before; otherwise they are evenly spaced up to the same
+            highest.
+        append_input: whether to append the coordinates.
     Raises:
         ValueError: if n is negative.
     """
@@ -42,18 +43,20 @@ class HarmonicEmbedding(torch.nn.Module):
         """Embed coordinates.
 
         Args:
-            x: (..., D).
-            diag_cov: (..., D), variances of x: the expectation of the embedding is returned, in which frequencies that
-                the variance blurs fade.
-            kwargs: not used.
+            x: (..., D) float32 or float64.
+            diag_cov: (..., D), the variances of x. If given, the result is the expectation of the embedding, in which
+                high frequencies are damped. None for variance 0.
+            kwargs: ignored.
         Returns:
-            (..., D * (2 n + append_input)): the sines of x_0 by ascending frequency, of x_1, ..., the cosines likewise,
-            x. Differentiable.
+            (..., D * (2 n + append_input)): the sines of x_0 by ascending frequency, then of x_1, ...; then the cosines
+            likewise; then x. Differentiable.
+        Raises:
+            ValueError: if a shape or dtype is wrong.
         """
         check_tensor("x", x, ("...", "D"), FLOATS)
         frequencies = self._frequencies.to(x.dtype)
         phases = (x[..., None] * frequencies).flatten(-2)
-        # as a shifted sine, in PyTorch3D's rounding: phases of high frequencies are large
+        # the cosine is a shifted sine, rounded as in PyTorch3D; phases of high frequencies are large
         waves = [torch.sin(phases), torch.sin(phases + 0.5 * math.pi)]
         if diag_cov is not None:
             check_tensor("diag_cov", diag_cov, tuple(x.shape), like=x)

@@ -1,4 +1,4 @@
-"""Volumes rendered by one kernel, which samples and composites without storing the samples."""
+"""Rendering of volumes by one kernel, which samples and composites without storing the samples."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from tirender.renderer.implicit.raymarching import (
     EmissionAbsorptionRaymarcher,
 )
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle
-from tirender.structures.volumes import Volumes, local_to_voxel_coords, voxel_sizes
+from tirender.structures.volume_locator import local_to_voxel_coords
+from tirender.structures.volumes import Volumes, voxel_sizes
 
 
 def can_march(volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | HeterogeneousRayBundle) -> bool:
-    """Whether :func:`march` gives what sampling and this raymarcher would give."""
+    """Whether :func:`march` gives the same result as sampling followed by this raymarcher."""
     origins, directions, lengths = ray_bundle.origins, ray_bundle.directions, ray_bundle.lengths
     densities, features = volumes.densities(), volumes.features()
     if type(raymarcher) is EmissionAbsorptionRaymarcher:
@@ -31,7 +32,7 @@ def can_march(volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | Heterog
         is_standard, n_channels = type(raymarcher) is AbsorptionOnlyRaymarcher, 1
     return (
         is_standard
-        and not (raymarcher._forward_hooks or raymarcher._forward_pre_hooks)  # which march does not call
+        and not (raymarcher._forward_hooks or raymarcher._forward_pre_hooks)  # march does not call hooks
         and n_channels <= MAX_CHANNELS
         and densities.shape[1] == 1
         and len(volumes) in (1, len(origins))
@@ -45,15 +46,15 @@ def can_march(volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | Heterog
 def march(
     volumes: Volumes, raymarcher: Any, ray_bundle: RayBundle | HeterogeneousRayBundle, eps: float
 ) -> torch.Tensor:
-    """The images of volumes, trilinear inside and 0 outside.
+    """Render volumes with trilinear interpolation; they are 0 outside.
 
     Args:
         volumes: N volumes, or one for all rays.
         raymarcher: an ``EmissionAbsorptionRaymarcher`` or ``AbsorptionOnlyRaymarcher``.
-        ray_bundle: rays (N, ..., .) for which :func:`can_march`.
+        ray_bundle: rays (N, ..., .) that :func:`can_march` accepts, world space.
         eps: see ``EmissionAbsorptionRaymarcher.forward``.
     Returns:
-        as the raymarcher has them; differentiable in the volumes, and in the origins and directions of rays.
+        the raymarcher's images; differentiable in the volumes, and in the origins and directions of the rays.
     """
     densities, features, thickness = volumes.densities(), None, 1
     if isinstance(raymarcher, EmissionAbsorptionRaymarcher):
@@ -70,15 +71,14 @@ def march(
 
 
 def _in_voxels(volumes: Volumes, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rays (N, R, 3) in world space as (N * R, 3) in voxel coordinates, with the same lengths."""
-
+    """Origins and directions (N, R, 3) in world space to (N * R, 3) in voxel coordinates; lengths stay the same."""
     local = volumes.world_to_local_coords(origins)
     voxels = local_to_voxel_coords(local, volumes.get_grid_sizes(), volumes.get_align_corners())
     return voxels.reshape(-1, 3), (directions / voxel_sizes(volumes)[:, None]).reshape(-1, 3)
 
 
 def _rows(lengths: torch.Tensor) -> torch.Tensor:
-    """(R, P), or (1, P) where the lengths are one row expanded."""
+    """Lengths as (R, P), or as (1, P) if they are one expanded row."""
     if all(stride == 0 or size == 1 for stride, size in zip(lengths.stride()[:-1], lengths.shape[:-1])):
         return lengths[(0,) * (lengths.dim() - 1)][None]
     return lengths.reshape(-1, lengths.shape[-1])

@@ -1,6 +1,6 @@
-"""From densities and features along rays to pixels: emission-absorption and absorption alone.
+"""Raymarchers: from densities and features along rays to pixels.
 
-Densities are opacities in [0, 1] of single samples, as in PyTorch3D; the opacity of a ray is 1 - prod(1 - d).
+Densities are opacities of single samples, in [0, 1], as in PyTorch3D. The opacity of a ray is 1 - prod(1 - d).
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import torch
 from tirender.checks import FLOATS, check_integer, check_number, check_tensor
 
 DENSITIES_OUTSIDE = "rays_densities: expected values in [0, 1], got some outside"
-DENSITY_TOLERANCE = 1e-5  # interpolation of densities in [0, 1] rounds a little beyond
+DENSITY_TOLERANCE = 1e-5  # interpolated densities may exceed [0, 1] by rounding
 
 
 class EmissionAbsorptionRaymarcher(torch.nn.Module):
-    """Composites features front to back (Max, "Optical Models for Direct Volume Rendering", 1995).
+    """Composite features front to back (Max, "Optical Models for Direct Volume Rendering", 1995).
 
     Sample i has the weight d_i * prod_{j <= i - surface_thickness} (1 + eps - d_j).
 
     Args:
-        surface_thickness: how many samples at and behind a surface it does not hide; 1 hides all behind it.
+        surface_thickness: the number of samples, from a surface on, that the surface does not occlude; with 1 it
+            occludes all samples behind it.
     Raises:
-        ValueError: if it is not positive.
+        ValueError: if ``surface_thickness`` is not a positive integer.
     """
 
     def __init__(self, surface_thickness: int = 1) -> None:
@@ -37,16 +38,16 @@ class EmissionAbsorptionRaymarcher(torch.nn.Module):
         """Composite features.
 
         Args:
-            rays_densities: (..., P, 1) in [0, 1].
-            rays_features: (..., P, C).
+            rays_densities: (..., P, 1) float32 or float64 in [0, 1].
+            rays_features: (..., P, C), of the same dtype.
             eps: added to the transmittance of each sample.
-            kwargs: not used.
+            kwargs: ignored.
         Returns:
-            (..., C + 1): features, then opacity. Differentiable; finite gradients where densities are 1.
+            (..., C + 1): features, then opacity; differentiable. Gradients are finite at a density of 1.
         Raises:
-            ValueError: where the shapes do not fit.
+            ValueError: if the shapes do not fit.
         Warns:
-            UserWarning: where a density lies outside [0, 1].
+            UserWarning: if a density lies outside [0, 1].
         """
         densities = _densities(rays_densities)
         check_tensor("rays_features", rays_features, (*densities.shape, "C"), like=densities)
@@ -59,26 +60,26 @@ class EmissionAbsorptionRaymarcher(torch.nn.Module):
 
 
 class AbsorptionOnlyRaymarcher(torch.nn.Module):
-    """The opacity of rays: 1 - prod(1 - d)."""
+    """Compute the opacity of rays: 1 - prod(1 - d)."""
 
     def forward(self, rays_densities: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """Composite densities.
 
         Args:
-            rays_densities: (..., P, 1) in [0, 1].
-            kwargs: not used.
+            rays_densities: (..., P, 1) float32 or float64 in [0, 1].
+            kwargs: ignored.
         Returns:
-            (..., 1). Differentiable; finite gradients where densities are 1.
+            (..., 1) opacities; differentiable. Gradients are finite at a density of 1.
         Raises:
-            ValueError: where the shape does not fit.
+            ValueError: if the shape does not fit.
         Warns:
-            UserWarning: where a density lies outside [0, 1].
+            UserWarning: if a density lies outside [0, 1].
         """
         return _opacity(_densities(rays_densities))
 
 
 def _densities(rays_densities: torch.Tensor) -> torch.Tensor:
-    """(..., P) of (..., P, 1), after a look at them."""
+    """Check densities (..., P, 1), warn if they are out of range, and return them as (..., P)."""
     densities = check_tensor("rays_densities", rays_densities, ("...", "P", 1), FLOATS)[..., 0]
     detached = densities.detach()
     if bool(((detached < -DENSITY_TOLERANCE) | (detached > 1 + DENSITY_TOLERANCE)).any()):

@@ -1,7 +1,7 @@
 """Rays through the pixels of cameras, and samples along them.
 
-A ray starts in the camera's centre (for orthographic cameras, in the plane through it) and, unless ``unit_directions``,
-its direction advances by a view depth of 1, so that lengths are depths.
+A ray starts at the camera's centre (for orthographic cameras, in the plane through the centre). Its direction has a
+view depth of 1, so that lengths are depths; with ``unit_directions`` it has length 1, so that lengths are distances.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle
 
 
 class _Raysampler(torch.nn.Module):
-    """What all samplers have: the samples along rays, and how many rays there are."""
+    """The common part of all samplers: the settings, and the samples along rays."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class _Raysampler(torch.nn.Module):
         max_depth: float | None = None,
         stratified_sampling: bool | None = None,
     ) -> RayBundle:
-        """The rays through ``xys`` (N, ..., 2); None takes what the sampler was made with."""
+        """The rays through image points ``xys`` (N, ..., 2); None takes the sampler's own setting."""
         n_points = self._n_pts_per_ray if n_pts_per_ray is None else n_pts_per_ray
         nearest = self._min_depth if min_depth is None else min_depth
         furthest = self._max_depth if max_depth is None else max_depth
@@ -65,19 +65,21 @@ class _Raysampler(torch.nn.Module):
 
 
 class MultinomialRaysampler(_Raysampler):
-    """Rays through a regular grid on the image plane, or through points drawn from that grid.
+    """Sample rays through a regular grid on the image plane, or through random points of that grid.
 
     Args:
-        min_x, max_x, min_y, max_y: the first and last column and row, in what the cameras' ``unproject_points`` takes.
+        min_x, max_x, min_y, max_y: the first and last column and row, in the image coordinates of the cameras'
+            ``unproject_points``.
         image_width, image_height: the size of the grid.
-        n_pts_per_ray: P, samples a ray, evenly spaced.
-        min_depth, max_depth: the lengths of the first and the last.
-        n_rays_per_image: draw so many rays a camera from the grid.
-        n_rays_total: draw so many rays from the grids of randomly chosen cameras; not with ``n_rays_per_image``.
-        unit_directions: directions of length 1, so that lengths are distances.
-        stratified_sampling: each sample is drawn from the interval around it that it shares with no other.
+        n_pts_per_ray: P, the number of evenly spaced samples of a ray.
+        min_depth, max_depth: the lengths of the first and the last sample, in world units.
+        n_rays_per_image: draw this number of rays a camera from the grid; None for the whole grid.
+        n_rays_total: draw this number of rays from the grids of random cameras; not together with
+            ``n_rays_per_image``.
+        unit_directions: use directions of length 1, so that lengths are distances.
+        stratified_sampling: draw each sample uniformly between the midpoints to its neighbours.
     Raises:
-        ValueError: where ``min_depth`` is not below ``max_depth``, or both counts are given.
+        ValueError: if ``min_depth`` is not below ``max_depth``, or both counts are given.
     """
 
     _xy_grid: torch.Tensor
@@ -122,21 +124,21 @@ class MultinomialRaysampler(_Raysampler):
         n_rays_total: int | None = None,
         **kwargs: Any,
     ) -> RayBundle | HeterogeneousRayBundle:
-        """Rays of N cameras.
+        """Sample rays of N cameras.
 
         Args:
             cameras: N cameras; the rays are differentiable in their parameters.
-            mask: (N, image_height, image_width), not negative: rays are drawn where it is positive, in proportion to
-                it; as many as the camera with the fewest such pixels has, unless a count is given.
-            min_depth, max_depth, n_pts_per_ray, stratified_sampling, n_rays_per_image, n_rays_total: instead of what
-                the sampler was made with. More rays than pixels are drawn with repetition.
-            kwargs: not used.
+            mask: (N, image_height, image_width), the probability of each pixel, up to a factor; None for equal ones.
+                With a mask but no count, the number of rays a camera is the least number of positive pixels.
+            min_depth, max_depth, n_pts_per_ray, stratified_sampling, n_rays_per_image, n_rays_total: override the
+                sampler's own settings. If more rays than pixels are requested, pixels repeat.
+            kwargs: ignored.
         Returns:
-            the whole grid as a ``RayBundle`` of (N, image_height, image_width, .) tensors; (N, n_rays_per_image, 1, .)
-            where rays are drawn; or a ``HeterogeneousRayBundle`` of (n_rays_total, 1, .).
+            a ``RayBundle``: (N, image_height, image_width, .) for the whole grid, (N, n_rays_per_image, 1, .) for drawn
+            rays. With ``n_rays_total``, a ``HeterogeneousRayBundle`` (n_rays_total, 1, .). World space.
         Raises:
-            ValueError: for contradictory arguments, or a mask of another shape, with a negative value or without a
-                positive one.
+            ValueError: if arguments contradict each other, or the mask has another shape, a negative value or no
+                positive value.
         """
         check_kind("cameras", cameras, CamerasBase)
         n_total = n_rays_total or self._n_rays_total
@@ -157,19 +159,21 @@ class MultinomialRaysampler(_Raysampler):
             n_per_image = int((mask > 0).flatten(1).sum(1).min())
         if n_per_image is not None:
             weights = xys.new_ones(n, xys[0, ..., 0].numel()) if mask is None else mask.flatten(1).to(xys)
-            chosen = _draw_pixels(weights, n_per_image)
-            xys = xys.flatten(1, 2).gather(1, chosen[..., None].expand(-1, -1, 2))[:, :, None]
+            pixels = _draw_pixels(weights, n_per_image)
+            xys = xys.flatten(1, 2).gather(1, pixels[..., None].expand(-1, -1, 2))[:, :, None]
         bundle = self._bundle(cameras, xys, n_pts_per_ray, min_depth, max_depth, stratified_sampling)
         return bundle if drawn is None else _pack(bundle, *drawn)
 
 
 class NDCMultinomialRaysampler(MultinomialRaysampler):
-    """Rays through the pixel centres of an image in NDC (+X left, +Y up, [-1, 1] on the short side).
+    """Sample rays through the pixel centres of an image in NDC (+X left, +Y up, [-1, 1] on the short side).
 
     Args:
-        image_width, image_height: in pixels.
+        image_width, image_height: the image's size in pixels.
         n_pts_per_ray, min_depth, max_depth, n_rays_per_image, n_rays_total, unit_directions, stratified_sampling: as
             for :class:`MultinomialRaysampler`.
+    Raises:
+        ValueError: as :class:`MultinomialRaysampler`, and if the image's size is not positive.
     """
 
     def __init__(
@@ -188,7 +192,7 @@ class NDCMultinomialRaysampler(MultinomialRaysampler):
         if image_width < 1 or image_height < 1:
             fail("image_width, image_height", "positive integers", (image_width, image_height))
         short = min(image_width, image_height)
-        # centres lie half a pixel, 1 / short, inside the edges
+        # pixel centres lie half a pixel, 1 / short in NDC, inside the edges
         x, y = (image_width - 1) / short, (image_height - 1) / short
         super().__init__(
             min_x=x,
@@ -208,16 +212,16 @@ class NDCMultinomialRaysampler(MultinomialRaysampler):
 
 
 class MonteCarloRaysampler(_Raysampler):
-    """Rays through points drawn evenly from a rectangle on the image plane.
+    """Sample rays through uniform random points of a rectangle on the image plane.
 
     Args:
-        min_x, max_x, min_y, max_y: the rectangle, in what the cameras' ``unproject_points`` takes.
-        n_rays_per_image: R, rays a camera.
+        min_x, max_x, min_y, max_y: the rectangle, in the image coordinates of the cameras' ``unproject_points``.
+        n_rays_per_image: R, the number of rays a camera.
         n_pts_per_ray, min_depth, max_depth, unit_directions, stratified_sampling: as for
             :class:`MultinomialRaysampler`.
-        n_rays_total: so many rays of randomly chosen cameras; ``n_rays_per_image`` is None then.
+        n_rays_total: draw this number of rays from random cameras; ``n_rays_per_image`` must then be None.
     Raises:
-        ValueError: where ``min_depth`` is not below ``max_depth``, or both or no counts are given.
+        ValueError: if ``min_depth`` is not below ``max_depth``, or both or no counts are given.
     """
 
     def __init__(
@@ -248,14 +252,17 @@ class MonteCarloRaysampler(_Raysampler):
     def forward(
         self, cameras: CamerasBase, *, stratified_sampling: bool | None = None, **kwargs: Any
     ) -> RayBundle | HeterogeneousRayBundle:
-        """Rays of N cameras.
+        """Sample rays of N cameras.
 
         Args:
             cameras: N cameras; the rays are differentiable in their parameters.
-            stratified_sampling: instead of what the sampler was made with.
-            kwargs: not used.
+            stratified_sampling: overrides the sampler's own setting.
+            kwargs: ignored.
         Returns:
-            a ``RayBundle`` of (N, R, .) tensors, or a ``HeterogeneousRayBundle`` of (n_rays_total, 1, .).
+            a ``RayBundle`` (N, R, .) or, with ``n_rays_total``, a ``HeterogeneousRayBundle`` (n_rays_total, 1, .), in
+            world space.
+        Raises:
+            ValueError: if ``cameras`` is not of a camera class.
         """
         check_kind("cameras", cameras, CamerasBase)
         drawn, n_rays = None, self._n_rays_per_image or 0
@@ -270,7 +277,7 @@ class MonteCarloRaysampler(_Raysampler):
 
 
 class GridRaysampler(MultinomialRaysampler):
-    """:class:`MultinomialRaysampler` by PyTorch3D's older name, with positional arguments."""
+    """PyTorch3D's older name of :class:`MultinomialRaysampler`, with positional arguments."""
 
     def __init__(
         self,
@@ -298,7 +305,7 @@ class GridRaysampler(MultinomialRaysampler):
 
 
 class NDCGridRaysampler(NDCMultinomialRaysampler):
-    """:class:`NDCMultinomialRaysampler` by PyTorch3D's older name, with positional arguments."""
+    """PyTorch3D's older name of :class:`NDCMultinomialRaysampler`, with positional arguments."""
 
     def __init__(
         self, image_width: int, image_height: int, n_pts_per_ray: int, min_depth: float, max_depth: float
@@ -330,7 +337,7 @@ def _check_ray_counts(n_rays_per_image: int | None, n_rays_total: int | None) ->
 
 
 def _rays_through(cameras: CamerasBase, xys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Origins at depth 0 and directions per unit of depth, (N, ..., 3) each, from the points at depths 1 and 2."""
+    """Origins at depth 0 and directions of depth 1, (N, ..., 3) each, computed from the points at depths 1 and 2."""
     n, *spatial, _ = xys.shape
     flat = xys.reshape(n, -1, 2)
     at_depths = [torch.nn.functional.pad(flat, (0, 1), value=depth) for depth in (1.0, 2.0)]
@@ -341,15 +348,15 @@ def _rays_through(cameras: CamerasBase, xys: torch.Tensor) -> tuple[torch.Tensor
 
 
 def _jitter(lengths: torch.Tensor) -> torch.Tensor:
-    """Each length drawn from between the midpoints to its neighbours."""
-    middles = (lengths[..., 1:] + lengths[..., :-1]) / 2
-    lower = torch.cat([lengths[..., :1], middles], -1)
-    upper = torch.cat([middles, lengths[..., -1:]], -1)
+    """Replace each length by a random one between the midpoints to its neighbours."""
+    midpoints = (lengths[..., 1:] + lengths[..., :-1]) / 2
+    lower = torch.cat([lengths[..., :1], midpoints], -1)
+    upper = torch.cat([midpoints, lengths[..., -1:]], -1)
     return lower + (upper - lower) * torch.rand_like(lower)
 
 
 def _draw_pixels(weights: torch.Tensor, n_rays: int) -> torch.Tensor:
-    """(N, n_rays) indices drawn in proportion to the weights (N, H * W); repeated only where there are too few."""
+    """(N, n_rays): pixel indices drawn in proportion to the weights (N, H * W), with repetition only if necessary."""
     n_candidates = (weights > 0).sum(1)
     if len(weights) and (n_rays < 1 or int(n_candidates.min()) < 1):
         fail("mask", "a positive pixel in each image", n_candidates.tolist())
@@ -361,7 +368,7 @@ def _draw_pixels(weights: torch.Tensor, n_rays: int) -> torch.Tensor:
 
 
 def _draw_cameras(n_cameras: int, n_rays: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The cameras that ``n_rays`` fall on, ascending, and how many each gets."""
+    """Draw a random camera for each of ``n_rays`` rays; return the drawn cameras, ascending, and their ray counts."""
     counts = torch.randint(n_cameras, (n_rays,), device=device).bincount(minlength=n_cameras)
     camera_ids = counts.nonzero()[:, 0]
     return camera_ids, counts.index_select(0, camera_ids)
@@ -370,7 +377,7 @@ def _draw_cameras(n_cameras: int, n_rays: int, device: torch.device) -> tuple[to
 def _pack(bundle: RayBundle, camera_ids: torch.Tensor, camera_counts: torch.Tensor) -> HeterogeneousRayBundle:
     """The first ``camera_counts`` rays of each camera, as (R, 1, .) tensors."""
     n_rays = bundle.origins[0, ..., 0].numel()
-    is_kept = torch.arange(n_rays, device=camera_counts.device) < camera_counts[:, None]
-    index = is_kept.flatten().nonzero()[:, 0]
+    is_used = torch.arange(n_rays, device=camera_counts.device) < camera_counts[:, None]
+    index = is_used.flatten().nonzero()[:, 0]
     origins, directions, lengths, xys = (x.flatten(0, -2).index_select(0, index)[:, None] for x in bundle)
     return HeterogeneousRayBundle(origins, directions, lengths, xys, camera_ids, camera_counts)

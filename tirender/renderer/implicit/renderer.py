@@ -1,4 +1,4 @@
-"""Rendering of functions along rays, and of volumes as one such function."""
+"""Renderers of functions along rays, and of volumes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from tirender.checks import check_choice, check_kind, check_number, check_tensor
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.implicit.marching import can_march, march
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle, ray_bundle_to_ray_points
-from tirender.structures.volumes import Volumes, local_to_voxel_coords
+from tirender.structures.volume_locator import local_to_voxel_coords
+from tirender.structures.volumes import Volumes
 
 
 class ImplicitRenderer(torch.nn.Module):
-    """Renders a function that gives densities and features along rays.
+    """Render a function that gives densities and features along rays.
 
     Args:
         raysampler: called with ``cameras``, ``volumetric_function`` and the renderer's keyword arguments; returns a
             ``RayBundle``.
-        raymarcher: called with ``rays_densities``, ``rays_features``, ``ray_bundle`` and these; returns images.
+        raymarcher: called with ``rays_densities``, ``rays_features``, ``ray_bundle`` and the renderer's keyword
+            arguments; returns images.
     Raises:
-        ValueError: if one is not callable.
+        ValueError: if one of them is not callable.
     """
 
     def __init__(self, raysampler: Callable[..., Any], raymarcher: Callable[..., torch.Tensor]) -> None:
@@ -37,7 +39,7 @@ class ImplicitRenderer(torch.nn.Module):
     def forward(
         self, cameras: CamerasBase, volumetric_function: Callable[..., tuple[torch.Tensor, Any]], **kwargs: Any
     ) -> tuple[torch.Tensor, RayBundle | HeterogeneousRayBundle]:
-        """Render.
+        """Render a volumetric function.
 
         Args:
             cameras: N cameras.
@@ -45,7 +47,8 @@ class ImplicitRenderer(torch.nn.Module):
                 (N, ..., P, 1) and features (N, ..., P, C) of the bundle's samples.
             kwargs: passed to the raysampler, the function and the raymarcher.
         Returns:
-            images as the raymarcher has them, (N, ..., C + 1) for the emission-absorption one, and the ray bundle.
+            the raymarcher's images, (N, ..., C + 1) for emission-absorption, and the ray bundle; differentiable if the
+            function is.
         Raises:
             ValueError: if ``volumetric_function`` is not callable.
         """
@@ -58,11 +61,13 @@ class ImplicitRenderer(torch.nn.Module):
 
 
 class VolumeRenderer(torch.nn.Module):
-    """Renders ``Volumes``.
+    """Render ``Volumes``.
 
     Args:
         raysampler, raymarcher: as for :class:`ImplicitRenderer`.
-        sample_mode: ``"bilinear"`` (trilinear in fact) or ``"nearest"``.
+        sample_mode: ``"bilinear"`` (which is trilinear interpolation) or ``"nearest"``.
+    Raises:
+        ValueError: if the mode is unknown, or the raysampler or the raymarcher is not callable.
     """
 
     def __init__(
@@ -75,14 +80,17 @@ class VolumeRenderer(torch.nn.Module):
     def forward(
         self, cameras: CamerasBase, volumes: Volumes, **kwargs: Any
     ) -> tuple[torch.Tensor, RayBundle | HeterogeneousRayBundle]:
-        """Render.
+        """Render volumes.
 
         Args:
             cameras: N cameras.
-            volumes: N volumes, or one, which all cameras see.
+            volumes: N volumes, or one for all cameras.
             kwargs: passed to the raysampler and the raymarcher.
         Returns:
-            images as the raymarcher has them, and the ray bundle. Differentiable in the volumes and the cameras.
+            the raymarcher's images, and the ray bundle. Differentiable in the volumes and, for ``"bilinear"``, in the
+            cameras.
+        Raises:
+            ValueError: if ``volumes`` is not of class Volumes, or its number does not fit the cameras.
         """
         volumes = _single(volumes)
         sampler = VolumeSampler(volumes, sample_mode=self._sample_mode)
@@ -99,15 +107,15 @@ SAMPLE_MODES = ("bilinear", "nearest")
 
 
 class VolumeSampler(torch.nn.Module):
-    """The densities and features of volumes along rays.
+    """Sample the densities and features of volumes along rays.
 
     Args:
-        volumes: N volumes, or one (also expanded), which is sampled as one without a copy.
-        sample_mode: ``"bilinear"`` or ``"nearest"``.
-        padding_mode: what lies outside, as ``torch.nn.functional.grid_sample`` has it: ``"zeros"``, ``"border"``, or
-            ``"reflection"`` for volumes of one size.
+        volumes: N volumes, or one for all rays. One expanded volume is sampled without a copy.
+        sample_mode: ``"bilinear"`` (which is trilinear interpolation) or ``"nearest"``.
+        padding_mode: the values outside, as in ``torch.nn.functional.grid_sample``: ``"zeros"``, ``"border"``, or
+            ``"reflection"`` if all volumes have one size.
     Raises:
-        ValueError: for another object or mode.
+        ValueError: if ``volumes`` is not of class Volumes, or a mode is unknown.
     """
 
     def __init__(self, volumes: Volumes, sample_mode: str = "bilinear", padding_mode: str = "zeros") -> None:
@@ -125,14 +133,14 @@ class VolumeSampler(torch.nn.Module):
         """Sample the volumes at a bundle's points.
 
         Args:
-            ray_bundle: rays (N, ..., .) with P samples each.
-            kwargs: not used.
+            ray_bundle: rays (N, ..., .) with P samples each, world space.
+            kwargs: ignored.
         Returns:
-            densities (N, ..., P, Cd) and features (N, ..., P, Cf), or None. Differentiable in the volumes and, for
-            ``"bilinear"``, in the rays. With ``"zeros"`` a bilinear volume fades over one voxel past its outermost
-            centres.
+            densities (N, ..., P, Cd), and features (N, ..., P, Cf) or None. Differentiable in the volumes and, for
+            ``"bilinear"``, in the rays. With ``"zeros"``, bilinear values fall to 0 over one voxel past the outermost
+            voxel centres.
         Raises:
-            ValueError: where the bundle is not one of N cameras.
+            ValueError: if the number of cameras in the bundle does not fit the volumes.
         """
         points = check_tensor("rays", ray_bundle_to_ray_points(ray_bundle), ("...", 3), like=self._volumes.densities())
         n_volumes = len(self._volumes)
@@ -161,9 +169,9 @@ class VolumeSampler(torch.nn.Module):
         return torch.tensor(densities.shape[2:], device=densities.device)
 
     def _grid_sample_coords(self, local: torch.Tensor) -> tuple[torch.Tensor, bool]:
-        """Local coordinates as ``grid_sample`` on the padded volumes has them, and its ``align_corners``.
+        """Map local coordinates to those of ``grid_sample`` on the padded volumes; return them and ``align_corners``.
 
-        The same, but where a volume is smaller than its padding, or an axis of one voxel has no extent to align.
+        They change only if a volume is smaller than its padding, or an axis with one voxel has no extent to align.
         """
         sizes, align_corners = self._volumes.get_grid_sizes(), self._volumes.get_align_corners()
         resolution = self._resolution
@@ -177,6 +185,6 @@ class VolumeSampler(torch.nn.Module):
 
 
 def _single(volumes: Volumes) -> Volumes:
-    """One volume where all are the same."""
+    """One volume if all are the same, else all of them."""
     check_kind("volumes", volumes, Volumes)
     return volumes[0] if volumes.is_one_volume else volumes

@@ -1,4 +1,4 @@
-"""Samples from piecewise constant densities along rays."""
+"""Sampling from piecewise constant densities along rays."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tirender.checks import FLOATS, check_tensor, fail
 def sample_pdf(
     bins: torch.Tensor, weights: torch.Tensor, n_samples: int, det: bool = False, eps: float = 1e-5
 ) -> torch.Tensor:
-    """Draw positions by inverting the cumulative distribution of binned weights, as NeRF's fine pass does.
+    """Draw positions by inverting the cumulative distribution of binned weights, as in NeRF's fine pass.
 
     Args:
         bins: (..., B + 1), the ascending edges of the bins.
-        weights: (..., B), not negative; need not sum to 1.
-        n_samples: S, a ray.
-        det: evenly spaced quantiles from 0 to 1 instead of random ones.
-        eps: added to each weight, so that empty rays are sampled evenly; above 0.
+        weights: (..., B) float32 or float64, not negative; they need not sum to 1.
+        n_samples: S, the number of samples of a ray.
+        det: use evenly spaced quantiles from 0 to 1 instead of random ones.
+        eps: a positive number that is added to each weight, so that empty rays are sampled uniformly.
     Returns:
-        (..., S): ascending if ``det``, in random order else. No gradient passes, as in PyTorch3D.
+        (..., S), ascending if ``det``, otherwise in random order. Not differentiable, as in PyTorch3D.
     Raises:
-        ValueError: where shapes do not fit or a weight is negative.
+        ValueError: if a shape or dtype is wrong, a weight is negative, or ``eps`` is not positive.
     """
     check_tensor("weights", weights, ("...", "B"), FLOATS)
     n_bins = weights.shape[-1]
@@ -40,7 +40,7 @@ def sample_pdf(
         quantiles = torch.linspace(0, 1, n_samples, dtype=bins.dtype, device=bins.device).expand(shape)
     else:
         quantiles = torch.rand(shape, dtype=bins.dtype, device=bins.device)
-    # the bin of each quantile; the cumulated weights may end just below or above 1
+    # the bin of each quantile; clamped because rounding may end the cumulative sum just below or above 1
     bin_index = (torch.searchsorted(cdf, quantiles.contiguous(), right=True) - 1).clamp(0, n_bins - 1)
     below, above = cdf.gather(-1, bin_index), cdf.gather(-1, bin_index + 1)
     left, right = bins.gather(-1, bin_index), bins.gather(-1, bin_index + 1)

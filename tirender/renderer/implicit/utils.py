@@ -10,13 +10,13 @@ from tirender.checks import check_tensor, fail
 
 
 class RayBundle(NamedTuple):
-    """Rays of N cameras and the samples along them; a sample lies at origin + length * direction.
+    """The rays of N cameras and the samples along them; a sample lies at origin + length * direction.
 
     Attributes:
         origins: (N, ..., 3), world space.
         directions: (N, ..., 3), world space, not necessarily of length 1.
-        lengths: (N, ..., P), in units of ``directions``; may be expanded, so that it is not to be written to.
-        xys: (N, ..., 2), where the rays pass through the image, NDC for the ``NDC...`` samplers.
+        lengths: (N, ..., P), in units of ``directions``; may be an expanded tensor, so do not write into it.
+        xys: (N, ..., 2), the image points of the rays; NDC for the ``NDC...`` samplers.
     """
 
     origins: torch.Tensor
@@ -26,12 +26,12 @@ class RayBundle(NamedTuple):
 
 
 class HeterogeneousRayBundle(NamedTuple):
-    """A :class:`RayBundle` whose cameras have different numbers of rays, one camera's after the other.
+    """The rays of cameras with different numbers of rays, concatenated.
 
     Attributes:
-        origins, directions, lengths, xys: as there, with a leading shape (R, 1) for R rays in all.
-        camera_ids: (M,) int64, the cameras that were drawn, ascending.
-        camera_counts: (M,) int64, how many rays each of them has; they sum to R.
+        origins, directions, lengths, xys: as in :class:`RayBundle`, with the leading shape (R, 1) for R rays in total.
+        camera_ids: (M,) int64, the cameras that have rays, ascending.
+        camera_counts: (M,) int64, the number of rays of each of these cameras; they sum to R.
     """
 
     origins: torch.Tensor
@@ -43,7 +43,11 @@ class HeterogeneousRayBundle(NamedTuple):
 
 
 def ray_bundle_to_ray_points(ray_bundle: RayBundle | HeterogeneousRayBundle) -> torch.Tensor:
-    """(N, ..., P, 3): the points of a bundle in world space; differentiable."""
+    """The sample points (N, ..., P, 3) of a bundle in world space; differentiable.
+
+    Raises:
+        ValueError: if ``ray_bundle`` is not a bundle of rays.
+    """
     if not all(hasattr(ray_bundle, name) for name in ("origins", "directions", "lengths")):
         fail("ray_bundle", "a bundle of rays", type(ray_bundle).__name__)
     return ray_bundle_variables_to_ray_points(ray_bundle.origins, ray_bundle.directions, ray_bundle.lengths)
@@ -52,7 +56,7 @@ def ray_bundle_to_ray_points(ray_bundle: RayBundle | HeterogeneousRayBundle) -> 
 def ray_bundle_variables_to_ray_points(
     rays_origins: torch.Tensor, rays_directions: torch.Tensor, rays_lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Points along rays.
+    """The sample points of rays.
 
     Args:
         rays_origins: (..., 3).
@@ -61,7 +65,7 @@ def ray_bundle_variables_to_ray_points(
     Returns:
         (..., P, 3): origin + length * direction; differentiable.
     Raises:
-        ValueError: where a last dimension is not 3.
+        ValueError: if a last dimension is not 3.
     """
     check_tensor("rays_origins", rays_origins, ("...", 3))
     check_tensor("rays_directions", rays_directions, ("...", 3))

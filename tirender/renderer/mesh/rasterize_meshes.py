@@ -1,4 +1,4 @@
-"""Rasterization of meshes that are already projected."""
+"""Rasterization of meshes in NDC."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rasterize_meshes(
     z_clip_value: float | None = None,
     cull_to_frustum: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The faces nearest to the viewer at each pixel of each mesh's image.
+    """Find the faces nearest to the viewer at each pixel of each mesh's image.
 
     A face belongs to a pixel if it covers the centre, or is nearer to it than ``sqrt(blur_radius)``, at a depth >= 0.
     A centre on an edge or vertex that faces share belongs to exactly one of them, by the top-left rule of Direct3D.
@@ -33,25 +33,26 @@ def rasterize_meshes(
     behind), and those with a vertex that is not finite, are not drawn.
 
     Args:
-        meshes: N meshes whose vertices are (x_ndc, y_ndc, z_view), +X left and +Y up, [-1, 1] on the short side.
+        meshes: N meshes with vertices (x_ndc, y_ndc, z_view), +X left and +Y up, [-1, 1] on the short side.
         image_size: side of a square image, or (H, W), in pixels.
-        blur_radius: in NDC units squared.
-        faces_per_pixel: K, how many to keep; None keeps all.
-        bin_size, max_faces_per_bin: accepted for compatibility; nothing here overflows or needs tuning.
-        perspective_correct: barycentric coordinates in space instead of in the image. The division is bounded so that
-            no coordinate exceeds 1000, and no gradient passes where it is.
-        clip_barycentric_coords: move coordinates of pixels outside a face onto it.
-        cull_backfaces: skip faces whose vertices run clockwise as seen.
-        z_clip_value: cut faces at this depth; with ``perspective_correct`` as the perspective division requires.
-        cull_to_frustum: accepted for compatibility; what is off screen costs nothing anyway.
+        blur_radius: the squared distance from a face's edges up to which it covers pixels, in NDC units squared.
+        faces_per_pixel: K, the number of faces to keep at a pixel; None keeps all.
+        bin_size, max_faces_per_bin: ignored; nothing overflows here, and nothing needs tuning.
+        perspective_correct: compute barycentric coordinates in view space rather than in the image. They are bounded by
+            1000; no gradient passes at the bound.
+        clip_barycentric_coords: clamp the coordinates of pixels outside a face to the face.
+        cull_backfaces: skip faces with clockwise vertices in the image.
+        z_clip_value: clip faces at this depth; None for no clipping. With ``perspective_correct``, the new vertices lie
+            on the edges in view space, otherwise on the edges in the image.
+        cull_to_frustum: ignored; faces off screen cost nothing.
     Returns:
         pix_to_face: (N, H, W, K) int64 packed face indices, nearest first.
-        zbuf: (N, H, W, K) depth.
+        zbuf: (N, H, W, K) depth in view space.
         bary_coords: (N, H, W, K, 3).
-        dists: (N, H, W, K) squared NDC distance to the face's outline, negative inside.
-        All -1 where empty; the last three are differentiable in the vertices, the choice of faces held fixed.
+        dists: (N, H, W, K) squared distance to the face's nearest edge in NDC units squared, negative inside the face.
+        All are -1 where empty. The last three are differentiable in the vertices; the choice of faces is held fixed.
     Raises:
-        ValueError: for sizes, radii or counts out of range.
+        ValueError: if a size, radius or count is out of range.
     """
     check_kind("meshes", meshes, Meshes)
     mode = raster_mode(
@@ -81,13 +82,13 @@ def raster_mode(
     clip_barycentric_coords: bool | None,
     cull_backfaces: bool,
 ) -> RasterMode:
-    """The checked settings of a rasterization; ``clip_barycentric_coords=None`` clips where there is blur."""
+    """Check the settings of a rasterization; ``clip_barycentric_coords=None`` clips if ``blur_radius`` > 0."""
     blur_radius = check_number("blur_radius", blur_radius)
     if blur_radius < 0:
         fail("blur_radius", "a finite number >= 0", blur_radius)
     if faces_per_pixel is not None:
-        wanted = check_number("faces_per_pixel", faces_per_pixel)
-        if wanted != int(wanted) or wanted < 1:
+        count = check_number("faces_per_pixel", faces_per_pixel)
+        if count != int(count) or count < 1:
             fail("faces_per_pixel", "an integer >= 1 or None", faces_per_pixel)
     return RasterMode(
         image_size=parse_image_size(image_size),

@@ -1,4 +1,4 @@
-"""From meshes in world space and a camera to fragments."""
+"""The mesh rasterizer: from meshes in world space and cameras to fragments."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Fragments", "MeshRasterizer", "RasterizationSettings"]
 
-NEAR_MIN = 1e-6  # where a perspective camera without znear cuts
+NEAR_MIN = 1e-6  # near plane of perspective cameras without znear, in world units
 
 
 @dataclass
 class RasterizationSettings:
-    """How meshes are rasterized; the fields may be assigned, and are checked when used.
+    """Settings of the mesh rasterizer. Fields may be assigned; they are checked when used.
 
     Args:
         image_size: side of a square image, or (H, W), in pixels.
-        blur_radius: how far outside a face pixels still see it, in NDC units squared.
-        faces_per_pixel: how many faces a pixel keeps, nearest first; None keeps all.
-        bin_size, max_faces_per_bin: accepted for compatibility; nothing here overflows or needs tuning.
-        perspective_correct: None: whether the camera is a perspective one.
-        clip_barycentric_coords: None: whether ``blur_radius`` > 0.
+        blur_radius: the squared distance from a face's edges up to which it covers pixels, in NDC units squared.
+        faces_per_pixel: the number of faces that a pixel keeps, nearest first; None keeps all.
+        bin_size, max_faces_per_bin: ignored; nothing overflows here, and nothing needs tuning.
+        perspective_correct: compute barycentric coordinates in view space; None does so for perspective cameras.
+        clip_barycentric_coords: clamp the coordinates of pixels outside a face to the face; None does so if
+            ``blur_radius`` > 0.
         cull_backfaces: skip faces seen from behind.
-        z_clip_value: depth at which faces are cut; None: half of ``znear`` for perspective cameras (1e-6 where the
-            camera has none), and no cut for the others.
-        cull_to_frustum: accepted for compatibility; what is off screen costs nothing anyway.
+        z_clip_value: depth at which faces are clipped, in world units. None: half of ``znear`` for perspective cameras
+            (1e-6 for those without ``znear``), no clipping for others.
+        cull_to_frustum: ignored; faces off screen cost nothing.
     """
 
     image_size: int | list[int] | tuple[int, int] = 256
@@ -53,11 +54,11 @@ class RasterizationSettings:
 
 
 class MeshRasterizer(nn.Module):
-    """Projects meshes with a camera and finds the faces nearest at each pixel.
+    """Project meshes with cameras and find the nearest faces at each pixel.
 
     Args:
-        cameras: one camera for all meshes or one each; may be given at the call instead.
-        raster_settings: may be given at the call instead.
+        cameras: one camera for all meshes, or one a mesh; may be passed to the call instead.
+        raster_settings: the settings; may be passed to the call instead.
     """
 
     def __init__(
@@ -68,32 +69,32 @@ class MeshRasterizer(nn.Module):
         self.raster_settings = RasterizationSettings() if raster_settings is None else raster_settings
 
     def to(self, device: Any) -> MeshRasterizer:  # type: ignore[override]
-        """Moves the cameras."""
+        """Move the cameras to a device; returns self."""
         if self.cameras is not None:
             self.cameras = self.cameras.to(device)  # type: ignore[assignment]
         return self
 
     def transform(self, meshes_world: Meshes, **kwargs: Any) -> Meshes:
-        """The meshes with vertices (x_ndc, y_ndc, z_view), as :func:`rasterize_meshes` takes them.
+        """Project meshes: their vertices become (x_ndc, y_ndc, z_view), the input of :func:`rasterize_meshes`.
 
         Raises:
-            ValueError: without cameras, or with a number of them that fits neither one nor the meshes.
+            ValueError: if there are no cameras, or neither one nor one a mesh.
         """
         check_kind("meshes_world", meshes_world, Meshes)
         cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")
         return meshes_world.update_padded(to_ndc(to_clip(meshes_world.verts_padded(), cameras, kwargs)))
 
     def forward(self, meshes_world: Meshes, **kwargs: Any) -> Fragments:
-        """Rasterizes a batch.
+        """Rasterize a batch of meshes.
 
         Args:
             meshes_world: N meshes in world space.
-            kwargs: ``cameras`` and ``raster_settings`` in place of the rasterizer's own; the rest goes to the cameras
-                (``R``, ``T``, ``fov`` ...).
+            kwargs: ``cameras`` and ``raster_settings`` replace the rasterizer's own; the rest is passed to the cameras
+                (``R``, ``T``, ``fov``, ...).
         Returns:
-            Fragments; see :func:`rasterize_meshes` for what they hold. Differentiable in vertices and cameras.
+            the fragments, with the tensors of :func:`rasterize_meshes`; differentiable in vertices and cameras.
         Raises:
-            ValueError: without cameras, or with settings out of range.
+            ValueError: if there are no cameras, or a setting is out of range.
         """
         check_kind("meshes_world", meshes_world, Meshes)
         given = kwargs.pop("raster_settings", None)
@@ -127,6 +128,7 @@ class MeshRasterizer(nn.Module):
 
 
 def _near_plane(settings: RasterizationSettings, cameras: CamerasBase) -> float | None:
+    """The depth at which faces are clipped, or None; see ``RasterizationSettings.z_clip_value``."""
     if settings.z_clip_value is not None:
         return check_number("z_clip_value", settings.z_clip_value)
     if not cameras.is_perspective():

@@ -1,4 +1,4 @@
-"""A rasterizer and a shader, one after the other."""
+"""The mesh renderer: a rasterizer followed by a shader."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class MeshRenderer(nn.Module):
-    """Renders meshes: ``images = renderer(meshes, cameras=…, lights=…)``.
+    """Render meshes: ``images = renderer(meshes, cameras=…, lights=…)``.
 
     Args:
-        rasterizer: meshes to fragments.
-        shader: fragments and meshes to images; any module with ``forward(fragments, meshes, **kwargs)``.
+        rasterizer: maps meshes to fragments.
+        shader: maps fragments and meshes to images; any module with ``forward(fragments, meshes, **kwargs)``.
     """
 
     def __init__(self, rasterizer: MeshRasterizer, shader: nn.Module) -> None:
@@ -28,25 +28,30 @@ class MeshRenderer(nn.Module):
         self.shader = shader
 
     def to(self, device: Any) -> MeshRenderer:  # type: ignore[override]
-        """Moves rasterizer and shader."""
+        """Move the rasterizer and the shader to a device; returns self."""
         self.rasterizer.to(device)
         self.shader.to(device)
         return self
 
     def forward(self, meshes_world: Meshes, **kwargs: Any) -> torch.Tensor:
-        """(N, H, W, C) images, C = 4 (RGBA) for the shaders here.
+        """Render a batch of meshes.
 
         Args:
             meshes_world: N meshes in world space.
-            kwargs: passed to rasterizer and shader: ``cameras``, ``lights``, ``materials``, ``raster_settings`` …
+            kwargs: passed to rasterizer and shader: ``cameras``, ``lights``, ``materials``, ``raster_settings``, ...
+        Returns:
+            (N, H, W, C) images, RGBA for tirender's shaders; differentiable in vertices, textures, lights, materials
+            and cameras. Which faces a pixel sees is held fixed.
+        Raises:
+            ValueError: as the rasterizer and the shader.
         """
         return self.shader(self.rasterizer(meshes_world, **kwargs), meshes_world, **kwargs)
 
 
 class MeshRendererWithFragments(MeshRenderer):
-    """Like :class:`MeshRenderer`, returning the fragments too."""
+    """A :class:`MeshRenderer` that also returns the fragments."""
 
     def forward(self, meshes_world: Meshes, **kwargs: Any) -> tuple[torch.Tensor, Fragments]:  # type: ignore[override]
-        """(N, H, W, C) images and their fragments; arguments as for :class:`MeshRenderer`."""
+        """Render a batch of meshes as :class:`MeshRenderer` does; returns images (N, H, W, C) and fragments."""
         fragments = self.rasterizer(meshes_world, **kwargs)
         return self.shader(fragments, meshes_world, **kwargs), fragments

@@ -1,4 +1,4 @@
-"""Sampling of texture maps of different sizes in one pass, and the joining of several maps into one."""
+"""Sampling of texture maps of different sizes in one pass, and joining of several maps into one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SAMPLING_MODES = ("bilinear", "nearest")
 
 
 class PackedMaps(NamedTuple):
-    """Maps (H_i, W_i, C) laid out in one row of texels.
+    """Maps (H_i, W_i, C) concatenated to one tensor of texels.
 
     Attributes:
         texels: (sum of H_i * W_i, C).
-        first_texel: (maps,) int64.
-        size: (maps, 2) int64, rows and columns.
+        first_texel: (maps,) int64, the first texel of each map.
+        size: (maps, 2) int64, the numbers of rows and columns of each map.
     """
 
     texels: torch.Tensor
@@ -27,7 +27,7 @@ class PackedMaps(NamedTuple):
 
 
 def pack_maps(maps: Sequence[torch.Tensor]) -> PackedMaps:
-    """Lay out maps (H_i, W_i, C), at least one, in one row of texels; a single contiguous map is not copied."""
+    """Concatenate the texels of one or more maps (H_i, W_i, C); a single contiguous map is not copied."""
     device, channels = maps[0].device, maps[0].shape[-1]
     size = torch.tensor([m.shape[:2] for m in maps], dtype=torch.int64, device=device)
     areas = size.prod(1)
@@ -41,15 +41,15 @@ def sample_maps(
     """Sample texture maps as ``torch.nn.functional.grid_sample`` does, each point in its own map.
 
     Args:
-        maps: the maps, first row at the top.
+        maps: the maps, with the top row first.
         map_index: (M,) int64, the map of each point.
         uv: (M, 2), u to the right and v upwards, [0, 1] from edge to edge of the map.
         mode: "bilinear" or "nearest".
-        padding_mode: what lies beyond the map: "zeros", "border" or "reflection".
-        align_corners: whether 0 and 1 are the centres of the outermost texels, or their outer edges.
+        padding_mode: the values beyond the map: "zeros", "border" or "reflection".
+        align_corners: True puts 0 and 1 at the centres of the outermost texels, False at their outer edges.
     Returns:
-        (M, C), differentiable in the texels and (bilinear only) in uv; the gradient in uv is 0 where a coordinate is on
-        or beyond the border and padding_mode is not "zeros".
+        (M, C), differentiable in the texels and, if bilinear, in uv. Unless ``padding_mode`` is "zeros", the gradient
+        in a uv coordinate on or beyond the border is 0.
     """
     rows_columns = maps.size.index_select(0, map_index)
     size = rows_columns.flip(1)  # columns, rows: in the order of u, v
@@ -77,13 +77,13 @@ def sample_maps(
 
 
 def join_maps(maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[tuple[int, int]]]:
-    """Place maps side by side in one, each in a frame of its own outermost texels, so that no sample mixes two of them.
+    """Place maps side by side in one map. A frame repeats the outermost texels of each, so that no sample mixes two.
 
     Args:
-        maps: (H_i, W_i, C), at least one.
+        maps: one or more maps (H_i, W_i, C).
     Returns:
-        joined: (H, W, C), 0 where there is no map; differentiable.
-        corners: for each map the (row, column) of its first texel.
+        joined: (H, W, C), 0 between maps; differentiable.
+        corners: the (row, column) of the first texel of each map.
     """
     places, (height, width) = pack_rectangles([(m.shape[0] + 2, m.shape[1] + 2) for m in maps])
     joined = maps[0].new_zeros(height, width, maps[0].shape[-1])
@@ -95,12 +95,12 @@ def join_maps(maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[tuple[in
 
 
 def pack_rectangles(sizes: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-    """Place rectangles on shelves, the highest first, in about a square.
+    """Pack rectangles into rows ("shelves"), the highest first, within about a square.
 
     Args:
-        sizes: (height, width) of each, at least one.
+        sizes: the (height, width) of one or more rectangles.
     Returns:
-        the (row, column) of each, and the (height, width) of the whole.
+        the (row, column) of each rectangle, and the (height, width) of the whole.
     """
     target = max(max(w for _, w in sizes), math.isqrt(sum(h * w for h, w in sizes)))
     places: list[tuple[int, int]] = [(0, 0)] * len(sizes)
@@ -117,7 +117,7 @@ def pack_rectangles(sizes: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, i
 
 
 def _reflect(x: torch.Tensor, size: torch.Tensor, align_corners: bool) -> torch.Tensor:
-    """Positions mirrored at the map's ends until they lie within."""
+    """Reflect positions at the map's ends until they lie inside."""
     low = 0.0 if align_corners else -0.5
     span = (size - 1 if align_corners else size).to(x.dtype)
     safe_span = span.clamp(min=1)

@@ -1,4 +1,4 @@
-"""Textures of meshes: colours at vertices, maps with uv coordinates, or an atlas of texels for each face."""
+"""The module that exports all textures of meshes: vertex colours, maps with uv coordinates, and atlases."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def Textures(
     verts_uvs: PerMesh | None = None,
     verts_rgb: PerMesh | None = None,
 ) -> TexturesBase:
-    """The textures that the arguments describe (PyTorch3D's older way to make them).
+    """Make textures of the class that the arguments belong to (PyTorch3D's older constructor).
 
     Args:
-        maps, faces_uvs, verts_uvs: of :class:`TexturesUV`, all three or none.
+        maps, faces_uvs, verts_uvs: the arguments of :class:`TexturesUV`, all three or none.
         verts_rgb: the ``verts_features`` of :class:`TexturesVertex`, used if there are no maps.
     Raises:
-        ValueError: where neither kind is complete.
+        ValueError: if the arguments of neither class are complete.
     """
     if maps is not None and faces_uvs is not None and verts_uvs is not None:
         return TexturesUV(maps, faces_uvs, verts_uvs)

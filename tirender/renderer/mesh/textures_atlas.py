@@ -1,4 +1,4 @@
-"""A small square of texels for each face."""
+"""Textures with a small square of texels for each face."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_pe
 
 
 class TexturesAtlas(TexturesBase):
-    """R x R texels a face, of which each triangle uses two halves of cells (SoftRas' surface texture, Liu et al. 2019).
+    """R x R texels a face, each for one small triangle of the face (the surface texture of SoftRas, Liu et al. 2019).
 
-    The texel of a fragment is that of the cell in which its first two barycentric coordinates fall, without filtering.
+    The first two barycentric coordinates of a fragment select a cell, and the cell's half selects the texel. There is
+    no filtering.
 
     Args:
         atlas: (N, F, R, R, D) padded, or N tensors (F_i, R, R, D) of one R > 0 and D.
     Raises:
-        ValueError: where a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not fit.
     """
 
     _fields: ClassVar[dict[str, str | None]] = {"_atlas": "faces"}
@@ -46,7 +47,7 @@ class TexturesAtlas(TexturesBase):
         return torch.cat(self.atlas_list()) if self._N else torch.zeros(0, 0, 0, 3, device=self.device)
 
     def distinct_atlas(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The faces' texels without repetition (T, R, R, D), and the row of each packed face (F,) int64."""
+        """The texels (T, R, R, D) without repetition over meshes, and the row of each packed face (F,) int64."""
         if not self._N:
             return self.atlas_packed(), torch.zeros(0, dtype=torch.int64, device=self.device)
         tables, which = distinct(self.atlas_list())
@@ -57,7 +58,7 @@ class TexturesAtlas(TexturesBase):
         return tables[0] if len(tables) == 1 else torch.cat(tables), torch.cat(rows)
 
     def faces_verts_textures_packed(self, **kwargs: Any) -> torch.Tensor:
-        """(F, 3, D), the texels at the corners of the faces."""
+        """(F, 3, D): the texels at the corners of the faces."""
         atlas = self.atlas_packed()
         return torch.stack((atlas[:, 0, -1], atlas[:, -1, 0], atlas[:, 0, 0]), dim=1)
 
@@ -65,10 +66,12 @@ class TexturesAtlas(TexturesBase):
         """Look up the texel of each fragment.
 
         Args:
-            fragments: dense (N, H, W, K) or packed (M,).
+            fragments: dense fragments (N, H, W, K) or packed ones (M,).
         Returns:
-            (N, H, W, K, D) or (M, D), 0 in empty slots; differentiable in the atlas (not in the coordinates: the texel
-            is constant within its cell). Coordinates outside the face are moved into a cell of it.
+            (N, H, W, K, D) or (M, D), 0 in empty slots; differentiable in the atlas. Not differentiable in the
+            barycentric coordinates, as each texel is constant. Coordinates outside the face are clamped to a cell.
+        Raises:
+            ValueError: if a face index is out of range.
         """
         table, row_of_face = self.distinct_atlas()
         size, channels = table.shape[1], table.shape[-1]
@@ -78,7 +81,7 @@ class TexturesAtlas(TexturesBase):
         def look_up(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
             b = coords.index_select(0, slots)[:, :2]
             cell = (b * size).long().clamp(0, size - 1)
-            # In the upper half of a cell: such triangles are stored in the cells of the far half of the square.
+            # The triangle beyond a cell's diagonal is stored in the mirrored cell, beyond the diagonal of the square.
             beyond_diagonal = b.sum(-1) * size - cell.sum(-1) > 1
             cell = torch.where(beyond_diagonal[:, None], size - 1 - cell, cell)
             texel = (row_of_face.index_select(0, faces) * size + cell[:, 1]) * size + cell[:, 0]
@@ -89,16 +92,16 @@ class TexturesAtlas(TexturesBase):
     def submeshes(
         self, vertex_ids_list: list[list[torch.Tensor]], faces_ids_list: list[list[torch.Tensor]]
     ) -> TexturesAtlas:
-        """The texels of parts of the meshes; see :meth:`TexturesBase.submeshes`."""
+        """The textures of submeshes; see :meth:`TexturesBase.submeshes`."""
         if len(faces_ids_list) != self._N:
             fail("faces_ids_list", f"{self._N} lists, one a mesh", len(faces_ids_list))
         pairs = zip(self.atlas_list(), faces_ids_list)
         return TexturesAtlas([atlas.index_select(0, ids) for atlas, parts in pairs for ids in parts])
 
     def join_scene(self) -> TexturesAtlas:
-        """The texels of one mesh made of all the meshes."""
+        """The textures of the mesh that joins all meshes."""
         return TexturesAtlas([self.atlas_packed()]) if self._N else self
 
     def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
-        """Whether there are texels for ``max_num_faces`` padded faces of each of ``batch_size`` meshes."""
+        """Whether there are texels for ``batch_size`` meshes of ``max_num_faces`` padded faces."""
         return tuple(self.atlas_padded().shape[:2]) == (batch_size, max_num_faces)

@@ -1,4 +1,4 @@
-"""What the kinds of textures share: a batch of per-mesh tensors, indexed, extended and joined as the meshes are."""
+"""The base class of textures: a batch of per-mesh tensors, which is indexed, extended and joined like the meshes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Self = TypeVar("Self", bound="TexturesBase")
 
 
 class TexturesBase(ABC):
-    """Textures of a batch of N meshes.
+    """The textures of a batch of N meshes.
 
-    A field holds one tensor a mesh, either padded (N, ...) or as a list. Meshes made by ``extend`` share their tensors
-    (the same object N times in the list), so that N views of one mesh keep one copy of its map.
+    A field is a padded tensor (N, ...), or a list with one tensor a mesh. Meshes made by ``extend`` share their tensors
+    (the list has the same object N times), so that N views of one mesh need one copy of its map.
 
-    ``Meshes`` sets ``_num_faces_per_mesh``, ``_num_verts_per_mesh`` and ``valid`` of the textures it is given: only
-    then is it known where a padded field ends.
+    ``Meshes`` sets ``_num_faces_per_mesh``, ``_num_verts_per_mesh`` and ``valid`` of its textures. Padded fields do not
+    tell these sizes.
     """
 
-    # Attribute name of each field, and what its rows are: "faces" or "verts" of the mesh, or None, something else.
+    # The attribute name of each field, and the meaning of its rows: "faces" or "verts" of the mesh, or None for others.
     _fields: ClassVar[dict[str, str | None]] = {}
 
     device: torch.device
@@ -40,15 +40,15 @@ class TexturesBase(ABC):
         return self._N
 
     def isempty(self) -> bool:
-        """Whether there is no mesh, or only empty ones."""
+        """Whether there are no meshes, or only empty ones."""
         return self._N == 0 or not bool(self.valid.any())
 
     def clone(self: Self) -> Self:
-        """The same textures in new tensors, inside the graph."""
+        """A copy with its own tensors; differentiable."""
         return self._apply(torch.clone)
 
     def detach(self: Self) -> Self:
-        """The same textures, cut from the graph."""
+        """The same textures without gradients, sharing memory."""
         return self._apply(torch.detach)
 
     def to(self: Self, device: torch.device | str) -> Self:
@@ -58,24 +58,24 @@ class TexturesBase(ABC):
         return moved
 
     def extend(self: Self, N: int) -> Self:
-        """Each mesh's textures N times in a row, without copying them.
+        """Repeat the textures of each mesh N times in a row, without copying them.
 
         Raises:
-            ValueError: unless N is an integer above 0.
+            ValueError: if N is not an integer above 0.
         """
         if not isinstance(N, int) or N <= 0:
             fail("N", "an integer above 0", N)
         return self._select([i for i in range(self._N) for _ in range(N)])
 
     def __getitem__(self: Self, index: Index) -> Self:
-        """The textures of some meshes, as a batch; by int, list of ints, slice, bool mask (N,) or int64 indices."""
+        """The textures of the meshes selected by an int, list of ints, slice, bool mask (N,) or int64 indices."""
         return self._select(resolve_index(index, self._N))
 
     def join_batch(self: Self, textures: Sequence[Self]) -> Self:
-        """A batch of these textures followed by those of ``textures``.
+        """Concatenate these textures and those of ``textures`` to one batch.
 
         Raises:
-            ValueError: unless all are of one class.
+            ValueError: if they have different classes.
         """
         together = [self, *textures]
         for other in textures:
@@ -94,14 +94,14 @@ class TexturesBase(ABC):
 
     @abstractmethod
     def join_scene(self) -> TexturesBase:
-        """The textures of one mesh made of all the meshes."""
+        """The textures of the mesh that joins all meshes."""
 
     @abstractmethod
     def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
         """Whether the textures fit a batch of meshes with these (padded) sizes."""
 
     def check_sizes(self, num_verts: Sequence[int], num_faces: Sequence[int]) -> bool:
-        """Whether lists have as many rows a mesh as it has verts or faces; ``check_shapes`` sees only the largest."""
+        """Whether lists have one row for each vertex or face of each mesh; ``check_shapes`` checks only the largest."""
         sizes = {"verts": list(num_verts), "faces": list(num_faces)}
         lists = [(getattr(self, name), rows) for name, rows in self._fields.items() if rows is not None]
         return all([len(t) for t in values] == sizes[rows] for values, rows in lists if isinstance(values, list))
@@ -110,23 +110,23 @@ class TexturesBase(ABC):
     def submeshes(
         self, vertex_ids_list: list[list[torch.Tensor]], faces_ids_list: list[list[torch.Tensor]]
     ) -> TexturesBase:
-        """The textures of parts of the meshes, as a batch: those of mesh 0, then those of mesh 1, and so on.
+        """The textures of submeshes, as one batch: those of mesh 0, then those of mesh 1, and so on.
 
         Args:
-            vertex_ids_list: for each mesh, for each of its parts, the vertices kept: (n,) int64.
-            faces_ids_list: likewise the faces.
+            vertex_ids_list: for each mesh and each of its submeshes, the selected vertices (n,) int64.
+            faces_ids_list: likewise, the selected faces.
         """
 
     @abstractmethod
     def faces_verts_textures_packed(self, **kwargs: Any) -> torch.Tensor:
-        """The colours at the corners of all faces: (F, 3, C)."""
+        """(F, 3, C): the colours at the corners of all faces; differentiable in the textures."""
 
     @abstractmethod
     def sample_textures(self, fragments: Any, **kwargs: Any) -> torch.Tensor:
-        """The colour of each fragment: (N, H, W, K, C) for dense ``Fragments``, (M, C) for ``PackedFragments``."""
+        """The colour of each fragment, (N, H, W, K, C) for dense ``Fragments``, (M, C) for ``PackedFragments``."""
 
     def _start(self, n: int, device: torch.device, n_faces: list[int] | None, n_verts: list[int] | None) -> None:
-        """Set the bookkeeping of a batch of n; sizes not known yet are 0 until ``Meshes`` sets them."""
+        """Set the sizes and the device of a batch of n; unknown sizes (None) are 0 until ``Meshes`` sets them."""
         self._N, self.device = n, device
         self.valid = torch.ones(n, dtype=torch.bool, device=device)
         self._num_faces_per_mesh = [0] * n if n_faces is None else n_faces
@@ -158,7 +158,7 @@ class TexturesBase(ABC):
         return self._rebuilt(fields, n_faces, n_verts, self.valid[indices])
 
     def _apply(self: Self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
-        """The same textures with each tensor changed; what was shared stays shared."""
+        """Apply a function to each tensor; tensors that several meshes share stay shared."""
         fields: dict[str, PerMesh | None] = {}
         for name in self._fields:
             values = getattr(self, name)
@@ -180,7 +180,7 @@ class TexturesBase(ABC):
 
 
 def resolve_index(index: Index, n: int) -> list[int]:
-    """The positions in range(n) that an index means."""
+    """The list of positions in range(n) that an index selects."""
     if isinstance(index, torch.Tensor):
         if index.dtype == torch.bool and index.shape == (n,):
             return index.nonzero().squeeze(1).tolist()
@@ -196,7 +196,7 @@ def resolve_index(index: Index, n: int) -> list[int]:
 
 
 def check_per_mesh(name: str, values: Any, *shape: int | str, dtypes: tuple[torch.dtype, ...] = FLOATS) -> PerMesh:
-    """Return ``values`` if it is a tensor (N, *shape), or a list of such (*shape), of these dtypes, else raise."""
+    """Check a tensor (N, *shape) or a list of tensors (*shape) of these dtypes, and return it."""
     if isinstance(values, torch.Tensor):
         if values.dim() != len(shape) + 1 or not _fits(values.shape[1:], shape):
             fail(name, f"shape (N, {', '.join(map(str, shape))}) or a list", tuple(values.shape))
@@ -212,19 +212,19 @@ def check_per_mesh(name: str, values: Any, *shape: int | str, dtypes: tuple[torc
 
 
 def unbatch(values: PerMesh) -> list[torch.Tensor]:
-    """One tensor a mesh, with its padding."""
+    """A field as one tensor a mesh, with its padding."""
     return list(values.unbind(0)) if isinstance(values, torch.Tensor) else list(values)
 
 
 def device_of(values: PerMesh) -> torch.device:
-    """Where the tensors are; the CPU if there are none."""
+    """The device of the tensors; the CPU if there are none."""
     return values[0].device if isinstance(values, torch.Tensor) or values else torch.device("cpu")
 
 
 def distinct(items: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[int]]:
-    """The different objects among ``items``, and for each item which of them it is."""
-    place: dict[int, int] = {}
-    which = [place.setdefault(id(t), len(place)) for t in items]
+    """The different objects among ``items``, and the position among these of each item."""
+    positions: dict[int, int] = {}
+    which = [positions.setdefault(id(t), len(positions)) for t in items]
     return list({id(t): t for t in items}.values()), which
 
 

@@ -1,4 +1,4 @@
-"""Texture maps (images) and the uv coordinates of a mesh in them."""
+"""Textures made of maps (images) and uv coordinates."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from tirender.renderer.mesh.textures_base import (
 
 
 class TexturesUV(TexturesBase):
-    """One texture map a mesh, or several, looked up at interpolated uv coordinates.
+    """One or several texture maps a mesh, sampled at interpolated uv coordinates.
 
-    (u, v) = (0, 0) is the lower left of a map, (1, 1) the upper right. Maps of a list may differ in size; each is
-    sampled at its own.
+    (u, v) = (0, 0) is the lower left of a map, (1, 1) the upper right. Maps in a list may differ in size; each is
+    sampled at its own size.
 
     Args:
-        maps: (N, H, W, C) or N tensors (H_i, W_i, C), first row at the top; with ``maps_ids`` (N, M, H, W, C) or N
-            tensors (M_i, H_i, W_i, C).
-        faces_uvs: (N, F, 3) int64 padded with -1, or N tensors (F_i, 3): each corner's row in verts_uvs; where a face
-            has none (-1), what is sampled means nothing.
-        verts_uvs: (N, T, 2) padded, or N tensors (T_i, 2).
-        maps_ids: (N, F) int64, or N tensors (F_i,): which of the mesh's M maps each face uses.
-        padding_mode: what lies beyond a map: "zeros", "border" or "reflection".
-        align_corners: whether 0 and 1 are the centres of the outermost texels, or their outer edges.
+        maps: (N, H, W, C) or N tensors (H_i, W_i, C), floats, the top row first. With ``maps_ids``, (N, M, H, W, C) or
+            N tensors (M_i, H_i, W_i, C).
+        faces_uvs: (N, F, 3) integers padded with -1, or N tensors (F_i, 3): the row in ``verts_uvs`` of each corner. A
+            face without uv coordinates has -1; its colour is undefined.
+        verts_uvs: (N, T, 2) padded, or N tensors (T_i, 2), floats.
+        maps_ids: (N, F) integers, or N tensors (F_i,): the map of each face, among the mesh's M maps.
+        padding_mode: the values beyond a map: "zeros", "border" or "reflection".
+        align_corners: True puts 0 and 1 at the centres of the outermost texels, False at their outer edges.
         sampling_mode: "bilinear" or "nearest".
     Raises:
-        ValueError: where a shape, size, dtype or choice does not fit, or an index is not a row of its mesh's verts_uvs.
+        ValueError: if a shape, size, dtype or choice does not fit, or an index is not a row of its mesh's verts_uvs.
     """
 
     _fields: ClassVar[dict[str, str | None]] = {
@@ -90,7 +90,7 @@ class TexturesUV(TexturesBase):
         self._start(n, device_of(self._faces_uvs), [len(t) for t in faces_uvs], None)
 
     def maps_padded(self) -> torch.Tensor:
-        """(N, H, W, C), or (N, M, H, W, C) with ``maps_ids``; maps of other sizes are resized to the largest."""
+        """(N, H, W, C), or (N, M, H, W, C) with ``maps_ids``; smaller maps are resized to the largest."""
         if isinstance(self._maps, torch.Tensor):
             return self._maps
         if not self._maps:
@@ -110,11 +110,11 @@ class TexturesUV(TexturesBase):
         return self._list("_maps")
 
     def maps_ids_padded(self) -> torch.Tensor | None:
-        """(N, F) int64, -1 beyond a mesh's faces; None where each mesh has one map."""
+        """(N, F) int64, -1 beyond a mesh's faces; None if each mesh has one map."""
         return None if self._maps_ids is None else self._padded("_maps_ids", -1)
 
     def maps_ids_list(self) -> list[torch.Tensor] | None:
-        """N tensors (F_i,); None where each mesh has one map."""
+        """N tensors (F_i,); None if each mesh has one map."""
         return None if self._maps_ids is None else self._list("_maps_ids")
 
     def faces_uvs_padded(self) -> torch.Tensor:
@@ -134,18 +134,18 @@ class TexturesUV(TexturesBase):
         return self._list("_verts_uvs")
 
     def faces_verts_uvs_packed(self) -> torch.Tensor:
-        """(F, 3, 2), the uv coordinates of the corners of all faces."""
+        """(F, 3, 2): the uv coordinates of the corners of all faces."""
         if not self._N:
             return torch.zeros(0, 3, 2, device=self.device)
         pairs = zip(self.uv_tables(), self.faces_uvs_list())
         return torch.cat([uvs.index_select(0, faces.clamp(min=0).reshape(-1)).view(-1, 3, 2) for uvs, faces in pairs])
 
     def uv_tables(self) -> list[torch.Tensor]:
-        """As :meth:`verts_uvs_list`, but with at least one row each, so that -1 can be read as 0."""
+        """The tensors of :meth:`verts_uvs_list`, each with at least one row, so that index -1 can be clamped to 0."""
         return [uvs if len(uvs) else uvs.new_zeros(1, 2) for uvs in self.verts_uvs_list()]
 
     def distinct_maps(self) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """All maps without repetition, each (H, W, C), and the map of each packed face (F,) int64."""
+        """All maps without repetition, (H, W, C) each, and the map of each packed face (F,) int64."""
         maps, which = distinct(unbatch(self._maps))
         first: list[int] = []
         flat: list[torch.Tensor] = []
@@ -160,7 +160,7 @@ class TexturesUV(TexturesBase):
         return flat, of_face
 
     def faces_verts_textures_packed(self, **kwargs: Any) -> torch.Tensor:
-        """(F, 3, C), the maps sampled at the corners of all faces."""
+        """(F, 3, C): the maps sampled at the corners of all faces."""
         uvs = self.faces_verts_uvs_packed()
         maps, map_of_face = self.distinct_maps()
         return self._sample(maps, map_of_face.repeat_interleave(3), uvs.view(-1, 2)).unflatten(0, (len(uvs), 3))
@@ -169,10 +169,13 @@ class TexturesUV(TexturesBase):
         """Sample each fragment's map at its interpolated uv coordinates.
 
         Args:
-            fragments: dense (N, H, W, K) or packed (M,).
+            fragments: dense fragments (N, H, W, K) or packed ones (M,).
         Returns:
-            (N, H, W, K, C) or (M, C), 0 in empty slots; differentiable in the maps, and for "bilinear" in the uv and
-            barycentric coordinates, but for uv on or beyond the border (unless padding_mode is "zeros").
+            (N, H, W, K, C) or (M, C), 0 in empty slots; differentiable in the maps and, if bilinear, in the uv and
+            barycentric coordinates. Unless ``padding_mode`` is "zeros", no gradient passes through a uv coordinate on
+            or beyond the border.
+        Raises:
+            ValueError: if a face index is out of range.
         """
         uvs = self.faces_verts_uvs_packed()
         maps, map_of_face = self.distinct_maps()
@@ -186,14 +189,14 @@ class TexturesUV(TexturesBase):
         return evaluate_filled(fragments.pix_to_face, look_up)
 
     def centers_for_image(self, index: int) -> torch.Tensor:
-        """Where one mesh's uv vertices lie in its map.
+        """The positions of one mesh's uv vertices in its map.
 
         Args:
-            index: which mesh.
+            index: the mesh.
         Returns:
-            (T, 2) x (to the right) and y (downwards) in texels, (0, 0) the centre of the map's first; no gradient.
+            (T, 2), x to the right and y down, in texels; (0, 0) is the centre of the map's first texel. No gradient.
         Raises:
-            ValueError: where each mesh has several maps.
+            ValueError: if each mesh has several maps.
         """
         if self._maps_ids is not None:
             fail("index", "textures with one map a mesh", "several maps")
@@ -206,14 +209,14 @@ class TexturesUV(TexturesBase):
     def submeshes(
         self, vertex_ids_list: list[list[torch.Tensor]], faces_ids_list: list[list[torch.Tensor]]
     ) -> TexturesUV:
-        """The textures of parts of the meshes; the maps are shared. See :meth:`TexturesBase.submeshes`."""
+        """The textures of submeshes, which share the maps; see :meth:`TexturesBase.submeshes`."""
         if len(faces_ids_list) != self._N:
             fail("faces_ids_list", f"{self._N} lists, one a mesh", len(faces_ids_list))
         maps, faces_uvs, verts_uvs, maps_ids = [], [], [], []
         for i, parts in enumerate(faces_ids_list):
             for ids in parts:
                 used, faces = self.faces_uvs_list()[i].index_select(0, ids).unique(return_inverse=True)
-                n_missing = int((used < 0).sum())  # 1 where there is a -1, which comes first and stays
+                n_missing = int((used < 0).sum())  # 1 if there is a -1, which is sorted first
                 used, faces = used[n_missing:], faces - n_missing
                 maps.append(self.maps_list()[i])
                 faces_uvs.append(faces.view(-1, 3))
@@ -223,10 +226,10 @@ class TexturesUV(TexturesBase):
         return self._like(maps, faces_uvs, verts_uvs, maps_ids if self._maps_ids is not None else None)
 
     def join_batch(self, textures: Sequence[TexturesUV]) -> TexturesUV:  # type: ignore[override]
-        """A batch of these textures followed by those of ``textures``.
+        """Concatenate these textures and those of ``textures`` to one batch.
 
         Raises:
-            ValueError: unless all are TexturesUV that sample in the same way.
+            ValueError: if one is not TexturesUV, or they sample in different ways.
         """
         for other in textures:
             if not isinstance(other, TexturesUV):
@@ -239,9 +242,9 @@ class TexturesUV(TexturesBase):
         return super().join_batch(textures)
 
     def join_scene(self) -> TexturesUV:
-        """The textures of one mesh made of all the meshes: the maps side by side in one map.
+        """The textures of the mesh that joins all meshes, with the maps side by side in one map.
 
-        uv coordinates outside [0, 1] are moved onto the map's border; within, the joined map gives the same colours.
+        The joined map gives the same colours for uv coordinates in [0, 1]. Others are clamped to this range.
         """
         if not self._N:
             return self
@@ -263,7 +266,7 @@ class TexturesUV(TexturesBase):
         return self._like([joined], [faces], [uvs], None)
 
     def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
-        """Whether there are uvs for ``max_num_faces`` padded faces of each of ``batch_size`` meshes."""
+        """Whether there are uv indices for ``batch_size`` meshes of ``max_num_faces`` padded faces."""
         return tuple(self.faces_uvs_padded().shape[:2]) == (batch_size, max_num_faces)
 
     def _sample(self, maps: Sequence[torch.Tensor], map_index: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
@@ -284,7 +287,7 @@ class TexturesUV(TexturesBase):
         )
 
     def _resize(self, m: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """(M, H, W, C) of this size, from (M, h, w, C) or (h, w, C)."""
+        """Resize maps (M, h, w, C) or (h, w, C) to (M, H, W, C)."""
         m = m if m.dim() == 4 else m[None]
         if m.shape[1:3] == size:
             return m
@@ -293,7 +296,7 @@ class TexturesUV(TexturesBase):
 
 
 def _check_indices(faces_uvs: PerMesh, verts_uvs: PerMesh) -> None:
-    """Raise unless each mesh's faces index its own uv vertices, or are -1 (padding): the kernels trust them."""
+    """Raise ``ValueError`` if a face index is neither a uv vertex of its mesh nor -1; the kernels check no bounds."""
     if isinstance(faces_uvs, torch.Tensor) and isinstance(verts_uvs, torch.Tensor):
         pairs = [(faces_uvs, verts_uvs.shape[1])]
     else:

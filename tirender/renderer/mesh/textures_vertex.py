@@ -1,4 +1,4 @@
-"""Colours at the vertices of a mesh."""
+"""Textures with a feature vector at each vertex."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_pe
 
 
 class TexturesVertex(TexturesBase):
-    """A feature vector (a colour, or anything) at each vertex, interpolated over the faces.
+    """A feature vector at each vertex (a colour, for example), interpolated over the faces.
 
     Args:
-        verts_features: (N, V, D) padded, or N tensors (V_i, D).
+        verts_features: (N, V, D) padded, or N tensors (V_i, D), floats.
     Raises:
-        ValueError: where a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not fit.
     """
 
     _fields: ClassVar[dict[str, str | None]] = {"_verts_features": "verts"}
@@ -41,20 +41,26 @@ class TexturesVertex(TexturesBase):
         return torch.cat(self.verts_features_list()) if self._N else torch.zeros(0, 3, device=self.device)
 
     def faces_verts_textures_packed(self, faces_packed: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
-        """(F, 3, D), the features at the corners of ``faces_packed`` (F, 3) int64, which index the packed vertices."""
+        """(F, 3, D): the features at the corners of ``faces_packed`` (F, 3) int64, the meshes' packed faces.
+
+        Raises:
+            ValueError: if ``faces_packed`` is None.
+        """
         if faces_packed is None:
             fail("faces_packed", "the meshes' packed faces", None)
         features = self.verts_features_packed()
         return features.index_select(0, faces_packed.reshape(-1)).view(-1, 3, features.shape[1])
 
     def sample_textures(self, fragments: Any, faces_packed: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
-        """Interpolate the vertex features.
+        """Interpolate the vertex features at fragments.
 
         Args:
-            fragments: dense (N, H, W, K) or packed (M,).
+            fragments: dense fragments (N, H, W, K) or packed ones (M,).
             faces_packed: (F, 3) int64, the meshes' packed faces.
         Returns:
             (N, H, W, K, D) or (M, D), 0 in empty slots; differentiable in features and barycentric coordinates.
+        Raises:
+            ValueError: if ``faces_packed`` is None, or a face index is out of range.
         """
         corners = self.faces_verts_textures_packed(faces_packed)
         return interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, corners)
@@ -62,16 +68,16 @@ class TexturesVertex(TexturesBase):
     def submeshes(
         self, vertex_ids_list: list[list[torch.Tensor]], faces_ids_list: list[list[torch.Tensor]]
     ) -> TexturesVertex:
-        """The features of parts of the meshes; see :meth:`TexturesBase.submeshes`."""
+        """The textures of submeshes; see :meth:`TexturesBase.submeshes`."""
         if len(vertex_ids_list) != self._N:
             fail("vertex_ids_list", f"{self._N} lists, one a mesh", len(vertex_ids_list))
         pairs = zip(self.verts_features_list(), vertex_ids_list)
         return TexturesVertex([features.index_select(0, ids) for features, parts in pairs for ids in parts])
 
     def join_scene(self) -> TexturesVertex:
-        """The features of one mesh made of all the meshes."""
+        """The textures of the mesh that joins all meshes."""
         return TexturesVertex([self.verts_features_packed()])
 
     def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
-        """Whether there are ``max_num_verts`` padded features for each of ``batch_size`` meshes."""
+        """Whether there are features for ``batch_size`` meshes of ``max_num_verts`` padded vertices."""
         return tuple(self.verts_features_padded().shape[:2]) == (batch_size, max_num_verts)

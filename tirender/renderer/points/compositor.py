@@ -1,4 +1,4 @@
-"""From the points of each pixel to its colour, on a background."""
+"""Compositors: from the points of each pixel to its colour, on a background."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ Color = float | Sequence[float] | torch.Tensor
 
 
 class _Compositor(nn.Module):
+    """The common part of both compositors."""
+
     mode: str
 
     def __init__(self, background_color: Color | None = None) -> None:
@@ -26,17 +28,17 @@ class _Compositor(nn.Module):
     def forward(
         self, fragments: torch.Tensor, alphas: torch.Tensor, ptclds: torch.Tensor, **kwargs: Any
     ) -> torch.Tensor:
-        """Images of dense fragments.
+        """Composite dense fragments.
 
         Args:
-            fragments: (N, K, H, W) point indices, nearest first, -1 where empty.
+            fragments: (N, K, H, W) integer point indices, nearest first, -1 where empty.
             alphas: (N, K, H, W) weights.
-            ptclds: (C, P) features.
-            kwargs: ``background_color`` in place of the compositor's own.
+            ptclds: (C, P) features, float32 or float64.
+            kwargs: ``background_color`` replaces the compositor's own; the rest is ignored.
         Returns:
             (N, C, H, W); differentiable in weights, features and background.
         Raises:
-            ValueError: where shapes, dtypes or the background's channels do not fit.
+            ValueError: if shapes, dtypes or the background's channels do not fit.
         """
         images = composite_dense(fragments, alphas, ptclds, self.mode).permute(0, 2, 3, 1)
         return self._on_background(images, (fragments < 0).all(1), kwargs).permute(0, 3, 1, 2)
@@ -44,14 +46,14 @@ class _Compositor(nn.Module):
     def forward_packed(
         self, fragments: PackedPointFragments, alphas: torch.Tensor, features: torch.Tensor, **kwargs: Any
     ) -> torch.Tensor:
-        """Images (N, H, W, C) of packed fragments, with weights (M,) and features (P, C); else as :meth:`forward`."""
+        """Composite packed fragments to images (N, H, W, C), given weights (M,) and features (P, C)."""
         offsets = fragments.offsets
         pixels = composite(offsets, fragments.idx, alphas, features, self.mode)
         pixels = self._on_background(pixels, offsets[1:] == offsets[:-1], kwargs)
         return pixels.view(fragments.n_images, *fragments.image_size, features.shape[1])
 
     def _on_background(self, images: torch.Tensor, empty: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
-        """Images (..., C) with the background colour where they are empty (...)."""
+        """Put the background colour into images (..., C) at the pixels that are ``empty`` (...)."""
         given = kwargs.get("background_color", self.background_color)
         if given is None:
             return images
@@ -65,18 +67,18 @@ class _Compositor(nn.Module):
 
 
 class AlphaCompositor(_Compositor):
-    """Composites the points of each pixel front to back; see :func:`tirender.renderer.compositing.alpha_composite`.
+    """Composite the points of each pixel front to back; see :func:`tirender.renderer.compositing.alpha_composite`.
 
     Args:
-        background_color: of pixels without points: one number, or C; three also do for four channels, the last of
-            which is then 1. None: 0. May be given at the call instead.
+        background_color: the colour of pixels without points: one number, or C numbers; three numbers for four channels
+            mean an alpha of 1. None for 0. May be passed to the call instead.
     """
 
     mode = "alpha"
 
 
 class NormWeightedCompositor(_Compositor):
-    """Takes the weighted mean of the points of each pixel; see :func:`tirender.renderer.compositing.norm_weighted_sum`.
+    """Take the weighted mean of the points of each pixel; see :func:`tirender.renderer.compositing.norm_weighted_sum`.
 
     Args:
         background_color: as for :class:`AlphaCompositor`.

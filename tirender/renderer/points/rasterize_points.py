@@ -1,4 +1,4 @@
-"""Rasterization of point clouds that are already projected."""
+"""Rasterization of point clouds in NDC."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def rasterize_points(
     bin_size: int | None = None,
     max_points_per_bin: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The points nearest to the viewer at each pixel of each cloud's image.
+    """Find the points nearest to the viewer at each pixel of each cloud's image.
 
-    A point belongs to a pixel if its distance to the centre is below its radius, and its depth is >= 0; equal depths
-    go to the lower index. A point with a coordinate that is not finite is not drawn.
+    A point covers a pixel if its distance to the pixel's centre is below its radius, and its depth is >= 0. Ties in
+    depth go to the lower index. Points with a coordinate that is not finite are not drawn.
 
     Args:
         pointclouds: N clouds of points (x_ndc, y_ndc, z_view), +X left and +Y up, [-1, 1] on the short side.
         image_size: side of a square image, or (H, W), in pixels.
-        radius: of the points in NDC units: one above 0 for all, or one a point, (N, max P_i) ((P,) for one cloud); a
-            point of radius 0 is then not drawn.
-        points_per_pixel: K, how many to keep; None keeps all.
-        bin_size, max_points_per_bin: accepted for compatibility; nothing here overflows or needs tuning.
+        radius: the radius of the points in NDC units: a number above 0, or one a point, (N, max P_i), or (P,) for one
+            cloud. In a tensor, 0 hides a point.
+        points_per_pixel: K, the number of points to keep at a pixel; None keeps all.
+        bin_size, max_points_per_bin: ignored; nothing overflows here, and nothing needs tuning.
     Returns:
         idx: (N, H, W, K) int32 packed point indices, nearest first.
-        zbuf: (N, H, W, K) depth.
-        dists: (N, H, W, K) squared NDC distance from the pixel centre to the point.
-        All -1 where empty; the last two are differentiable in the points, the choice of points held fixed.
+        zbuf: (N, H, W, K) depth in view space.
+        dists: (N, H, W, K) squared distance from the pixel's centre to the point, in NDC units squared.
+        All are -1 where empty. The last two are differentiable in the points; the choice of points is held fixed.
     Raises:
-        ValueError: for sizes, radii or counts out of range.
+        ValueError: if a size, radius or count is out of range.
     """
     check_kind("pointclouds", pointclouds, Pointclouds)
     rasterization = point_rasterization(
@@ -58,7 +58,7 @@ def point_rasterization(
     radius: torch.Tensor,
     points_per_pixel: int | None,
 ) -> PointRasterization:
-    """The checked rasterization of clouds whose packed points lie at ``points_ndc``."""
+    """Check the settings, and make the rasterization of clouds with packed points ``points_ndc`` (P, 3)."""
     if points_per_pixel is not None and (int(points_per_pixel) != points_per_pixel or points_per_pixel < 1):
         fail("points_per_pixel", "an integer >= 1 or None", points_per_pixel)
     return PointRasterization(
@@ -72,10 +72,10 @@ def point_rasterization(
 
 
 def packed_radius(radius: Radius, pointclouds: Pointclouds) -> torch.Tensor:
-    """The checked radius as a number () or one a packed point (P,), with its gradient.
+    """Check the radius; return it as a tensor () or (P,), one a packed point. Differentiable.
 
     Raises:
-        ValueError: for a shape that does not fit the clouds, or a radius out of range.
+        ValueError: if the shape does not fit the clouds, or a radius is out of range.
     """
     points = pointclouds.points_packed()
     try:

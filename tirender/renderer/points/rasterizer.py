@@ -1,4 +1,4 @@
-"""From point clouds in world space and a camera to fragments."""
+"""The point rasterizer: from point clouds in world space and cameras to fragments."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ __all__ = ["PointFragments", "PointsRasterizationSettings", "PointsRasterizer"]
 
 @dataclass
 class PointsRasterizationSettings:
-    """How points are rasterized; the fields may be assigned, and are checked when used.
+    """Settings of the point rasterizer. Fields may be assigned; they are checked when used.
 
     Args:
         image_size: side of a square image, or (H, W), in pixels.
-        radius: of the points in NDC units: a number above 0, or one a point, (N, max P_i) ((P,) for one cloud).
-        points_per_pixel: how many points a pixel keeps, nearest first; None keeps all.
-        bin_size, max_points_per_bin: accepted for compatibility; nothing here overflows or needs tuning.
+        radius: the radius of the points in NDC units: a number above 0, or one a point, (N, max P_i), or (P,) for one
+            cloud.
+        points_per_pixel: the number of points that a pixel keeps, nearest first; None keeps all.
+        bin_size, max_points_per_bin: ignored; nothing overflows here, and nothing needs tuning.
     """
 
     image_size: int | list[int] | tuple[int, int] = 256
@@ -40,11 +41,11 @@ class PointsRasterizationSettings:
 
 
 class PointsRasterizer(nn.Module):
-    """Projects point clouds with a camera and finds the points nearest at each pixel.
+    """Project point clouds with cameras and find the nearest points at each pixel.
 
     Args:
-        cameras: one camera for all clouds or one each; may be given at the call instead.
-        raster_settings: may be given at the call instead.
+        cameras: one camera for all clouds, or one a cloud; may be passed to the call instead.
+        raster_settings: the settings; may be passed to the call instead.
     """
 
     def __init__(
@@ -55,34 +56,34 @@ class PointsRasterizer(nn.Module):
         self.raster_settings = PointsRasterizationSettings() if raster_settings is None else raster_settings
 
     def to(self, device: Any) -> PointsRasterizer:  # type: ignore[override]
-        """Moves the cameras."""
+        """Move the cameras to a device; returns self."""
         if self.cameras is not None:
             self.cameras = self.cameras.to(device)  # type: ignore[assignment]
         return self
 
     def transform(self, point_clouds: Pointclouds, **kwargs: Any) -> Pointclouds:
-        """The clouds with points (x_ndc, y_ndc, z_view), as :func:`rasterize_points` takes them.
+        """Project clouds: their points become (x_ndc, y_ndc, z_view), the input of :func:`rasterize_points`.
 
-        A point with a coordinate that is not finite becomes NaN, and gets and passes on no gradient.
+        A point with a coordinate that is not finite becomes NaN, without a gradient.
 
         Raises:
-            ValueError: without cameras, or with a number of them that fits neither one nor the clouds.
+            ValueError: if there are no cameras, or neither one nor one a cloud.
         """
         check_kind("point_clouds", point_clouds, Pointclouds)
         cameras = pick_cameras(self.cameras, kwargs, len(point_clouds), "clouds")
         return point_clouds.update_padded(_ndc_padded(point_clouds, cameras, kwargs))
 
     def forward(self, point_clouds: Pointclouds, **kwargs: Any) -> PointFragments:
-        """Rasterizes a batch.
+        """Rasterize a batch of clouds.
 
         Args:
             point_clouds: N clouds in world space.
-            kwargs: ``cameras`` and ``raster_settings`` in place of the rasterizer's own; the rest goes to the cameras
-                (``R``, ``T``, ``fov`` ...).
+            kwargs: ``cameras`` and ``raster_settings`` replace the rasterizer's own; the rest is passed to the cameras
+                (``R``, ``T``, ``fov``, ...).
         Returns:
-            PointFragments; see :func:`rasterize_points` for what they hold. Differentiable in points and cameras.
+            the fragments, with the tensors of :func:`rasterize_points`; differentiable in points and cameras.
         Raises:
-            ValueError: without cameras, or with settings out of range.
+            ValueError: if there are no cameras, or a setting is out of range.
         """
         check_kind("point_clouds", point_clouds, Pointclouds)
         settings = kwargs.pop("raster_settings", None) or self.raster_settings
@@ -103,11 +104,11 @@ class PointsRasterizer(nn.Module):
 
 
 def _ndc_padded(point_clouds: Pointclouds, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:
-    """(N, max P_i, 3) rows (x_ndc, y_ndc, z_view)."""
+    """Project padded points to (N, max P_i, 3) rows (x_ndc, y_ndc, z_view)."""
     points = point_clouds.points_padded()
     if all_finite(points):
         return to_ndc(to_clip(points, cameras, kwargs))
-    # NaN * 0 is NaN: such points must not take part in the products, or all gradients to the camera were lost
+    # NaN * 0 is NaN: in the matrix products, one such point would make all gradients of the camera NaN
     finite = points.detach().isfinite().all(-1, keepdim=True)
     ndc = to_ndc(to_clip(torch.where(finite, points, 0), cameras, kwargs))
     return torch.where(finite, ndc, torch.nan)

@@ -1,4 +1,4 @@
-"""A rasterizer and a compositor, one after the other."""
+"""The point renderer: a rasterizer followed by a compositor."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class PointsRenderer(nn.Module):
-    """Renders point clouds: ``images = renderer(point_clouds, cameras=…)``.
+    """Render point clouds: ``images = renderer(point_clouds, cameras=…)``.
 
-    A point's weight at a pixel is ``1 - dist^2 / radius^2``, falling from 1 at the point to 0 at its outline.
+    A point's weight at a pixel is ``1 - dist^2 / radius^2``: 1 at the point, 0 at distance ``radius``.
 
     Args:
-        rasterizer: clouds to fragments.
-        compositor: fragments, weights and features to images; any module with ``forward(idx (N, K, H, W), weights
+        rasterizer: maps clouds to fragments.
+        compositor: maps fragments, weights and features to images; any module with ``forward(idx (N, K, H, W), weights
             (N, K, H, W), features (C, P), **kwargs) -> (N, C, H, W)``.
     """
 
@@ -33,24 +33,24 @@ class PointsRenderer(nn.Module):
         self.compositor = compositor
 
     def to(self, device: Any) -> PointsRenderer:  # type: ignore[override]
-        """Moves rasterizer and compositor."""
+        """Move the rasterizer and the compositor to a device; returns self."""
         self.rasterizer = self.rasterizer.to(device)
         self.compositor = self.compositor.to(device)
         return self
 
     def forward(self, point_clouds: Pointclouds, **kwargs: Any) -> torch.Tensor:
-        """(N, H, W, C) images.
+        """Render a batch of clouds.
 
-        Nothing of the size of pixels times ``points_per_pixel`` is built with tirender's own compositors.
+        With tirender's own compositors, no tensor has the size of pixels times ``points_per_pixel``.
 
         Args:
-            point_clouds: N clouds in world space with features of C channels.
-            kwargs: passed to rasterizer and compositor: ``cameras``, ``raster_settings``, ``background_color`` …
+            point_clouds: N clouds in world space, with features of C channels.
+            kwargs: passed to rasterizer and compositor: ``cameras``, ``raster_settings``, ``background_color``, ...
         Returns:
-            Images, differentiable in positions, features, radius, cameras and background; which points a pixel sees
-            is held fixed.
+            (N, H, W, C) images; differentiable in points, features, radius, cameras and background. Which points a
+            pixel sees is held fixed.
         Raises:
-            ValueError: for clouds without features, or features of another dtype than the points.
+            ValueError: if the clouds have no features, or the features have another dtype than the points.
         """
         check_kind("point_clouds", point_clouds, Pointclouds)
         features = point_clouds.features_packed()
@@ -60,7 +60,7 @@ class PointsRenderer(nn.Module):
         fragments = self.rasterizer(point_clouds, **kwargs)
         settings = kwargs.get("raster_settings") or self.rasterizer.raster_settings
         radius = packed_radius(settings.radius, point_clouds)
-        radius = torch.where(radius > 0, radius, 1)  # no pixel sees a point of radius 0; empty slots refer to point 0
+        radius = torch.where(radius > 0, radius, 1)  # points of radius 0 are not drawn, but empty slots read point 0
         packed = getattr(fragments, "packed", None)
         if packed is not None and type(self.compositor) in (AlphaCompositor, NormWeightedCompositor):
             weights = _weights(packed.idx, packed.dists, radius)
@@ -71,7 +71,7 @@ class PointsRenderer(nn.Module):
 
 
 def _weights(idx: torch.Tensor, dists: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
-    """``1 - dists / radius^2``, the radius a number () or one a point (P,)."""
+    """``1 - dists / radius^2``, with a radius () for all points or (P,), one a point."""
     if radius.dim():
         radius = radius.index_select(0, idx.reshape(-1)).view(idx.shape)
     return 1 - dists / (radius * radius)
