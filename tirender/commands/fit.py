@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from tirender.fit import FitRun, Views
-    from tirender.fit.loop import Callback, FitConfig
+    from tirender.fit.run import Callback, FitConfig
     from tirender.structures import Meshes
 
 PRESETS = ("tutorial", "best")

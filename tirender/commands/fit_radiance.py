@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import torch
 
     from tirender.fit import FitRun, Views
-    from tirender.fit.loop import Callback
     from tirender.fit.radiance import RadianceConfig
+    from tirender.fit.run import Callback
 
 FIELDS = ("harmonic", "hashgrid")  # those of fit.nerf, whose import takes seconds; a test compares them
 N_VIEWS = 40

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from tirender.checks import fail
-from tirender.fit.loop import Callback, FitRun
 from tirender.fit.models import DeformedMesh
+from tirender.fit.run import Callback, FitRun
 from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.loss import chamfer_distance
 from tirender.ops import sample_points_from_meshes

@@ -11,8 +11,8 @@ from torch import nn
 from tirender.checks import check_choice, fail
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
 from tirender.fit.distributed import Part, part
-from tirender.fit.loop import Callback, FitRun
 from tirender.fit.radiance import RadianceConfig, view_losses
+from tirender.fit.run import Callback, FitRun
 from tirender.fit.views import Views, draw_views
 from tirender.renderer import (
     CamerasBase,

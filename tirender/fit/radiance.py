@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from tirender.checks import check_integer, fail
-from tirender.fit.loop import Callback, FitConfig, FitRun, Losses, fit
+from tirender.fit.loop import Losses, fit
+from tirender.fit.run import Callback, FitConfig, FitRun
 from tirender.fit.views import Views
 from tirender.loss import huber
 from tirender.renderer import CamerasBase
@@ -96,7 +97,10 @@ class RadianceConfig(FitConfig):
             return {"prediction": module(views.cameras[views.shown])[0, ..., :3], "target": target}
 
         return fit(
-            *(losses, module, optimizer, self),
+            losses,
+            module,
+            optimizer,
+            self,
             weights=self.weights,
             scheduler=scheduler,
             callbacks=callbacks,

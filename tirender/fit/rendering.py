@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from tirender.checks import check_choice, fail
-from tirender.fit.loop import Callback, FitRun
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
+from tirender.fit.run import Callback, FitRun
 from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.fit.views import Lights, Views, choose_views
 from tirender.renderer import (

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from tirender.checks import check_choice, fail
-from tirender.fit.loop import Callback, FitConfig, FitRun, Images, Losses, fit
+from tirender.fit.loop import Losses, fit
 from tirender.fit.models import DeformedMesh
+from tirender.fit.run import Callback, FitConfig, FitRun, Images
 from tirender.loss import mesh_edge_loss, mesh_laplacian_smoothing, mesh_normal_consistency
 from tirender.structures import Meshes
 
@@ -70,7 +71,10 @@ class ShapeConfig(FitConfig):
         """Run the loop with these settings."""
         scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay ** (1 / max(self.steps, 1)))
         return fit(
-            *(losses, module, optimizer, self),
+            losses,
+            module,
+            optimizer,
+            self,
             weights=self.weights,
             scheduler=scheduler,
             callbacks=callbacks,

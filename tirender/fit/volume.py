@@ -9,8 +9,8 @@ import torch
 
 from tirender.checks import fail
 from tirender.fields import VolumeModel
-from tirender.fit.loop import Callback, FitRun
 from tirender.fit.radiance import RadianceConfig, view_losses
+from tirender.fit.run import Callback, FitRun
 from tirender.fit.views import Views, choose_views
 from tirender.renderer import CamerasBase, EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, VolumeRenderer
 

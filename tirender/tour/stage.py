@@ -21,7 +21,7 @@ from tirender import vis
 from tirender.fit import Checkpoint, Every, FitConfig, FitRun, Views, normalized, render_views
 from tirender.fit.callbacks import save_figure
 from tirender.fit.checkpoint import previous
-from tirender.fit.loop import Callback
+from tirender.fit.run import Callback
 from tirender.io import IO
 from tirender.io.files import decode_image, encode_png, read_source, write_file
 from tirender.renderer import FoVPerspectiveCameras, look_at_view_transform
