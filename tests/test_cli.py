@@ -237,7 +237,7 @@ def test_arguments_that_do_not_fit(tmp_path, monkeypatch, capsys, args, message)
     ("args", "message"),
     [
         (["--size", "0"], r"argument --size: expected 1 to 16384 pixels .*, got '0'"),
-        (["--size", "64", "cow.obj"], r"argument --size: .*the file to draw goes before the options\), got 'cow.obj'"),
+        (["--size", "64", "cow.obj"], r"argument --size: .*the file goes before the options\), got 'cow.obj'"),
         (["--turntable", "0"], "argument --turntable: expected 1 to 10000 views, got '0'"),
         (["--supersample", "1.5"], "argument --supersample: expected 1 to 8, got '1.5'"),
         (["--fov", "180"], "argument --fov: expected 1 to 170 degrees, got '180'"),

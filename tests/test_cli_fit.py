@@ -123,7 +123,7 @@ def test_what_a_checkpoint_is_not_used_for_is_said(
     (tmp_path / "out" / "checkpoint.pt").unlink()
     (tmp_path / "out" / "checkpoint.previous.pt").unlink(missing_ok=True)
     assert fit(*args, "--resume") == 0
-    assert "no checkpoint to go on from" in capsys.readouterr().err
+    assert "no checkpoint to resume from" in capsys.readouterr().err
 
 
 def test_a_fit_that_stops_leaves_what_it_has(

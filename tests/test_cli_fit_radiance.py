@@ -17,11 +17,12 @@ from PIL import Image
 from test_transforms_json import write_folder
 
 from tirender.cli import main
-from tirender.commands import fit_radiance
 from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
 from tirender.fit import nerf, normalized, render_views, volume
 from tirender.fit.volume import VolumeConfig, volume_model
+from tirender.fit_kinds import KINDS, radiance
+from tirender.fit_kinds.targets import load_views_and_held_out
 from tirender.io import IO
 from tirender.renderer import TexturesVertex
 from tirender.utils import torus
@@ -60,7 +61,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(volume, "volume_model", partial(make_volume_model, 1.0))
     monkeypatch.setattr(nerf, "NerfConfig", SmallNerf)
     monkeypatch.setattr(nerf, "HASHGRID_NERF", SmallNerf(field="hashgrid"))
-    monkeypatch.setattr(fit_radiance, "VOXELS", 12)
+    monkeypatch.setattr(radiance, "VOXELS", 12)
 
 
 def make_volume_model(log_density: float, *args: Any) -> torch.nn.Module:
@@ -146,7 +147,8 @@ def test_to_a_synthetic_scene_of_nerf(tmp_path: Path) -> None:
     for part in ("train", "test"):
         path = folder / f"transforms_{part}.json"
         path.write_text(path.read_text().replace("./images/", f"./{part}/"))
-    views, held_out, *_ = fit_radiance._views_of_folder(folder, 16, "cpu")
+    target = load_views_and_held_out({"source": str(folder), "size": 16, "views": None}, "cpu")
+    views, held_out = target.views, target.held_out
     assert (len(views), len(held_out)) == (4, 3)
     assert views.image_size == held_out.image_size == (16, 16)
     assert fit("nerf", folder, "-o", tmp_path / "out", *FEW) == 0
@@ -188,4 +190,5 @@ def test_views_that_are_too_small_and_arguments_that_cannot_be_read(
 
 
 def test_the_command_has_all_fields() -> None:
-    assert fit_radiance.FIELDS == nerf.FIELDS
+    (field,) = (option for option in KINDS["nerf"].options if option.name == "field")
+    assert field.values == nerf.FIELDS

@@ -159,7 +159,7 @@ def test_the_command_is_interrupted_and_goes_on(tmp_path: Path, ring: Path, numb
     finally:
         process.kill()
     assert process.returncode == 130, said
-    found = re.search(r"tirender fit: interrupted after step (\d+); the same command with --resume goes on", said)
+    found = re.search(r"tirender fit: interrupted after step (\d+); the same command with --resume continues", said)
     assert found, said
     step = int(found[1])
     assert load_checkpoint(folder / "checkpoint.pt")["step"] == step

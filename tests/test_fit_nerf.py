@@ -228,9 +228,9 @@ def test_renders_of_the_cow(tutorial_data: Path) -> None:
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
     config = NerfConfig(steps=1000)
-    shares = [config.share_of_rate(step) for step in (0, 200, 300, 400, 749, 750, 999)]
-    assert shares == pytest.approx([0.1, 0.1, 0.55, 1, 1, 0.1, 0.1])
-    assert NerfConfig(steps=10, warmup_steps=0).share_of_rate(0) == 1
+    factors = [config.rate_factor(step) for step in (0, 200, 300, 400, 749, 750, 999)]
+    assert factors == pytest.approx([0.1, 0.1, 0.55, 1, 1, 0.1, 0.1])
+    assert NerfConfig(steps=10, warmup_steps=0).rate_factor(0) == 1
     with pytest.raises(ValueError, match="warmup_steps: expected an integer of 0 or more, got -1"):
         NerfConfig(warmup_steps=-1)
 

@@ -38,3 +38,9 @@ def test_nothing_is_compiled_at_import():
 
 def test_the_command_line_reads_its_arguments_first():
     assert not {"taichi", "matplotlib", "PIL"} & imported_by("import tirender.cli")
+
+
+def test_records_of_fits_are_light():
+    found = imported_by("import tirender.fit_kinds") - imported_by("import tirender") - sys.stdlib_module_names
+    assert found
+    assert all(name.startswith("tirender.fit_kinds") for name in found)

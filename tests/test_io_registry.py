@@ -10,7 +10,7 @@ import torch
 import tirender.io
 from tirender.io import IO
 from tirender.io.pluggable_formats import MeshFormatInterpreter
-from tirender.structures.meshes import Meshes
+from tirender.structures import Meshes, Pointclouds
 
 MESH = Meshes([torch.rand(3, 3)], [torch.tensor([[0, 1, 2]])])
 
@@ -54,11 +54,46 @@ def test_round_trip_in_every_format(tmp_path, suffix: str) -> None:
 
 
 def test_unknown_formats() -> None:
-    with pytest.raises(ValueError, match="path: expected a file of a registered mesh format, got 'x.stl'"):
+    known, expected = r"\.obj, \.off, \.ply, \.glb, \.gltf", "path: expected a file of a registered mesh format"
+    with pytest.raises(ValueError, match=rf"{expected} \({known}\), got 'x.stl'"):
         IO().load_mesh("x.stl")
-    with pytest.raises(ValueError, match="path: expected a file of a registered mesh format, got 'x.obj'"):
+    with pytest.raises(ValueError, match=rf"{expected} \(none\), got 'x.obj'"):
         IO(include_default_formats=False).load_mesh("x.obj")
     with pytest.raises(ValueError, match="path: expected the ending of a registered mesh format that can be written"):
         IO().save_mesh(MESH, "x.glb")
     with pytest.raises(ValueError, match="interpreter: expected a MeshFormatInterpreter, got str"):
         IO().register_meshes_format("obj")  # type: ignore[arg-type]
+
+
+class Declared(Mine):
+    """One that says which endings it knows, as PyTorch3D's formats do."""
+
+    def __init__(self) -> None:
+        self.known_suffixes = (".mine", ".obj")
+
+
+def test_the_registry_tells_the_endings_that_its_formats_declare() -> None:
+    registry = IO()
+    assert registry.known_suffixes == [".obj", ".off", ".ply", ".glb", ".gltf", ".npz"]
+    registry.register_meshes_format(Mine())  # which declares none, and reads all the same
+    assert registry.known_suffixes == [".obj", ".off", ".ply", ".glb", ".gltf", ".npz"]
+    registry.register_meshes_format(Declared())
+    assert registry.known_suffixes == [".obj", ".off", ".ply", ".glb", ".gltf", ".mine", ".npz"]
+    with pytest.raises(ValueError, match=r"\(\.obj, \.off, \.ply, \.glb, \.gltf, \.mine\), got 'x.stl'"):
+        registry.load_mesh("x.stl")
+    other = Mine()
+    other.known_suffixes = ".one"  # which str.endswith takes, too
+    registry.register_meshes_format(other)
+    assert registry.known_suffixes[-2:] == [".one", ".npz"]
+
+
+def test_reading_whatever_a_file_holds(tmp_path) -> None:
+    IO().save_mesh(MESH, tmp_path / "mesh.ply")
+    IO().save_pointcloud(Pointclouds([torch.rand(4, 3)]), tmp_path / "cloud.ply")
+    (tmp_path / "points.obj").write_text("v 0 0 0\n")
+    assert isinstance(IO().read(tmp_path / "mesh.ply"), Meshes)
+    assert isinstance(IO().read(tmp_path / "cloud.ply"), Pointclouds)
+    assert IO().read(tmp_path / "points.obj").isempty()  # no format reads .obj as a cloud
+    assert IO().read(tmp_path / "mesh.stl") is None
+    with pytest.raises(FileNotFoundError):
+        IO().read(tmp_path / "missing.obj")

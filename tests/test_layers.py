@@ -19,6 +19,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("io", "utils"),
     ("vis", "datasets"),
     ("fit",),
+    ("fit_kinds",),
     ("scenes",),
     ("bench", "tour"),
     ("commands",),

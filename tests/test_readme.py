@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tirender.cli import make_parser
+from tirender.fit_kinds import KINDS
+from tirender.io import IO
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -72,6 +74,24 @@ def test_tables_names_of_archs_are_the_runtime_s():
 
     (heading,) = re.findall(r"^\| \| (.*) \|$", README, re.MULTILINE)
     assert tuple(heading.lower().split(" | ")) == ARCHS
+
+
+def test_the_table_of_fits_is_that_of_the_records():
+    table = README[README.index("| KIND | finds | so that |") :]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", table[: table.index("\n\n")], re.MULTILINE)
+    assert rows == [(kind.name, kind.finds, kind.so_that) for kind in KINDS.values()]
+
+
+def test_files_that_can_be_drawn_are_all_named(capsys):
+    (line,) = [line for line in README.splitlines() if line.startswith("FILE is ")]
+    texts = [line]
+    for command in ("render", "view"):
+        with pytest.raises(SystemExit, match="0"):
+            make_parser().parse_args([command, "--help"])
+        texts.append(capsys.readouterr().out)
+    for text in texts:
+        for suffix in IO().known_suffixes:
+            assert re.search(rf"\b{suffix[1:]}\b", text, re.IGNORECASE), (suffix, text)
 
 
 def test_the_gallery_has_a_light_picture_of_every_tutorial_and_leads_to_its_example():

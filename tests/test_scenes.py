@@ -15,6 +15,7 @@ from tirender.fit import save_checkpoint
 from tirender.fit.nerf import NerfConfig, NerfModel
 from tirender.fit.volume import VolumeConfig
 from tirender.io import IO, save_ply, save_volume
+from tirender.io.pluggable_formats import MeshFormatInterpreter, PointcloudFormatInterpreter
 from tirender.renderer import FoVOrthographicCameras, FoVPerspectiveCameras, TexturesVertex, look_at_view_transform
 from tirender.scenes import CloudScene, FieldScene, Look, MeshScene, VolumeScene, load_scene, make_scene
 from tirender.structures import Meshes, Pointclouds, Volumes
@@ -169,6 +170,44 @@ def test_files_of_every_kind(tmp_path):
         "cloud.npz": "20000 points",
         "volume.npz": "32 x 34 x 36 voxels",
     }
+
+
+class Spheres(MeshFormatInterpreter):
+    """A format of a user's own, as PyTorch3D has them: it overrides ``read`` and ``save`` alone."""
+
+    def read(self, path, include_textures, device, path_manager=None, **kwargs):
+        return mesh().to(device) if str(path).endswith(".sphere") else None
+
+    def save(self, data, path, path_manager=None, binary=None, **kwargs):
+        return False
+
+
+class Dust(PointcloudFormatInterpreter):
+    """Another, which says which endings it knows."""
+
+    known_suffixes = (".dust",)
+
+    def read(self, path, device, path_manager=None, **kwargs):
+        return cloud().to(device) if str(path).endswith(self.known_suffixes) else None
+
+    def save(self, data, path, path_manager=None, binary=None, **kwargs):
+        return False
+
+
+def test_formats_of_ones_own(tmp_path):
+    registry = IO()
+    registry.register_meshes_format(Spheres())
+    registry.register_pointcloud_format(Dust())
+    assert load_scene(tmp_path / "a.sphere", io=registry).facts == "1280 faces"
+    assert load_scene(tmp_path / "a.dust", io=registry).facts == "20000 points"
+    with pytest.raises(ValueError, match=r"FILE: expected one that ends in \.obj, .*, \.dust, \.pt, or one of"):
+        load_scene(tmp_path / "a.stl", io=registry)
+    with pytest.raises(ValueError, match="FILE: expected one that ends in"):
+        load_scene(tmp_path / "a.sphere")
+    IO().save_mesh(mesh(), tmp_path / "mesh.ply")
+    empty = IO(include_default_formats=False)
+    with pytest.raises(ValueError, match=r"FILE: expected one that ends in \.pt, or one of"):
+        load_scene(tmp_path / "mesh.ply", io=empty)
 
 
 @pytest.mark.parametrize(("kind", "args"), [("mesh", ()), ("images", ()), ("images", ("--texture", "uv"))])

@@ -25,6 +25,7 @@ from tirender.commands.tour import DATA
 from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField
 from tirender.fit import ImageConfig, MeshConfig, NerfConfig, SilhouetteConfig, VolumeConfig
+from tirender.fit_kinds import KINDS
 from tirender.tour import sections
 from tirender.tour.config import TourConfig
 from tirender.tour.data import DATA as KNOWN_DATA
@@ -50,11 +51,13 @@ TINY = TourConfig(
     turntable_size=16,
     n_frames=3,
     cover_size=24,
-    mesh=MeshConfig(steps=4, level=1, n_samples=50),
-    silhouette=SilhouetteConfig(steps=3, level=1),
-    images=ImageConfig(steps=3, level=1),
-    volume=VolumeConfig(steps=3, volume_size=8, n_pts_per_ray=10, views_per_step=2),
-    nerf=SmallNerf(steps=3, field="hashgrid", n_pts_per_ray=8, views_per_step=2, rays_per_view=20),
+    fits={
+        "mesh": MeshConfig(steps=4, level=1, n_samples=50),
+        "silhouette": SilhouetteConfig(steps=3, level=1),
+        "images": ImageConfig(steps=3, level=1),
+        "volume": VolumeConfig(steps=3, volume_size=8, n_pts_per_ray=10, views_per_step=2),
+        "nerf": SmallNerf(steps=3, field="hashgrid", n_pts_per_ray=8, views_per_step=2, rays_per_view=20),
+    },
 )
 FIGURES = {
     1: "Deform a source mesh to form a target mesh",
@@ -276,7 +279,7 @@ def _noting(called: list[int], number: int, section: Callable[[Any], Any]) -> Ca
 def test_interrupted_it_keeps_what_is_done_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tour, "QUICK", replace(TINY, mesh=replace(TINY.mesh, steps=55)))
+    monkeypatch.setattr(tour, "QUICK", replace(TINY, fits={**TINY.fits, "mesh": replace(TINY.fits["mesh"], steps=55)}))
     plot, figures = sections.vis.plot_pointcloud, []
 
     def interrupted(mesh: Any, title: str = "") -> None:
@@ -338,9 +341,10 @@ def test_the_tutorials_own_data(tutorial_data: Path, tmp_path: Path) -> None:
 def test_the_settings_of_the_two_tours() -> None:
     assert DATA == KNOWN_DATA
     assert tour.FULL.view_size == 128
-    assert tour.FULL.nerf.field == tour.QUICK.nerf.field == "hashgrid"
-    for name in ("mesh", "silhouette", "images", "volume", "nerf"):
-        assert getattr(tour.QUICK, name).steps < getattr(tour.FULL, name).steps
+    assert tour.FULL.fits["nerf"].field == tour.QUICK.fits["nerf"].field == "hashgrid"
+    assert [*tour.FULL.fits] == [*tour.QUICK.fits] == [*tour.TourConfig().fits] == [*KINDS]
+    for name in KINDS:
+        assert tour.QUICK.fits[name].steps < tour.FULL.fits[name].steps
 
 
 @pytest.mark.parametrize("args", [["--only", "7"], ["--data", "teapot"], ["--only"]])

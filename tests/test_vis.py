@@ -14,8 +14,8 @@ from tirender.renderer.cameras import FoVPerspectiveCameras, look_at_view_transf
 from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures import Meshes
 from tirender.vis import get_camera_wireframe, image_grid, plot_batch_individually, plot_scene
+from tirender.vis.matplotlib_figure import _view_angles
 from tirender.vis.plotly_vis import AxisArgs, Lighting
-from tirender.vis.plotting import _view_angles
 from tirender.vis.traces import make_trace, view_direction
 
 

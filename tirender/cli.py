@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import tirender
-from tirender.commands import arguments, bench, fit, info, render, tour, view
+from tirender.commands import bench, fit, info, render, tour, view
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     tour.add_parser(commands)
     render.add_parser(commands)
     view.add_parser(commands)
-    fit.add_parser(commands, arguments.number)
+    fit.add_parser(commands)
     bench.add_parser(commands)
     info.add_parser(commands)
     return parser

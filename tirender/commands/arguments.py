@@ -6,11 +6,12 @@ import argparse
 import math
 from collections.abc import Callable
 
+import tirender
 from tirender.engine.runtime import ARCHS
 
 
 def number(kind: type[int] | type[float], low: float, high: float, expected: str) -> Callable[[str], float]:
-    """A reader of one argument that must lie in [low, high]; ``expected`` says so in words."""
+    """An argument's ``type``: a number in [low, high]; ``expected`` says so in messages."""
 
     def read(text: str) -> float:
         try:
@@ -27,3 +28,8 @@ def number(kind: type[int] | type[float], low: float, high: float, expected: str
 def add_arch(parser: argparse.ArgumentParser) -> None:
     """Add ``--arch``."""
     parser.add_argument("--arch", choices=ARCHS, help="where kernels run (default: cuda if torch has it, else cpu)")
+
+
+def device_of(arch: str | None) -> str:
+    """Start the runtime; returns the device of its tensors."""
+    return "cuda" if tirender.init(arch) == "cuda" else "cpu"

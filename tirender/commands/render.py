@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tirender.commands.arguments import add_arch, number
+from tirender.commands.scene_arguments import FILES, add_scene_arguments, load_scene_of, size_of
 
 if TYPE_CHECKING:
     import torch
 
     from tirender.scenes import Look, Scene
 
-SHADERS = ("phong", "gouraud", "flat", "normal", "color", "silhouette", "depth")
-TURN_SECONDS = 3
+TURN_SECONDS = 3  # of a turntable
 MAX_FPS = 60
 
 
@@ -27,10 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "render",
         help="draw a mesh, cloud, volume or fit as a picture or a turntable",
         usage="tirender render [FILE] [-o FILE] [options]",
-        description=(
-            "Draw a mesh (OBJ, PLY, OFF, GLB, glTF), a point cloud (PLY, or NPZ with verts and rgb), a volume (NPZ\n"
-            "with densities and features), the checkpoint of a fit, or tirender's own creature (default) or harbour."
-        ),
+        description=f"Draw {FILES}. FILE may also be\ncreature (default) or harbour, which come with tirender.",
         epilog=(
             "examples:\n"
             "  tirender render -o creature.png\n"
@@ -42,102 +39,86 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", nargs="?", metavar="FILE", help="what to draw; name it before the options")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: out.png, out.gif for a turntable")
-    parser.add_argument(
-        "--size",
-        type=number(int, 1, 16384, "1 to 16384 pixels (the file to draw goes before the options)"),
-        nargs="+",
-        default=[512],
-        metavar="PX",
-        help="side, or height and width (default: 512)",
-    )
-    parser.add_argument(
-        "--shader",
-        choices=SHADERS,
-        help="meshes: phong (default), gouraud, flat, normal; others: color (default); all: silhouette, depth",
-    )
+    add_scene_arguments(parser, range(1, 16385), [512])
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: out.png; out.gif for a turntable")
     parser.add_argument(
         "--turntable",
         type=number(int, 1, 10000, "1 to 10000 views"),
         metavar="N",
-        help="N views around the object, as an animation (GIF, WebP, PNG or MP4)",
+        help="draw N views from all around, as an animation (GIF, WebP, PNG or MP4)",
     )
     parser.add_argument(
         "--supersample",
         type=number(int, 1, 8, "1 to 8"),
         metavar="N",
-        help="average N x N samples a pixel, for smooth outlines (default: 2; volumes and fields: 1)",
+        help="average N x N samples in each pixel, for smooth edges (default: 2; volumes and fields: 1)",
     )
     add_arch(parser)
+    _add_camera(parser)
+    _add_look(parser)
+    parser.set_defaults(run=_render)
 
-    view = parser.add_argument_group("camera", "It looks at the object, centred and scaled to the unit sphere.")
-    degrees, position = number(float, -1e6, 1e6, "degrees"), number(float, -1e6, 1e6, "a finite number")
-    view.add_argument(
+
+def _add_camera(parser: argparse.ArgumentParser) -> None:
+    camera = parser.add_argument_group(
+        "camera", "It looks at the centre of the object, which is scaled to the unit sphere."
+    )
+    degrees = number(float, -1e6, 1e6, "degrees")
+    camera.add_argument(
         "--azimuth", type=degrees, default=150.0, metavar="DEG", help="0 is on +Z, 90 on +X, 180 on -Z (default: 150)"
     )
-    view.add_argument(
-        "--elevation", type=degrees, default=10.0, metavar="DEG", help="above the horizon, +Y being up (default: 10)"
+    camera.add_argument(
+        "--elevation", type=degrees, default=10.0, metavar="DEG", help="above the horizon; +Y is up (default: 10)"
     )
-    view.add_argument(
+    camera.add_argument(
         "--distance",
         type=number(float, 0.01, 1e4, "0.01 to 10000"),
         metavar="D",
-        help="from the centre, in radii of the object (default: it just fits)",
+        help="from the centre, in radii of the object (default: the object just fits)",
     )
-    view.add_argument(
+    camera.add_argument(
         "--fov",
         type=number(float, 1, 170, "1 to 170 degrees"),
         default=60.0,
         metavar="DEG",
         help="field of view along the short side (default: 60)",
     )
-    look = parser.add_argument_group("looks")
+
+
+def _add_look(parser: argparse.ArgumentParser) -> None:
+    look = parser.add_argument_group("light and points")
     look.add_argument(
         "--light",
-        type=position,
+        type=number(float, -1e6, 1e6, "a finite number"),
         nargs=3,
         metavar=("X", "Y", "Z"),
-        help="where it is, for phong, gouraud and flat (default: beside the camera)",
-    )
-    look.add_argument(
-        "--background",
-        type=number(float, 0, 1, "0 to 1"),
-        nargs=3,
-        default=[1.0, 1.0, 1.0],
-        metavar=("R", "G", "B"),
-        help="each 0 to 1 (default: white)",
+        help="position of the light, for phong, gouraud and flat (default: beside the camera)",
     )
     look.add_argument(
         "--radius",
         type=number(float, 1e-6, 1, "above 0, at most 1"),
         metavar="R",
-        help="of a cloud's points, in radii of the cloud (default: neighbours overlap)",
+        help="radius of a cloud's points, in radii of the cloud (default: neighbours overlap)",
     )
-    parser.set_defaults(run=_render)
 
 
 def _render(args: argparse.Namespace) -> None:
     from PIL import Image
 
-    import tirender
-    from tirender import datasets
-    from tirender.checks import fail
-    from tirender.scenes import CloudScene, Look, load_scene
+    from tirender.scenes import CloudScene, Look
     from tirender.vis import save_animation
 
     output = _output(args)
-    if len(args.size) > 2:
-        fail("--size", "the side, or height and width", " ".join(map(str, args.size)))
-    device = "cuda" if tirender.init(args.arch) == "cuda" else "cpu"
-    scene = load_scene(args.file or datasets.creature(), device)
-    if args.shader not in (None, *scene.shaders):
-        fail("--shader", f"{', '.join(scene.shaders)} for {scene.facts}", args.shader)
+    height, width = size_of(args)
+    _, scene = load_scene_of(args)
     if args.radius and isinstance(scene, CloudScene):
         scene.radius = args.radius
-    height, width = (args.size * 2)[:2]
     look = Look(
-        (height, width), args.shader, tuple(args.background), args.light and tuple(args.light), args.supersample
+        image_size=(height, width),
+        shader=args.shader,
+        background=tuple(args.background),
+        light=args.light and tuple(args.light),
+        supersample=args.supersample,
     )
     n_views = args.turntable or 1
     pictures = _views(args, scene, look, n_views)
@@ -149,7 +130,7 @@ def _render(args: argparse.Namespace) -> None:
 
 
 def _views(args: argparse.Namespace, scene: Scene, look: Look, n_views: int) -> Iterator[torch.Tensor]:
-    """Images (H, W, 3) from around the scene."""
+    """Images (H, W, 3) from all around the scene."""
     from tqdm import tqdm
 
     from tirender.renderer import FoVPerspectiveCameras, look_at_view_transform
@@ -162,7 +143,11 @@ def _views(args: argparse.Namespace, scene: Scene, look: Look, n_views: int) -> 
 
 
 def _output(args: argparse.Namespace) -> Path:
-    """The file to write, known to be of a kind that can be written, in a folder that exists."""
+    """The file to write.
+
+    Raises:
+        ValueError: files of this kind cannot be written, or the folder does not exist.
+    """
     from PIL import Image
 
     from tirender.checks import fail

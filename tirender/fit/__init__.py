@@ -4,12 +4,13 @@ from tirender.fit.callbacks import Checkpoint, Every, Figures
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.distributed import process_group
 from tirender.fit.extract import cameras_around, extract_mesh
-from tirender.fit.loop import Callback, FitConfig, FitRun, NonFiniteLoss, fit
+from tirender.fit.loop import fit
 from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
 from tirender.fit.nerf import NerfConfig, NerfModel, fit_nerf
 from tirender.fit.preview import Preview
 from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fit_silhouettes
+from tirender.fit.run import Callback, FitConfig, FitRun, NonFiniteLoss
 from tirender.fit.shape import normalized
 from tirender.fit.transforms_json import load_views
 from tirender.fit.views import Views, render_views, render_views_between

@@ -10,7 +10,7 @@ from typing import Any
 
 from tirender.checks import fail
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
-from tirender.fit.loop import Callback, FitRun
+from tirender.fit.run import Callback, FitRun
 from tirender.io.files import write_file
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in a fit: the step is finished, so that the state is whole and can be saved."""
+"""Ctrl-C in a fit: the current step is finished first, so that the state is consistent and can be saved."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tirender.fit.loop import FitRun
+from tirender.fit.run import FitRun
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a fit between two steps; ``run`` is whole, and saved if there is a ``Checkpoint``."""
+    """Ctrl-C stopped a fit between two steps; ``run`` is consistent, and a ``Checkpoint``, if any, has saved it."""
 
     def __init__(self, run: FitRun) -> None:
         super().__init__(f"interrupted after step {run.step}")
@@ -23,10 +21,10 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptible(run: FitRun) -> Iterator[None]:
-    """Let the first signal that would raise ``KeyboardInterrupt`` stop the run after its step, and a second at once.
+    """Let the first Ctrl-C or SIGTERM stop the run after its step, and a second one at once.
 
-    Where several processes fit together, such a signal in one of them is one in all. Handlers of the program's own are
-    left alone.
+    Where several processes fit together, a signal to one of them stops them all. A handler that the program itself has
+    installed is left alone.
 
     Raises:
         Interrupted: at the end, after such a signal.
@@ -47,7 +45,7 @@ def interruptible(run: FitRun) -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM raise ``KeyboardInterrupt``, as Ctrl-C does, where it would end the process."""
+    """Let SIGTERM raise ``KeyboardInterrupt``, as Ctrl-C does, instead of ending the process."""
     signals = [signal.SIGTERM] if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else []
     with _handling(signals, signal.default_int_handler):
         yield
@@ -55,7 +53,7 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def _handling(signals: list[signal.Signals], handler: object) -> Iterator[None]:
-    """Set a handler for a while; other threads than the main one may not, and do without."""
+    """Install a handler for a while; does nothing outside of the main thread, where Python forbids it."""
     if threading.current_thread() is not threading.main_thread():
         signals = []
     before = [signal.signal(number, handler) for number in signals]  # type: ignore[arg-type]

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from tirender.checks import fail
-from tirender.fit.loop import Callback, FitRun
-from tirender.fit.models import DeformedMesh
+from tirender.fit.run import Callback, FitRun
 from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.loss import chamfer_distance
 from tirender.ops import sample_points_from_meshes
@@ -25,7 +24,6 @@ from tirender.renderer import (
     look_at_view_transform,
 )
 from tirender.structures import Meshes
-from tirender.utils import ico_sphere
 
 
 @dataclass(frozen=True)
@@ -47,20 +45,16 @@ class MeshConfig(ShapeConfig):
             fail("n_samples", "at least 1", self.n_samples)
 
 
-BEST_MESH = MeshConfig()
-"""A preset that reaches further than the tutorial's settings."""
-
-
 def fit_mesh(
     target: Meshes,
     source: Meshes | None = None,
     config: MeshConfig | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> FitRun:
-    """Deform a mesh until points sampled from it lie where those of a target do.
+    """Deform a mesh until its surface is that of a target, by the chamfer distance of points sampled from both.
 
     Args:
-        target: one mesh, about the size of the source; see :func:`~tirender.fit.shape.normalized`.
+        target: one mesh, about as large as the source; see :func:`~tirender.fit.shape.normalized`.
         source: the mesh to start from; a unit sphere by default.
         config: the tutorials' settings by default.
         callbacks: see :func:`~tirender.fit.loop.fit`.
@@ -70,20 +64,22 @@ def fit_mesh(
         NonFiniteLoss: see :func:`~tirender.fit.loop.fit`.
     """
     config = config or MeshConfig()
-    module = DeformedMesh(ico_sphere(config.level, target.device) if source is None else source)
+    module = config.make_module(source, target.device)
 
     def losses(step: int) -> dict[str, torch.Tensor]:
         mesh = module()
         return {"chamfer": _chamfer(target, mesh, config.n_samples), **shape_losses(mesh)}
 
     def images() -> dict[str, torch.Tensor]:
-        return {"prediction": _drawn(module()), "target": _drawn(target)}
+        renderer = shape_renderer(256, target.device)
+        pictures = {"prediction": renderer(grey(module())), "target": renderer(grey(target))}
+        return {name: picture[0, ..., :3] for name, picture in pictures.items()}
 
     return config.fit(losses, module, config.make_optimizer(module), callbacks, images)
 
 
 def surface_chamfer(mesh: Meshes, target: Meshes, n_samples: int = 20000) -> float:
-    """The chamfer distance between points sampled from two surfaces; the random numbers of a fit are not disturbed.
+    """The chamfer distance between points sampled from two surfaces; leaves the random generators as they are.
 
     Args:
         mesh, target: one mesh each.
@@ -94,20 +90,24 @@ def surface_chamfer(mesh: Meshes, target: Meshes, n_samples: int = 20000) -> flo
         return float(_chamfer(target, mesh, n_samples))
 
 
+def grey(mesh: Meshes) -> Meshes:
+    """The mesh in grey instead of its textures."""
+    mesh = mesh.clone()
+    mesh.textures = TexturesVertex([torch.full_like(verts, 0.7) for verts in mesh.verts_list()])
+    return mesh
+
+
+def shape_renderer(image_size: int, device: torch.device | str) -> MeshRenderer:
+    """A renderer that shows the shape of a mesh at the origin; it gives images (N, image_size, image_size, 4)."""
+    R, T = look_at_view_transform(2.7, 10, 150)
+    cameras = FoVPerspectiveCameras(R=R, T=T, device=device)
+    lights = PointLights(location=[[1.0, 2.0, -3.0]], device=device)
+    rasterizer = MeshRasterizer(cameras, RasterizationSettings(image_size=image_size))
+    return MeshRenderer(rasterizer, HardPhongShader(device, cameras, lights))
+
+
 def _chamfer(target: Meshes, mesh: Meshes, n_samples: int) -> torch.Tensor:
     of_target: Any = sample_points_from_meshes(target, n_samples)
     of_mesh: Any = sample_points_from_meshes(mesh, n_samples)
     distance: Any = chamfer_distance(of_target, of_mesh)[0]
     return distance
-
-
-def _drawn(mesh: Meshes) -> torch.Tensor:
-    """(H, W, 3): a mesh about the origin in grey."""
-    R, T = look_at_view_transform(2.7, 10, 150)
-    cameras = FoVPerspectiveCameras(R=R, T=T, device=mesh.device)
-    lights = PointLights(location=[[1.0, 2.0, -3.0]], device=mesh.device)
-    mesh = mesh.clone()
-    mesh.textures = TexturesVertex([torch.full_like(verts, 0.7) for verts in mesh.verts_list()])
-    rasterizer = MeshRasterizer(cameras, RasterizationSettings(image_size=256))
-    images: torch.Tensor = MeshRenderer(rasterizer, HardPhongShader(mesh.device, cameras, lights))(mesh)
-    return images[0, ..., :3]

@@ -11,8 +11,8 @@ from torch import nn
 from tirender.checks import check_choice, fail
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
 from tirender.fit.distributed import Part, part
-from tirender.fit.loop import Callback, FitRun
 from tirender.fit.radiance import RadianceConfig, view_losses
+from tirender.fit.run import Callback, FitRun
 from tirender.fit.views import Views, draw_views
 from tirender.renderer import (
     CamerasBase,
@@ -29,18 +29,18 @@ RAYS_AT_ONCE = 1 << 13
 
 @dataclass(frozen=True)
 class NerfConfig(RadianceConfig):
-    """Settings of :func:`fit_nerf`; the defaults are the tutorials', but that the learning rate begins at a tenth.
+    """Settings of :func:`fit_nerf`; the defaults are the tutorials', except for a warm-up of the learning rate.
 
-    With the full one, the network's first steps, in which all of space is alike, overshoot from clear to fog and back
-    to clear, and Adam, which remembers the large gradients of the fog, does not come out of that again.
+    Without the warm-up the network stays empty: its first steps overshoot from empty space to fog and back. Adam
+    remembers the large gradients of the fog, so its later steps are too small.
 
     Attributes:
         field: "harmonic" for :class:`~tirender.fields.NeuralRadianceField`, "hashgrid" for
-            :class:`~tirender.fields.HashGridField`, whose samples along rays are its own, ``n_pts_per_ray`` to each
-            edge of ``extent``.
+            :class:`~tirender.fields.HashGridField`. A hash grid places its own samples along rays, ``n_pts_per_ray``
+            along each edge of ``extent``.
         rays_per_view: rays through random places of each view of a step.
         update_every: steps between updates of a hash grid's occupancy.
-        samples_per_step: of a hash grid, in occupied cells: only as many of a step's rays are rendered.
+        samples_per_step: upper bound of a hash grid's samples in occupied cells; rays beyond it are not rendered.
     """
 
     steps: int = 3000
@@ -65,15 +65,14 @@ class NerfConfig(RadianceConfig):
         return HashGridField(HashGridConfig(extent=self.extent, steps_per_extent=self.n_pts_per_ray))
 
     def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """Adam; for a hash grid with an epsilon below the gradients of rows that few samples meet."""
+        """Adam; a hash grid needs an epsilon below the small gradients of rows that few samples touch."""
         return torch.optim.Adam(module.parameters(), lr=self.lr, eps=1e-8 if self.field == "harmonic" else 1e-15)
 
 
-BEST_NERF = NerfConfig()
 HASHGRID_NERF = NerfConfig(
     field="hashgrid", steps=1000, lr=1e-2, warmup_steps=0, views_per_step=64, rays_per_view=64, n_pts_per_ray=256
 )
-"""Presets: one that reaches further than the tutorial's settings, and one for hash grids."""
+"""A preset for hash grids, of better quality than the tutorial's network."""
 
 
 def fit_nerf(
@@ -82,13 +81,13 @@ def fit_nerf(
     callbacks: Sequence[Callback] = (),
     field: nn.Module | None = None,
 ) -> FitRun:
-    """Fit a radiance field until it looks like an object in all views.
+    """Fit a radiance field until it looks like an object in every view.
 
     Args:
-        views: cameras, images and silhouettes of an object about the size of the unit sphere at the origin.
+        views: cameras, images and silhouettes of an object at the origin, about as large as the unit sphere.
         config: the tutorials' settings by default.
         callbacks: see :func:`~tirender.fit.loop.fit`.
-        field: the field to begin with; a new one by default.
+        field: the field to start from; a new one by default.
     Returns:
         the run; ``run.module`` is a :class:`NerfModel`.
     Raises:
@@ -108,7 +107,7 @@ def fit_nerf(
             field.update_occupancy()
         chosen = draw_views(views, config.views_per_step)
         rendered, seen, mine = module.sample(views.cameras[chosen], targets.index_select(0, chosen))
-        if isinstance(field, HashGridField):  # on black it may learn that everything is black, and stay there
+        if isinstance(field, HashGridField):  # on black alone it could settle for black everywhere
             background = torch.rand(mine.n, 3, dtype=seen.dtype, device=seen.device)[mine.rows]
             rendered, seen = _over(rendered, background), _over(seen, background)
         return mine.scaled(view_losses(rendered, seen[:, :3], seen[:, 3]))
@@ -117,12 +116,12 @@ def fit_nerf(
 
 
 class NerfModel(nn.Module):
-    """A radiance field and how it is rendered; ``forward(cameras)`` gives images.
+    """A radiance field and how it is rendered; ``forward(cameras)`` returns images.
 
     Args:
-        field: gives densities and colours of a ray bundle.
+        field: returns densities and colours of a ray bundle.
         image_size: height and width of the images.
-        cameras: those of the views, which decide where rays are sampled.
+        cameras: of the views; they decide where rays are sampled.
         config: the settings.
     """
 
@@ -132,7 +131,7 @@ class NerfModel(nn.Module):
         near, far = config.depths(cameras)
         height, width = image_size
         y, x = height / min(image_size), width / min(image_size)
-        # a hash grid has samples of its own, and takes no more than directions from the bundle
+        # a hash grid places its own samples and takes only origins and directions from the bundle
         n_points = 2 if isinstance(field, HashGridField) else config.n_pts_per_ray
         self._grid = NDCMultinomialRaysampler(
             image_height=height, image_width=width, n_pts_per_ray=n_points, min_depth=near, max_depth=far
@@ -142,7 +141,7 @@ class NerfModel(nn.Module):
         self._samples_per_step = config.samples_per_step
 
     def forward(self, cameras: CamerasBase) -> torch.Tensor:
-        """(N, H, W, 4): colours on black and opacity, seen by N cameras, without gradients."""
+        """Images (N, H, W, 4) for N cameras, colours on black and opacity, without gradients."""
         bundle = self._grid(cameras)
         parts = zip(*(part.flatten(0, -2).split(RAYS_AT_ONCE) for part in bundle))
         with torch.no_grad():
@@ -152,22 +151,22 @@ class NerfModel(nn.Module):
     def sample(self, cameras: CamerasBase, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Part]:
         """Render rays through random places of N images.
 
-        The rays in order are those of the first image, then of the second, and so on; for a hash grid only the first
-        of them, which have no more samples than a step may.
+        The rays of the first image come first, then those of the second, and so on. A hash grid renders only the first
+        of them, up to the samples that a step may have.
 
         Args:
             cameras: N cameras.
-            images: (N, H, W, C) that they took.
+            images: (N, H, W, C), their images.
         Returns:
-            rendered: (R, 4), colours on black and opacity, of the rays that this process renders; differentiable.
-            seen: (R, C), what the images have there.
-            part: which of all rays they are.
+            rendered: (R, 4), colours on black and opacity of the rays that this process renders; differentiable.
+            seen: (R, C), the values of the images there.
+            part: the rays that this process renders.
         """
         bundle = self._random(cameras)
         seen = sample_images_at_mc_locs(images, bundle.xys).transpose(0, 1).flatten(0, 1)
         rays = RayBundle(*(x.transpose(0, 1).flatten(0, 1) for x in bundle))
         if isinstance(self.field, HashGridField):
-            # all processes sample all rays, which says how many of them fit into the step, and render their part
+            # each process samples all rays, to know how many fit into the step, and renders its part of them
             samples = self.field.sample_rays(rays.origins, rays.directions, True, self._samples_per_step)
             mine = part(len(samples.offsets) - 1)
             own = rays.origins[mine.rows], rays.directions[mine.rows], samples.of_rays(mine.rows)
@@ -176,7 +175,7 @@ class NerfModel(nn.Module):
         return self._render(RayBundle(*(x[mine.rows] for x in rays))), seen[mine.rows], mine
 
     def _render(self, bundle: RayBundle) -> torch.Tensor:
-        """(R, 4) of rays (R, .)."""
+        """Colours on black and opacity (R, 4) of R rays."""
         if isinstance(self.field, HashGridField):
             return self.field.render_rays(bundle.origins, bundle.directions)
         densities, colors = self.field(bundle)
@@ -184,5 +183,5 @@ class NerfModel(nn.Module):
 
 
 def _over(rgba: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
-    """Premultiplied colours on a background, and opacity as it was."""
+    """Premultiplied colours (R, 3), laid on a background, beside the unchanged opacity."""
     return torch.cat([rgba[:, :3] + (1 - rgba[:, 3:]) * background, rgba[:, 3:]], dim=1)

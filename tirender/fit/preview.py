@@ -13,7 +13,7 @@ import torch
 
 from tirender.checks import check_choice, fail
 from tirender.fit.generators import undisturbed
-from tirender.fit.loop import Callback, FitRun
+from tirender.fit.run import Callback, FitRun
 from tirender.vis.dashboard import dashboard
 from tirender.vis.display import Display
 from tirender.vis.recorder import Recorder

@@ -1,4 +1,4 @@
-"""What fits of volumes and radiance fields share: settings, losses, the depths that rays are sampled at."""
+"""What fits of volumes and radiance fields share: settings, losses, and the depths at which rays are sampled."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ import torch
 from torch import nn
 
 from tirender.checks import check_integer, fail
-from tirender.fit.loop import Callback, FitConfig, FitRun, Losses, fit
+from tirender.fit.loop import Losses, fit
+from tirender.fit.run import Callback, FitConfig, FitRun
 from tirender.fit.views import Views
 from tirender.loss import huber
 from tirender.renderer import CamerasBase
 
-DECAY_FROM, DECAY = 0.75, 0.1  # of the steps; of the learning rate
-WARMUP = 0.1  # of the learning rate
-NEAREST = 0.1
+DECAY_FROM, DECAY = 0.75, 0.1  # after this fraction of the steps, this fraction of the learning rate
+WARMUP = 0.1  # the fraction of the learning rate in the first steps
+NEAREST = 0.1  # the least depth of a sample, in world units
 
 
 @dataclass(frozen=True)
 class RadianceConfig(FitConfig):
-    """Settings of a fit to views; the learning rate is a tenth in the last quarter of the steps.
+    """Settings of a fit to views; in the last quarter of the steps the learning rate is a tenth of ``lr``.
 
     Attributes:
         steps, seed, progress, smoothing: see :class:`FitConfig`.
         views_per_step: views drawn at random for each step, each at most once.
         n_pts_per_ray: samples along a ray, evenly spaced.
         extent: side of the cube around the origin that holds the object, in world units.
-        min_depth, max_depth: of the first and the last sample; None: as far as half the extent from the origin, before
-            the nearest camera and behind for the furthest. The tutorials have 0.1 and 3.
+        min_depth, max_depth: depths of the first and the last sample. None: half the extent in front of the origin for
+            the nearest camera, and half the extent behind it for the furthest. The tutorials have 0.1 and 3.
         lr: learning rate of Adam.
-        warmup_steps: steps at a tenth of that, and as many again in which it rises.
+        warmup_steps: steps with a tenth of ``lr``; over as many steps again it rises to ``lr``.
         w_color, w_silhouette: weights of the losses, :func:`~tirender.loss.huber` of colours on black and of opacity.
     """
 
@@ -57,7 +58,7 @@ class RadianceConfig(FitConfig):
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weights by the losses' names."""
+        """The weight of each loss, by its name."""
         return {"color": self.w_color, "silhouette": self.w_silhouette}
 
     def depths(self, cameras: CamerasBase) -> tuple[float, float]:
@@ -69,15 +70,22 @@ class RadianceConfig(FitConfig):
             fail("min_depth, max_depth", "min_depth < max_depth", (near, far))
         return near, far
 
-    def share_of_rate(self, step: int) -> float:
-        """What part of the learning rate a step has."""
+    @property
+    def sample_distance(self) -> float:
+        """The distance between the samples along a ray, in world units."""
+        near, far = self.min_depth, self.max_depth
+        depth = self.extent if near is None or far is None else far - near
+        return depth / max(self.n_pts_per_ray - 1, 1)
+
+    def rate_factor(self, step: int) -> float:
+        """The factor of the learning rate at a step."""
         if step >= round(DECAY_FROM * self.steps):
             return DECAY
         rising = (step - self.warmup_steps) / self.warmup_steps if self.warmup_steps else 1.0
         return WARMUP + (1 - WARMUP) * min(max(rising, 0.0), 1.0)
 
     def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer over a module's parameters."""
+        """Adam over a module's parameters."""
         return torch.optim.Adam(module.parameters(), lr=self.lr)
 
     def fit(
@@ -88,15 +96,18 @@ class RadianceConfig(FitConfig):
         views: Views,
         callbacks: Sequence[Callback],
     ) -> FitRun:
-        """Run the loop with these settings; ``module(cameras)`` gives images (N, H, W, 4)."""
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.share_of_rate)
+        """Run the loop with these settings; ``module(cameras)`` returns images (N, H, W, 4)."""
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
         target = views.on_black[views.shown]
 
         def images() -> dict[str, torch.Tensor]:
             return {"prediction": module(views.cameras[views.shown])[0, ..., :3], "target": target}
 
         return fit(
-            *(losses, module, optimizer, self),
+            losses,
+            module,
+            optimizer,
+            self,
             weights=self.weights,
             scheduler=scheduler,
             callbacks=callbacks,
@@ -109,8 +120,8 @@ def view_losses(rendered: torch.Tensor, colors: torch.Tensor, silhouettes: torch
 
     Args:
         rendered: (..., 4), colours on black and opacity.
-        colors: (..., 3), on black.
-        silhouettes: (...).
+        colors: (..., 3), the true colours on black.
+        silhouettes: (...), the true opacity.
     """
     return {
         "color": huber(rendered[..., :3], colors).mean(),
@@ -119,4 +130,4 @@ def view_losses(rendered: torch.Tensor, colors: torch.Tensor, silhouettes: torch
 
 
 Render = Callable[[CamerasBase], torch.Tensor]
-"""Gives images (N, H, W, 4) of N cameras: colours on black, and opacity."""
+"""Returns images (N, H, W, 4) for N cameras: colours on black, and opacity."""

@@ -1,4 +1,4 @@
-"""Fits of a mesh to views of an object: to its silhouettes (section 4.3), or to its images too (section 4.4)."""
+"""Fits of a mesh to views of an object: to silhouettes (section 4.3), or to silhouettes and images (section 4.4)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from tirender.checks import check_choice, fail
-from tirender.fit.loop import Callback, FitRun
-from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
+from tirender.fit.models import TextureMap, VertexColors
+from tirender.fit.run import Callback, FitRun
 from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.fit.views import Lights, Views, choose_views
 from tirender.renderer import (
@@ -24,7 +24,6 @@ from tirender.renderer import (
     SoftSilhouetteShader,
 )
 from tirender.structures import Meshes
-from tirender.utils import ico_sphere
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,10 @@ class SilhouetteConfig(ShapeConfig):
 
     Attributes:
         views_per_step: views drawn at random for each step, each at most once.
-        sigma: width of the transition at an edge, in NDC units squared, at the first step.
-        sigma_final: at the last step, reached geometrically; None: ``sigma`` all the time.
+        sigma: blur at edges at the first step, in NDC units squared; see ``BlendParams``.
+        sigma_final: blur at the last step, reached geometrically; None keeps ``sigma`` constant.
         faces_per_pixel: faces blended in a pixel, nearest first.
-        perspective_correct: None: whether the camera is a perspective one.
+        perspective_correct: see ``RasterizationSettings``; None: True for perspective cameras.
         w_silhouette: weight of the squared difference of silhouettes.
     """
 
@@ -57,11 +56,11 @@ class SilhouetteConfig(ShapeConfig):
                 fail(name, "a finite number above 0", value)
 
     def softness(self, image_size: tuple[int, int], progress: float = 1.0) -> dict[str, Any]:
-        """Arguments of a renderer's call: soft at edges as far as the coverage is above 1e-4.
+        """Arguments of a renderer's call that blur edges, out to where the coverage falls to 1e-4.
 
         Args:
             image_size: height and width in pixels.
-            progress: how much of the fit is done, 0 to 1.
+            progress: the fraction of the fit that is done, in [0, 1].
         """
         sigma = self.sigma if self.sigma_final is None else self.sigma ** (1 - progress) * self.sigma_final**progress
         settings = RasterizationSettings(
@@ -73,7 +72,7 @@ class SilhouetteConfig(ShapeConfig):
         return {"raster_settings": settings, "blend_params": BlendParams(sigma=sigma)}
 
     def renderer(self, image_size: tuple[int, int], shader: SoftSilhouetteShader | SoftPhongShader) -> MeshRenderer:
-        """A renderer as soft as the last step's."""
+        """A renderer with the blur of the last step."""
         softness = self.softness(image_size)
         shader.blend_params = softness["blend_params"]
         return MeshRenderer(MeshRasterizer(raster_settings=softness["raster_settings"]), shader)
@@ -86,8 +85,8 @@ class ImageConfig(SilhouetteConfig):
     Attributes:
         texture: "vertex" for a colour at each vertex, "uv" for a texture map.
         texture_size: height of the map in texels; it is twice as wide.
-        lr_texture: learning rate of the colours; None: ``lr`` at vertices, and 100 times that in a map, whose many
-            texels each have a small gradient.
+        lr_texture: learning rate of the colours. None: ``lr`` for vertices, and 100 times that for a map, as the
+            gradient of a single texel is small.
         w_rgb: weight of the squared difference of colours.
     """
 
@@ -108,12 +107,12 @@ class ImageConfig(SilhouetteConfig):
         return self.lr if self.texture == "vertex" else 100 * self.lr
 
     def make_textures(self, source: Meshes) -> nn.Module:
-        """The module that holds the colours."""
+        """The module that holds the colours, grey at first."""
         return VertexColors(source) if self.texture == "vertex" else TextureMap(source, self.texture_size)
 
 
-# Presets of ours. Where the tutorials' settings leave a smooth mesh inside a blurred outline, these sharpen edges on
-# the way, smooth less, and let Adam find thin parts, with steps that shrink as the gradients at sharp edges grow.
+# The tutorials' settings leave a smooth mesh inside a blurred outline. These presets sharpen edges on the way and
+# smooth less. Adam finds thin parts, and its steps shrink as the gradients at sharp edges grow.
 BEST_SILHOUETTE = SilhouetteConfig(optimizer="adam", lr=0.02, decay=0.02, sigma_final=1e-5, w_laplacian=0.3)
 BEST_IMAGES = ImageConfig(optimizer="adam", lr=0.02, decay=0.02, sigma_final=1e-5, w_laplacian=0.3, lr_texture=0.02)
 
@@ -124,7 +123,7 @@ def fit_silhouettes(
     config: SilhouetteConfig | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> FitRun:
-    """Deform a mesh until it covers the same pixels as an object in all views.
+    """Deform a mesh until it covers the same pixels as an object in every view.
 
     Args:
         views: cameras and silhouettes.
@@ -137,7 +136,7 @@ def fit_silhouettes(
         NonFiniteLoss: see :func:`~tirender.fit.loop.fit`.
     """
     config = config or SilhouetteConfig()
-    module = DeformedMesh(ico_sphere(config.level, views.silhouettes.device) if source is None else source)
+    module = config.make_module(source, views.silhouettes.device)
     render = silhouette_renderer(views.image_size, config)
 
     def losses(step: int) -> dict[str, torch.Tensor]:
@@ -161,7 +160,7 @@ def fit_images(
     config: ImageConfig | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> FitRun:
-    """Deform and colour a mesh until it looks like an object in all views.
+    """Deform and colour a mesh until it looks like an object in every view.
 
     Args:
         views: cameras, images and silhouettes.
@@ -178,8 +177,7 @@ def fit_images(
     images = views.images
     if images is None:
         fail("views", "images", "silhouettes only")
-    source = ico_sphere(config.level, images.device) if source is None else source
-    module = DeformedMesh(source, config.make_textures(source))
+    module = config.make_module(source, images.device)
     render = image_renderer(views.image_size, config, views.lights)
 
     def losses(step: int) -> dict[str, torch.Tensor]:
@@ -202,10 +200,10 @@ def fit_images(
 
 
 def silhouette_renderer(image_size: tuple[int, int], config: SilhouetteConfig) -> MeshRenderer:
-    """The renderer of :func:`fit_silhouettes`: alpha is the silhouette; cameras are given at the call."""
+    """The renderer of :func:`fit_silhouettes`: its alpha is the silhouette; pass cameras at the call."""
     return config.renderer(image_size, SoftSilhouetteShader())
 
 
 def image_renderer(image_size: tuple[int, int], config: ImageConfig, lights: Lights) -> MeshRenderer:
-    """The renderer of :func:`fit_images`: soft Phong shading; cameras are given at the call."""
+    """The renderer of :func:`fit_images`, with soft Phong shading; pass cameras at the call."""
     return config.renderer(image_size, SoftPhongShader(lights.device, lights=lights))

@@ -1,4 +1,4 @@
-"""What all fits of a mesh share: the sphere they start from, losses that keep it smooth, the optimizer."""
+"""What all fits of a mesh share: the sphere to start from, the losses that keep it smooth, the optimizer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from tirender.checks import check_choice, fail
-from tirender.fit.loop import Callback, FitConfig, FitRun, Images, Losses, fit
+from tirender.fit.loop import Losses, fit
 from tirender.fit.models import DeformedMesh
+from tirender.fit.run import Callback, FitConfig, FitRun, Images
 from tirender.loss import mesh_edge_loss, mesh_laplacian_smoothing, mesh_normal_consistency
 from tirender.structures import Meshes
+from tirender.utils import ico_sphere
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,11 @@ class ShapeConfig(FitConfig):
 
     Attributes:
         steps, seed, progress, smoothing: see :class:`FitConfig`.
-        level: of the ``ico_sphere`` that is deformed, where no source is given.
+        level: of the ``ico_sphere`` to deform, if no source is given.
         optimizer: "sgd" or "adam".
         lr: learning rate.
         momentum: of SGD.
-        decay: what learning rates are multiplied by in the course of the fit, evenly over its steps.
+        decay: ratio of the last learning rate to the first; it decays exponentially over the steps.
         w_edge, w_normal, w_laplacian: weights of the losses on edge lengths, normals and smoothness.
     """
 
@@ -47,11 +50,25 @@ class ShapeConfig(FitConfig):
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weights by the losses' names."""
+        """The weight of each loss, by its name."""
         return {name.removeprefix("w_"): value for name, value in vars(self).items() if name.startswith("w_")}
 
+    def make_module(self, source: Meshes | None, device: torch.device | str) -> DeformedMesh:
+        """The mesh before the first step: of the source, or of a sphere on the device."""
+        source = ico_sphere(self.level, device) if source is None else source
+        return DeformedMesh(source, self.make_textures(source))
+
+    def make_textures(self, source: Meshes) -> nn.Module | None:
+        """The module that holds the mesh's colours; None for those of the source."""
+        return None
+
     def make_optimizer(self, module: DeformedMesh, lr_texture: float = 0.0) -> torch.optim.Optimizer:
-        """The optimizer over a mesh's parameters; its textures may have a learning rate of their own."""
+        """The optimizer over a mesh's parameters.
+
+        Args:
+            module: the mesh.
+            lr_texture: learning rate of its textures, if they are fitted.
+        """
         groups: list[dict[str, Any]] = [{"params": [module.deform_verts]}]
         if module.textures is not None:
             groups.append({"params": list(module.textures.parameters()), "lr": lr_texture})
@@ -70,7 +87,10 @@ class ShapeConfig(FitConfig):
         """Run the loop with these settings."""
         scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay ** (1 / max(self.steps, 1)))
         return fit(
-            *(losses, module, optimizer, self),
+            losses,
+            module,
+            optimizer,
+            self,
             weights=self.weights,
             scheduler=scheduler,
             callbacks=callbacks,
@@ -79,7 +99,7 @@ class ShapeConfig(FitConfig):
 
 
 def shape_losses(mesh: Meshes) -> dict[str, torch.Tensor]:
-    """The losses that keep a mesh regular: ``"edge"``, ``"normal"`` and ``"laplacian"``."""
+    """The losses ``"edge"``, ``"normal"`` and ``"laplacian"``, which keep a mesh regular."""
     return {
         "edge": mesh_edge_loss(mesh),
         "normal": mesh_normal_consistency(mesh),
@@ -88,12 +108,12 @@ def shape_losses(mesh: Meshes) -> dict[str, torch.Tensor]:
 
 
 def normalized(mesh: Meshes) -> tuple[Meshes, torch.Tensor, float]:
-    """A mesh moved and scaled as section 1.1 does: the mean of its vertices at 0, coordinates within [-1, 1].
+    """Move and scale a mesh as section 1.1 does: the mean of its vertices to 0, its coordinates into [-1, 1].
 
     Args:
         mesh: one mesh.
     Returns:
-        the new mesh, and the centre (3,) and scale with which ``new * scale + centre`` is the old one.
+        the new mesh, and the centre (3,) and scale that lead back: ``new * scale + centre`` is the old one.
     """
     verts = mesh.verts_packed()
     centre = verts.mean(0)

@@ -9,8 +9,8 @@ import torch
 
 from tirender.checks import fail
 from tirender.fields import VolumeModel
-from tirender.fit.loop import Callback, FitRun
 from tirender.fit.radiance import RadianceConfig, view_losses
+from tirender.fit.run import Callback, FitRun
 from tirender.fit.views import Views, choose_views
 from tirender.renderer import CamerasBase, EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, VolumeRenderer
 
@@ -20,8 +20,9 @@ class VolumeConfig(RadianceConfig):
     """Settings of :func:`fit_volume`; the defaults are the tutorials'.
 
     Attributes:
-        volume_size: voxels along an axis, in the end.
-        double_at: steps before which the volume is doubled along each axis, which begins coarser accordingly.
+        volume_size: voxels along an axis at the end.
+        double_at: steps before which the number of voxels doubles along each axis. The first steps have a volume that
+            is coarser by these factors.
     """
 
     steps: int = 300
@@ -40,14 +41,14 @@ class VolumeConfig(RadianceConfig):
 
 
 BEST_VOLUME = VolumeConfig(steps=400, double_at=(80, 160))
-"""A preset that reaches further than the tutorial's settings."""
+"""A preset of better quality than the tutorial's settings."""
 
 
 def fit_volume(views: Views, config: VolumeConfig | None = None, callbacks: Sequence[Callback] = ()) -> FitRun:
-    """Fit the opacities and colours of voxels until they look like an object in all views.
+    """Fit the opacities and colours of voxels until they look like an object in every view.
 
     Args:
-        views: cameras, images and silhouettes of an object about the size of the unit sphere at the origin.
+        views: cameras, images and silhouettes of an object at the origin, about as large as the unit sphere.
         config: the tutorials' settings by default.
         callbacks: see :func:`~tirender.fit.loop.fit`.
     Returns:
@@ -64,7 +65,7 @@ def fit_volume(views: Views, config: VolumeConfig | None = None, callbacks: Sequ
     def losses(step: int) -> dict[str, torch.Tensor]:
         if step in config.double_at:
             module.refine()
-            optimizer.state.clear()  # moments of the coarser grid
+            optimizer.state.clear()  # it holds the moments of the coarser grid
         chosen, part = choose_views(views, config.views_per_step)
         rendered = module(views.cameras[chosen])
         of_views = view_losses(rendered, colors.index_select(0, chosen), silhouettes.index_select(0, chosen))
@@ -78,7 +79,7 @@ def volume_model(image_size: tuple[int, int], cameras: CamerasBase, config: Volu
 
     Args:
         image_size: height and width of the images that it renders.
-        cameras: those of the views, which decide where rays are sampled.
+        cameras: of the views; they decide where rays are sampled.
         config: the settings.
     """
     near, far = config.depths(cameras)

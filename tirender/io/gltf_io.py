@@ -68,7 +68,7 @@ class MeshGlbFormat(MeshFormatInterpreter):
     colours are linear in the file and converted to sRGB, as images are. Normals are kept if all parts have them.
     """
 
-    suffixes = (".glb", ".gltf")
+    known_suffixes = (".glb", ".gltf")
 
     def read(
         self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
@@ -80,7 +80,7 @@ class MeshGlbFormat(MeshFormatInterpreter):
                 form no tree, required extensions that are not read, a buffer file that is missing or outside of the
                 folder, a scene without triangles, NaN and infinity.
         """
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return None
         from tirender.structures.meshes import Meshes
 

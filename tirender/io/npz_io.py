@@ -28,11 +28,11 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
     features. Integer colours count to 255.
     """
 
-    suffixes = (".npz",)
+    known_suffixes = (".npz",)
 
     def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
         """Read points, normals, and ``rgb`` with all its channels as features, in float32."""
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return None
         from tirender.structures.pointclouds import Pointclouds
 
@@ -57,7 +57,7 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
         self, data: Pointclouds, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
     ) -> bool:
         """Write one cloud, its normals, and its features as ``rgb``; the format is binary."""
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return False
         if binary is False:
             fail("binary", "None or True, as .npz has no text form", binary)

@@ -260,7 +260,7 @@ def _statement(keyword: str, values: torch.Tensor, decimal_places: int | None) -
 class MeshObjFormat(MeshFormatInterpreter):
     """OBJ in the ``IO`` registry: paths that end in .obj."""
 
-    suffixes = (".obj",)
+    known_suffixes = (".obj",)
 
     def read(
         self,
@@ -274,7 +274,7 @@ class MeshObjFormat(MeshFormatInterpreter):
         **kwargs: Any,
     ) -> Meshes | None:
         """Read a mesh as ``load_objs_as_meshes`` does, or return None for another kind of path."""
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return None
         return load_objs_as_meshes(
             [path], device, include_textures, create_texture_atlas, texture_atlas_size, texture_wrap, path_manager
@@ -290,7 +290,7 @@ class MeshObjFormat(MeshFormatInterpreter):
         **kwargs: Any,
     ) -> bool:
         """Write one mesh; of textures ``TexturesUV``, whose maps are put side by side into one, the others warn."""
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return False
         verts, faces = one_mesh(data, path)
         normals = data.verts_normals_list()[0] if data.has_verts_normals() else None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class MeshOffFormat(MeshFormatInterpreter):
     """OFF, COFF, NOFF and CNOFF in the ``IO`` registry: paths that end in .off."""
 
-    suffixes = (".off",)
+    known_suffixes = (".off",)
 
     def read(
         self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
@@ -35,7 +35,7 @@ class MeshOffFormat(MeshFormatInterpreter):
             ValueError: naming file and line: no OFF header, fewer lines than it announces, fields that are missing or
                 no number, an index out of range, a polygon of less than 3 corners, NaN and infinity.
         """
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return None
         from tirender.renderer.mesh.textures import TexturesAtlas, TexturesVertex
         from tirender.structures.meshes import Meshes
@@ -66,7 +66,7 @@ class MeshOffFormat(MeshFormatInterpreter):
         Raises:
             ValueError: ``binary`` is True, or ``data`` is not one mesh.
         """
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return False
         from tirender.renderer.mesh.textures import TexturesAtlas
 

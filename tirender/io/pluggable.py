@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tirender.checks import fail
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
     from tirender.structures.pointclouds import Pointclouds
 
+Interpreter = MeshFormatInterpreter | PointcloudFormatInterpreter
+
 
 class IO:
-    """Loads and saves meshes and point clouds in the format that a path's ending stands for.
+    """Loads and saves meshes and point clouds; the ending of a path decides the format.
 
-    Meshes: .obj, .ply, .off, .glb and .gltf (reading). Clouds: .ply, .npz.
+    Meshes: .obj, .ply, .off, .glb and .gltf (reading only). Clouds: .ply, .npz. Formats of your own can be registered.
 
     Args:
-        include_default_formats: whether to know these from the start.
+        include_default_formats: whether to register these formats.
         path_manager: an iopath ``PathManager`` that opens all files, or None for the local file system.
     """
 
@@ -35,6 +38,11 @@ class IO:
         if include_default_formats:
             self.register_default_formats()
 
+    @property
+    def known_suffixes(self) -> list[str]:
+        """The endings of files that the registered formats declare, in the order of registration, meshes first."""
+        return list(dict.fromkeys(_suffixes(self.mesh_interpreters) + _suffixes(self.pointcloud_interpreters)))
+
     def register_default_formats(self) -> None:
         """Register the formats that come with tirender."""
         for interpreter in (MeshObjFormat(), MeshOffFormat(), MeshPlyFormat(), MeshGlbFormat()):
@@ -43,7 +51,7 @@ class IO:
             self.register_pointcloud_format(cloud_interpreter)
 
     def register_meshes_format(self, interpreter: MeshFormatInterpreter) -> None:
-        """Register a format; it is asked before those registered earlier.
+        """Register a format; it is tried before those registered earlier.
 
         Raises:
             ValueError: ``interpreter`` is no ``MeshFormatInterpreter``.
@@ -53,7 +61,7 @@ class IO:
         self.mesh_interpreters.appendleft(interpreter)
 
     def register_pointcloud_format(self, interpreter: PointcloudFormatInterpreter) -> None:
-        """Register a format; it is asked before those registered earlier.
+        """Register a format; it is tried before those registered earlier.
 
         Raises:
             ValueError: ``interpreter`` is no ``PointcloudFormatInterpreter``.
@@ -62,6 +70,26 @@ class IO:
             fail("interpreter", "a PointcloudFormatInterpreter", type(interpreter).__name__)
         self.pointcloud_interpreters.appendleft(interpreter)
 
+    def read(self, path: Any, device: Any = "cpu") -> Meshes | Pointclouds | None:
+        """Load a mesh or a point cloud, whichever the file holds.
+
+        A file that formats of both kinds can read, such as .ply, is a cloud if it has no faces.
+
+        Args:
+            path: of the file.
+            device: of the result.
+        Returns:
+            a batch of one; None if no registered format knows the path.
+        Raises:
+            ValueError: the file is damaged (the message says where).
+            OSError: the file cannot be opened.
+        """
+        mesh = self._read_mesh(path, include_textures=True, device=device)
+        if mesh is not None and not mesh.isempty():
+            return mesh
+        cloud = self._read_pointcloud(path, device=device)
+        return mesh if cloud is None else cloud
+
     def load_mesh(self, path: Any, include_textures: bool = True, device: Any = "cpu", **kwargs: Any) -> Meshes:
         """Load one mesh.
 
@@ -69,18 +97,15 @@ class IO:
             path: of the file.
             include_textures: whether to read textures and colours.
             device: of the mesh.
-            kwargs: the format's own options, as ``create_texture_atlas`` of OBJ.
+            kwargs: options of the format, such as ``create_texture_atlas`` of OBJ.
         Raises:
             ValueError: no registered format knows the path, or the file is damaged (the message says where).
             OSError: the file cannot be opened.
         """
-        for interpreter in self.mesh_interpreters:
-            mesh = interpreter.read(
-                path, include_textures=include_textures, device=device, path_manager=self.path_manager, **kwargs
-            )
-            if mesh is not None:
-                return mesh
-        return fail("path", "a file of a registered mesh format", repr(path))
+        mesh = self._read_mesh(path, include_textures=include_textures, device=device, **kwargs)
+        if mesh is None:
+            fail("path", f"a file of a registered mesh format ({_listed(self.mesh_interpreters)})", repr(path))
+        return mesh
 
     def save_mesh(
         self, data: Meshes, path: Any, binary: bool | None = None, include_textures: bool = True, **kwargs: Any
@@ -90,9 +115,9 @@ class IO:
         Args:
             data: a batch of one.
             path: of the file; its ending decides the format.
-            binary: binary or text, where the format has both; None for the format's default.
+            binary: whether to write binary or text, if the format has both; None for the format's default.
             include_textures: whether to write textures and colours.
-            kwargs: the format's own options, as ``decimal_places``.
+            kwargs: options of the format, such as ``decimal_places``.
         Raises:
             ValueError: no registered format writes such a path, or ``data`` is not one mesh.
         """
@@ -110,16 +135,16 @@ class IO:
         Args:
             path: of the file.
             device: of the cloud.
-            kwargs: the format's own options.
+            kwargs: options of the format.
         Raises:
             ValueError: no registered format knows the path, or the file is damaged (the message says where).
             OSError: the file cannot be opened.
         """
-        for interpreter in self.pointcloud_interpreters:
-            cloud = interpreter.read(path, device=device, path_manager=self.path_manager, **kwargs)
-            if cloud is not None:
-                return cloud
-        return fail("path", "a file of a registered point cloud format", repr(path))
+        cloud = self._read_pointcloud(path, device=device, **kwargs)
+        if cloud is None:
+            formats = _listed(self.pointcloud_interpreters)
+            fail("path", f"a file of a registered point cloud format ({formats})", repr(path))
+        return cloud
 
     def save_pointcloud(self, data: Pointclouds, path: Any, binary: bool | None = None, **kwargs: Any) -> None:
         """Save one point cloud.
@@ -127,8 +152,8 @@ class IO:
         Args:
             data: a batch of one.
             path: of the file; its ending decides the format.
-            binary: binary or text, where the format has both; None for the format's default.
-            kwargs: the format's own options, as ``colors_as_uint8`` of PLY.
+            binary: whether to write binary or text, if the format has both; None for the format's default.
+            kwargs: options of the format, such as ``colors_as_uint8`` of PLY.
         Raises:
             ValueError: no registered format writes such a path, or ``data`` is not one cloud.
         """
@@ -136,3 +161,21 @@ class IO:
             if interpreter.save(data, path, path_manager=self.path_manager, binary=binary, **kwargs):
                 return
         fail("path", "the ending of a registered point cloud format that can be written", repr(path))
+
+    def _read_mesh(self, path: Any, **kwargs: Any) -> Meshes | None:
+        meshes = (each.read(path, path_manager=self.path_manager, **kwargs) for each in self.mesh_interpreters)
+        return next((mesh for mesh in meshes if mesh is not None), None)
+
+    def _read_pointcloud(self, path: Any, **kwargs: Any) -> Pointclouds | None:
+        clouds = (each.read(path, path_manager=self.path_manager, **kwargs) for each in self.pointcloud_interpreters)
+        return next((cloud for cloud in clouds if cloud is not None), None)
+
+
+def _suffixes(interpreters: Iterable[Interpreter]) -> list[str]:
+    """The endings that formats declare, in the order of registration."""
+    declared = [each.known_suffixes for each in reversed([*interpreters])]
+    return [suffix for known in declared for suffix in ([known] if isinstance(known, str) else known)]
+
+
+def _listed(interpreters: Iterable[Interpreter]) -> str:
+    return ", ".join(dict.fromkeys(_suffixes(interpreters))) or "none"

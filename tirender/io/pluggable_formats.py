@@ -1,4 +1,4 @@
-"""What a file format is to the ``IO`` registry, and the checks that the formats share."""
+"""The interface of a file format in the ``IO`` registry, and the checks that formats share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 
 
 class MeshFormatInterpreter(ABC):
-    """Reads and writes meshes of one file format; subclass it and register it with ``IO.register_meshes_format``."""
+    """Reads and writes meshes of one file format; subclass it and register it with ``IO.register_meshes_format``.
+
+    Attributes:
+        known_suffixes: the endings of its files, in lower case, with the dot. Messages list them. A format may leave
+            them out; its ``read`` decides.
+    """
+
+    known_suffixes: Sequence[str] = ()
 
     @abstractmethod
     def read(
         self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
     ) -> Meshes | None:
-        """Return the mesh at ``path`` on ``device``, or None if the file is not of this format."""
+        """Return the mesh in the file ``path`` on ``device``, or None if the file is not of this format."""
 
     @abstractmethod
     def save(
@@ -32,41 +39,47 @@ class MeshFormatInterpreter(ABC):
         """Write ``data`` and return True, or return False if ``path`` is not of this format.
 
         Args:
-            data: the mesh.
-            path: where to.
-            path_manager: an iopath ``PathManager``, or None.
-            binary: binary or text, where the format has both; None for the format's default.
-            kwargs: the format's own options.
+            data: a batch of one mesh.
+            path: of the file to write.
+            path_manager: an iopath ``PathManager``, or None for the local file system.
+            binary: whether to write binary or text, if the format has both; None for the format's default.
+            kwargs: options of the format.
         """
 
 
 class PointcloudFormatInterpreter(ABC):
-    """Reads and writes point clouds of one file format; register it with ``IO.register_pointcloud_format``."""
+    """Reads and writes point clouds of one file format; register it with ``IO.register_pointcloud_format``.
+
+    Attributes:
+        known_suffixes: as for meshes.
+    """
+
+    known_suffixes: Sequence[str] = ()
 
     @abstractmethod
     def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
-        """Return the cloud at ``path`` on ``device``, or None if the file is not of this format."""
+        """Return the cloud in the file ``path`` on ``device``, or None if the file is not of this format."""
 
     @abstractmethod
     def save(
         self, data: Pointclouds, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
     ) -> bool:
-        """Write ``data`` and return True, or return False if ``path`` is not of this format; as for meshes."""
+        """Write ``data`` and return True, or return False if ``path`` is not of this format; see meshes."""
 
 
 def has_suffix(path: Any, suffixes: Sequence[str]) -> bool:
-    """Whether ``path`` is a path with one of these endings (lower case)."""
+    """Whether ``path`` is a path, and no stream, with one of these endings (given in lower case)."""
     return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(tuple(suffixes))
 
 
 def one_mesh(data: Meshes, path: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return verts and faces of a batch of one."""
+    """The vertices and faces of a batch of one."""
     _check_one("mesh", data, path)
     return data.verts_list()[0], data.faces_list()[0]
 
 
 def one_cloud(data: Pointclouds, path: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """Return points, normals and features of a batch of one."""
+    """The points, normals and features of a batch of one."""
     _check_one("cloud", data, path)
     return data.get_cloud(0)
 
@@ -77,13 +90,13 @@ def _check_one(what: str, data: Meshes | Pointclouds, path: Any) -> None:
 
 
 def check_rows(name: str, values: torch.Tensor, n_columns: int) -> None:
-    """ValueError unless ``values`` is empty or a float tensor (N, n_columns)."""
+    """Raise ``ValueError`` unless ``values`` is empty or a float tensor (N, n_columns)."""
     if not isinstance(values, torch.Tensor) or values.numel() or values.dim() != 1:
         check_tensor(name, values, ("N", n_columns), FLOATS)
 
 
 def check_indices(name: str, faces: torch.Tensor, n_rows: int, n_faces: int | None = None) -> None:
-    """ValueError unless ``faces`` is empty or an integer tensor (F, 3) with values in 0 .. n_rows - 1."""
+    """Raise ``ValueError`` unless ``faces`` is empty or an integer tensor (F, 3) with values in 0 .. n_rows - 1."""
     if isinstance(faces, torch.Tensor) and not faces.numel() and not n_faces:
         return
     check_tensor(name, faces, ("F" if n_faces is None else n_faces, 3), INTEGERS)

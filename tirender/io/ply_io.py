@@ -179,13 +179,13 @@ def _contents(
 class MeshPlyFormat(MeshFormatInterpreter):
     """PLY in the ``IO`` registry: paths that end in .ply."""
 
-    suffixes = (".ply",)
+    known_suffixes = (".ply",)
 
     def read(
         self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
     ) -> Meshes | None:
         """Read a mesh, its vertex normals, and vertex colours (integers count to 255) as ``TexturesVertex``."""
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return None
         from tirender.renderer.mesh.textures import TexturesVertex
         from tirender.structures.meshes import Meshes
@@ -210,7 +210,7 @@ class MeshPlyFormat(MeshFormatInterpreter):
         **kwargs: Any,
     ) -> bool:
         """Write one mesh, vertex normals that it was given, and RGB ``TexturesVertex`` (as float, or 0 to 255)."""
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return False
         verts, faces = one_mesh(data, path)
         normals = data.verts_normals_list()[0] if data.has_verts_normals() else None
@@ -222,11 +222,11 @@ class MeshPlyFormat(MeshFormatInterpreter):
 class PointcloudPlyFormat(PointcloudFormatInterpreter):
     """PLY clouds in the ``IO`` registry: paths that end in .ply; faces are not looked at."""
 
-    suffixes = (".ply",)
+    known_suffixes = (".ply",)
 
     def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
         """Read points, normals, and RGB (integers count to 255) as features."""
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return None
         from tirender.structures.pointclouds import Pointclouds
 
@@ -250,7 +250,7 @@ class PointcloudPlyFormat(PointcloudFormatInterpreter):
         **kwargs: Any,
     ) -> bool:
         """Write one cloud, its normals, and features of 3 channels as RGB (as float, or 0 to 255)."""
-        if not has_suffix(path, self.suffixes):
+        if not has_suffix(path, self.known_suffixes):
             return False
         points, normals, colors = one_cloud(data, path)
         if colors is not None and colors.shape[1] != 3:

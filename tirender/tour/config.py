@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from tirender.fit import ImageConfig, MeshConfig, NerfConfig, SilhouetteConfig, VolumeConfig
-from tirender.fit.nerf import HASHGRID_NERF
-from tirender.fit.rendering import BEST_IMAGES, BEST_SILHOUETTE
-from tirender.fit.volume import BEST_VOLUME
+from tirender.fit_kinds import KINDS
+
+
+def fit_settings(preset: str, **changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of every kind of fit, by its name: those of a preset, with changes to some fields."""
+    return {name: replace(kind.presets()[preset], **changes.get(name, {})) for name, kind in KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,11 @@ class TourConfig:
     Attributes:
         picture_size: side of rendered pictures, in pixels.
         point_radius: of the cloud's points, in NDC units.
-        view_size: side of the views that are fitted to; the figures of volumes and fields are twice as large.
-        n_views, n_views_radiance: of section 4, and of sections 5 and 6.
-        turntable_size, n_frames: side and number of the pictures of a turntable.
-        cover_size: side of the small picture of each section.
-        mesh, silhouette, images, volume, nerf: settings of the fits.
+        view_size: side of the views to fit to, in pixels.
+        n_views, n_views_radiance: number of views in section 4, and in sections 5 and 6.
+        turntable_size, n_frames: side of a turntable's pictures in pixels, and their number.
+        cover_size: side of each section's small picture, in pixels.
+        fits: settings of the fits, by the name of their kind.
     """
 
     picture_size: int = 512
@@ -32,29 +36,30 @@ class TourConfig:
     turntable_size: int = 256
     n_frames: int = 36
     cover_size: int = 240
-    mesh: MeshConfig = MeshConfig()
-    silhouette: SilhouetteConfig = SilhouetteConfig()
-    images: ImageConfig = ImageConfig()
-    volume: VolumeConfig = VolumeConfig()
-    nerf: NerfConfig = NerfConfig()
+    fits: Mapping[str, Any] = field(default_factory=lambda: fit_settings("tutorial"))
 
 
 FULL = TourConfig(
-    silhouette=replace(BEST_SILHOUETTE, steps=1000),
-    images=replace(BEST_IMAGES, steps=1000),
-    volume=replace(BEST_VOLUME, steps=300, views_per_step=5, double_at=(60, 120)),
-    nerf=HASHGRID_NERF,
+    fits=fit_settings(
+        "best",
+        silhouette={"steps": 1000},
+        images={"steps": 1000},
+        volume={"steps": 300, "views_per_step": 5, "double_at": (60, 120)},
+    )
 )
-"""The tutorials' sizes, with the presets that reach further and take fewer steps; a hash grid as radiance field."""
+"""The sizes of the tutorials, with our own presets, some of them shortened."""
 
 QUICK = TourConfig(
     view_size=96,
     n_frames=24,
     turntable_size=192,
-    mesh=MeshConfig(steps=1000, level=3, n_samples=3000),
-    silhouette=replace(BEST_SILHOUETTE, steps=400, level=3),
-    images=replace(BEST_IMAGES, steps=500, level=3),
-    volume=VolumeConfig(steps=150, volume_size=64, n_pts_per_ray=75, views_per_step=4, double_at=(40,)),
-    nerf=replace(HASHGRID_NERF, steps=250, n_pts_per_ray=192, samples_per_step=1 << 15),
+    fits=fit_settings(
+        "best",
+        mesh={"steps": 1000, "level": 3, "n_samples": 3000},
+        silhouette={"steps": 400, "level": 3},
+        images={"steps": 500, "level": 3},
+        volume={"steps": 150, "volume_size": 64, "n_pts_per_ray": 75, "views_per_step": 4, "double_at": (40,)},
+        nerf={"steps": 250, "n_pts_per_ray": 192, "samples_per_step": 1 << 15},
+    ),
 )
-"""Minutes on a CPU."""
+"""A tour that takes minutes on a CPU."""

@@ -1,27 +1,17 @@
-"""The six tutorials: what each computes, its figures under the tutorials' numbers, and a few words on them."""
+"""The six tutorials: what each computes, its figures under the tutorials' numbers, and a few words about them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from tirender import vis
-from tirender.fit import (
-    Figures,
-    fit_images,
-    fit_mesh,
-    fit_nerf,
-    fit_silhouettes,
-    fit_volume,
-    normalized,
-    render_views_between,
-    surface_chamfer,
-)
-from tirender.fit.quality import image_psnr, silhouette_iou, view_quality
-from tirender.fit.rendering import image_renderer, silhouette_renderer
+from tirender.fit import Figures, normalized, render_views_between
+from tirender.fit.rendering import image_renderer
+from tirender.fit_kinds import KINDS, MeshTarget, ViewsTarget
 from tirender.io import IO, load_objs_as_meshes
 from tirender.renderer import (
     AlphaCompositor,
@@ -37,57 +27,52 @@ from tirender.renderer import (
     SoftPhongShader,
     look_at_view_transform,
 )
-from tirender.scenes import CloudScene, FieldScene, VolumeScene
-from tirender.scenes.base import Look, Scene, placement
+from tirender.scenes import CloudScene, fitted_scene
+from tirender.scenes.base import Look, placement
 from tirender.tour.results import Figure, Picture, Result, Work
 from tirender.tour.stage import SKY, Stage
 from tirender.utils import ico_sphere
 
-N_VOLUME, N_NERF = 20, 15  # pictures in figures 12 and 13, in rows of
-COLUMNS = 5
+COLUMNS = 5  # of pictures in a grid
 
 
 def section1(stage: Stage) -> Result:
     """Fit a mesh to a mesh."""
-    name, config = stage.data.target_name, stage.config.mesh
+    name, config = stage.data.target_name, stage.config.fits["mesh"]
     target = normalized(IO().load_mesh(stage.data.target, device=stage.device))[0]
-    source = ico_sphere(config.level, stage.device)
+    vis.plot_pointcloud(ico_sphere(config.level, stage.device), "source mesh")
+    source_points = stage.save_plot("figure1_source", "Points on a sphere")
     vis.plot_pointcloud(target, "target mesh")
-    figure1 = [stage.save_plot("figure1_target", f"Points on the surface of the {name}")]
-    vis.plot_pointcloud(source, "source mesh")
-    figure1.insert(0, stage.save_plot("figure1_source", "Points on a sphere"))
+    target_points = stage.save_plot("figure1_target", f"Points on the surface of the {name}")
 
     every = math.ceil(config.steps / 4)
-    on_the_way = Figures(
+    snapshots = Figures(
         every, lambda run: vis.plot_pointcloud(run.module(), f"iter: {run.step}"), stage.folder / "figure2"
     )
-    run, work = stage.fit(
-        "mesh",
-        config,
-        lambda config, callbacks: fit_mesh(target, source, config, callbacks),
-        lambda run: {"chamfer distance": f"{surface_chamfer(run.module(), target):.2e}"},
-        [on_the_way],
-    )
-    figure2 = []
+    run, work = stage.fit("mesh", MeshTarget(mesh=target), [snapshots])
+    predicted = []
     for letter, step in zip("abcd", range(0, config.steps, every)):
         file = f"{stage.folder.name}/figure2/iter_{step:05d}.png"
-        figure2.append(Picture(file, f"The sphere after {step} steps", f"({letter}) Predicted mesh of iter {step}"))
+        label = f"({letter}) Predicted mesh of iter {step}"
+        predicted.append(Picture(file, f"The sphere after {step} steps", label))
     losses = stage.save_losses("figure3_losses", run, "Curves of the chamfer, edge, normal and laplacian losses")
     film = stage.film("mesh")
+    at_work = stage.save_film("film", film, f"A grey sphere slowly becomes the {name}")
     return Result(
-        *(1, "Fit a mesh"),
-        f"A sphere is pulled until points sampled from it lie where those of the {name} do. Chamfer distance pulls; "
-        "edge lengths, normals and the Laplacian keep the surface smooth.",
-        stage.save_cover(film, f"A grey sphere turns into the {name}"),
-        (
-            Figure(1, "Deform a source mesh to form a target mesh", tuple(figure1)),
-            Figure(2, "Predicted mesh of different iteration", tuple(figure2)),
-            Figure(3, "Training loss of each iteration", (losses,)),
-            Figure(
-                None, "The fit at work", (stage.save_film("film", film, f"A grey sphere slowly becomes the {name}"),)
-            ),
+        number=1,
+        title="Fit a mesh",
+        text=(
+            f"A sphere is deformed until points sampled from it lie where those of the {name} do. The chamfer distance "
+            "pulls; edge lengths, normals and the Laplacian keep the surface smooth."
         ),
-        (work,),
+        cover=stage.save_cover(film, f"A grey sphere turns into the {name}"),
+        figures=(
+            Figure(1, "Deform a source mesh to form a target mesh", (source_points, target_points)),
+            Figure(2, "Predicted mesh of different iteration", tuple(predicted)),
+            Figure(3, "Training loss of each iteration", (losses,)),
+            Figure(None, "The fit at work", (at_work,)),
+        ),
+        work=(work,),
     )
 
 
@@ -98,7 +83,7 @@ def section2(stage: Stage) -> Result:
     texture = stage.save_pil(
         "figure4_texture",
         vis.texturesuv_image_PIL(mesh.textures, subsample=None),
-        f"The texture map of the {name}, with the vertices' places in it as red dots",
+        f"The texture map of the {name}, with a red dot for each vertex",
     )
     R, T = look_at_view_transform(dist=2.7, elev=0, azim=180)
     cameras = FoVPerspectiveCameras(R=R, T=T, device=stage.device)
@@ -129,15 +114,16 @@ def section2(stage: Stage) -> Result:
     )
     grid = stage.save_grid("figure6_batch", batch, 5, f"The {name} from 20 sides, and upside down behind the poles")
     return Result(
-        *(2, "Render textured meshes"),
-        f"The {name} with its texture under a point light, and 20 cameras in one call.",
-        stage.save_cover([in_front], f"The {name}, textured and lit"),
-        (
+        number=2,
+        title="Render textured meshes",
+        text=f"The {name} with its texture under a point light, and seen by 20 cameras in one call.",
+        cover=stage.save_cover([in_front], f"The {name}, textured and lit"),
+        figures=(
             Figure(4, f"Mesh texture: {name}", (texture,)),
             Figure(5, "Render the mesh", lit),
             Figure(6, f"Batched rendering: {name}", (grid,)),
         ),
-        tuple(work),
+        work=tuple(work),
     )
 
 
@@ -164,156 +150,136 @@ def section3(stage: Stage) -> Result:
     view = FoVPerspectiveCameras(R=R, T=T, fov=45.0, device=stage.device)
     cover = CloudScene(cloud).render(view, Look((stage.config.cover_size,) * 2, background=SKY))
     return Result(
-        *(3, "Render color pointclouds"),
-        f"{len(cloud.points_packed()):,} coloured points, composited front to back.",
-        stage.save_cover(cover, f"The {name}: a point cloud"),
-        (Figure(7, "Render the point cloud", pictures),),
-        tuple(work),
-        stage.data.note,
+        number=3,
+        title="Render color pointclouds",
+        text=f"{len(cloud.points_packed()):,} coloured points, composited front to back.",
+        cover=stage.save_cover(cover, f"The {name}: a point cloud"),
+        figures=(Figure(7, "Render the point cloud", pictures),),
+        work=tuple(work),
+        note=stage.data.note,
     )
 
 
 def section4(stage: Stage) -> Result:
     """Fit a mesh to silhouettes, then to images."""
-    name, config = stage.data.subject, stage.config
-    views = stage.views(config.n_views)
+    name = stage.data.subject
+    views = stage.views(stage.config.n_views)
     images: Any = views.images
-    columns = min(COLUMNS, len(views))
+    columns, silhouettes = min(COLUMNS, len(views)), views.silhouettes[..., None].expand_as(images)
     data = (
         stage.save_grid("figure8_images", images, columns, f"Views of the {name}", "images"),
         stage.save_grid(
-            "figure8_silhouettes",
-            views.silhouettes[..., None].expand_as(images),
-            columns,
-            f"White silhouettes of the {name} on black",
-            "silhouettes",
+            "figure8_silhouettes", silhouettes, columns, f"White silhouettes of the {name} on black", "silhouettes"
         ),
     )
-    of_silhouettes = silhouette_renderer(views.image_size, config.silhouette)
-    first, first_work = stage.fit(
-        "silhouette",
-        config.silhouette,
-        lambda config, callbacks: fit_silhouettes(views, config=config, callbacks=callbacks),
-        lambda run: {"silhouette IoU": f"{silhouette_iou(run.module(), of_silhouettes, views):.3f}"},
-    )
-    of_images = image_renderer(views.image_size, config.images, views.lights)
-    second, second_work = stage.fit(
-        "images",
-        config.images,
-        lambda config, callbacks: fit_images(views, config=config, callbacks=callbacks),
-        lambda run: {
-            "silhouette IoU": f"{silhouette_iou(run.module(), of_images, views):.3f}",
-            "PSNR": f"{image_psnr(run.module(), of_images, views):.1f} dB",
-        },
-    )
-    of_images.rasterizer.cameras = of_images.shader.cameras = views.cameras[views.shown]
-    vis.visualize_prediction(second.module(), of_images, images[views.shown])
+    first, first_work = stage.fit("silhouette", ViewsTarget(views=views))
+    second, second_work = stage.fit("images", ViewsTarget(views=views))
+    renderer = image_renderer(views.image_size, stage.config.fits["images"], views.lights)
+    renderer.rasterizer.cameras = renderer.shader.cameras = views.cameras[views.shown]
+    vis.visualize_prediction(second.module(), renderer, images[views.shown])
     prediction = stage.save_plot("figure10_prediction", f"The fitted mesh, left, beside the {name}, right")
-    films = [stage.film(kind) for kind in ("silhouette", "images")]
-    return Result(
-        *(4, "Fit a mesh via rendering"),
-        f"A sphere becomes the {name} by looks alone: first from silhouettes, then from images, which give colours at "
-        "its vertices too. The cameras are known, the mesh is not.",
-        stage.save_cover(films[1], f"A sphere turns into the {name}, and takes its colours"),
-        (
-            Figure(8, "Dataset creation", data),
-            Figure(
-                9, "Silhouette training loss", (stage.save_losses("figure9_losses", first, "Curves of the losses"),)
-            ),
-            Figure(10, "Predicted and target mesh", (prediction,)),
-            Figure(
-                11,
-                "Predicted and target mesh: training loss",
-                (stage.save_losses("figure11_losses", second, "Curves of the losses, that of colours among them"),),
-            ),
-            Figure(
-                None,
-                "The fits at work",
-                (
-                    stage.save_film("film_silhouette", films[0], "The silhouette of a sphere changes", "silhouettes"),
-                    stage.save_film("film_images", films[1], "A sphere changes its shape and colours", "images"),
-                ),
-            ),
-        ),
-        (first_work, second_work),
+    first_losses = stage.save_losses("figure9_losses", first, "Curves of the losses")
+    second_losses = stage.save_losses("figure11_losses", second, "Curves of the losses, that of colours among them")
+    first_film, second_film = (stage.film(kind) for kind in ("silhouette", "images"))
+    at_work = (
+        stage.save_film("film_silhouette", first_film, "The silhouette of a sphere changes", "silhouettes"),
+        stage.save_film("film_images", second_film, "A sphere changes its shape and colours", "images"),
     )
+    return Result(
+        number=4,
+        title="Fit a mesh via rendering",
+        text=(
+            f"A sphere becomes the {name}, first by silhouettes alone, then by images, which give colours to its "
+            "vertices too. The cameras are known; the mesh is not."
+        ),
+        cover=stage.save_cover(second_film, f"A sphere turns into the {name}, and takes its colours"),
+        figures=(
+            Figure(8, "Dataset creation", data),
+            Figure(9, "Silhouette training loss", (first_losses,)),
+            Figure(10, "Predicted and target mesh", (prediction,)),
+            Figure(11, "Predicted and target mesh: training loss", (second_losses,)),
+            Figure(None, "The fits at work", at_work),
+        ),
+        work=(first_work, second_work),
+    )
+
+
+class _Radiance(NamedTuple):
+    """What sections 5 and 6 do differently; the figure is a grid of pictures from all sides."""
+
+    number: int
+    title: str
+    kind: str
+    text: str
+    figure: int
+    caption: str
+    n_pictures: int
 
 
 def section5(stage: Stage) -> Result:
     """Fit a volume."""
-    config = stage.config.volume
-
-    def scene(run: Any, step: float) -> Scene:
-        return VolumeScene(run.module.volumes().detach(), step=step, place=False)
-
-    return _radiance(
-        stage,
-        *(5, "Fit a volume via raymarching", "volume", config, fit_volume, scene),
-        f"{config.volume_size}³ voxels, each with an opacity and a colour, until all views along rays through them "
-        f"look like the {stage.data.subject}.",
-        ("figure12_volume", Figure(12, "Predicted volume from different viewpoints", ()), N_VOLUME),
+    size = stage.config.fits["volume"].volume_size
+    section = _Radiance(
+        number=5,
+        title="Fit a volume via raymarching",
+        kind="volume",
+        text=(
+            f"{size}³ voxels have an opacity and a colour each. They are fitted until the pictures along rays through "
+            f"them look like the {stage.data.subject}."
+        ),
+        figure=12,
+        caption="Predicted volume from different viewpoints",
+        n_pictures=20,
     )
+    return _radiance(stage, section)
 
 
 def section6(stage: Stage) -> Result:
     """Fit a radiance field."""
-    config = stage.config.nerf
-
-    def scene(run: Any, step: float) -> Scene:
-        return FieldScene(run.module.field, config.extent, step)
-
-    field = "a hash grid and a small network" if config.field == "hashgrid" else "a network"
-    return _radiance(
-        stage,
-        *(6, "Fit a simple Neural Radiance Field via raymarching", "nerf", config, fit_nerf, scene),
-        f"Opacity and colour anywhere in space, by {field} that random rays through the views have taught.",
-        ("figure13_nerf", Figure(13, "Predicted NeRF from different viewpoints", ()), N_NERF),
+    is_grid = stage.config.fits["nerf"].field == "hashgrid"
+    field = "A hash grid and a small network learn" if is_grid else "A network learns"
+    section = _Radiance(
+        number=6,
+        title="Fit a simple Neural Radiance Field via raymarching",
+        kind="nerf",
+        text=f"{field} the opacity and the colour of every place in space, from random rays through the views.",
+        figure=13,
+        caption="Predicted NeRF from different viewpoints",
+        n_pictures=15,
     )
+    return _radiance(stage, section)
 
 
-def _radiance(
-    stage: Stage,
-    number: int,
-    title: str,
-    kind: str,
-    config: Any,
-    fit: Callable[..., Any],
-    scene_of: Callable[[Any, float], Scene],
-    text: str,
-    numbered: tuple[str, Figure, int],
-) -> Result:
-    """What sections 5 and 6 share: 40 views, others to compare with, a way around what was fitted."""
-    name, settings = stage.data.subject, stage.config
+def _radiance(stage: Stage, section: _Radiance) -> Result:
+    """What sections 5 and 6 share: views to fit to, others to compare with, and a turntable of the result."""
+    name, settings, kind = stage.data.subject, stage.config, section.kind
     views = stage.views(settings.n_views_radiance)
     unseen = render_views_between(stage.target, len(views), image_size=settings.view_size)
-
-    def quality(run: Any) -> dict[str, str]:
-        values = view_quality(run.module, unseen)
-        return {"PSNR": f"{values['psnr']:.1f} dB", "SSIM": f"{values['ssim']:.3f}"}
-
-    run, work = stage.fit(kind, config, lambda config, callbacks: fit(views, config, callbacks), quality)
-    near, far = config.depths(views.cameras)
-    scene = scene_of(run, (far - near) / max(config.n_pts_per_ray - 1, 1))
-    around = stage.turntable(scene, settings.n_frames, settings.turntable_size)
-    file, figure, n_pictures = numbered
-    grid = stage.turntable(scene, n_pictures, settings.view_size)
+    run, work = stage.fit(kind, ViewsTarget(views=views, held_out=unseen))
     with torch.no_grad():
+        scene = fitted_scene(KINDS[kind].result(run.module), run.config)
         vis.compare_view(run.module(unseen.cameras[0])[0], unseen.on_black[0], unseen.silhouettes[0])
     compared = stage.save_plot("unseen_view", f"The {kind}'s picture of the {name}, and the true one, with silhouettes")
     seen = f"The {name} as the fitted {kind} shows it"
+    frames = stage.turntable(scene, settings.n_frames, settings.turntable_size)
+    turntable = stage.save_film("turntable", frames, f"{seen}, turning")
+    pictures = stage.turntable(scene, section.n_pictures, settings.view_size)
+    grid = stage.save_grid(f"figure{section.figure}_{kind}", pictures, COLUMNS, f"{seen}, from all sides")
+    losses = stage.save_losses("losses", run, "Curves of the losses")
+    at_work = stage.save_film("film", stage.film(kind), f"The {name} comes out of fog")
     return Result(
-        *(number, title, text),
-        stage.save_cover(around, f"{seen}, turning"),
-        (
-            Figure(figure.number, figure.caption, (stage.save_grid(file, grid, COLUMNS, f"{seen}, from all sides"),)),
-            Figure(None, "A turntable of it", (stage.save_film("turntable", around, f"{seen}, turning"),)),
+        number=section.number,
+        title=section.title,
+        text=section.text,
+        cover=stage.save_cover(frames, f"{seen}, turning"),
+        figures=(
+            Figure(section.figure, section.caption, (grid,)),
+            Figure(None, "A turntable of it", (turntable,)),
             Figure(None, "From a place that the fit has not seen", (compared,)),
-            Figure(None, "Training loss", (stage.save_losses("losses", run, "Curves of the losses"),)),
-            Figure(
-                None, "The fit at work", (stage.save_film("film", stage.film(kind), f"The {name} comes out of fog"),)
-            ),
+            Figure(None, "Training loss", (losses,)),
+            Figure(None, "The fit at work", (at_work,)),
         ),
-        (work,),
+        work=(work,),
     )
 
 
@@ -325,4 +291,4 @@ SECTIONS: dict[int, tuple[str, Callable[[Stage], Result]]] = {
     5: ("fit a volume via raymarching", section5),
     6: ("fit a radiance field via raymarching", section6),
 }
-"""Number -> title and what does it."""
+"""By number: the title, and the function that does it."""

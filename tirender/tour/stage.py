@@ -1,4 +1,4 @@
-"""Where a section of the tour works: its folder, its data, its fits and its pictures."""
+"""What a section of the tour works with: its folder, its data, its fits and its pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from tirender import vis
 from tirender.fit import Checkpoint, Every, FitConfig, FitRun, Views, normalized, render_views
 from tirender.fit.callbacks import save_figure
 from tirender.fit.checkpoint import previous
-from tirender.fit.loop import Callback
+from tirender.fit.run import Callback
+from tirender.fit_kinds import KINDS
 from tirender.io import IO
 from tirender.io.files import decode_image, encode_png, read_source, write_file
 from tirender.renderer import FoVPerspectiveCameras, look_at_view_transform
@@ -31,22 +32,29 @@ from tirender.tour.config import TourConfig
 from tirender.tour.data import TourData
 from tirender.tour.results import Picture, Work
 
-LAST = 20  # final losses are means over so many steps
+LAST = 20  # steps that the mean of the final losses is over
 CHECKPOINT = 50  # steps between checkpoints
-FILMED = 24  # pictures of a fit on its way
+FILMED = 24  # pictures in the film of a fit
 FPS = 12
 WHITE, SKY = (1.0, 1.0, 1.0), (0.86, 0.92, 0.97)
+QUALITY = {  # by the fits' names: the report's names and formats
+    "chamfer": ("chamfer distance", "{:.2e}"),
+    "silhouette_iou": ("silhouette IoU", "{:.3f}"),
+    "image_psnr": ("PSNR", "{:.1f} dB"),
+    "held_out_psnr": ("PSNR", "{:.1f} dB"),
+    "held_out_ssim": ("SSIM", "{:.3f}"),
+}
 
 
 class Stage:
     """What a section works with.
 
     Args:
-        folder: of the tour.
-        number: of the section, whose files go into a folder of its own.
+        folder: of the tour; each section has a folder in it.
+        number: of the section.
         config: the tour's settings.
-        data: what is looked at.
-        device: where tensors go.
+        data: the files to look at.
+        device: of tensors.
     """
 
     def __init__(self, folder: Path, number: int, config: TourConfig, data: TourData, device: str) -> None:
@@ -56,7 +64,7 @@ class Stage:
 
     @functools.cached_property
     def target(self) -> Meshes:
-        """The textured mesh, normalized as the tutorials do."""
+        """The textured mesh, moved and scaled as the tutorials do."""
         return normalized(IO().load_mesh(self.data.mesh, device=self.device))[0]
 
     def views(self, n_views: int) -> Views:
@@ -65,51 +73,45 @@ class Stage:
 
     @contextmanager
     def timed(self, name: str, work: list[Work]) -> Iterator[None]:
-        """Adds a row for what is done within."""
+        """Time the block, and add a row for it to the table."""
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         work.append(Work(name, time.perf_counter() - wall, time.process_time() - cpu))
 
-    def fit(
-        self,
-        kind: str,
-        config: Any,
-        fit: Callable[[Any, Sequence[Callback]], FitRun],
-        quality: Callable[[FitRun], Mapping[str, str]],
-        callbacks: Sequence[Callback] = (),
-    ) -> tuple[FitRun, Work]:
-        """Run a fit, or the rest of one that was interrupted; ``tirender view`` shows the checkpoint that it leaves.
+    def fit(self, kind: str, target: Any, callbacks: Sequence[Callback] = ()) -> tuple[FitRun, Work]:
+        """Run a fit, or the rest of an interrupted one; ``tirender view`` can show its checkpoint.
 
         Args:
-            kind: as ``tirender fit`` calls it.
-            config: its settings.
-            fit: called with the settings and callbacks.
-            quality: of the finished run.
-            callbacks: more of them.
+            kind: the name of the kind of fit; its settings are the tour's.
+            target: what to fit to.
+            callbacks: more callbacks.
+        Returns:
+            the finished run, and its row for the table.
         """
-        config = dataclasses.replace(config, progress=None)
+        config = dataclasses.replace(self.config.fits[kind], progress=None)
         folder = self.folder / kind
         path = folder / "checkpoint.pt"
         settings = {name: value for name, value in vars(config).items() if name not in ("steps", "progress")}
-        began = _Beginning()
+        start = _Start()
         film = _Film(config, folder / "film")
         checkpoint = Checkpoint(path, CHECKPOINT, settings=settings | {"kind": kind})
         wall, cpu = time.perf_counter(), time.process_time()
-        run = fit(config, [checkpoint, began, film, *callbacks])
+        run = KINDS[kind].fit(target, config, [checkpoint, start, film, *callbacks])
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         film.add(run)
         previous(path).unlink(missing_ok=True)
         losses = {name: sum(values[-LAST:]) / len(values[-LAST:]) for name, values in run.history.items()}
-        return run, Work(kind, wall, cpu, run.step, began.step, losses, dict(quality(run)))
+        quality = _in_words(KINDS[kind].quality(run, target))
+        return run, Work(kind, wall, cpu, run.step, start.step, losses, quality)
 
     def film(self, kind: str) -> list[torch.Tensor]:
-        """The pictures (H, W, 3) of a fit on its way, the last one for a while."""
+        """The pictures (H, W, 3) that were taken during a fit; the last one is repeated."""
         paths = sorted((self.folder / kind / "film").glob("*.png"))
         frames = [decode_image(read_source(path).data, str(path)) for path in paths]
         return frames + frames[-1:] * (len(frames) // 3)
 
     def turntable(self, scene: Scene, n_frames: int, size: int) -> torch.Tensor:
-        """Pictures (n_frames, size, size, 3) from around a scene, a little from above."""
+        """Pictures (n_frames, size, size, 3) from all around a scene, a little from above."""
         R, T = look_at_view_transform(2.7, 12.0, torch.arange(n_frames) * (360.0 / n_frames) + 150.0)
         look = Look((size, size), background=WHITE)
         frames = []
@@ -119,24 +121,24 @@ class Stage:
         return torch.stack(frames)
 
     def save_image(self, name: str, image: torch.Tensor, alt: str, label: str = "") -> Picture:
-        """A picture (H, W, 3) as a file."""
+        """Save an image (H, W, 3)."""
         return self._saved(name, encode_png(image), alt, label)
 
     def save_pil(self, name: str, image: Image.Image, alt: str, label: str = "") -> Picture:
-        """A picture of Pillow's as a file."""
+        """Save an image of Pillow's."""
         stream = io.BytesIO()
         image.convert("RGB").save(stream, "PNG")
         return self._saved(name, stream.getvalue(), alt, label)
 
     def save_grid(self, name: str, images: torch.Tensor, columns: int, alt: str, label: str = "") -> Picture:
-        """Pictures (N, H, W, 3) in rows, as many pixels large as they are."""
+        """Save images (N, H, W, 3) in rows, at their own size in pixels."""
         rows, (height, width) = math.ceil(len(images) / columns), images.shape[1:3]
         vis.image_grid(images, rows, columns)
         plt.gcf().set(dpi=100, figwidth=columns * width / 100, figheight=rows * height / 100)
         return self.save_plot(name, alt, label)
 
     def save_losses(self, name: str, run: FitRun, alt: str) -> Picture:
-        """The curves of a fit's losses, to be read on a phone too."""
+        """Save the curves of a fit's losses, large enough to read on a phone."""
         vis.plot_losses(run.history)
         figure, axes = plt.gcf(), plt.gca()
         figure.set(figwidth=7, figheight=4, dpi=120, layout_engine="constrained")
@@ -146,19 +148,19 @@ class Stage:
         return self.save_plot(name, alt)
 
     def save_plot(self, name: str, alt: str, label: str = "") -> Picture:
-        """The current pyplot figure as a file."""
+        """Save the current pyplot figure."""
         path = self.folder / f"{name}.png"
         save_figure(path)
         return Picture(path.relative_to(self.root).as_posix(), alt, label)
 
     def save_film(self, name: str, frames: Sequence[torch.Tensor] | torch.Tensor, alt: str, label: str = "") -> Picture:
-        """Pictures (H, W, 3) one after the other, as a file."""
+        """Save images (H, W, 3) as an animation."""
         path = self.folder / f"{name}.webp"
         vis.save_animation(frames, path, FPS)
         return Picture(path.relative_to(self.root).as_posix(), alt, label)
 
     def save_cover(self, frames: Sequence[torch.Tensor] | torch.Tensor, alt: str) -> Picture:
-        """The section's small picture, one or several in turn."""
+        """Save the section's small picture, of one image or as an animation."""
         size = (self.config.cover_size,) * 2
         small = [
             F.interpolate(frame.movedim(-1, 0)[None], size, mode="bilinear", antialias=True)[0].movedim(0, -1)
@@ -172,8 +174,8 @@ class Stage:
         return Picture(path.relative_to(self.root).as_posix(), alt, label)
 
 
-class _Beginning(Callback):
-    """Remembers the step that a fit begins with, or goes on from."""
+class _Start(Callback):
+    """Remembers the first step of a fit, which is not 0 if it is resumed."""
 
     step = 0
 
@@ -182,7 +184,7 @@ class _Beginning(Callback):
 
 
 class _Film(Every):
-    """Pictures of a fit on its way, as files, so that they outlive an interruption."""
+    """Saves pictures during a fit, as files, so that they survive an interruption."""
 
     def __init__(self, config: FitConfig, folder: Path) -> None:
         super().__init__(max(config.steps // FILMED, 1), self.add)
@@ -195,3 +197,8 @@ class _Film(Every):
             image = run.images()["prediction"]
         colors = image[..., None].expand(*image.shape, 3) if image.dim() == 2 else image
         write_file(self.folder / f"{run.step:06d}.png", [encode_png(colors)])
+
+
+def _in_words(quality: Mapping[str, float]) -> dict[str, str]:
+    """Quality as the report prints it."""
+    return {name: form.format(value) for key, value in quality.items() for name, form in [QUALITY[key]]}

@@ -1,0 +1,159 @@
+"""The record of a kind of fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from tirender.fit import Callback, FitRun, Views
+    from tirender.structures import Meshes, Volumes
+
+    Fitted = Meshes | Volumes | nn.Module
+
+PRESETS = ("tutorial", "best")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument of ``tirender fit KIND``.
+
+    Attributes:
+        name: "level" for ``--level``.
+        help: for ``--help``.
+        values: what may be given: integers in a range, one of several words, or None for any text.
+        unit: of the integers, for messages.
+        metavar: what ``--help`` calls the value.
+        default: the value if the argument is left out.
+        required: whether it must be given, without dashes: ``tirender fit KIND SOURCE``.
+    """
+
+    name: str
+    help: str
+    values: range | tuple[str, ...] | None = None
+    unit: str = ""
+    metavar: str | None = None
+    default: Any = None
+    required: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a fit approaches: an object, moved and scaled to the origin.
+
+    Attributes:
+        centre, scale: the way back: ``new * scale + centre`` is the object's own place; None: it was not moved.
+    """
+
+    centre: torch.Tensor | None = None
+    scale: float = 1.0
+
+    def put_back(self, mesh: Meshes) -> Meshes:
+        """A mesh at the origin, moved and scaled to the object's own place."""
+        return mesh if self.centre is None else mesh.scale_verts(self.scale).offset_verts(self.centre)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshTarget(Target):
+    """The surface of a mesh."""
+
+    mesh: Meshes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsTarget(Target):
+    """Views of an object; ``held_out`` are others, which measure quality and are not fitted to."""
+
+    views: Views
+    held_out: Views | None = None
+
+
+class FitKind(ABC):
+    """All that the command line, ``load_scene`` and the tour know of one kind of fit.
+
+    Attributes:
+        name: on the command line and in checkpoints.
+        finds, so_that: two phrases for help and README: "it finds ..., so that ...".
+        options: the arguments of this kind. One with the name of a field of the settings sets that field.
+    """
+
+    name: str
+    finds: str
+    so_that: str
+    options: tuple[Option, ...]
+
+    @abstractmethod
+    def presets(self) -> dict[str, Any]:
+        """Settings by name: those of the tutorials, and those of better quality (see ``PRESETS``)."""
+
+    def configure(self, preset: str, given: Mapping[str, Any]) -> Any:
+        """The settings of a preset, with fields replaced by the arguments that are given.
+
+        Args:
+            preset: one of ``PRESETS``.
+            given: arguments by name; None for those left out.
+        """
+        config = self.presets()[preset]
+        given = {name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(config, **_fields(config, given))
+
+    @abstractmethod
+    def load(self, given: Mapping[str, Any], device: str) -> Any:
+        """Load what is fitted to, a :class:`Target`, from the files that the arguments name."""
+
+    @abstractmethod
+    def data(self, target: Any) -> list[torch.Tensor]:
+        """The tensors of the target that must be the same when the fit is resumed."""
+
+    @abstractmethod
+    def fit(self, target: Any, config: Any, callbacks: Sequence[Callback]) -> FitRun:
+        """Run the fit."""
+
+    @abstractmethod
+    def draw(self, run: FitRun, target: Any) -> None:
+        """Draw a pyplot figure of a fit in progress."""
+
+    def compare(self, run: FitRun, target: Any) -> None:
+        """Draw a pyplot figure of the result beside the target."""
+        self.draw(run, target)
+
+    @abstractmethod
+    def quality(self, run: FitRun, target: Any) -> dict[str, float]:
+        """Numbers, by name, that say how good the result is."""
+
+    @abstractmethod
+    def write(self, run: FitRun, target: Any, folder: Path, given: Mapping[str, Any]) -> str:
+        """Write the result into a folder; returns the name of the main file."""
+
+    @abstractmethod
+    def result(self, module: Any) -> Fitted:
+        """What the fitted module stands for: a mesh, a volume, or a radiance field."""
+
+    @abstractmethod
+    def rebuild(self, config: Any, parameters: Mapping[str, Any], device: Any) -> Fitted:
+        """The result, from the settings and from the parameters of the fitted module."""
+
+    def restore(self, settings: Mapping[str, Any], parameters: Mapping[str, Any], device: Any) -> tuple[Fitted, Any]:
+        """The result that a checkpoint holds, and its settings.
+
+        Args:
+            settings: as the checkpoint has them.
+            parameters: of the fitted module.
+            device: of the result.
+        """
+        default = self.presets()["tutorial"]
+        config = type(default)(**_fields(default, settings))
+        return self.rebuild(config, parameters, device), config
+
+
+def _fields(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that are fields of the settings."""
+    names = {field.name for field in dataclasses.fields(config)}
+    return {name: value for name, value in values.items() if name in names}

@@ -1,0 +1,91 @@
+"""What the fits of volumes and of radiance fields share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tirender.fit_kinds.base import FitKind, Option, ViewsTarget
+from tirender.fit_kinds.targets import VIEW_OPTIONS, load_views_and_held_out
+
+if TYPE_CHECKING:
+    import torch
+
+    from tirender.fit import FitRun, Views
+
+RADIANCE_OPTIONS = (
+    *VIEW_OPTIONS,
+    Option("frames", "pictures of a turntable (default: 36)", range(10001), "", "N", 36),
+)
+VOXELS = 128  # along an axis, to extract a mesh from
+FPS = 15
+
+
+class RadianceFit(FitKind):
+    """A fit whose module renders images (N, H, W, 4) of cameras."""
+
+    def load(self, given: Mapping[str, Any], device: str) -> ViewsTarget:
+        from tirender.checks import fail
+        from tirender.fit.quality import WINDOW
+
+        target = load_views_and_held_out(given, device)
+        size = target.views.image_size
+        if min(size) < WINDOW:
+            fail("--size", f"views of at least {WINDOW} x {WINDOW} pixels", " x ".join(map(str, size)))
+        return target
+
+    def data(self, target: ViewsTarget) -> list[torch.Tensor]:
+        return [target.views.silhouettes, target.views.on_black]
+
+    def draw(self, run: FitRun, target: ViewsTarget) -> None:
+        from tirender import vis
+
+        truth = target.views if target.held_out is None else target.held_out
+        rendered = run.module(truth.cameras[0])[0]
+        vis.compare_view(rendered, truth.on_black[0], truth.silhouettes[0], f"iter: {run.step}")
+
+    def quality(self, run: FitRun, target: ViewsTarget) -> dict[str, float]:
+        from tirender.fit.quality import view_quality
+
+        prefix, truth = ("fitted", target.views) if target.held_out is None else ("held_out", target.held_out)
+        return {f"{prefix}_{name}": value for name, value in view_quality(run.module, truth).items()}
+
+    def write(self, run: FitRun, target: ViewsTarget, folder: Path, given: Mapping[str, Any]) -> str:
+        """Write mesh.ply, and a turntable as a GIF and an MP4; the result itself is the checkpoint."""
+        self._write_mesh(run, target, folder / "mesh.ply")
+        if given["frames"]:
+            _write_turntable(run, target.views, given["frames"], folder)
+        return "checkpoint.pt"
+
+    def _write_mesh(self, run: FitRun, target: ViewsTarget, path: Path) -> None:
+        from tirender.fit import extract_mesh
+        from tirender.io import IO
+        from tirender.renderer import VolumeSampler
+        from tirender.structures import Volumes
+
+        field: Any = self.result(run.module)
+        if isinstance(field, Volumes):
+            field = VolumeSampler(field)
+        config: Any = run.config
+        mesh = extract_mesh(field, config.extent, VOXELS, device=target.views.silhouettes.device)
+        if mesh.isempty():
+            warnings.warn(f"no {path.name}: the opacity is below 0.5 everywhere", stacklevel=2)
+            return
+        IO().save_mesh(target.put_back(mesh), path, colors_as_uint8=True)
+
+
+def _write_turntable(run: FitRun, views: Views, n_frames: int, folder: Path) -> None:
+    import torch
+
+    from tirender import vis
+    from tirender.fit import cameras_around
+
+    with torch.no_grad():
+        frames = torch.cat([run.module(camera)[..., :3] for camera in cameras_around(views.cameras, n_frames)])
+    vis.save_animation(frames, folder / "turntable.gif", FPS)
+    try:
+        vis.save_animation(frames, folder / "turntable.mp4", FPS)
+    except ImportError as error:
+        warnings.warn(f"no turntable.mp4: {error}", stacklevel=2)

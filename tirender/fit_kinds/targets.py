@@ -1,0 +1,131 @@
+"""What fits approach, from files: meshes, and views of them or from a folder of photos."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tirender.fit_kinds.base import MeshTarget, Option, ViewsTarget
+
+if TYPE_CHECKING:
+    pass
+
+VIEW_OPTIONS = (
+    Option(
+        "source",
+        "a folder with images, masks and a transforms.json, or a mesh file to render views of",
+        metavar="SOURCE",
+        required=True,
+    ),
+    Option("size", "short side of the views (default: 128)", range(8, 4097), "pixels", "PX", 128),
+    Option("views", "number of views of a mesh file (default: 20; 40 for volumes and fields)", range(1, 1001), "", "N"),
+)
+N_VIEWS, N_VIEWS_RADIANCE = 20, 40
+HELD_OUT = 8  # one in so many views is held out, and at most so many
+
+
+def load_mesh_target(path: str, device: str) -> MeshTarget:
+    """A mesh file, or one of tirender's own meshes by its short name, moved and scaled to the origin.
+
+    Raises:
+        ValueError: a mesh without faces, with vertices that are not finite, or all in one point.
+        OSError: the file cannot be opened.
+    """
+    from tirender import datasets
+    from tirender.checks import fail
+    from tirender.fit import normalized
+    from tirender.io import IO
+
+    file = datasets.path_of(path)
+    if not file.exists():  # before the ending is looked at
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    mesh = IO().load_mesh(file, device=device)
+    if mesh.isempty():
+        fail(path, "at least one face", "none")
+    verts = mesh.verts_packed()
+    extent = float((verts - verts.mean(0)).abs().max())
+    if not 0 < extent < math.inf:
+        fail(path, "finite vertices that are not all one point", f"an extent of {extent}")
+    mesh, centre, scale = normalized(mesh)
+    return MeshTarget(mesh=mesh, centre=centre, scale=scale)
+
+
+def load_views_target(given: Mapping[str, Any], device: str) -> ViewsTarget:
+    """The views of SOURCE.
+
+    Args:
+        given: the values of ``VIEW_OPTIONS``.
+        device: of the views.
+    """
+    from tirender.fit import load_views, render_views
+
+    if _is_folder(given["source"]):
+        views, centre, scale = load_views(given["source"], device).resized(given["size"]).normalized()
+        return ViewsTarget(views=views, centre=centre, scale=scale)
+    target = _colored(load_mesh_target(given["source"], device))
+    views = render_views(target.mesh, given["views"] or N_VIEWS, given["size"])
+    return ViewsTarget(views=views, centre=target.centre, scale=target.scale)
+
+
+def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarget:
+    """The views of SOURCE; some of them, or others, are held out.
+
+    Of a mesh, views from halfway between the others are held out. Of a folder, one view in eight is held out; NeRF's
+    synthetic scenes have files of their own for that.
+
+    Args:
+        given: the values of ``VIEW_OPTIONS``.
+        device: of the views.
+    """
+    from tirender.fit import render_views, render_views_between
+
+    if _is_folder(given["source"]):
+        return _split_folder(Path(given["source"]), given["size"], device)
+    n, size = given["views"] or N_VIEWS_RADIANCE, given["size"]
+    target = _colored(load_mesh_target(given["source"], device))
+    held_out = render_views_between(target.mesh, n, HELD_OUT, size)
+    views = render_views(target.mesh, n, size)
+    return ViewsTarget(views=views, held_out=held_out, centre=target.centre, scale=target.scale)
+
+
+def _is_folder(source: str) -> bool:
+    return Path(source).is_dir() or source.lower().endswith(".json")
+
+
+def _colored(target: MeshTarget) -> MeshTarget:
+    """The target; a mesh without textures becomes grey."""
+    from tirender.fit.mesh import grey
+
+    if target.mesh.textures is not None:
+        return target
+    return MeshTarget(mesh=grey(target.mesh), centre=target.centre, scale=target.scale)
+
+
+def _split_folder(source: Path, size: int, device: str) -> ViewsTarget:
+    """The views of a folder; which are held out, see :func:`load_views_and_held_out`."""
+    from tirender.fit import load_views
+
+    everything, centre, scale = load_views(source, device).resized(size).normalized()
+    folder = source if source.is_dir() else source.parent
+    is_synthetic = source.name == "transforms_train.json" or not (folder / "transforms.json").exists()
+    for name in ("transforms_test.json", "transforms_val.json") if is_synthetic else ():
+        if (folder / name).is_file():
+            others = load_views(folder / name, device).resized(size).moved(centre, scale)
+            held_out = others[evenly_spread(len(others), HELD_OUT)]
+            return ViewsTarget(views=everything, held_out=held_out, centre=centre, scale=scale)
+    n = len(everything)
+    if n < HELD_OUT:
+        return ViewsTarget(views=everything, centre=centre, scale=scale)
+    chosen = evenly_spread(n, min(n // HELD_OUT, HELD_OUT))
+    views = everything[[i for i in range(n) if i not in chosen]]
+    return ViewsTarget(views=views, held_out=everything[chosen], centre=centre, scale=scale)
+
+
+def evenly_spread(n: int, n_chosen: int) -> list[int]:
+    """The indices of some of n things, evenly spread; all of them if there are not more."""
+    n_chosen = min(n, n_chosen)
+    return [(2 * i + 1) * n // (2 * n_chosen) for i in range(n_chosen)]

@@ -1,0 +1,44 @@
+"""``tirender fit volume``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tirender.fit_kinds.base import ViewsTarget
+from tirender.fit_kinds.radiance import RADIANCE_OPTIONS, RadianceFit
+
+if TYPE_CHECKING:
+    from tirender.fit import Callback, FitRun, VolumeConfig
+    from tirender.structures import Volumes
+
+
+class VolumeFit(RadianceFit):
+    """Voxels become an object by images."""
+
+    name = "volume"
+    finds, so_that = "opacities and colours of voxels", "they look the same in every view"
+    options = RADIANCE_OPTIONS
+
+    def presets(self) -> dict[str, VolumeConfig]:
+        from tirender.fit.volume import BEST_VOLUME, VolumeConfig
+
+        return {"tutorial": VolumeConfig(), "best": BEST_VOLUME}
+
+    def fit(self, target: ViewsTarget, config: VolumeConfig, callbacks: Sequence[Callback]) -> FitRun:
+        from tirender.fit import fit_volume
+
+        return fit_volume(target.views, config, callbacks)
+
+    def result(self, module: Any) -> Volumes:
+        volumes: Volumes = module.volumes()
+        return volumes
+
+    def rebuild(self, config: VolumeConfig, parameters: Mapping[str, Any], device: Any) -> Volumes:
+        from tirender.checks import fail
+        from tirender.fields import VolumeModel
+
+        size = parameters["log_densities"].shape[1:]  # coarser than the settings' before it was refined
+        model = VolumeModel(fail, size, config.extent / size[0])  # a renderer is not needed
+        model.load_state_dict(parameters)
+        return self.result(model.to(device)).detach()
