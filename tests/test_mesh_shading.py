@@ -9,11 +9,11 @@ from conftest import random_scene, rasterization
 
 from tirender.engine import runtime
 from tirender.engine.kernels import mesh_shading as kernels
-from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+from tirender.engine.mesh_shading import PADDINGS, ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
 from tirender.engine.packed_fragments import PackedFragments
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, softmax_rgb_blend
 from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights
-from tirender.renderer.mesh.texture_maps import pack_maps, sample_maps
+from tirender.renderer.mesh.texture_maps import check_padding, pack_maps, sample_maps
 
 SIZE = (14, 18)
 SIGMA, GAMMA = 1e-3, 1e-2
@@ -21,8 +21,10 @@ LIGHTS = {"unlit": AmbientLights, "directional": DirectionalLights, "point": Poi
 KINDS = {name: light.fused_kind for name, light in LIGHTS.items()}
 TEXTURES = [
     ("vertex", "border", True),
-    *(("bilinear", padding, align) for padding in ("zeros", "border", "reflection") for align in (True, False)),
+    *(("bilinear", padding, align) for padding in PADDINGS for align in (True, False)),
+    *(("bilinear", pair, False) for pair in (("repeat", "border"), ("reflection", "repeat"))),
     ("nearest", "border", True),
+    ("nearest", "repeat", False),
     ("atlas", "border", True),
 ]
 
@@ -32,7 +34,13 @@ class Scene:
 
     def __init__(self, n_faces, light, kind, padding, align, dtype=torch.float64, flat=False, near_light=True):
         g = torch.Generator().manual_seed(n_faces)
-        self.light, self.kind, self.padding, self.align, self.flat = light, kind, padding, align, flat
+        self.light, self.kind, self.padding, self.align, self.flat = (
+            light,
+            kind,
+            check_padding("", padding),
+            align,
+            flat,
+        )
         self.verts, self.faces, self.image = random_scene(n_faces, dtype=dtype)
         n = len(self.verts)
         rand = lambda *shape: torch.rand(*shape, generator=g, dtype=dtype)  # noqa: E731
@@ -71,15 +79,18 @@ class Scene:
     def coord_faces(self):
         return torch.arange(3, dtype=torch.int32).expand(len(self.faces), 3) if self.kind == "atlas" else self.faces
 
-    def fused(self, r, soft):
+    def texture(self, coords, texels):
+        if self.kind == "vertex":
+            return TextureSource("vertex", coords, self.coord_faces())
         layout = torch.cat([self.packed_maps.first_texel[:, None], self.packed_maps.size], 1).int()
-        source = (self.coords, self.coord_faces())
-        if self.kind != "vertex":
-            source = (*source, self.texels, layout, self.map_index, self.padding, self.align)
+        layout = F.pad(layout, (0, 1), value=padding_code(*self.padding))
+        return TextureSource(self.kind, coords, self.coord_faces(), texels, layout, self.map_index, self.align)
+
+    def fused(self, r, soft):
         return shade_mesh(
             *(r.triangles, r.mode, *r.selection()),
             SurfaceSource(self.positions, self.normals, self.faces, self.flat),
-            TextureSource(self.kind, *source),
+            self.texture(self.coords, self.texels),
             self.params,
             ShadingMode(KINDS[self.light], soft, SIGMA, GAMMA),
         )
@@ -211,11 +222,10 @@ def test_gradcheck():
     def image(*leaves):
         scene.verts, scene.positions, scene.normals, scene.coords, scene.texels, scene.params = leaves
         copy = type(r.triangles)(leaves[0], scene.faces, scene.image, 2)
-        layout = torch.cat([scene.packed_maps.first_texel[:, None], scene.packed_maps.size], 1).int()
         return shade_mesh(
             *(copy, r.mode, *selection),
             SurfaceSource(leaves[1], leaves[2], scene.faces),
-            TextureSource("bilinear", leaves[3], scene.faces, leaves[4], layout, scene.map_index, "border", False),
+            scene.texture(*leaves[3:5]),
             leaves[5],
             ShadingMode(KINDS["point"], True, 0.05, 0.5),
         )

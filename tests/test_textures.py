@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,14 @@ import torch.nn.functional as F
 
 import tirender.renderer as r
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
-from tirender.renderer.mesh.texture_maps import PackedMaps, join_maps, pack_maps, pack_rectangles, sample_maps
+from tirender.renderer.mesh.texture_maps import (
+    PackedMaps,
+    check_padding,
+    join_maps,
+    pack_maps,
+    pack_rectangles,
+    sample_maps,
+)
 from tirender.renderer.mesh.textures import Textures, TexturesAtlas, TexturesBase, TexturesUV, TexturesVertex
 from tirender.structures import Meshes
 
@@ -94,7 +102,7 @@ def test_sample_maps_is_grid_sample(mode, padding_mode, align_corners, size):
     image = random(*size, 3).requires_grad_()
     uv = (random(400, 2) * 5 - 2).requires_grad_()  # beyond the border on all sides
     ours = sample_maps(
-        pack_maps([image]), torch.zeros(400, dtype=torch.long), uv, mode, padding_mode, align_corners=align_corners
+        pack_maps([image]), torch.zeros(400, dtype=torch.long), uv, mode, (padding_mode,) * 2, align_corners
     )
     grid = (uv * 2 - 1)[None, None]
     flipped = image.flip(0).permute(2, 0, 1)[None]
@@ -108,11 +116,66 @@ def test_sample_maps_is_grid_sample(mode, padding_mode, align_corners, size):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+def tiled(image: torch.Tensor, along: int, padding: str) -> torch.Tensor:
+    """Five copies of an image along an axis, the middle one as it is."""
+    copies = [image.flip(along) if padding == "mirror" and i % 2 else image for i in range(5)]
+    if padding == "clamp":
+        ends = [
+            image.narrow(along, i, 1).repeat_interleave(image.shape[along], along) for i in (0, image.shape[along] - 1)
+        ]
+        copies = [ends[0], ends[0], image, ends[1], ends[1]]
+    return torch.cat(copies, along)
+
+
+@pytest.mark.parametrize("u", ["repeat", "mirror", "clamp"])
+@pytest.mark.parametrize("v", ["repeat", "mirror", "clamp"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_wraps_are_those_of_a_larger_map_made_of_copies(u, v, mode):
+    image = random(5, 8, 3)
+    uv = random(400, 2) * 4.8 - 1.9
+    where = torch.zeros(400, dtype=torch.long)
+    ours = sample_maps(pack_maps([image]), where, uv, mode, check_padding("padding", (u, v)), False)
+    larger = tiled(tiled(image, 1, u), 0, v)
+    expected = sample_maps(pack_maps([larger]), where, (uv + 2) / 5, mode, ("zeros", "zeros"), False)
+    torch.testing.assert_close(ours, expected)
+
+
+def test_a_repeating_map_has_period_one():
+    image, where = random(4, 4, 3), torch.zeros(50, dtype=torch.long)
+    uv = random(50, 2)
+    for align_corners in (False, True):
+        values = [
+            sample_maps(pack_maps([image]), where, uv + shift, "bilinear", ("repeat", "repeat"), align_corners)
+            for shift in (0, 3, -2, torch.tensor([1.0, -5.0]))
+        ]
+        for other in values[1:]:
+            torch.testing.assert_close(other, values[0], atol=1e-4, rtol=0)
+
+
+def test_textures_may_wrap_differently_along_u_and_v():
+    textures = uv_textures(padding_mode=("repeat", "clamp"), align_corners=False)
+    assert textures.padding == ("repeat", "border")
+    assert textures.extend(2).padding_mode == ("repeat", "clamp")
+    with pytest.raises(ValueError, match="padding_mode: expected 'zeros' or 'border' or 'reflection' or 'repeat', got"):
+        uv_textures(padding_mode=("repeat", "tile"))
+
+
+@pytest.mark.parametrize("sizes", [[(4, 4)] * 2, [(4, 4), (3, 6)]])
+def test_a_joined_scene_keeps_coordinates_beyond_repeating_maps(sizes):
+    faces, uvs = [torch.tensor([[0, 1, 2]])] * 2, [random(3, 2, seed=i) * 3 - 1 for i in range(2)]
+    textures = TexturesUV([random(*size, 3, seed=i) for i, size in enumerate(sizes)], faces, uvs, padding_mode="repeat")
+    context = contextlib.nullcontext() if sizes[0] == sizes[1] else pytest.warns(UserWarning, match="beyond the maps")
+    with context:
+        joined = textures.join_scene()
+    colors = [t.faces_verts_textures_packed() for t in (joined, textures)]
+    assert torch.allclose(*colors, atol=1e-5) == (sizes[0] == sizes[1])
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection", "repeat"])
 def test_sample_maps_survives_wild_coordinates(padding_mode):
     uv = torch.tensor([[1e20, 0.5], [-1e20, -1e20], [torch.nan, 0.5], [torch.inf, 0.5], [0.0, 1.0]])
     image = torch.ones(3, 4, 1)
-    out = sample_maps(pack_maps([image]), torch.zeros(5, dtype=torch.long), uv, "bilinear", padding_mode, True)
+    out = sample_maps(pack_maps([image]), torch.zeros(5, dtype=torch.long), uv, "bilinear", (padding_mode,) * 2, True)
     assert out.shape == (5, 1)
     assert out[4] == 1
 
@@ -490,7 +553,10 @@ def test_one_map_is_neither_copied_nor_moved():
         (lambda: TexturesVertex([[1.0]]), r"verts_features\[0\]: expected a tensor, got list"),
         (lambda: TexturesVertex("red"), "verts_features: expected a tensor or a list of tensors, got str"),
         (lambda: TexturesAtlas(torch.zeros(1, 2, 3, 4, 3)), r"atlas: expected shapes \(F, R, R, D\) of one R and D"),
-        (lambda: uv_textures(padding_mode="wrap"), "padding_mode: expected 'zeros' or 'border' or 'reflection', got"),
+        (
+            lambda: uv_textures(padding_mode="wrap"),
+            "padding_mode: expected 'zeros' or 'border' or 'reflection' or 'repeat', got",
+        ),
         (lambda: uv_textures(sampling_mode="cubic"), "sampling_mode: expected 'bilinear' or 'nearest', got 'cubic'"),
         (
             lambda: TexturesUV(torch.rand(2, 4, 4, 3), torch.zeros(1, 2, 3).long(), torch.rand(1, 4, 2)),

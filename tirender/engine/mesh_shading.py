@@ -13,12 +13,23 @@ from tirender.checks import check_tensor
 from tirender.engine import runtime
 from tirender.engine.kernels import mesh_shading as kernels
 from tirender.engine.kernels.lighting import N_PARAMS
-from tirender.engine.kernels.texture import ATLAS, BORDER, REFLECTION, UV_BILINEAR, UV_NEAREST, VERTEX, ZEROS, Sampling
+from tirender.engine.kernels.texture import (
+    ATLAS,
+    BORDER,
+    N_PADDINGS,
+    REFLECTION,
+    REPEAT,
+    UV_BILINEAR,
+    UV_NEAREST,
+    VERTEX,
+    ZEROS,
+    Sampling,
+)
 from tirender.engine.partial_sums import part_bounds_by_work, part_count
 from tirender.engine.rasterize_meshes import RasterMode, Triangles
 
 TEXTURES = {"vertex": VERTEX, "bilinear": UV_BILINEAR, "nearest": UV_NEAREST, "atlas": ATLAS}
-PADDINGS = {"zeros": ZEROS, "border": BORDER, "reflection": REFLECTION}
+PADDINGS = {"zeros": ZEROS, "border": BORDER, "reflection": REFLECTION, "repeat": REPEAT}
 
 
 @dataclass(frozen=True)
@@ -30,9 +41,8 @@ class TextureSource:
         coords: (n, 3) colours for "vertex", else (n, 2) coordinates.
         coord_faces: (T, 3) int32, the rows of coords at each triangle's corners.
         texels: (n, 3) all maps in one row, each with its first row at the top; unused, like the next two, for "vertex".
-        layout: (maps, 3) int32, first texel, rows and columns of each map.
+        layout: (maps, 4) int32, first texel, rows, columns and :func:`padding_code` of each map.
         map_index: (T,) int32, the map of each triangle.
-        padding: "zeros", "border" or "reflection".
         align_corners: as in ``torch.nn.functional.grid_sample``.
     """
 
@@ -42,8 +52,12 @@ class TextureSource:
     texels: torch.Tensor | None = None
     layout: torch.Tensor | None = None
     map_index: torch.Tensor | None = None
-    padding: str = "border"
     align_corners: bool = True
+
+
+def padding_code(u: str, v: str) -> int:
+    """How kernels know what lies beyond a map along u and v: "zeros", "border", "reflection" or "repeat"."""
+    return PADDINGS[u] + N_PADDINGS * PADDINGS[v]
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ def shade_mesh(
         surface = SurfaceSource(nothing, nothing, faces)
     texels, layout, map_index = texture.texels, texture.layout, texture.map_index
     if texels is None or layout is None or map_index is None:
-        texels, layout, map_index = nothing, faces[:1], faces[:1, 0]
+        texels, layout, map_index = nothing, faces.new_zeros(1, 4), faces[:1, 0]
     inputs = kernels.Inputs(
         offsets=offsets,
         triangles=index,
@@ -133,7 +147,7 @@ def shade_mesh(
             inv_sigma=1 / mode.sigma,
             inv_gamma=1 / mode.gamma,
         ),
-        Sampling(TEXTURES[texture.kind], PADDINGS[texture.padding], texture.align_corners),
+        Sampling(TEXTURES[texture.kind], texture.align_corners),
     )
     with torch.autocast(verts.device.type, enabled=False):
         keep = mode.soft and torch.is_grad_enabled() and any(t.requires_grad for t in inputs)

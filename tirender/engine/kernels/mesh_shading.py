@@ -38,6 +38,7 @@ from tirender.engine.kernels.types import (
     FloatArray2D,
     I32Array,
     IVec3Array,
+    IVec4Array,
     Vec2Array,
     Vec3Array,
     Vec4Array,
@@ -148,7 +149,7 @@ def mesh_shading_forward(
     texture_faces: IVec3Array,
     coords: FloatArray2D,
     map_index: I32Array,
-    layout: IVec3Array,
+    layout: IVec4Array,
     texels: Vec3Array,
     params: FloatArray2D,
     image: Vec4Array,  # (pixels, 4) RGBA
@@ -219,7 +220,7 @@ def mesh_shading_adjoint(
     texture_faces: IVec3Array,
     coords: FloatArray2D,
     map_index: I32Array,
-    layout: IVec3Array,
+    layout: IVec4Array,
     texels: Vec3Array,
     params: FloatArray2D,
     kept_pixels: FloatArray2D,  # these three as in Kept

@@ -2,8 +2,8 @@
 
 Every kind interpolates a table of corner coordinates with the barycentric coordinates first: the colours themselves
 (VERTEX), texture coordinates (UV), or the barycentric coordinates of the corners (ATLAS, whose table is the unit
-vectors). The maps lie in one row of texels, each with its first texel, rows and columns in ``layout``; the first row of
-a map is at its top, and v points up. An atlas has a square map for each face.
+vectors). The maps lie in one row of texels, each with its first texel, rows, columns and padding in ``layout``; the
+first row of a map is at its top, and v points up. An atlas has a square map for each face.
 """
 
 from typing import Any, NamedTuple
@@ -15,14 +15,14 @@ from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.types import struct_of
 
 VERTEX, UV_BILINEAR, UV_NEAREST, ATLAS = 0, 1, 2, 3
-ZEROS, BORDER, REFLECTION = 0, 1, 2
+ZEROS, BORDER, REFLECTION, REPEAT = 0, 1, 2, 3  # what lies beyond a map; along u, plus N_PADDINGS times that along v
+N_PADDINGS = 4
 
 
 class Sampling(NamedTuple):
-    """How maps are read: VERTEX ..., ZEROS ..., and whether 0 and 1 are the centres of the outermost texels."""
+    """How maps are read: VERTEX ..., and whether 0 and 1 are the centres of the outermost texels."""
 
     kind: int
-    padding: int
     align_corners: bool
 
 
@@ -33,7 +33,7 @@ class Texture(NamedTuple):
         faces: (T, 3) int32 rows of coords at each triangle's corners.
         coords: (n, 3) colours for VERTEX, else (n, 2) coordinates.
         map_index: (T,) int32 the map of each triangle; unused, like the next two, for VERTEX.
-        layout: (maps, 3) int32 first texel, rows and columns of each map.
+        layout: (maps, 4) int32 first texel, rows, columns and padding of each map.
         texels: (texels, 3).
     """
 
@@ -83,8 +83,8 @@ def corner_coord(coords: ti.template(), row: ti.i32, kind: ti.i32):
 
 @ti.func
 def map_of(texture: ti.template(), kind: ti.i32, t: ti.i32):
-    """First texel, rows and columns of triangle t's map."""
-    out = ti.math.ivec3(0, 0, 0)
+    """Triangle t's map, a row of layout."""
+    out = ti.math.ivec4(0, 0, 0, 0)
     if kind != VERTEX:
         out = texture.layout[texture.map_index[t]]
     return out
@@ -108,20 +108,22 @@ def reflected(x, low, high):
 
 
 @ti.func
-def padded(u, size: ti.i32, sampling):
-    """Position in texels of coordinate u in [0, 1], padded, and its derivative in u."""
+def padded(u, size: ti.i32, padding: ti.i32, align: ti.i32):
+    """Position in texels of coordinate u, [0, 1] from edge to edge, and its derivative in u."""
     scale = 0 * u + size
+    if padding == REPEAT:
+        u -= ti.floor(u)
     x = u * size - 0.5
-    if sampling.align_corners:
+    if align:
         scale = 0 * u + (size - 1)
         x = u * (size - 1)
-    if sampling.padding == REFLECTION:
+    if padding == REFLECTION:
         low, high = 0 * x - 0.5, 0 * x + size - 0.5
-        if sampling.align_corners:
+        if align:
             low, high = 0 * x, 0 * x + (size - 1)
         x, sign = reflected(x, low, high)
         scale *= sign
-    if sampling.padding != ZEROS:
+    if padding == BORDER or padding == REFLECTION:
         if x <= 0 or x >= size - 1:
             scale *= 0
         x = ti.math.clamp(x, 0 * x, 0 * x + (size - 1))
@@ -143,10 +145,18 @@ def atlas_cell(b0, b1, size: ti.i32):
 def texel_index(map_layout, row_up: ti.i32, column: ti.i32):
     """Index of a texel counted from the map's lower left; -1 outside the map."""
     rows, columns = map_layout[1], map_layout[2]
+    y = wrapped(row_up, rows, map_layout[3] // N_PADDINGS)
+    x = wrapped(column, columns, map_layout[3] % N_PADDINGS)
     index = -1
-    if row_up >= 0 and row_up < rows and column >= 0 and column < columns:
-        index = map_layout[0] + (rows - 1 - row_up) * columns + column
+    if y >= 0 and y < rows and x >= 0 and x < columns:
+        index = map_layout[0] + (rows - 1 - y) * columns + x
     return index
+
+
+@ti.func
+def wrapped(i: ti.i32, size: ti.i32, padding: ti.i32):
+    """The texel that a map which repeats has at i, one beyond its ends at the most."""
+    return i + ((size if i < 0 else -size if i >= size else 0) if padding == REPEAT else 0)
 
 
 @ti.func
@@ -158,8 +168,8 @@ def sample(texels: ti.template(), map_layout, sampling, coord):
         color = texels[map_layout[0] + row * map_layout[2] + column]
     elif sampling.kind != VERTEX:
         color = 0 * coord
-        x, _dx = padded(coord[0], map_layout[2], sampling)
-        y, _dy = padded(coord[1], map_layout[1], sampling)
+        x, _dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, sampling.align_corners)
+        y, _dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS, sampling.align_corners)
         if sampling.kind == UV_NEAREST:
             index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
             if index >= 0:
@@ -186,8 +196,8 @@ def sample_vjp(texels: ti.template(), map_layout, sampling, coord, g, sums: ti.t
             add_row(sums, first + 3 * (map_layout[0] + row * map_layout[2] + column), g)
     elif sampling.kind != VERTEX:
         out = 0 * g
-        x, dx = padded(coord[0], map_layout[2], sampling)
-        y, dy = padded(coord[1], map_layout[1], sampling)
+        x, dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, sampling.align_corners)
+        y, dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS, sampling.align_corners)
         if sampling.kind == UV_NEAREST:
             index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
             if first >= 0 and index >= 0:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from tirender.checks import check_kind, fail
 from tirender.engine.kernels.lighting import UNLIT
 from tirender.engine.mesh_rasterization import MeshRasterization
-from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
 from tirender.renderer.blending import BlendParams, background_tensor
 from tirender.renderer.mesh.texture_maps import pack_maps
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
@@ -112,7 +113,7 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
         table, row_of_face = textures.distinct_atlas()
         size = table.shape[1]
         first = torch.arange(len(table), dtype=torch.int32, device=table.device) * size * size
-        layout = torch.stack([first, torch.full_like(first, size), torch.full_like(first, size)], 1)
+        layout = torch.stack([first, *[torch.full_like(first, size)] * 2, torch.zeros_like(first)], 1)
         unit = table.new_tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
         corners = torch.arange(3, dtype=torch.int32, device=table.device).expand(len(faces), 3)
         coords, coord_faces = rasterization.corner_values(unit, corners)
@@ -122,6 +123,7 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
     maps, map_of_face = textures.distinct_maps()
     packed = pack_maps(maps)
     layout = torch.cat([packed.first_texel[:, None], packed.size], 1).int()
+    layout = F.pad(layout, (0, 1), value=padding_code(*textures.padding))
     tables, which = distinct(textures.uv_tables())
     first_row = [0]
     for table in tables:
@@ -135,7 +137,6 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
         texels=packed.texels,
         layout=layout,
         map_index=rasterization.face_values(map_of_face.int()),
-        padding=textures.padding_mode,
         align_corners=textures.align_corners,
     )
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-PADDING_MODES = ("zeros", "border", "reflection")
+from tirender.checks import check_choice
+from tirender.engine.mesh_shading import PADDINGS
+
 SAMPLING_MODES = ("bilinear", "nearest")
+SYNONYMS = {"clamp": "border", "mirror": "reflection"}  # OpenGL's and glTF's words
+
+
+def check_padding(name: str, value: Any) -> tuple[str, str]:
+    """Return what lies beyond a map along u and v; ``value`` is one mode for both, or a pair."""
+    pair = tuple(value) if isinstance(value, list | tuple) and len(value) == 2 else (value, value)
+    u, v = (
+        check_choice(name, SYNONYMS.get(mode, mode) if isinstance(mode, str) else mode, tuple(PADDINGS))
+        for mode in pair
+    )
+    return u, v
 
 
 class PackedMaps(NamedTuple):
@@ -36,35 +49,38 @@ def pack_maps(maps: Sequence[torch.Tensor]) -> PackedMaps:
 
 
 def sample_maps(
-    maps: PackedMaps, map_index: torch.Tensor, uv: torch.Tensor, mode: str, padding_mode: str, align_corners: bool
+    maps: PackedMaps,
+    map_index: torch.Tensor,
+    uv: torch.Tensor,
+    mode: str,
+    padding: tuple[str, str],
+    align_corners: bool,
 ) -> torch.Tensor:
-    """Sample texture maps as ``torch.nn.functional.grid_sample`` does, each point in its own map.
+    """Sample texture maps, each point in its own map, as ``torch.nn.functional.grid_sample`` does where it can.
 
     Args:
         maps: the maps, with the top row first.
         map_index: (M,) int64, the map of each point.
         uv: (M, 2), u to the right and v upwards, [0, 1] from edge to edge of the map.
         mode: "bilinear" or "nearest".
-        padding_mode: the values beyond the map: "zeros", "border" or "reflection".
+        padding: what lies beyond the map along u and along v: "zeros", "border", "reflection", or "repeat" with period
+            1, where the outermost texels of both ends are neighbours (one and the same place if ``align_corners``).
         align_corners: True puts 0 and 1 at the centres of the outermost texels, False at their outer edges.
     Returns:
-        (M, C), differentiable in the texels and, if bilinear, in uv. Unless ``padding_mode`` is "zeros", the gradient
-        in a uv coordinate on or beyond the border is 0.
+        (M, C), differentiable in the texels and, if bilinear, in uv. With "border" and "reflection" the gradient in a
+        coordinate on the border, or beyond it with "border", is 0.
     """
     rows_columns = maps.size.index_select(0, map_index)
     size = rows_columns.flip(1)  # columns, rows: in the order of u, v
-    x = uv * (size - 1) if align_corners else uv * size - 0.5
-    if padding_mode == "reflection":
-        x = _reflect(x, size, align_corners)
-    if padding_mode != "zeros":
-        last = (size - 1).to(x.dtype)
-        x = torch.where((x > 0) & (x < last), x, x.detach().clamp(min=0).minimum(last))
-
+    repeats = torch.tensor([p == "repeat" for p in padding], device=uv.device)
+    columns = [_position(uv[:, i], size[:, i], padding[i], align_corners) for i in range(2)]
+    x = torch.stack(columns, 1)
     low = (x.detach().floor() if mode == "bilinear" else x.detach().round()).clamp(-2, 1 << 30)
     first_texel = maps.first_texel.index_select(0, map_index)
 
     def texel(right: int, up: int) -> torch.Tensor:
         cell = low.long() + torch.tensor([right, up], device=uv.device)
+        cell = torch.where(repeats, cell.remainder(size), cell)
         inside = ((cell >= 0) & (cell < size)).all(1, keepdim=True)
         column, row_up = cell.clamp(min=0).minimum(size - 1).unbind(1)
         index = first_texel + (size[:, 1] - 1 - row_up) * size[:, 0] + column
@@ -114,6 +130,19 @@ def pack_rectangles(sizes: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, i
         height, column = max(height, h), column + w
         width = max(width, column)
     return places, (top + height, width)
+
+
+def _position(u: torch.Tensor, size: torch.Tensor, padding: str, align_corners: bool) -> torch.Tensor:
+    """Where a coordinate (M,) lies in its map of so many texels, from the centre of the first."""
+    if padding == "repeat":
+        u = u - u.detach().floor()
+    x = u * (size - 1) if align_corners else u * size - 0.5
+    if padding == "reflection":
+        x = _reflect(x, size, align_corners)
+    if padding in ("border", "reflection"):
+        last = (size - 1).to(x.dtype)
+        x = torch.where((x > 0) & (x < last), x, x.detach().clamp(min=0).minimum(last))
+    return x
 
 
 def _reflect(x: torch.Tensor, size: torch.Tensor, align_corners: bool) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,8 +12,8 @@ import torch.nn.functional as F
 from tirender.checks import INTEGERS, check_choice, fail
 from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
 from tirender.renderer.mesh.texture_maps import (
-    PADDING_MODES,
     SAMPLING_MODES,
+    check_padding,
     join_maps,
     pack_maps,
     sample_maps,
@@ -40,7 +41,8 @@ class TexturesUV(TexturesBase):
             face without uv coordinates has -1; its colour is undefined.
         verts_uvs: (N, T, 2) padded, or N tensors (T_i, 2), floats.
         maps_ids: (N, F) integers, or N tensors (F_i,): the map of each face, among the mesh's M maps.
-        padding_mode: the values beyond a map: "zeros", "border" or "reflection".
+        padding_mode: what lies beyond a map: "zeros", "border" (or "clamp"), "reflection" (or "mirror") or "repeat"; a
+            pair for u and v. With ``align_corners=False`` the last three are those of OpenGL and glTF.
         align_corners: True puts 0 and 1 at the centres of the outermost texels, False at their outer edges.
         sampling_mode: "bilinear" or "nearest".
     Raises:
@@ -61,11 +63,12 @@ class TexturesUV(TexturesBase):
         verts_uvs: PerMesh,
         *,
         maps_ids: PerMesh | None = None,
-        padding_mode: str = "border",
+        padding_mode: str | tuple[str, str] = "border",
         align_corners: bool = True,
         sampling_mode: str = "bilinear",
     ) -> None:
-        self.padding_mode = check_choice("padding_mode", padding_mode, PADDING_MODES)
+        check_padding("padding_mode", padding_mode)
+        self.padding_mode = padding_mode
         self.sampling_mode = check_choice("sampling_mode", sampling_mode, SAMPLING_MODES)
         self.align_corners = align_corners
         self._faces_uvs = check_per_mesh("faces_uvs", faces_uvs, "F", 3, dtypes=INTEGERS)
@@ -88,6 +91,11 @@ class TexturesUV(TexturesBase):
                 fail("maps_ids", f"indices below {len(m)}, the number of maps", int(ids.max()))
         _check_indices(self._faces_uvs, self._verts_uvs)
         self._start(n, device_of(self._faces_uvs), [len(t) for t in faces_uvs], None)
+
+    @property
+    def padding(self) -> tuple[str, str]:
+        """What lies beyond a map along u and along v, in the words of ``padding_mode``'s first four."""
+        return check_padding("padding_mode", self.padding_mode)
 
     def maps_padded(self) -> torch.Tensor:
         """(N, H, W, C), or (N, M, H, W, C) with ``maps_ids``; smaller maps are resized to the largest."""
@@ -244,25 +252,33 @@ class TexturesUV(TexturesBase):
     def join_scene(self) -> TexturesUV:
         """The textures of the mesh that joins all meshes, with the maps side by side in one map.
 
-        The joined map gives the same colours for uv coordinates in [0, 1]. Others are clamped to this range.
+        The joined map gives the same colours for uv coordinates in [0, 1]. Coordinates beyond are clamped, unless all
+        maps are one, or are of one size and do not end at their border: then ``maps_ids`` says which map a face uses.
+        Warns where clamping changes colours.
         """
         if not self._N:
             return self
         maps, map_of_face = self.distinct_maps()
+        uvs = self.faces_verts_uvs_packed().view(-1, 2)
+        faces = torch.arange(len(uvs), device=self.device).view(-1, 3)
+        if len(maps) == 1:
+            return self._like([maps[0]], [faces], [uvs], None)
+        if self.padding != ("border", "border") and bool(((uvs < 0) | (uvs > 1)).any()):
+            if len({m.shape for m in maps}) == 1:
+                return self._like([torch.stack(maps)], [faces], [uvs], [map_of_face])
+            warnings.warn("join_scene: clamps uv coordinates beyond the maps, as these differ in size", stacklevel=2)
         joined, corners = join_maps(maps)
         height, width = joined.shape[:2]
         size = torch.tensor([(m.shape[1], m.shape[0]) for m in maps], device=self.device)
         low = torch.tensor([(c, height - r - m.shape[0]) for (r, c), m in zip(corners, maps)], device=self.device)
         whole = torch.tensor([width, height], device=self.device)
 
-        uvs = self.faces_verts_uvs_packed().view(-1, 2).clamp(0, 1)
         which = map_of_face.repeat_interleave(3)
         size, low = size.index_select(0, which), low.index_select(0, which)
         if self.align_corners:
-            uvs = (low + uvs * (size - 1)) / (whole - 1)
+            uvs = (low + uvs.clamp(0, 1) * (size - 1)) / (whole - 1)
         else:
-            uvs = (low + uvs * size) / whole
-        faces = torch.arange(len(uvs), device=self.device).view(-1, 3)
+            uvs = (low + uvs.clamp(0, 1) * size) / whole
         return self._like([joined], [faces], [uvs], None)
 
     def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
@@ -273,7 +289,7 @@ class TexturesUV(TexturesBase):
         if not maps:
             return uv.new_zeros(0, 3)
         packed = pack_maps(maps)
-        return sample_maps(packed, map_index, uv, self.sampling_mode, self.padding_mode, self.align_corners)
+        return sample_maps(packed, map_index, uv, self.sampling_mode, self.padding, self.align_corners)
 
     def _like(self, maps: PerMesh, faces_uvs: PerMesh, verts_uvs: PerMesh, maps_ids: PerMesh | None) -> TexturesUV:
         return TexturesUV(
