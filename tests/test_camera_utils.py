@@ -70,7 +70,7 @@ def test_gradients_pass_through_join():
             "cameras_list image_size: expected to be given for all",
         ),
         (
-            [PerspectiveCameras(), PerspectiveCameras(K=torch.eye(4)[None])],
+            [PerspectiveCameras(), PerspectiveCameras(K=torch.eye(4)[None, [0, 1, 3, 2]])],
             "cameras_list K: expected to be given for all",
         ),
     ],

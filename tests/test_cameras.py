@@ -494,3 +494,45 @@ def test_a_users_camera_without_a_matrix():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+OPENCV = torch.tensor([[[500.0, 0, 320, 0], [0, 500, 240, 0], [0, 0, 1, 0], [0, 0, 0, 1]]])
+OURS = OPENCV[:, [0, 1, 3, 2]]
+
+
+@pytest.mark.parametrize(
+    ("make", "K", "message"),
+    [
+        (
+            PerspectiveCameras,
+            OPENCV,
+            r"K: expected .*\(fx, 0, px, 0\).*\(0, 0, 1, 0\), got the last row of an orthographic",
+        ),
+        (FoVPerspectiveCameras, OPENCV, "got the last row of an orthographic camera, or of OpenCV's layout"),
+        (
+            PerspectiveCameras,
+            OPENCV[:, :3, :3],
+            r"cameras_from_opencv_projection takes OpenCV's 3 x 3\), got \(1, 3, 3\)",
+        ),
+        (PerspectiveCameras, OPENCV[0, :3, :3], "takes OpenCV's 3 x 3"),
+        (OrthographicCameras, OURS, "got the last row of a perspective camera"),
+        (FoVOrthographicCameras, OURS, "got the last row of a perspective camera"),
+    ],
+)
+def test_a_matrix_of_another_layout_is_refused_at_construction(make, K, message):
+    with pytest.raises(ValueError, match=message):
+        make(K=K)
+    if K.shape[1:] == (4, 4):
+        with pytest.raises(ValueError, match=message):
+            make().get_projection_transform(K=K)
+
+
+def test_one_matrix_is_a_batch_of_one():
+    points = torch.tensor([[0.2, -0.1, 4.0]])
+    cameras = [
+        PerspectiveCameras(K=K, in_ndc=False, image_size=((480, 640),)) for K in (OURS, OURS[0], OURS[0].numpy())
+    ]
+    screen = [c.transform_points(points) for c in cameras]
+    torch.testing.assert_close(screen[0][0, :2], torch.tensor([320 + 500 * 0.2 / 4, 240 - 500 * 0.1 / 4]))
+    assert torch.equal(screen[0], screen[1])
+    assert torch.equal(screen[0], screen[2])

@@ -186,3 +186,30 @@ def test_bad_image_size(size):
 def test_bad_grid(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        (48, 64),
+        [48, 64],
+        torch.tensor([48, 64]),
+        torch.tensor([[48.0, 64.0]]),
+        torch.tensor([[48, 64], [48, 64]]),
+        (torch.tensor(48), np.int64(64)),
+        np.array([48, 64]),
+        (48.0, 64.0),
+    ],
+)
+def test_image_sizes_of_any_kind(size):
+    assert parse_image_size(size) == (48, 64)
+    assert parse_image_size(torch.tensor(48)) == (48, 48)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [0, -1, True, "48", None, (48,), (48, 64, 3), (48.5, 64), torch.tensor([[48, 64], [64, 48]]), torch.zeros(2)],
+)
+def test_image_sizes_that_mean_nothing(size):
+    with pytest.raises(ValueError, match=r"image_size: expected a positive int or \(height, width\) of two, got"):
+        parse_image_size(size)

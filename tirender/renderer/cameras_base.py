@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from tirender.checks import FLOATS, batch_index, check_tensor, fail
@@ -41,7 +42,7 @@ class CamerasBase(TensorProperties):
     Args:
         dtype, device, kwargs: as for :class:`tirender.renderer.utils.TensorProperties`.
     Raises:
-        ValueError: if ``R`` or ``T`` has another shape.
+        ValueError: if ``R`` or ``T`` has another shape, or ``K`` is not the matrix of such a camera.
     """
 
     R: torch.Tensor
@@ -50,7 +51,12 @@ class CamerasBase(TensorProperties):
     _SHARED_FIELDS: tuple[str, ...] = ()
 
     def __init__(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", **kwargs: Any) -> None:
+        if isinstance(kwargs.get("K"), torch.Tensor | np.ndarray) and kwargs["K"].ndim == 2:
+            kwargs["K"] = kwargs["K"][None]
         super().__init__(dtype=dtype, device=device, **kwargs)
+        matrix: Any = getattr(self, "K", None)
+        if matrix is not None:
+            self._check_matrix(matrix)
         for name, shape in (("R", ("N", 3, 3)), ("T", ("N", 3))):
             if getattr(self, name, None) is not None:
                 check_tensor(name, getattr(self, name), shape, FLOATS)
@@ -206,7 +212,21 @@ class CamerasBase(TensorProperties):
     def _given_matrix(self, kwargs: dict[str, Any]) -> torch.Tensor | None:
         """The calibration matrix ``K`` (N, 4, 4) for column vectors, or None."""
         K = kwargs.get("K", self.K)
-        return None if K is None else check_tensor("K", K, ("N", 4, 4), FLOATS)
+        return None if K is None else self._check_matrix(K)
+
+    def _check_matrix(self, K: torch.Tensor) -> torch.Tensor:
+        """Return ``K`` if it is (N, 4, 4) and its last row says the same as :meth:`is_perspective`, else raise."""
+        perspective = self.is_perspective()
+        third, fourth = ("(0, 0, 0, 1)", "(0, 0, 1, 0)") if perspective else ("(0, 0, 1, 0)", "(0, 0, 0, 1)")
+        expected = f"shape (N, 4, 4) with rows (fx, 0, px, 0), (0, fy, py, 0), {third}, {fourth}"
+        if isinstance(K, torch.Tensor) and K.shape[-2:] == (3, 3):
+            fail("K", f"{expected} (utils.cameras_from_opencv_projection takes OpenCV's 3 x 3)", tuple(K.shape))
+        check_tensor("K", K, ("N", 4, 4), FLOATS)
+        other = K.new_tensor([0, 0, 0, 1] if perspective else [0, 0, 1, 0])
+        if len(K) and bool((K.detach()[:, 3] == other).all(1).any()):
+            what = "an orthographic camera, or of OpenCV's layout" if perspective else "a perspective camera"
+            fail("K", expected, f"the last row of {what}")
+        return K
 
 
 def try_get_projection_transform(cameras: CamerasBase, cameras_kwargs: dict[str, Any]) -> Transform3d | None:

@@ -245,15 +245,24 @@ def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     """Convert ``image_size`` to (height, width).
 
     Args:
-        image_size: one int for a square, or (height, width), in pixels.
+        image_size: one int for a square, or (height, width), in pixels; an array or tensor of these, also (N, 2) with
+            equal rows, as cameras have it.
     Raises:
-        ValueError: if it is not one or two positive ints.
+        ValueError: if it is not one or two positive whole numbers.
     """
-    pair: Any = image_size if isinstance(image_size, (tuple, list, np.ndarray, torch.Tensor)) else [image_size] * 2
-    size = [int(s) if isinstance(s, (np.integer, torch.Tensor)) else s for s in pair]
-    if len(size) != 2 or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in size):
+    size: Any = image_size
+    if isinstance(image_size, np.ndarray | torch.Tensor):
+        rows = torch.as_tensor(image_size).detach()
+        same = rows.dim() == 2 and len(rows) > 0 and bool((rows == rows[:1]).all())
+        size = (rows[0] if same else rows).tolist()
+    pair = size if isinstance(size, tuple | list) else [size, size]
+    numbers = [
+        s.item() if isinstance(s, np.generic) or (isinstance(s, torch.Tensor) and s.dim() == 0) else s for s in pair
+    ]
+    is_whole = [isinstance(s, int | float) and not isinstance(s, bool) and s > 0 and s == s // 1 for s in numbers]
+    if len(numbers) != 2 or not all(is_whole):
         fail("image_size", "a positive int or (height, width) of two", repr(image_size))
-    return int(size[0]), int(size[1])
+    return int(numbers[0]), int(numbers[1])
 
 
 def _format(name: str, value: Broadcastable, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
