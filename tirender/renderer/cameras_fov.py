@@ -19,7 +19,9 @@ class FoVPerspectiveCameras(CamerasBase):
     NDC z rises from 0 at ``znear`` to 1 at ``zfar``, not linearly in depth.
 
     Args:
-        znear, zfar: (N,) or numbers, the distances of the near and the far plane in world units.
+        znear, zfar: (N,) or numbers, the distances of the near and the far plane in world units. Meshes are cut at half
+            of ``znear`` (``RasterizationSettings.z_clip_value``), not at ``zfar``. Soft shaders put the background at
+            ``zfar``: they show it in place of faces that lie beyond, with the faces' alpha. Choose it beyond the scene.
         aspect_ratio: (N,) or a number, the width of a pixel divided by its height.
         fov: (N,) or a number, the field of view over the short side of the image.
         degrees: whether ``fov`` is in degrees; otherwise in radians.
@@ -131,7 +133,9 @@ class FoVOrthographicCameras(CamerasBase):
     NDC z rises from 0 at ``znear`` to 1 at ``zfar``, linearly in depth.
 
     Args:
-        znear, zfar: (N,) or numbers, the distances of the near and the far plane in world units.
+        znear, zfar: (N,) or numbers, the distances of the near and the far plane in world units. Meshes are cut at half
+            of ``znear`` (``RasterizationSettings.z_clip_value``), not at ``zfar``. Soft shaders put the background at
+            ``zfar``: they show it in place of faces that lie beyond, with the faces' alpha. Choose it beyond the scene.
         max_y, min_y, max_x, min_x: (N,) or numbers, the sides of the box in view space; ``max_x`` is on the left.
         scale_xyz: (N, 3), factors on the NDC coordinates.
         R: (N, 3, 3), rotations from world to view space.
