@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 
 from tirender.checks import all_finite, fail
 from tirender.engine import runtime
 from tirender.engine.kernels import bvh as kernels
+from tirender.engine.kernels.bvh import Forest
 
 MAX_PRIMITIVES = 1 << 28
 LEAF_PADDING = 16  # a leaf is read whole, also where it reaches past the end
 CROWD_LEAVES = 4  # so many leaves of primitives in one cell, and the cell is cut further
 
 
-@dataclass(frozen=True)
-class Forest:
-    """The hierarchies of C clouds, whose primitives lie sorted one cloud after the other.
-
-    Args:
-        first: (C + 1,) int32, where each cloud begins, and the end n.
-        order: (n,) int32, the primitive at each sorted place.
-        lower, upper: (D, n + padding), the corners of the sorted primitives; D >= 3, of which three are searched.
-        leaf_bits: log2 of the primitives in a leaf.
-        boxes, lowest: of the hierarchy.
-    """
-
-    first: torch.Tensor
-    order: torch.Tensor
-    lower: torch.Tensor
-    upper: torch.Tensor
-    leaf_bits: int
-    boxes: torch.Tensor
-    lowest: torch.Tensor
-
-
 def build_forest(
     lower: torch.Tensor, upper: torch.Tensor, first: torch.Tensor, cloud: torch.Tensor, leaf_bits: int
-) -> Forest:
+) -> tuple[Forest, torch.Tensor]:
     """Sort primitives along a Hilbert curve and bound them, in time n log n wherever they lie.
 
     Args:
@@ -48,6 +26,8 @@ def build_forest(
         first: (C + 1,) int32, where each cloud begins, and n.
         cloud: (n,) int64, the cloud of each primitive, ascending.
         leaf_bits: log2 of the primitives in a leaf.
+    Returns:
+        the forest, and the sorted lower corners (D, n + padding).
     """
     n = lower.shape[1]
     if n > MAX_PRIMITIVES:
@@ -58,16 +38,10 @@ def build_forest(
     sorted_lower = lower.index_select(1, padded)
     sorted_upper = sorted_lower if lower is upper else upper.index_select(1, padded)
     n_groups = (n >> (leaf_bits + 2)) + 16 * (len(first) - 1)
-    forest = Forest(
-        *(first, order.int(), sorted_lower, sorted_upper, leaf_bits),
-        boxes=lower.new_empty(n_groups * 6 * kernels.FAN),
-        lowest=first.new_empty(n_groups * kernels.FAN),
-    )
-    runtime.launch(
-        kernels.build_boxes,
-        *(sorted_lower, sorted_upper, forest.order, first, leaf_bits, forest.boxes, forest.lowest),
-    )
-    return forest
+    boxes, lowest = lower.new_empty(n_groups * 6 * kernels.FAN), first.new_empty(n_groups * kernels.FAN)
+    forest = Forest(order.int(), first, boxes, lowest)
+    runtime.launch(kernels.build_boxes, leaf_bits, sorted_lower, sorted_upper, *forest)
+    return forest, sorted_lower
 
 
 def _curve_order(points: torch.Tensor, cloud: torch.Tensor, n_clouds: int, crowd: int) -> torch.Tensor:
