@@ -15,7 +15,7 @@ from tirender.engine.kernels import hash_grid as kernels
 from tirender.engine.partial_sums import part_bounds
 
 N_CHUNKS = 64  # of a level's points, for threads to share
-MAX_RESOLUTION = 1 << 20  # float32 tells no more cells apart
+MAX_RESOLUTION = 1 << 20  # float32 does not resolve smaller cells
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,8 @@ def neighbour_distances(
 
     Args:
         p1, p2, lengths1, lengths2, norm: as for ``knn_points``, validated.
-        idx: (N, P1, K), neighbours in ``p2`` of ``p1``; then, if wanted, (N, P2, K), those in ``p1`` of ``p2``.
-        dists: the results, where they are known, as with both they must be.
+        idx: (N, P1, K), neighbours in ``p2`` of ``p1``; to go both ways, also (N, P2, K), those in ``p1`` of ``p2``.
+        dists: the distances, if they are known; needed where ``idx`` goes both ways.
     """
     distances: tuple[torch.Tensor, ...] = _Distances.apply(p1, p2, lengths1, lengths2, norm, tuple(dists), *idx)
     return distances

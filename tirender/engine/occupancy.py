@@ -57,14 +57,14 @@ def sample_occupied(
 
     Args:
         origins: (R, 3) float32.
-        directions: (R, 3), of length 1; a ray with none, or with NaN, has no samples.
+        directions: (R, 3), of length 1; a ray of length 0 or NaN has no samples.
         occupied: (n^3 / 32,) int32, the cells' bits, see :func:`pack_bits`.
         step: distance between samples, at least 2^-16.
         nearest: the least length.
         shifts: (R,) in [0, 1), by default 1/2.
-        max_samples: sample only the first rays, at least one, that have no more together.
+        max_samples: a bound on all samples together: only so many of the first rays are sampled, at least one.
     Returns:
-        the samples of the rays, or of the first; not differentiable.
+        the samples of the rays, or of the first of them; not differentiable.
     Raises:
         ValueError: where a shape, dtype or device does not fit, or a number is out of its range.
     """

@@ -37,8 +37,9 @@ def point_triangle_distances(
         min_area: of a triangle with less, only the outline counts.
         from_points, from_triangles: which of the two to compute.
     Returns:
-        those asked for of (P,) and (T,); differentiable in points and triangles, the pairs held fixed; 0 where an item
-        has nothing to be near to, NaN for a point with a NaN coordinate or where all else is NaN.
+        (P,) for the points and (T,) for the triangles, or the one of them that was asked for. Differentiable in points
+        and triangles, the pairs held fixed. 0 where an item has nothing to be near to; NaN for a point with a NaN
+        coordinate, or where all else is NaN.
     """
     segments = triangles.shape[1] == 2
     corners = torch.cat([triangles, triangles[:, 1:]], 1) if segments else triangles

@@ -46,7 +46,7 @@ def march_volumes(
 
 
 def padded_shape(shape: Sequence[int], n_channels: int) -> tuple[int, ...]:
-    """As what volumes (V, _, D, H, W) are marched: (V, D + 2, H + 2, W + 2, channels filled up to a multiple of 4)."""
+    """Shape in which volumes (V, _, D, H, W) are marched: (V, D + 2, H + 2, W + 2, channels up to a multiple of 4)."""
     n_volumes, _, *sizes = shape
     return (n_volumes, *(size + 2 for size in sizes), (n_channels + 3) // 4 * 4)
 
@@ -116,7 +116,7 @@ class _MarchVolumes(torch.autograd.Function):
         grads = _without_border(grad_values[0].view(ctx.shape))
         if not rays_wanted:
             grad_origins = grad_directions = None
-        # contiguous: what follows is several times faster, and the parts are freed
+        # contiguous: later operations are several times faster, and the parts are freed
         grad_densities, grad_features = (g.contiguous() for g in (grads[:, :1], grads[:, 1 : 1 + ctx.n_features]))
         return grad_densities, grad_features, grad_origins, grad_directions, None, None, None
 
@@ -127,6 +127,6 @@ def _without_border(values: torch.Tensor) -> torch.Tensor:
 
 
 def _part_count(values: torch.Tensor) -> int:
-    """A power of two, so that the parts, which are of equal work, share out well among threads."""
+    """A power of two, so that parts of equal work are shared out evenly among threads."""
     most = PARTS_BYTES // (values.element_size() * max(values.numel(), 1))
     return next((n for n in (8, 4, 2) if n <= most), 1)

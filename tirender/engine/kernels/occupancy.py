@@ -11,7 +11,7 @@ import taichi as ti
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.types import FloatArray, I32Array, Vec3Array, struct_of
 
-FAR = 1e30  # where rays end that the cube does not
+FAR = 1e30  # the length at which a ray ends that the cube does not bound
 
 
 class Settings(NamedTuple):

@@ -57,7 +57,6 @@ def nearest_triangles(
 ):
     """The nearest triangle of each point, in the cloud of the same number; see :func:`store` where there is none."""
     forest = ti.static(Forest(order, first, boxes, lowest))
-    search = ti.static(Search(TRIANGLE_LEAF_BITS))
     n_points = point_first[point_first.shape[0] - 1]
     ti.loop_config(block_dim=ti.static(task_block()))
     for task in range((n_points + settings.chunk - 1) // settings.chunk):
@@ -67,22 +66,11 @@ def nearest_triangles(
             while i >= point_first[cloud + 1]:
                 cloud += 1
                 guess = -1
-            p = ti.Vector([points[0, i], points[1, i], points[2, i]])
             begin, n = cloud_range(first, cloud)
-            bound, bound_index = cast_like(ti.math.inf, p[0]), NO_INDEX
+            d, nearest = cast_like(ti.math.inf, points[0, i]), NO_INDEX
             if n > 0:
-                if guess < 0:
-                    guess = likely_leaf(forest, cloud, search, p)
-                cursor = root_cursor(forest, cloud, search, guess, guess + 1)
-                while next_leaf(cursor, forest, search, p, p, bound, bound_index):
-                    start, count = leaf_range(cursor, search)
-                    for j in range(start, start + count):
-                        v0, v1, v2 = corners[3 * j], corners[3 * j + 1], corners[3 * j + 2]
-                        d = triangle_offset(p, v0, v1, v2, settings.min_area, segments).norm_sqr()
-                        if comes_before(d, order[j] - begin, bound, bound_index):
-                            bound, bound_index = d, order[j] - begin
-                            guess = cursor.leaf
-            store(dists, index, point_order[i], begin, n, bound, bound_index)
+                d, nearest, guess = nearest_triangle(settings, segments, points, i, corners, forest, cloud, guess)
+            store(dists, index, point_order[i], begin, n, d, nearest)
 
 
 @ti.kernel
@@ -102,7 +90,6 @@ def nearest_points_of_triangles(
 ):
     """The nearest point of each triangle, in the cloud of the same number; see :func:`store` where there is none."""
     forest = ti.static(Forest(order, first, boxes, lowest))
-    search = ti.static(Search(LEAF_BITS))
     n_triangles = triangle_first[triangle_first.shape[0] - 1]
     ti.loop_config(block_dim=ti.static(task_block()))
     for task in range((n_triangles + settings.chunk - 1) // settings.chunk):
@@ -112,31 +99,11 @@ def nearest_points_of_triangles(
             while i >= triangle_first[cloud + 1]:
                 cloud += 1
                 guess = -1
-            v0, v1, v2 = corners[3 * i], corners[3 * i + 1], corners[3 * i + 2]
-            if ti.static(segments):
-                v2 = v1
-            low, high = ti.min(v0, ti.min(v1, v2)), ti.max(v0, ti.max(v1, v2))
             begin, n = cloud_range(first, cloud)
-            bound, bound_index = cast_like(ti.math.inf, v0[0]), NO_INDEX
+            d, nearest = cast_like(ti.math.inf, points[0, 0]), NO_INDEX
             if n > 0:
-                if guess < 0:
-                    guess = likely_leaf(forest, cloud, search, (low + high) / 2)
-                cursor = root_cursor(forest, cloud, search, guess, guess + 1)
-                while next_leaf(cursor, forest, search, low, high, bound, bound_index):
-                    start, count = leaf_range(cursor, search)
-                    near = 0
-                    is_first = bound_index == NO_INDEX
-                    if is_first or not is_leaf_far(boxes, cursor, v0, v1, v2, settings.min_area, segments, bound):
-                        near = leaf_points_near_box(points, start, count, low, high, bound)
-                    while near != 0:
-                        j = start + first_bit(near)
-                        near &= near - 1
-                        p = ti.Vector([points[0, j], points[1, j], points[2, j]])
-                        d = triangle_offset(p, v0, v1, v2, settings.min_area, segments).norm_sqr()
-                        if comes_before(d, order[j] - begin, bound, bound_index):
-                            bound, bound_index = d, order[j] - begin
-                            guess = cursor.leaf
-            store(dists, index, triangle_order[i], begin, n, bound, bound_index)
+                d, nearest, guess = nearest_point(settings, segments, corners, i, points, forest, cloud, guess)
+            store(dists, index, triangle_order[i], begin, n, d, nearest)
 
 
 @ti.kernel
@@ -168,13 +135,84 @@ def point_triangle_adjoint(
 
 
 @ti.func
-def store(dists: ti.template(), index: ti.template(), row, begin, n, bound, bound_index):
+def nearest_triangle(
+    settings: ti.template(),
+    segments: ti.template(),
+    points: ti.template(),
+    i,
+    corners: ti.template(),
+    forest: ti.template(),
+    cloud,
+    guess,
+):
+    """Squared distance and index of the triangle of a cloud nearest to point i, and its leaf.
+
+    The search begins with the leaf ``guess``, or with a likely one where that is -1. The index is NO_INDEX where all
+    distances are NaN.
+    """
+    search = ti.static(Search(TRIANGLE_LEAF_BITS))
+    p = ti.Vector([points[0, i], points[1, i], points[2, i]])
+    bound, bound_index = cast_like(ti.math.inf, p[0]), NO_INDEX
+    if guess < 0:
+        guess = likely_leaf(forest, cloud, search, p)
+    cursor = root_cursor(forest, cloud, search, guess, guess + 1)
+    while next_leaf(cursor, forest, search, p, p, bound, bound_index):
+        start, count = leaf_range(cursor, search)
+        for j in range(start, start + count):
+            v0, v1, v2 = corners[3 * j], corners[3 * j + 1], corners[3 * j + 2]
+            d = triangle_offset(p, v0, v1, v2, settings.min_area, segments).norm_sqr()
+            if comes_before(d, forest.order[j] - cursor.begin, bound, bound_index):
+                bound, bound_index = d, forest.order[j] - cursor.begin
+                guess = cursor.leaf
+    return bound, bound_index, guess
+
+
+@ti.func
+def nearest_point(
+    settings: ti.template(),
+    segments: ti.template(),
+    corners: ti.template(),
+    i,
+    points: ti.template(),
+    forest: ti.template(),
+    cloud,
+    guess,
+):
+    """The same for the point nearest to triangle i."""
+    search = ti.static(Search(LEAF_BITS))
+    v0, v1, v2 = corners[3 * i], corners[3 * i + 1], corners[3 * i + 2]
+    if ti.static(segments):
+        v2 = v1
+    low, high = ti.min(v0, ti.min(v1, v2)), ti.max(v0, ti.max(v1, v2))
+    bound, bound_index = cast_like(ti.math.inf, v0[0]), NO_INDEX
+    if guess < 0:
+        guess = likely_leaf(forest, cloud, search, (low + high) / 2)
+    cursor = root_cursor(forest, cloud, search, guess, guess + 1)
+    while next_leaf(cursor, forest, search, low, high, bound, bound_index):
+        start, count = leaf_range(cursor, search)
+        near = 0
+        is_first = bound_index == NO_INDEX
+        if is_first or not is_leaf_far(forest.boxes, cursor, v0, v1, v2, settings.min_area, segments, bound):
+            near = leaf_points_near_box(points, start, count, low, high, bound)
+        while near != 0:
+            j = start + first_bit(near)
+            near &= near - 1
+            p = ti.Vector([points[0, j], points[1, j], points[2, j]])
+            d = triangle_offset(p, v0, v1, v2, settings.min_area, segments).norm_sqr()
+            if comes_before(d, forest.order[j] - cursor.begin, bound, bound_index):
+                bound, bound_index = d, forest.order[j] - cursor.begin
+                guess = cursor.leaf
+    return bound, bound_index, guess
+
+
+@ti.func
+def store(dists: ti.template(), index: ti.template(), row, begin, n, d, nearest):
     """Store a query's result: index -1 where there is none, with distance 0 in an empty cloud and NaN in another."""
     index[row] = -1
-    dists[row] = cast_like(ti.math.nan if n > 0 else 0.0, bound)
-    if bound_index != NO_INDEX:
-        index[row] = begin + bound_index
-        dists[row] = bound
+    dists[row] = cast_like(ti.math.nan if n > 0 else 0.0, d)
+    if nearest != NO_INDEX:
+        index[row] = begin + nearest
+        dists[row] = d
 
 
 @ti.func
