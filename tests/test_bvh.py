@@ -77,7 +77,7 @@ def test_boxes_bound_what_is_below_them(sizes):
     upper = lower + torch.rand(3, n)
     first = torch.tensor([0, *torch.tensor(sizes).cumsum(0)], dtype=torch.int32)
     cloud = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    forest = build_forest(lower, upper, first, cloud, leaf_bits=2)
+    forest, _lower = build_forest(lower, upper, first, cloud, leaf_bits=2)
     boxes, lowest = forest.boxes.view(-1, 6, 8), forest.lowest.view(-1, 8)
     for c, size in enumerate(sizes):
         begin = int(first[c])

@@ -6,6 +6,7 @@ import torch
 
 from tirender.engine import runtime
 from tirender.engine.kernels import ball_query as kernels
+from tirender.engine.kernels.knn import Queries
 from tirender.engine.knn import check_size, pad_rows, point_forest, queries_per_task
 
 
@@ -21,10 +22,8 @@ def select_in_balls(
     n_queries = int(lengths1.sum())
     index = torch.empty(n_queries * k, dtype=torch.int64, device=p1.device)
     if n_queries:
-        forest = point_forest(p1, p2, lengths1, lengths2)
-        runtime.launch(
-            kernels.points_in_balls,
-            *(forest.lower, forest.order, forest.first, forest.boxes, forest.lowest, n_queries, len(p1)),
-            *(queries_per_task(), k, p1.new_tensor([radius]).square(), p1.new_zeros(len(index)), index),
-        )
+        forest, points = point_forest(p1, p2, lengths1, lengths2)
+        queries = Queries(n_queries=n_queries, shift=len(p1), chunk=queries_per_task(), k=k)
+        radius_sqr, zeros = p1.new_tensor([radius]).square(), p1.new_zeros(len(index))
+        runtime.launch(kernels.points_in_balls, queries, radius_sqr, points, *forest, zeros, index)
     return pad_rows(index.view(-1, k), p1, lengths1, fill=-1)

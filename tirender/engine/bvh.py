@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 
 from tirender.checks import all_finite, fail
 from tirender.engine import runtime
 from tirender.engine.kernels import bvh as kernels
+from tirender.engine.kernels.bvh import Forest
 
 MAX_PRIMITIVES = 1 << 28
-LEAF_PADDING = 16  # a leaf is read whole, also where it reaches past the end
-CROWD_LEAVES = 4  # so many leaves of primitives in one cell, and the cell is cut further
-
-
-@dataclass(frozen=True)
-class Forest:
-    """The hierarchies of C clouds, whose primitives lie sorted one cloud after the other.
-
-    Args:
-        first: (C + 1,) int32, where each cloud begins, and the end n.
-        order: (n,) int32, the primitive at each sorted place.
-        lower, upper: (D, n + padding), the corners of the sorted primitives; D >= 3, of which three are searched.
-        leaf_bits: log2 of the primitives in a leaf.
-        boxes, lowest: of the hierarchy.
-    """
-
-    first: torch.Tensor
-    order: torch.Tensor
-    lower: torch.Tensor
-    upper: torch.Tensor
-    leaf_bits: int
-    boxes: torch.Tensor
-    lowest: torch.Tensor
+LEAF_PADDING = 16  # primitives after the end: the last leaf too is read whole
+CROWD_LEAVES = 4  # a cell of the curve that holds more leaves than this is divided again
 
 
 def build_forest(
     lower: torch.Tensor, upper: torch.Tensor, first: torch.Tensor, cloud: torch.Tensor, leaf_bits: int
-) -> Forest:
+) -> tuple[Forest, torch.Tensor]:
     """Sort primitives along a Hilbert curve and bound them, in time n log n wherever they lie.
 
     Args:
@@ -48,6 +26,8 @@ def build_forest(
         first: (C + 1,) int32, where each cloud begins, and n.
         cloud: (n,) int64, the cloud of each primitive, ascending.
         leaf_bits: log2 of the primitives in a leaf.
+    Returns:
+        the forest, and the sorted lower corners (D, n + padding).
     """
     n = lower.shape[1]
     if n > MAX_PRIMITIVES:
@@ -58,23 +38,17 @@ def build_forest(
     sorted_lower = lower.index_select(1, padded)
     sorted_upper = sorted_lower if lower is upper else upper.index_select(1, padded)
     n_groups = (n >> (leaf_bits + 2)) + 16 * (len(first) - 1)
-    forest = Forest(
-        *(first, order.int(), sorted_lower, sorted_upper, leaf_bits),
-        boxes=lower.new_empty(n_groups * 6 * kernels.FAN),
-        lowest=first.new_empty(n_groups * kernels.FAN),
-    )
-    runtime.launch(
-        kernels.build_boxes,
-        *(sorted_lower, sorted_upper, forest.order, first, leaf_bits, forest.boxes, forest.lowest),
-    )
-    return forest
+    boxes, lowest = lower.new_empty(n_groups * 6 * kernels.FAN), first.new_empty(n_groups * kernels.FAN)
+    forest = Forest(order.int(), first, boxes, lowest)
+    runtime.launch(kernels.build_boxes, leaf_bits, sorted_lower, sorted_upper, *forest)
+    return forest, sorted_lower
 
 
 def _curve_order(points: torch.Tensor, cloud: torch.Tensor, n_clouds: int, crowd: int) -> torch.Tensor:
     """(n,) int64: the points (3, n) of each cloud in turn, along a Hilbert curve; equal points by index.
 
-    Where more than ``crowd`` points that differ share a cell of the curve, they get a curve of their own, so that
-    clusters and outliers of any scale are resolved.
+    A cell of the curve with more than ``crowd`` points that differ gets a curve of its own. So clusters and outliers of
+    any scale are resolved.
     """
     low, high = points.amin(1, keepdim=True), points.amax(1, keepdim=True)
     if not all_finite(high - low):
@@ -100,15 +74,19 @@ def _curve_order(points: torch.Tensor, cloud: torch.Tensor, n_clouds: int, crowd
 def _sorted_keys(
     points: torch.Tensor, low: torch.Tensor, extent: torch.Tensor, group: torch.Tensor, n_groups: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n,) int64: the group in the high bits, the place along the curve through [low, low + extent] in the low ones,
-    ascending; and the points' indices in that order, equal keys by index."""
+    """(n,) int64 keys in ascending order, and the points' indices in that order, equal keys by index.
+
+    A key has the group in its high bits, and the place along the curve through [low, low + extent] in its low bits.
+    """
     n = points.shape[1]
     index_bits, group_bits = (n - 1).bit_length(), (n_groups - 1).bit_length()
-    wanted = min(2 * n.bit_length() // 3 + 1, (63 - group_bits) // 3, 20)  # few in a cell even on a line
-    bits = min(wanted, (63 - group_bits - index_bits) // 3)
-    is_packed = bits >= wanted - 2 and not points.is_cuda
+    enough = min(
+        2 * n.bit_length() // 3 + 1, (63 - group_bits) // 3, 20
+    )  # even points on a line are then few in a cell
+    bits = min(enough, (63 - group_bits - index_bits) // 3)
+    is_packed = bits >= enough - 2 and not points.is_cuda
     if not is_packed:
-        bits = wanted
+        bits = enough
     cells = ((points - low) / torch.where(extent > 0, extent, 1)).mul_(2**bits - 1)
     codes = torch.empty(n, dtype=torch.int64, device=points.device)
     runtime.launch(kernels.hilbert_codes, cells, bits, codes)
@@ -124,7 +102,7 @@ def _sorted_keys(
 
 
 def _crowded(points: torch.Tensor, keys: torch.Tensor, order: torch.Tensor, crowd: int) -> bool:
-    """Whether somewhere a run of more than ``crowd`` sorted points lies in one cell without coinciding."""
+    """Whether some cell of the curve holds more than ``crowd`` sorted points that do not coincide."""
     step = max(crowd // 2, 1)
     same = keys[:-crowd:step] == keys[crowd::step]
     if not bool(same.any()):

@@ -37,14 +37,14 @@ def composite(
 class _Composite(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, alphas: torch.Tensor, features: torch.Tensor, offsets: Any, index: Any, mode: int) -> Any:
-        alphas, features = alphas.detach().contiguous(), features.detach().contiguous()
+        points = kernels.PackedPoints(offsets, index, alphas.detach().contiguous(), features.detach().contiguous())
         shape = (len(offsets) - 1, features.shape[1])
-        ctx.save_for_backward(offsets, index, alphas, features)
+        ctx.save_for_backward(*points)
         ctx.mode = mode
         if not len(index) or not shape[1]:
-            return features.new_zeros(shape)
-        image = features.new_empty(shape)
-        runtime.launch(kernels.composite_forward, offsets, index, alphas, features, mode, image)
+            return points.features.new_zeros(shape)
+        image = points.features.new_empty(shape)
+        runtime.launch(kernels.composite_forward, kernels.Settings(mode=mode), *points, image)
         return image
 
     @staticmethod
@@ -54,12 +54,19 @@ class _Composite(torch.autograd.Function):
         wanted = ctx.needs_input_grad[1]
         n_parts = part_count(features.numel() if wanted else 0, len(index))
         grad_alphas = torch.zeros_like(alphas)
-        grad_features = features.new_zeros(n_parts, *(features.shape if wanted else (1, 1)))
+        grad_features = features.new_zeros((n_parts, *features.shape) if wanted else (1, 1, 1))
         if len(index) and features.shape[1]:
             runtime.launch(
                 kernels.composite_adjoint,
-                *(offsets, index, alphas, features, ctx.mode, grad_image.contiguous()),
-                *(part_bounds_by_work(offsets, n_parts), int(wanted), runtime.is_parallel_device()),
-                *(grad_alphas, grad_features),
+                kernels.Settings(mode=ctx.mode, features_wanted=wanted),
+                runtime.is_parallel_device(),
+                offsets,
+                index,
+                alphas,
+                features,
+                grad_image.contiguous(),
+                part_bounds_by_work(offsets, n_parts),
+                grad_alphas,
+                grad_features,
             )
         return grad_alphas, grad_features.sum(0) if wanted else None, None, None, None

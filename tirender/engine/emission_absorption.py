@@ -48,7 +48,7 @@ def count_visible(offsets: torch.Tensor, densities: torch.Tensor, min_transmitta
     """
     counts = torch.zeros(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
     if len(densities):
-        runtime.launch(kernels.count_visible, offsets, densities.contiguous(), min_transmittance, counts)
+        runtime.launch(kernels.count_visible, min_transmittance, offsets, densities.contiguous(), counts)
     return counts
 
 
@@ -70,6 +70,11 @@ class _EmissionAbsorption(torch.autograd.Function):
         if features.numel():
             runtime.launch(
                 kernels.emission_absorption_adjoint,
-                *(offsets, densities, features, grad_out.contiguous(), grad_densities, grad_features),
+                offsets,
+                densities,
+                features,
+                grad_out.contiguous(),
+                grad_densities,
+                grad_features,
             )
         return grad_densities, grad_features, None

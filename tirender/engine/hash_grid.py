@@ -15,7 +15,7 @@ from tirender.engine.kernels import hash_grid as kernels
 from tirender.engine.partial_sums import part_bounds
 
 N_CHUNKS = 64  # of a level's points, for threads to share
-MAX_RESOLUTION = 1 << 20  # float32 tells no more cells apart
+MAX_RESOLUTION = 1 << 20  # float32 does not resolve smaller cells
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,14 @@ class _HashEncode(torch.autograd.Function):
         levels = torch.tensor(layout.levels, dtype=torch.int32, device=points.device)
         encoding = points.new_empty(len(points), layout.n_channels)
         if len(points):
-            bounds = part_bounds(len(points), N_CHUNKS, points.device)
             runtime.launch(
                 kernels.hash_grid_forward,
-                *(points, levels, table.view(-1), bounds, layout.n_features, encoding.view(-1)),
+                layout.n_features,
+                points,
+                levels,
+                table.view(-1),
+                part_bounds(len(points), N_CHUNKS, points.device),
+                encoding.view(-1),
             )
         ctx.save_for_backward(points, table, levels)
         ctx.n_features = layout.n_features
@@ -126,15 +130,24 @@ class _HashEncode(torch.autograd.Function):
             if len(points):
                 runtime.launch(
                     kernels.hash_grid_adjoint_points,
-                    *(points, levels, table.view(-1), grad_encoding, ctx.n_features, grad_points),
+                    ctx.n_features,
+                    points,
+                    levels,
+                    table.view(-1),
+                    grad_encoding,
+                    grad_points,
                 )
         if ctx.needs_input_grad[1]:
             grad_table = torch.zeros_like(table)
             if len(points):
-                bounds = part_bounds(len(points), 1, points.device)
                 runtime.launch(
                     kernels.hash_grid_adjoint_table,
-                    *(points, levels, grad_encoding, bounds, ctx.n_features, runtime.is_parallel_device()),
+                    ctx.n_features,
+                    runtime.is_parallel_device(),
+                    points,
+                    levels,
+                    grad_encoding,
+                    part_bounds(len(points), 1, points.device),
                     grad_table.view(-1),
                 )
         return grad_points, grad_table, None

@@ -36,14 +36,12 @@ def select_nearest(
     dists = p1.new_empty(sum(n_queries) * k)
     index = torch.empty(len(dists), dtype=torch.int64, device=p1.device)
     if len(dists):
-        forest = point_forest(p1, p2, lengths1, lengths2)
-        runtime.launch(
-            kernels.nearest_points,
-            *(forest.lower, forest.order, forest.first, forest.boxes, forest.lowest, sum(n_queries), len(p1)),
-            *(queries_per_task(), k, norm, k == 1 and len(forest.lower) == 3, dists, index),
-        )
+        forest, points = point_forest(p1, p2, lengths1, lengths2)
+        queries = kernels.Queries(n_queries=sum(n_queries), shift=len(p1), chunk=queries_per_task(), k=k)
+        single = k == 1 and len(points) == 3
+        runtime.launch(kernels.nearest_points, queries, norm, single, points, *forest, dists, index)
     parts = zip(clouds, dists.view(-1, k).split(n_queries), index.view(-1, k).split(n_queries))
-    return [(pad_rows(d, *cloud), pad_rows(i, *cloud)) for cloud, d, i in parts]
+    return [(pad_rows(d, p, lengths), pad_rows(i, p, lengths)) for (p, lengths), d, i in parts]
 
 
 def check_size(clouds: Sequence[tuple[torch.Tensor, torch.Tensor]], k: int) -> None:
@@ -67,8 +65,10 @@ def pad_rows(values: torch.Tensor, points: torch.Tensor, lengths: torch.Tensor, 
     return values.view(n, size, values.shape[1])
 
 
-def point_forest(p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor) -> Forest:
-    """The forest of the N clouds of p1 and then the N of p2, without their padding."""
+def point_forest(
+    p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor
+) -> tuple[Forest, torch.Tensor]:
+    """The forest of the N clouds of p1 and then the N of p2, without their padding, and its sorted points (D, n)."""
     n, _, dims = p1.shape
     lengths = torch.cat([lengths1, lengths2])
     first = F.pad(lengths.cumsum(0), (1, 0))
@@ -117,8 +117,8 @@ def neighbour_distances(
 
     Args:
         p1, p2, lengths1, lengths2, norm: as for ``knn_points``, validated.
-        idx: (N, P1, K), neighbours in ``p2`` of ``p1``; then, if wanted, (N, P2, K), those in ``p1`` of ``p2``.
-        dists: the results, where they are known, as with both they must be.
+        idx: (N, P1, K), neighbours in ``p2`` of ``p1``; to go both ways, also (N, P2, K), those in ``p1`` of ``p2``.
+        dists: the distances, if they are known; needed where ``idx`` goes both ways.
     """
     distances: tuple[torch.Tensor, ...] = _Distances.apply(p1, p2, lengths1, lengths2, norm, tuple(dists), *idx)
     return distances
@@ -136,7 +136,8 @@ class _Distances(torch.autograd.Function):
         (only,) = idx
         dists = p1.new_zeros(only.shape)
         if p1.numel() and p2.numel():
-            runtime.launch(kernels.distances_forward, *_pairs(p1, p2, lengths1, lengths2, idx, norm), dists.view(-1))
+            padding, pairs = _pairs(p1, p2, lengths1, lengths2, idx)
+            runtime.launch(kernels.distances_forward, padding, norm, *pairs, dists.view(-1))
         return (dists,)
 
     @staticmethod
@@ -151,10 +152,17 @@ class _Distances(torch.autograd.Function):
         n_parts = part_count(n_neighbours * p1.shape[2], sum(i.numel() for i in idx) // 8)
         parts = p1.new_zeros(n_parts, n_neighbours, p1.shape[2])
         if p1.numel() and p2.numel():
+            padding, pairs = _pairs(p1, p2, lengths1, lengths2, idx)
             runtime.launch(
                 kernels.distances_adjoint,
-                *(*_pairs(p1, p2, lengths1, lengths2, idx, ctx.norm), _end_to_end(grad_dists)),
-                *(part_bounds(n_rows, n_parts, p1.device), runtime.is_parallel_device(), grad_rows, parts),
+                padding,
+                ctx.norm,
+                runtime.is_parallel_device(),
+                *pairs,
+                _end_to_end(grad_dists),
+                part_bounds(n_rows, n_parts, p1.device),
+                grad_rows,
+                parts,
             )
         grad_neighbours = parts.sum(0)
         if len(idx) == 2:
@@ -165,12 +173,12 @@ class _Distances(torch.autograd.Function):
 
 
 def _pairs(
-    p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor, idx: Sequence[Any], norm: int
-) -> tuple[Any, ...]:
-    """The first arguments of the kernels on distances."""
+    p1: torch.Tensor, p2: torch.Tensor, lengths1: torch.Tensor, lengths2: torch.Tensor, idx: Sequence[torch.Tensor]
+) -> tuple[kernels.Padding, kernels.Pairs]:
     points = torch.cat([p.detach().reshape(-1, p.shape[2]) for p in (p1, p2)])
     lengths = torch.cat([lengths1, lengths2]).int()
-    return points, lengths, p1.shape[1], p2.shape[1], _end_to_end(idx), idx[0].shape[2], norm
+    padding = kernels.Padding(size1=p1.shape[1], size2=p2.shape[1], k=idx[0].shape[2])
+    return padding, kernels.Pairs(points, lengths, _end_to_end(idx))
 
 
 def _end_to_end(parts: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A loop of multiply-adds, to see how fast such loops can be at all."""
+"""A loop of multiply-adds, over ``kernels/multiply_add.py``: how fast a loop can be."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LANES = kernels.LANES
 
 
 def multiply_add(sums: torch.Tensor, rounds: int) -> None:
-    """Overwrite each lane with what comes of its number after so many rounds of ``x * 0.5 + 1``.
+    """Overwrite each lane with its number after many rounds of ``x * 0.5 + 1``.
 
     Args:
         sums: (tasks, LANES) float32; the numbers are 0 to LANES - 1.
-        rounds: of one multiply-add for each lane of each task.
+        rounds: of one multiply-add a lane.
     """
     check_tensor("sums", sums, ("tasks", LANES), torch.float32)
-    runtime.launch(kernels.multiply_add, sums, rounds)
+    runtime.launch(kernels.multiply_add, rounds, sums)

@@ -27,11 +27,11 @@ class RaySamples(NamedTuple):
     lengths: torch.Tensor
 
     def first(self, counts: torch.Tensor) -> tuple[RaySamples, torch.Tensor]:
-        """The first ``counts`` (R,) samples of each ray, and where they are among these."""
+        """The first ``counts`` (R,) samples of each ray, and their indices among these."""
         position = torch.arange(len(self.rays), device=self.rays.device) - self.offsets.index_select(0, self.rays)
-        kept = (position < counts.index_select(0, self.rays)).nonzero()[:, 0]
-        lengths, rays = self.lengths.index_select(0, kept), self.rays.index_select(0, kept)
-        return RaySamples(_offsets(counts), rays, lengths), kept
+        index = (position < counts.index_select(0, self.rays)).nonzero()[:, 0]
+        lengths, rays = self.lengths.index_select(0, index), self.rays.index_select(0, index)
+        return RaySamples(_offsets(counts), rays, lengths), index
 
     def of_rays(self, rows: slice) -> RaySamples:
         """The samples of successive rays, of which there is at least one; they count from 0."""
@@ -57,14 +57,14 @@ def sample_occupied(
 
     Args:
         origins: (R, 3) float32.
-        directions: (R, 3), of length 1; a ray with none, or with NaN, has no samples.
+        directions: (R, 3), of length 1; a ray of length 0 or NaN has no samples.
         occupied: (n^3 / 32,) int32, the cells' bits, see :func:`pack_bits`.
         step: distance between samples, at least 2^-16.
         nearest: the least length.
         shifts: (R,) in [0, 1), by default 1/2.
-        max_samples: sample only the first rays, at least one, that have no more together.
+        max_samples: a bound on all samples together: only so many of the first rays are sampled, at least one.
     Returns:
-        the samples of the rays, or of the first; not differentiable.
+        the samples of the rays, or of the first of them; not differentiable.
     Raises:
         ValueError: where a shape, dtype or device does not fit, or a number is out of its range.
     """
@@ -82,19 +82,20 @@ def sample_occupied(
         shifts = torch.full_like(origins[:, 0], 0.5)
     check_tensor("shifts", shifts, (len(origins),), like=origins)
     counts = torch.zeros(len(origins), dtype=torch.int32, device=origins.device)
-    rays: tuple[torch.Tensor, ...] = (origins.contiguous(), directions.contiguous(), shifts.contiguous())
-    march = (occupied, resolution, nearest, step)
+    rays = kernels.Rays(origins.contiguous(), directions.contiguous(), shifts.contiguous())
+    settings = kernels.Settings(resolution=resolution, nearest=nearest, step=step)
     if len(origins):
-        runtime.launch(kernels.count_occupied, *rays, *march, counts)
+        runtime.launch(kernels.count_occupied, settings, *rays, occupied, counts)
     offsets = _offsets(counts)
     if max_samples is not None and int(offsets[-1]) > max_samples:
         n_rays = max(int((offsets <= max_samples).sum()) - 1, 1)
-        offsets, rays = offsets[: n_rays + 1], tuple(part[:n_rays] for part in rays)
+        offsets = offsets[: n_rays + 1]
+        rays = kernels.Rays(rays.origins[:n_rays], rays.directions[:n_rays], rays.shifts[:n_rays])
     n_samples = int(offsets[-1])
     lengths = origins.new_zeros(n_samples)
     ray_index = torch.zeros(n_samples, dtype=torch.int32, device=origins.device)
     if n_samples:
-        runtime.launch(kernels.list_occupied, *rays, *march, offsets, lengths, ray_index)
+        runtime.launch(kernels.list_occupied, settings, *rays, occupied, offsets, lengths, ray_index)
     return RaySamples(offsets, ray_index, lengths)
 
 

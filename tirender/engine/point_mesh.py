@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,64 +37,84 @@ def point_triangle_distances(
         min_area: of a triangle with less, only the outline counts.
         from_points, from_triangles: which of the two to compute.
     Returns:
-        those asked for of (P,) and (T,); differentiable in points and triangles, the pairs held fixed; 0 where an item
-        has nothing to be near to, NaN for a point with a NaN coordinate or where all else is NaN.
+        (P,) for the points and (T,) for the triangles, or the one of them that was asked for. Differentiable in points
+        and triangles, the pairs held fixed. 0 where an item has nothing to be near to; NaN for a point with a NaN
+        coordinate, or where all else is NaN.
     """
     segments = triangles.shape[1] == 2
     corners = torch.cat([triangles, triangles[:, 1:]], 1) if segments else triangles
     with torch.autocast(points.device.type, enabled=False):
-        found = _select(
-            points.detach(),
-            points_first,
-            corners.detach(),
-            triangles_first,
-            min_area,
-            segments,
-            from_points,
-            from_triangles,
-        )
-        return [_Distances.apply(points, corners, *pairs, min_area, segments, (dists,)) for dists, pairs in found]
+        scene = _Scene(points.detach(), points_first, corners.detach(), triangles_first, min_area, segments)
+        pairs = _nearest_pairs(scene, from_points, from_triangles)
+        return [_Distances.apply(points, corners, p, min_area, segments) for p in pairs]
 
 
-def _select(
-    points: torch.Tensor,
-    points_first: torch.Tensor,
-    triangles: torch.Tensor,
-    triangles_first: torch.Tensor,
-    min_area: float,
-    segments: bool,
-    from_points: bool,
-    from_triangles: bool,
-) -> list[tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]]:
-    """Distances and (index of point, index of triangle), int32, for each point and for each triangle."""
-    device = points.device
-    own_point, own_triangle = (torch.arange(len(x), dtype=torch.int32, device=device) for x in (points, triangles))
-    nearest_triangle, nearest_point = torch.full_like(own_point, -1), torch.full_like(own_triangle, -1)
-    point_dists, triangle_dists = points.new_zeros(len(points)), points.new_zeros(len(triangles))
+class _Scene(NamedTuple):
+    """What is searched, as :func:`point_triangle_distances` has it; ``triangles`` (T, 3, 3) for segments too."""
+
+    points: torch.Tensor
+    points_first: torch.Tensor
+    triangles: torch.Tensor
+    triangles_first: torch.Tensor
+    min_area: float
+    segments: bool
+
+
+class _Pairs(NamedTuple):
+    """Pairs of points and triangles, and their squared distances."""
+
+    dists: torch.Tensor  # (n,)
+    points: torch.Tensor  # (n,) int32, -1 where there is no pair
+    triangles: torch.Tensor  # (n,) int32, likewise
+
+
+def _nearest_pairs(scene: _Scene, from_points: bool, from_triangles: bool) -> list[_Pairs]:
+    """Of each point and the triangle nearest to it, and of each triangle and its point."""
+    points, triangles = scene.points, scene.triangles
+    own_point, own_triangle = (
+        torch.arange(len(x), dtype=torch.int32, device=points.device) for x in (points, triangles)
+    )
+    of_points = _Pairs(points.new_zeros(len(points)), own_point, torch.full_like(own_point, -1))
+    of_triangles = _Pairs(points.new_zeros(len(triangles)), torch.full_like(own_triangle, -1), own_triangle)
     if len(points) and len(triangles):
         columns = points.t().contiguous()
-        cloud = _forest(columns, columns, points_first, knn.LEAF_BITS)
+        cloud, sorted_points = _forest(columns, columns, scene.points_first, knn.LEAF_BITS)
         lower, upper = triangles.amin(1).t().contiguous(), triangles.amax(1).t().contiguous()
-        mesh = _forest(lower, upper, triangles_first, kernels.TRIANGLE_LEAF_BITS)
+        mesh, _lower = _forest(lower, upper, scene.triangles_first, kernels.TRIANGLE_LEAF_BITS)
         corners = triangles.reshape(-1, 9).index_select(0, mesh.order).view(-1, 3)
-        settings = (queries_per_task(), min_area, segments)
+        settings = kernels.Settings(chunk=queries_per_task(), min_area=scene.min_area)
         if from_points:
             runtime.launch(
                 kernels.nearest_triangles,
-                *(cloud.lower, cloud.order, cloud.first, corners, mesh.order, mesh.first, mesh.boxes, mesh.lowest),
-                *(*settings, point_dists, nearest_triangle),
+                settings,
+                scene.segments,
+                sorted_points,
+                cloud.order,
+                cloud.first,
+                corners,
+                *mesh,
+                of_points.dists,
+                of_points.triangles,
             )
         if from_triangles:
             runtime.launch(
                 kernels.nearest_points_of_triangles,
-                *(corners, mesh.order, mesh.first, cloud.lower, cloud.order, cloud.first, cloud.boxes, cloud.lowest),
-                *(*settings, triangle_dists, nearest_point),
+                settings,
+                scene.segments,
+                corners,
+                mesh.order,
+                mesh.first,
+                sorted_points,
+                *cloud,
+                of_triangles.dists,
+                of_triangles.points,
             )
-    found = [(point_dists, (own_point, nearest_triangle)), (triangle_dists, (nearest_point, own_triangle))]
-    return [f for f, wanted in zip(found, (from_points, from_triangles)) if wanted]
+    return [of_points] * from_points + [of_triangles] * from_triangles
 
 
-def _forest(lower: torch.Tensor, upper: torch.Tensor, starts: torch.Tensor, leaf_bits: int) -> Forest:
+def _forest(
+    lower: torch.Tensor, upper: torch.Tensor, starts: torch.Tensor, leaf_bits: int
+) -> tuple[Forest, torch.Tensor]:
     """Of the boxes (3, n) of items that begin at ``starts`` (N,)."""
     first = F.pad(starts, (0, 1), value=lower.shape[1])
     item = torch.arange(len(starts), device=lower.device).repeat_interleave(first.diff(), output_size=lower.shape[1])
@@ -102,20 +122,18 @@ def _forest(lower: torch.Tensor, upper: torch.Tensor, starts: torch.Tensor, leaf
 
 
 class _Distances(torch.autograd.Function):
-    """The squared distances ``given`` of pairs of points and triangles."""
+    """The squared distances of pairs of points and triangles."""
 
     @staticmethod
-    def forward(
-        ctx: Any, points: Any, triangles: Any, point_index: Any, triangle_index: Any, *settings: Any
-    ) -> torch.Tensor:
-        ctx.save_for_backward(points, triangles, point_index, triangle_index)
-        *ctx.settings, (dists,) = settings
-        return dists
+    def forward(ctx: Any, points: Any, triangles: Any, pairs: _Pairs, min_area: float, segments: bool) -> torch.Tensor:
+        ctx.save_for_backward(points, triangles, pairs.points, pairs.triangles)
+        ctx.min_area, ctx.segments = min_area, segments
+        return pairs.dists
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_dists: torch.Tensor) -> Any:
-        points, triangles, *pairs = ctx.saved_tensors
+        points, triangles, point_index, triangle_index = ctx.saved_tensors
         n_pairs = len(grad_dists)
         n_parts = part_count(points.numel() + triangles.numel(), n_pairs)
         grad_points = points.new_zeros(n_parts, len(points), 3)
@@ -123,8 +141,16 @@ class _Distances(torch.autograd.Function):
         if n_pairs:
             runtime.launch(
                 kernels.point_triangle_adjoint,
-                *(points.contiguous(), triangles.reshape(-1, 3).contiguous(), *pairs, *ctx.settings),
-                *(grad_dists.contiguous(), part_bounds(n_pairs, n_parts, points.device)),
-                *(runtime.is_parallel_device(), grad_points, grad_corners),
+                ctx.min_area,
+                ctx.segments,
+                runtime.is_parallel_device(),
+                points.contiguous(),
+                triangles.reshape(-1, 3).contiguous(),
+                point_index,
+                triangle_index,
+                grad_dists.contiguous(),
+                part_bounds(n_pairs, n_parts, points.device),
+                grad_points,
+                grad_corners,
             )
-        return grad_points.sum(0), grad_corners.sum(0).view_as(triangles), None, None, None, None, None
+        return grad_points.sum(0), grad_corners.sum(0).view_as(triangles), None, None, None

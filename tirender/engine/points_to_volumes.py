@@ -39,38 +39,55 @@ def points_to_volumes(
     n_cells = n * (depth + 1) * (height + 1) * (width + 1)
     if n_cells >= 2**31:
         fail("volumes", "less than 2^31 voxels", f"{n} volumes of {depth} x {height} x {width}")
+    padded = kernels.Sizes(depth=depth, height=height, width=width)
     coords, sizes = voxel_coords.detach(), grid_sizes.index_select(0, image).flip(1)
     is_inside = ((coords > -1) & (coords < sizes)).all(1)
     x, y, z = torch.where(is_inside[:, None], coords.floor() + 1, 0).long().unbind(1)
     cells = ((image * (depth + 1) + z) * (height + 1) + y) * (width + 1) + x
     cells = torch.where(is_inside, cells, -1).int()
     with torch.autocast(values.device.type, enabled=False):
-        sums = _PointsToVolumes.apply(voxel_coords, values, cells, grid_sizes.int(), n_cells, tuple(shape))
+        sums = _PointsToVolumes.apply(voxel_coords, values, cells, grid_sizes.int(), n_cells, padded)
     return sums.view(n, values.shape[1], *shape)
 
 
 class _PointsToVolumes(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, points: torch.Tensor, values: torch.Tensor, cells: Any, sizes: Any, n_cells: int, shape: Any
+        ctx: Any,
+        points: torch.Tensor,
+        values: torch.Tensor,
+        cells: torch.Tensor,
+        grid_sizes: torch.Tensor,
+        n_cells: int,
+        sizes: kernels.Sizes,
     ) -> Any:
         points, values = points.detach().contiguous(), values.detach().contiguous()
-        sums = values.new_zeros(len(sizes), values.shape[1], math.prod(shape))
-        sizes, order = sizes.contiguous(), cells.argsort(stable=True).int()
-        if len(points) and len(sizes):
+        sums = values.new_zeros(len(grid_sizes), values.shape[1], math.prod(sizes))
+        grid_sizes, order = grid_sizes.contiguous(), cells.argsort(stable=True).int()
+        if len(points) and len(grid_sizes):
             counts = torch.bincount(cells + 1, minlength=n_cells + 1)  # of the points outside first
             offsets = counts.cumsum(0).int()
-            runtime.launch(kernels.points_to_volumes_forward, points, values, order, offsets, sizes, *shape, sums)
-        ctx.shape = shape
-        ctx.save_for_backward(points, values, order, cells, sizes)
+            runtime.launch(kernels.points_to_volumes_forward, sizes, points, values, order, offsets, grid_sizes, sums)
+        ctx.sizes = sizes
+        ctx.save_for_backward(points, values, order, cells, grid_sizes)
         return sums
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_sums: torch.Tensor) -> Any:
-        points, values, order, cells, sizes = ctx.saved_tensors
+        points, values, order, cells, grid_sizes = ctx.saved_tensors
         grad_points, grad_values = torch.zeros_like(points), torch.zeros_like(values)
         if len(points) and grad_sums.numel():
-            args = (points, values, order, cells, sizes, *ctx.shape, grad_sums.contiguous(), grad_points, grad_values)
-            runtime.launch(kernels.points_to_volumes_adjoint, *args)
+            runtime.launch(
+                kernels.points_to_volumes_adjoint,
+                ctx.sizes,
+                points,
+                values,
+                order,
+                cells,
+                grid_sizes,
+                grad_sums.contiguous(),
+                grad_points,
+                grad_values,
+            )
         return grad_points, grad_values, None, None, None, None

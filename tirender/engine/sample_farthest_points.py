@@ -1,4 +1,4 @@
-"""Which points of clouds are well spread, over ``kernels/sample_farthest_points.py``."""
+"""Farthest point sampling, over ``kernels/sample_farthest_points.py``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ def select_farthest(
     packed = points.reshape(-1, dims).index_select(0, used_rows(points, lengths))
     runtime.launch(
         kernels.farthest_points,
-        *(packed, dims, F.pad(lengths.cumsum(0), (1, 0)).int(), starts.int(), torch.minimum(wanted, lengths).int()),
-        *(packed.new_empty(len(packed)), index),
+        dims,
+        packed,
+        F.pad(lengths.cumsum(0), (1, 0)).int(),
+        starts.int(),
+        torch.minimum(wanted, lengths).int(),
+        packed.new_empty(len(packed)),
+        index,
     )
     return index

@@ -46,7 +46,7 @@ def march_volumes(
 
 
 def padded_shape(shape: Sequence[int], n_channels: int) -> tuple[int, ...]:
-    """As what volumes (V, _, D, H, W) are marched: (V, D + 2, H + 2, W + 2, channels filled up to a multiple of 4)."""
+    """Shape in which volumes (V, _, D, H, W) are marched: (V, D + 2, H + 2, W + 2, channels up to a multiple of 4)."""
     n_volumes, _, *sizes = shape
     return (n_volumes, *(size + 2 for size in sizes), (n_channels + 3) // 4 * 4)
 
@@ -65,46 +65,58 @@ class _MarchVolumes(torch.autograd.Function):
     ) -> torch.Tensor:
         n_volumes, n_features = features.shape[:2]
         ctx.shape = padded_shape(features.shape, 1 + n_features)
-        fours = ctx.shape[-1] // 4
+        ctx.n_features = n_features
         padded = densities.new_zeros(ctx.shape)
         inside = _without_border(padded)
         inside[:, :1].copy_(densities)
         inside[:, 1 : 1 + n_features].copy_(features)
-        values = padded.view(-1, fours, 4)
-        rays = (origins.detach().contiguous(), directions.detach().contiguous(), lengths.contiguous())
-        ctx.grid = (*ctx.shape[1:4], len(origins) // n_volumes)
-        ctx.options = (eps, fours, thickness)
-        ctx.n_features = n_features
+        _, depth, height, width, n_channels = ctx.shape
+        ctx.settings = kernels.Settings(
+            depth=depth, height=height, width=width, rays_per_volume=len(origins) // n_volumes, eps=eps
+        )
+        ctx.variant = kernels.Variant(n_vec4=n_channels // 4, thickness=thickness)
+        values = padded.view(-1, n_channels // 4, 4)
+        rays = kernels.Rays(origins.detach().contiguous(), directions.detach().contiguous(), lengths.contiguous())
         ctx.save_for_backward(values, *rays)
-        image = values.new_empty(len(origins), fours, 4)
+        image = values.new_empty(len(origins), n_channels // 4, 4)
         if len(image):
-            runtime.launch(kernels.volume_march_forward, values, *ctx.grid, *rays, *ctx.options, image)
-        return image.view(-1, 4 * fours)
+            runtime.launch(kernels.volume_march_forward, ctx.settings, ctx.variant, values, *rays, image)
+        return image.view(-1, n_channels)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
-        values, *rays = ctx.saved_tensors
-        n_voxels, fours, _ = values.shape
-        rays_wanted = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        values, origins, directions, lengths = ctx.saved_tensors
+        rays = kernels.Rays(origins, directions, lengths)
+        n_voxels, n_vec4, _ = values.shape
+        rays_wanted = bool(ctx.needs_input_grad[2] or ctx.needs_input_grad[3])
         is_parallel = runtime.is_parallel_device()
         n_parts = 1 if is_parallel else _part_count(values)
         n_tasks = min(TASKS, len(grad_image)) if is_parallel else n_parts
-        tape = values.new_empty(n_tasks, rays[2].shape[1], 4)
-        grad_values = values.new_zeros(n_parts, n_voxels * fours, 4)
-        grad_rays = [torch.empty_like(x) if rays_wanted else x.new_empty(1, 3) for x in rays[:2]]
+        tape = values.new_empty(n_tasks, lengths.shape[1], 4)
+        grad_values = values.new_zeros(n_parts, n_voxels * n_vec4, 4)
+        grad_origins, grad_directions = (
+            torch.empty_like(x) if rays_wanted else x.new_empty(1, 3) for x in (origins, directions)
+        )
         if len(grad_image):
-            grad_image = grad_image.contiguous().view(-1, fours, 4)
             runtime.launch(
                 kernels.volume_march_adjoint,
-                *(values, *ctx.grid, *rays, *ctx.options, grad_image, bool(rays_wanted), is_parallel),
-                *(tape, grad_values, *grad_rays),
+                ctx.settings,
+                ctx.variant._replace(rays_wanted=rays_wanted, atomic=is_parallel),
+                values,
+                *rays,
+                grad_image.contiguous().view(-1, n_vec4, 4),
+                tape,
+                grad_values,
+                grad_origins,
+                grad_directions,
             )
         for part in grad_values[1:]:
             grad_values[0] += part
         grads = _without_border(grad_values[0].view(ctx.shape))
-        grad_origins, grad_directions = grad_rays if rays_wanted else (None, None)
-        # contiguous: what follows is several times faster, and the parts are freed
+        if not rays_wanted:
+            grad_origins = grad_directions = None
+        # contiguous: later operations are several times faster, and the parts are freed
         grad_densities, grad_features = (g.contiguous() for g in (grads[:, :1], grads[:, 1 : 1 + ctx.n_features]))
         return grad_densities, grad_features, grad_origins, grad_directions, None, None, None
 
@@ -115,6 +127,6 @@ def _without_border(values: torch.Tensor) -> torch.Tensor:
 
 
 def _part_count(values: torch.Tensor) -> int:
-    """A power of two, so that the parts, which are of equal work, share out well among threads."""
+    """A power of two, so that parts of equal work are shared out evenly among threads."""
     most = PARTS_BYTES // (values.element_size() * max(values.numel(), 1))
     return next((n for n in (8, 4, 2) if n <= most), 1)

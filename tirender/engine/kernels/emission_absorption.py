@@ -1,9 +1,11 @@
 """Emission-absorption compositing of samples packed by ray, and its adjoint (Max 1995).
 
 A ray's features are sum_k w_k f_k, w_k = d_k T_k, T_k = prod_{j<k} (1 - d_j), and its opacity is 1 - T after its last
-sample. The adjoint goes along a ray twice. From back to front, with g_k = grad . (f_k, 1), b_k = d_k g_k + (1 - d_k)
-b_{k+1} is what is seen from k on, and grad d_k = T_k (g_k - b_{k+1}): no division, so that opaque samples are no
-exception.
+sample.
+
+The adjoint goes along a ray twice. From back to front, with g_k = grad . (f_k, 1), b_k = d_k g_k + (1 - d_k) b_{k+1} is
+what is seen from k on, and grad d_k = T_k (g_k - b_{k+1}). It divides by nothing, so that opaque samples have their
+gradients.
 """
 
 import taichi as ti
@@ -13,8 +15,13 @@ from tirender.engine.kernels.types import FloatArray, FloatArray2D, I32Array
 
 
 @ti.kernel
-def emission_absorption_forward(offsets: I32Array, densities: FloatArray, features: FloatArray2D, out: FloatArray2D):
-    """out: (ray, channels and opacity)."""
+def emission_absorption_forward(
+    offsets: I32Array,  # (R + 1,) where each ray's samples begin
+    densities: FloatArray,  # (M,)
+    features: FloatArray2D,  # (M, C)
+    out: FloatArray2D,  # (R, C + 1)
+):
+    """Features and then opacity of each ray, 0 where it has no sample."""
     for ray in range(offsets.shape[0] - 1):
         n_channels = features.shape[1]
         for c in range(n_channels + 1):
@@ -32,13 +39,14 @@ def emission_absorption_forward(offsets: I32Array, densities: FloatArray, featur
 
 @ti.kernel
 def emission_absorption_adjoint(
-    offsets: I32Array,
-    densities: FloatArray,
-    features: FloatArray2D,
-    grad_out: FloatArray2D,
-    grad_densities: FloatArray,
-    grad_features: FloatArray2D,
+    offsets: I32Array,  # (R + 1,) where each ray's samples begin
+    densities: FloatArray,  # (M,)
+    features: FloatArray2D,  # (M, C)
+    grad_out: FloatArray2D,  # (R, C + 1)
+    grad_densities: FloatArray,  # (M,)
+    grad_features: FloatArray2D,  # (M, C)
 ):
+    """Gradients in densities and features."""
     for ray in range(offsets.shape[0] - 1):
         n_channels = features.shape[1]
         begin, end = offsets[ray], offsets[ray + 1]
@@ -60,8 +68,13 @@ def emission_absorption_adjoint(
 
 
 @ti.kernel
-def count_visible(offsets: I32Array, densities: FloatArray, min_transmittance: ti.f32, counts: I32Array):
-    """counts: how many samples of each ray are reached with at least that transmittance."""
+def count_visible(
+    min_transmittance: ti.f32,
+    offsets: I32Array,  # (R + 1,) where each ray's samples begin
+    densities: FloatArray,  # (M,)
+    counts: I32Array,  # (R,)
+):
+    """How many samples of each ray are reached with at least a transmittance."""
     for ray in counts:
         begin, end = offsets[ray], offsets[ray + 1]
         count = 0

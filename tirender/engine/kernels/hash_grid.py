@@ -16,24 +16,24 @@ PRIME_Y, PRIME_Z = -1640531535, 805459861  # 2654435761 as int32; the hash multi
 
 @ti.kernel
 def hash_grid_forward(
-    points: Vec3Array,
-    levels: IVec3Array,
-    table: FloatArray,
-    bounds: I32Array,
     n_features: ti.template(),
-    encoding: FloatArray,
+    points: Vec3Array,  # (n,)
+    levels: IVec3Array,  # (L,) first row, resolution, and rows - 1 if the level is hashed, else -1
+    table: FloatArray,  # (rows * n_features,)
+    bounds: I32Array,  # (chunks + 1,) the points of each chunk
+    encoding: FloatArray,  # (n * L * n_features,)
 ):
-    """levels: (first row, resolution, rows - 1 of a hashed level or -1); bounds: the points of each chunk."""
+    """Features of each point at each level."""
     n_chunks = bounds.shape[0] - 1
     ti.loop_config(block_dim=ti.static(task_block()))
     for task in range(levels.shape[0] * n_chunks):
         level, chunk = task // n_chunks, task % n_chunks
         for i in range(bounds[chunk], bounds[chunk + 1]):
-            cell, at = cell_of(points[i], levels[level][1])
+            cell, fraction = cell_of(points[i], levels[level][1])
             rows = rows_of(cell, levels[level])
-            out = ti.Vector([cast_like(0, at.x) for _ in ti.static(range(n_features))])
+            out = ti.Vector([cast_like(0, fraction.x) for _ in ti.static(range(n_features))])
             for corner in ti.static(range(8)):
-                w = weight(at, corner)
+                w = weight(fraction, corner)
                 for f in ti.static(range(n_features)):
                     out[f] += w * table[rows[corner] * n_features + f]
             for f in ti.static(range(n_features)):
@@ -42,26 +42,26 @@ def hash_grid_forward(
 
 @ti.kernel
 def hash_grid_adjoint_table(
-    points: Vec3Array,
-    levels: IVec3Array,
-    grad_encoding: FloatArray,
-    bounds: I32Array,
     n_features: ti.template(),
-    atomic: ti.template(),
-    grad_table: FloatArray,
+    atomic: ti.template(),  # whether chunks share the table
+    points: Vec3Array,  # (n,)
+    levels: IVec3Array,  # (L,) as for the forward kernel
+    grad_encoding: FloatArray,  # (n * L * n_features,)
+    bounds: I32Array,  # (chunks + 1,) the points of each chunk; one chunk without atomics
+    grad_table: FloatArray,  # (rows * n_features,) zero before
 ):
-    """bounds: one chunk where there are no atomics; grad_table: zero before."""
+    """Gradient in the table."""
     n_chunks = bounds.shape[0] - 1
     ti.loop_config(block_dim=ti.static(task_block()))
     for task in range(levels.shape[0] * n_chunks):
         level, chunk = task // n_chunks, task % n_chunks
         for i in range(bounds[chunk], bounds[chunk + 1]):
-            cell, at = cell_of(points[i], levels[level][1])
+            cell, fraction = cell_of(points[i], levels[level][1])
             rows = rows_of(cell, levels[level])
-            first = (i * levels.shape[0] + level) * n_features
-            grad = ti.Vector([grad_encoding[first + f] for f in ti.static(range(n_features))])
+            offset = (i * levels.shape[0] + level) * n_features
+            grad = ti.Vector([grad_encoding[offset + f] for f in ti.static(range(n_features))])
             for corner in ti.static(range(8)):
-                w = weight(at, corner)
+                w = weight(fraction, corner)
                 for f in ti.static(range(n_features)):
                     j = rows[corner] * n_features + f
                     if ti.static(atomic):
@@ -72,27 +72,31 @@ def hash_grid_adjoint_table(
 
 @ti.kernel
 def hash_grid_adjoint_points(
-    points: Vec3Array,
-    levels: IVec3Array,
-    table: FloatArray,
-    grad_encoding: FloatArray,
     n_features: ti.template(),
-    grad_points: Vec3Array,
+    points: Vec3Array,  # (n,)
+    levels: IVec3Array,  # (L,) as for the forward kernel
+    table: FloatArray,  # (rows * n_features,)
+    grad_encoding: FloatArray,  # (n * L * n_features,)
+    grad_points: Vec3Array,  # (n,)
 ):
-    """Outside the cube, where a point counts as the nearest one of its surface, that direction has no gradient."""
+    """Gradient in the points.
+
+    A point outside the cube counts as the nearest one of its surface. The axes along which it lies outside have no
+    gradient.
+    """
     for i in points:
         x = points[i]
         grad = ti.Vector([cast_like(0, x.x) for _ in ti.static(range(3))])
         for level in range(levels.shape[0]):
             resolution = levels[level][1]
-            cell, at = cell_of(x, resolution)
+            cell, fraction = cell_of(x, resolution)
             rows = rows_of(cell, levels[level])
-            first = (i * levels.shape[0] + level) * n_features
+            offset = (i * levels.shape[0] + level) * n_features
             for corner in ti.static(range(8)):
                 value = cast_like(0, x.x)
                 for f in ti.static(range(n_features)):
-                    value += grad_encoding[first + f] * table[rows[corner] * n_features + f]
-                grad += value * resolution * weight_gradient(at, corner)
+                    value += grad_encoding[offset + f] * table[rows[corner] * n_features + f]
+                grad += value * resolution * weight_gradient(fraction, corner)
         for axis in ti.static(range(3)):
             is_within = x[axis] >= 0 and x[axis] <= 1
             grad_points[i][axis] = grad[axis] if is_within else cast_like(0, x.x)
@@ -121,19 +125,21 @@ def rows_of(cell, level):
 
 
 @ti.func
-def weight(at, corner: ti.template()):
+def weight(fraction, corner: ti.template()):
     """The trilinear weight of a corner."""
-    return along(at.x, corner & 1) * along(at.y, corner >> 1 & 1) * along(at.z, corner >> 2)
+    w = axis_weights(fraction, corner)
+    return w.x * w.y * w.z
 
 
 @ti.func
-def weight_gradient(at, corner: ti.template()):
-    """The gradient of :func:`weight` in ``at``."""
-    wx, wy, wz = along(at.x, corner & 1), along(at.y, corner >> 1 & 1), along(at.z, corner >> 2)
+def weight_gradient(fraction, corner: ti.template()):
+    """The gradient of :func:`weight` in ``fraction``."""
+    w = axis_weights(fraction, corner)
     sx, sy, sz = 2 * (corner & 1) - 1, 2 * (corner >> 1 & 1) - 1, 2 * (corner >> 2) - 1
-    return ti.Vector([sx * wy * wz, sy * wx * wz, sz * wx * wy])
+    return ti.Vector([sx * w.y * w.z, sy * w.x * w.z, sz * w.x * w.y])
 
 
 @ti.func
-def along(x, end: ti.template()):
-    return x if ti.static(end) else 1 - x
+def axis_weights(fraction, corner: ti.template()):
+    """The linear weight of a corner (bits x, y, z) along each axis."""
+    return ti.Vector([fraction[a] if ti.static(corner >> a & 1) else 1 - fraction[a] for a in ti.static(range(3))])

@@ -1,34 +1,44 @@
 """Keeping the k least of many (key, index) pairs: a binary heap in a stretch of two arrays, the greatest pair first."""
 
+from typing import Any, NamedTuple
+
 import taichi as ti
 
 from tirender.engine.kernels.scalars import comes_before
 
 
+class Heaps(NamedTuple):
+    """The arrays of many heaps, one after the other."""
+
+    keys: Any  # (n,)
+    indices: Any  # (n,)
+
+
 @ti.func
-def replace_greatest(keys: ti.template(), index: ti.template(), begin, n, key, i):
-    """Put (key, i) in the place of the greatest of the n pairs from ``begin`` on."""
+def replace_greatest(heaps: ti.template(), begin, n, key, index):
+    """Put (key, index) in the place of the greatest of the n pairs from ``begin`` on."""
+    keys, indices = ti.static(heaps.keys, heaps.indices)
     hole = 0
     child = 1
     while child < n:
-        at = begin + child
-        if child + 1 < n and comes_before(keys[at], index[at], keys[at + 1], index[at + 1]):
+        place = begin + child
+        if child + 1 < n and comes_before(keys[place], indices[place], keys[place + 1], indices[place + 1]):
             child += 1
-            at += 1
-        if comes_before(key, i, keys[at], index[at]):
-            keys[begin + hole], index[begin + hole] = keys[at], index[at]
+            place += 1
+        if comes_before(key, index, keys[place], indices[place]):
+            keys[begin + hole], indices[begin + hole] = keys[place], indices[place]
             hole = child
             child = 2 * hole + 1
         else:
             child = n
-    keys[begin + hole], index[begin + hole] = key, i
+    keys[begin + hole], indices[begin + hole] = key, index
 
 
 @ti.func
-def sort_heap(keys: ti.template(), index: ti.template(), begin, n):
+def sort_heap(heaps: ti.template(), begin, n):
     """Put the n pairs of a heap in ascending order."""
     for m in range(n - 1):
         last = begin + n - 1 - m
-        key, i = keys[last], index[last]
-        keys[last], index[last] = keys[begin], index[begin]
-        replace_greatest(keys, index, begin, n - 1 - m, key, i)
+        key, index = heaps.keys[last], heaps.indices[last]
+        heaps.keys[last], heaps.indices[last] = heaps.keys[begin], heaps.indices[begin]
+        replace_greatest(heaps, begin, n - 1 - m, key, index)

@@ -6,8 +6,8 @@ LANES = 16  # independent sums, so that a core need not wait for its last multip
 
 
 @ti.kernel
-def multiply_add(sums: ti.types.ndarray(dtype=ti.f32, ndim=2), rounds: ti.i32):
-    """Each lane of a row of ``sums`` (tasks, LANES) begins as its own number; a round halves it and adds one."""
+def multiply_add(rounds: ti.i32, sums: ti.types.ndarray(dtype=ti.f32, ndim=2)):
+    """Each lane of ``sums`` (tasks, LANES) begins as its own number; a round halves it and adds one."""
     for task in range(sums.shape[0]):
         lanes = ti.Vector([ti.cast(lane, ti.f32) for lane in ti.static(range(LANES))])
         for _ in range(rounds):

@@ -4,67 +4,81 @@ The grid has ``resolution`` cells a side; bit i of word w says whether cell 32 w
 A ray is sampled at equal steps from where it enters the cube.
 """
 
+from typing import Any, NamedTuple
+
 import taichi as ti
 
 from tirender.engine.kernels.scalars import cast_like
-from tirender.engine.kernels.types import FloatArray, I32Array, Vec3Array
+from tirender.engine.kernels.types import FloatArray, I32Array, Vec3Array, struct_of
 
-FAR = 1e30  # where rays end that the cube does not
+FAR = 1e30  # the length at which a ray ends that the cube does not bound
+
+
+class Settings(NamedTuple):
+    """Numbers of the kernels."""
+
+    resolution: int  # cells a side
+    nearest: float  # the least length
+    step: float  # between samples
+
+
+class Rays(NamedTuple):
+    """Rays, as the kernels take them."""
+
+    origins: Any  # (R, 3)
+    directions: Any  # (R, 3) of length 1
+    shifts: Any  # (R,) of the samples, in [0, 1) steps
 
 
 @ti.kernel
 def count_occupied(
-    origins: Vec3Array,
-    directions: Vec3Array,
-    shifts: FloatArray,
-    words: I32Array,
-    resolution: ti.i32,
-    nearest: ti.f32,
-    step: ti.f32,
-    counts: I32Array,
+    settings: struct_of(Settings),
+    origins: Vec3Array,  # (R,) of the rays, as the next two
+    directions: Vec3Array,  # (R,)
+    shifts: FloatArray,  # (R,)
+    words: I32Array,  # (cells / 32,)
+    counts: I32Array,  # (R,)
 ):
-    """directions: of length 1; shifts: of each ray's samples, in [0, 1) steps; nearest: the least length."""
+    """How many samples of each ray lie in occupied cells."""
     for ray in origins:
-        origin, direction = origins[ray], directions[ray]
-        enter, n_steps = steps_within(origin, direction, shifts[ray], nearest, step)
+        origin, direction, step = origins[ray], directions[ray], settings.step
+        enter, n_steps = steps_within(origin, direction, shifts[ray], settings)
         count = 0
         for k in range(n_steps):
             length = enter + (k + shifts[ray]) * step
-            count += is_occupied(words, resolution, origin + length * direction)
+            count += is_occupied(words, settings.resolution, origin + length * direction)
         counts[ray] = count
 
 
 @ti.kernel
 def list_occupied(
-    origins: Vec3Array,
-    directions: Vec3Array,
-    shifts: FloatArray,
-    words: I32Array,
-    resolution: ti.i32,
-    nearest: ti.f32,
-    step: ti.f32,
-    offsets: I32Array,
-    lengths: FloatArray,
-    rays: I32Array,
+    settings: struct_of(Settings),
+    origins: Vec3Array,  # (R,) of the rays, as the next two
+    directions: Vec3Array,  # (R,)
+    shifts: FloatArray,  # (R,)
+    words: I32Array,  # (cells / 32,)
+    offsets: I32Array,  # (R + 1,) where each ray's samples begin
+    lengths: FloatArray,  # (M,) of each sample, zero before
+    ray_index: I32Array,  # (M,) the ray of each sample, zero before
 ):
-    """offsets: where each ray's samples begin; lengths, rays: of each sample, zero before."""
+    """The samples in occupied cells."""
     for ray in origins:
-        origin, direction = origins[ray], directions[ray]
-        enter, n_steps = steps_within(origin, direction, shifts[ray], nearest, step)
+        origin, direction, step = origins[ray], directions[ray], settings.step
+        enter, n_steps = steps_within(origin, direction, shifts[ray], settings)
         m, end = offsets[ray], offsets[ray + 1]
         for k in range(n_steps):
             length = enter + (k + shifts[ray]) * step
             # a GPU may round otherwise than when it counted
-            if is_occupied(words, resolution, origin + length * direction) and m < end:
+            if is_occupied(words, settings.resolution, origin + length * direction) and m < end:
                 lengths[m] = length
-                rays[m] = ray
+                ray_index[m] = ray
                 m += 1
 
 
 @ti.func
-def steps_within(origin, direction, shift, nearest, step):
+def steps_within(origin, direction, shift, settings: ti.template()):
     """Where a ray enters the unit cube, not before ``nearest``, and how many samples lie within; none for NaN."""
-    enter, leave = cast_like(nearest, shift), cast_like(FAR, shift)
+    enter, leave = cast_like(settings.nearest, shift), cast_like(FAR, shift)
     n_steps = 0
     if direction.dot(direction) > 0 and origin.dot(origin) < FAR:
         for axis in ti.static(range(3)):
@@ -74,13 +88,13 @@ def steps_within(origin, direction, shift, nearest, step):
             elif origin[axis] < 0 or origin[axis] > 1:
                 leave = enter
         if enter < leave:
-            n_steps = ti.max(ti.cast(ti.ceil((leave - enter) / step - shift), ti.i32), 0)
+            n_steps = ti.max(ti.cast(ti.ceil((leave - enter) / settings.step - shift), ti.i32), 0)
     return enter, n_steps
 
 
 @ti.func
-def is_occupied(words: ti.template(), resolution: ti.i32, at) -> ti.i32:
-    """Whether a place in the unit cube is in an occupied cell."""
-    cell = ti.min(ti.max(ti.cast(ti.floor(at * resolution), ti.i32), 0), resolution - 1)
+def is_occupied(words: ti.template(), resolution: ti.i32, position) -> ti.i32:
+    """Whether a position in the unit cube is in an occupied cell."""
+    cell = ti.min(ti.max(ti.cast(ti.floor(position * resolution), ti.i32), 0), resolution - 1)
     i = (cell.z * resolution + cell.y) * resolution + cell.x
     return words[i >> 5] >> (i & 31) & 1

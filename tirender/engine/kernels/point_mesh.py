@@ -4,14 +4,20 @@ A segment is a triangle of which only the first two corners count. The nearest p
 its corners; as it is nearest, a change of the weights changes no distance, so that the adjoint treats them as constant.
 """
 
+from typing import NamedTuple
+
 import taichi as ti
 
 from tirender.engine.kernels.bvh import (
     FAN,
     NO_INDEX,
+    Forest,
+    Search,
     cloud_of,
+    cloud_range,
     first_bit,
     gap,
+    leaf_range,
     likely_leaf,
     measure,
     next_leaf,
@@ -21,172 +27,200 @@ from tirender.engine.kernels.knn import LEAF, LEAF_BITS
 from tirender.engine.kernels.partial_sums import accumulate
 from tirender.engine.kernels.scalars import cast_like, comes_before
 from tirender.engine.kernels.tasks import task_block
-from tirender.engine.kernels.types import FloatArray, FloatArray2D, I32Array, Vec3Array, Vec3Array2D
+from tirender.engine.kernels.types import FloatArray, FloatArray2D, I32Array, Vec3Array, Vec3Array2D, struct_of
 
 TRIANGLE_LEAF_BITS = 2
 THINNEST = 1e-10  # cross product squared, in edges to the fourth power, of a triangle that has an inside
 
 
+class Settings(NamedTuple):
+    """Numbers of a search."""
+
+    chunk: int  # queries in a row that are one task
+    min_area: float  # of a triangle with less, only the outline counts
+
+
 @ti.kernel
 def nearest_triangles(
-    points: FloatArray2D,
-    rows: I32Array,
-    point_first: I32Array,
-    triangles: Vec3Array,
-    order: I32Array,
-    first: I32Array,
-    boxes: FloatArray,
-    lowest: I32Array,
-    chunk: ti.i32,
-    min_area: ti.f32,
-    segments: ti.template(),
-    dists: FloatArray,
-    index: I32Array,
+    settings: struct_of(Settings),
+    segments: ti.template(),  # whether only the first two corners count
+    points: FloatArray2D,  # (3, n + padding) sorted, in C clouds
+    point_order: I32Array,  # (n,) indices of the points
+    point_first: I32Array,  # (C + 1,) where each cloud of points begins
+    corners: Vec3Array,  # (3 T,) of the sorted triangles
+    order: I32Array,  # (T,) of the triangles' forest, as the next three
+    first: I32Array,  # (C + 1,)
+    boxes: FloatArray,  # (groups * 48,)
+    lowest: I32Array,  # (groups * 8,)
+    dists: FloatArray,  # (n,) squared, by the point's index
+    index: I32Array,  # (n,) by the point's index
 ):
-    """points: (3, n) sorted, each with its row of the results; triangles: the corners of the sorted ones, three each;
-    order: their indices; index: the nearest triangle of the same cloud, or -1 where there is none, and its squared
-    distance (0 where it is NaN)."""
+    """The nearest triangle of each point, in the cloud of the same number; see :func:`store` where there is none."""
+    forest = ti.static(Forest(order, first, boxes, lowest))
     n_points = point_first[point_first.shape[0] - 1]
     ti.loop_config(block_dim=ti.static(task_block()))
-    for task in range((n_points + chunk - 1) // chunk):
-        cloud = cloud_of(point_first, task * chunk)
+    for task in range((n_points + settings.chunk - 1) // settings.chunk):
+        cloud = cloud_of(point_first, task * settings.chunk)
         guess = -1
-        for i in range(task * chunk, ti.min((task + 1) * chunk, n_points)):
+        for i in range(task * settings.chunk, ti.min((task + 1) * settings.chunk, n_points)):
             while i >= point_first[cloud + 1]:
                 cloud += 1
                 guess = -1
-            begin = first[cloud]
-            n = first[cloud + 1] - begin
-            p = ti.Vector([points[0, i], points[1, i], points[2, i]])
-            bound, bound_index = cast_like(ti.math.inf, p[0]), NO_INDEX
+            begin, n = cloud_range(first, cloud)
+            d, nearest = cast_like(ti.math.inf, points[0, i]), NO_INDEX
             if n > 0:
-                if guess < 0:
-                    guess = likely_leaf(boxes, n, begin, cloud, TRIANGLE_LEAF_BITS, p, 2)
-                first_leaf = guess
-                leaf = first_leaf
-                cursor = root_cursor(begin, n, cloud, TRIANGLE_LEAF_BITS)
-                while leaf >= 0:
-                    at = begin + (leaf << TRIANGLE_LEAF_BITS)
-                    for j in range(at, ti.min(at + (1 << TRIANGLE_LEAF_BITS), begin + n)):
-                        d = triangle_offset(
-                            p, triangles[3 * j], triangles[3 * j + 1], triangles[3 * j + 2], min_area, segments
-                        ).norm_sqr()
-                        if comes_before(d, order[j] - begin, bound, bound_index):
-                            bound, bound_index = d, order[j] - begin
-                            guess = leaf
-                    leaf = first_leaf
-                    while leaf == first_leaf:
-                        next_leaf(cursor, boxes, lowest, n, TRIANGLE_LEAF_BITS, p, p, 2, False, bound, bound_index)
-                        leaf = cursor.leaf
-            store(dists, index, rows[i], begin, n, bound, bound_index)
+                d, nearest, guess = nearest_triangle(settings, segments, points, i, corners, forest, cloud, guess)
+            store(dists, index, point_order[i], begin, n, d, nearest)
 
 
 @ti.kernel
 def nearest_points_of_triangles(
-    triangles: Vec3Array,
-    rows: I32Array,
-    triangle_first: I32Array,
-    points: FloatArray2D,
-    order: I32Array,
-    first: I32Array,
-    boxes: FloatArray,
-    lowest: I32Array,
-    chunk: ti.i32,
-    min_area: ti.f32,
-    segments: ti.template(),
-    dists: FloatArray,
-    index: I32Array,
+    settings: struct_of(Settings),
+    segments: ti.template(),  # whether only the first two corners count
+    corners: Vec3Array,  # (3 T,) of the sorted triangles, in C clouds
+    triangle_order: I32Array,  # (T,) indices of the triangles
+    triangle_first: I32Array,  # (C + 1,) where each cloud of triangles begins
+    points: FloatArray2D,  # (3, n + padding) sorted
+    order: I32Array,  # (n,) of the points' forest, as the next three
+    first: I32Array,  # (C + 1,)
+    boxes: FloatArray,  # (groups * 48,)
+    lowest: I32Array,  # (groups * 8,)
+    dists: FloatArray,  # (T,) squared, by the triangle's index
+    index: I32Array,  # (T,) by the triangle's index
 ):
-    """The same for the nearest point of each sorted triangle."""
+    """The nearest point of each triangle, in the cloud of the same number; see :func:`store` where there is none."""
+    forest = ti.static(Forest(order, first, boxes, lowest))
     n_triangles = triangle_first[triangle_first.shape[0] - 1]
     ti.loop_config(block_dim=ti.static(task_block()))
-    for task in range((n_triangles + chunk - 1) // chunk):
-        cloud = cloud_of(triangle_first, task * chunk)
+    for task in range((n_triangles + settings.chunk - 1) // settings.chunk):
+        cloud = cloud_of(triangle_first, task * settings.chunk)
         guess = -1
-        for i in range(task * chunk, ti.min((task + 1) * chunk, n_triangles)):
+        for i in range(task * settings.chunk, ti.min((task + 1) * settings.chunk, n_triangles)):
             while i >= triangle_first[cloud + 1]:
                 cloud += 1
                 guess = -1
-            begin = first[cloud]
-            n = first[cloud + 1] - begin
-            v0, v1, v2 = triangles[3 * i], triangles[3 * i + 1], triangles[3 * i + 2]
-            if ti.static(segments):
-                v2 = v1
-            low, high = ti.min(v0, ti.min(v1, v2)), ti.max(v0, ti.max(v1, v2))
-            bound, bound_index = cast_like(ti.math.inf, v0[0]), NO_INDEX
+            begin, n = cloud_range(first, cloud)
+            d, nearest = cast_like(ti.math.inf, points[0, 0]), NO_INDEX
             if n > 0:
-                if guess < 0:
-                    guess = likely_leaf(boxes, n, begin, cloud, LEAF_BITS, (low + high) / 2, 2)
-                first_leaf = guess
-                leaf = first_leaf
-                cursor = root_cursor(begin, n, cloud, LEAF_BITS)
-                while leaf >= 0:
-                    at = begin + (leaf << LEAF_BITS)
-                    near = leaf_points_near_box(points, at, ti.min(begin + n - at, LEAF), low, high, bound)
-                    while near != 0:
-                        j = at + first_bit(near)
-                        near &= near - 1
-                        p = ti.Vector([points[0, j], points[1, j], points[2, j]])
-                        d = triangle_offset(p, v0, v1, v2, min_area, segments).norm_sqr()
-                        if comes_before(d, order[j] - begin, bound, bound_index):
-                            bound, bound_index = d, order[j] - begin
-                            guess = leaf
-                    leaf = first_leaf
-                    searching = True
-                    while searching:
-                        next_leaf(cursor, boxes, lowest, n, LEAF_BITS, low, high, 2, False, bound, bound_index)
-                        leaf = cursor.leaf
-                        searching = leaf == first_leaf or (
-                            leaf >= 0 and is_leaf_far(boxes, cursor, v0, v1, v2, min_area, segments, bound)
-                        )
-            store(dists, index, rows[i], begin, n, bound, bound_index)
+                d, nearest, guess = nearest_point(settings, segments, corners, i, points, forest, cloud, guess)
+            store(dists, index, triangle_order[i], begin, n, d, nearest)
 
 
 @ti.kernel
 def point_triangle_adjoint(
-    points: Vec3Array,
-    triangles: Vec3Array,
-    point_index: I32Array,
-    triangle_index: I32Array,
-    min_area: ti.f32,
-    segments: ti.template(),
-    grad_dists: FloatArray,
-    bounds: I32Array,
-    atomic: ti.template(),
-    grad_points: Vec3Array2D,
-    grad_triangles: Vec3Array2D,
+    min_area: ti.f32,  # of a triangle with less, only the outline counts
+    segments: ti.template(),  # whether only the first two corners count
+    atomic: ti.template(),  # whether all parts share one sum
+    points: Vec3Array,  # (P,)
+    corners: Vec3Array,  # (3 T,)
+    point_index: I32Array,  # (n,) the point of each pair; -1 here or in the next: no pair
+    triangle_index: I32Array,  # (n,) the triangle of each pair
+    grad_dists: FloatArray,  # (n,)
+    bounds: I32Array,  # (parts + 1,) the pairs of each part
+    grad_points: Vec3Array2D,  # (parts, P) zero before
+    grad_corners: Vec3Array2D,  # (parts, 3 T) zero before
 ):
-    """For pairs of points and triangles (either -1: no pair); bounds: the pairs of each part; gradients: (part, point)
-    and (part, corner), zero before."""
+    """Gradients of squared distances in the points and in the corners of the triangles."""
     ti.loop_config(block_dim=ti.static(task_block()))
-    for s in range(bounds.shape[0] - 1):
-        for m in range(bounds[s], bounds[s + 1]):
+    for part in range(bounds.shape[0] - 1):
+        for m in range(bounds[part], bounds[part + 1]):
             i, j = point_index[m], 3 * triangle_index[m]
             if i >= 0 and j >= 0 and not grad_dists[m] == 0:  # NaN passes
-                a, b, c = triangles[j] - points[i], triangles[j + 1] - points[i], triangles[j + 2] - points[i]
+                a, b, c = corners[j] - points[i], corners[j + 1] - points[i], corners[j + 2] - points[i]
                 w = nearest_weights(a, b, c, min_area, segments)
                 g = 2 * grad_dists[m] * (w[0] * a + w[1] * b + w[2] * c)
-                accumulate(grad_points, s, i, -g, atomic)
+                accumulate(grad_points, part, i, -g, atomic)
                 for k in ti.static(range(3)):
-                    accumulate(grad_triangles, s, j + k, w[k] * g, atomic)
+                    accumulate(grad_corners, part, j + k, w[k] * g, atomic)
 
 
 @ti.func
-def store(dists: ti.template(), index: ti.template(), row, begin, n, bound, bound_index):
-    """Where nothing was found: index -1 and distance 0, or NaN if there was something to find."""
+def nearest_triangle(
+    settings: ti.template(),
+    segments: ti.template(),
+    points: ti.template(),
+    i,
+    corners: ti.template(),
+    forest: ti.template(),
+    cloud,
+    guess,
+):
+    """Squared distance and index of the triangle of a cloud nearest to point i, and its leaf.
+
+    The search begins with the leaf ``guess``, or with a likely one where that is -1. The index is NO_INDEX where all
+    distances are NaN.
+    """
+    search = ti.static(Search(TRIANGLE_LEAF_BITS))
+    p = ti.Vector([points[0, i], points[1, i], points[2, i]])
+    bound, bound_index = cast_like(ti.math.inf, p[0]), NO_INDEX
+    if guess < 0:
+        guess = likely_leaf(forest, cloud, search, p)
+    cursor = root_cursor(forest, cloud, search, guess, guess + 1)
+    while next_leaf(cursor, forest, search, p, p, bound, bound_index):
+        start, count = leaf_range(cursor, search)
+        for j in range(start, start + count):
+            v0, v1, v2 = corners[3 * j], corners[3 * j + 1], corners[3 * j + 2]
+            d = triangle_offset(p, v0, v1, v2, settings.min_area, segments).norm_sqr()
+            if comes_before(d, forest.order[j] - cursor.begin, bound, bound_index):
+                bound, bound_index = d, forest.order[j] - cursor.begin
+                guess = cursor.leaf
+    return bound, bound_index, guess
+
+
+@ti.func
+def nearest_point(
+    settings: ti.template(),
+    segments: ti.template(),
+    corners: ti.template(),
+    i,
+    points: ti.template(),
+    forest: ti.template(),
+    cloud,
+    guess,
+):
+    """The same for the point nearest to triangle i."""
+    search = ti.static(Search(LEAF_BITS))
+    v0, v1, v2 = corners[3 * i], corners[3 * i + 1], corners[3 * i + 2]
+    if ti.static(segments):
+        v2 = v1
+    low, high = ti.min(v0, ti.min(v1, v2)), ti.max(v0, ti.max(v1, v2))
+    bound, bound_index = cast_like(ti.math.inf, v0[0]), NO_INDEX
+    if guess < 0:
+        guess = likely_leaf(forest, cloud, search, (low + high) / 2)
+    cursor = root_cursor(forest, cloud, search, guess, guess + 1)
+    while next_leaf(cursor, forest, search, low, high, bound, bound_index):
+        start, count = leaf_range(cursor, search)
+        near = 0
+        is_first = bound_index == NO_INDEX
+        if is_first or not is_leaf_far(forest.boxes, cursor, v0, v1, v2, settings.min_area, segments, bound):
+            near = leaf_points_near_box(points, start, count, low, high, bound)
+        while near != 0:
+            j = start + first_bit(near)
+            near &= near - 1
+            p = ti.Vector([points[0, j], points[1, j], points[2, j]])
+            d = triangle_offset(p, v0, v1, v2, settings.min_area, segments).norm_sqr()
+            if comes_before(d, forest.order[j] - cursor.begin, bound, bound_index):
+                bound, bound_index = d, forest.order[j] - cursor.begin
+                guess = cursor.leaf
+    return bound, bound_index, guess
+
+
+@ti.func
+def store(dists: ti.template(), index: ti.template(), row, begin, n, d, nearest):
+    """Store a query's result: index -1 where there is none, with distance 0 in an empty cloud and NaN in another."""
     index[row] = -1
-    dists[row] = cast_like(ti.math.nan if n > 0 else 0.0, bound)
-    if bound_index != NO_INDEX:
-        index[row] = begin + bound_index
-        dists[row] = bound
+    dists[row] = cast_like(ti.math.nan if n > 0 else 0.0, d)
+    if nearest != NO_INDEX:
+        index[row] = begin + nearest
+        dists[row] = d
 
 
 @ti.func
-def leaf_points_near_box(points: ti.template(), at, count, low, high, bound):
-    """Bits of the ``count`` points from ``at`` on that are no further than ``bound`` from a box."""
+def leaf_points_near_box(points: ti.template(), start, count, low, high, bound):
+    """Bits of the ``count`` points from ``start`` on that are no further than ``bound`` from a box."""
     within = 0
     for m in ti.static(range(LEAF)):
-        x, y, z = points[0, at + m], points[1, at + m], points[2, at + m]
+        x, y, z = points[0, start + m], points[1, start + m], points[2, start + m]
         d = measure(gap(low[0] - x, x - high[0]), gap(low[1] - y, y - high[1]), gap(low[2] - z, z - high[2]), 2)
         within |= ti.select(d <= bound, 1 << m, 0)
     return within & ((1 << count) - 1)
@@ -194,11 +228,13 @@ def leaf_points_near_box(points: ti.template(), at, count, low, high, bound):
 
 @ti.func
 def is_leaf_far(boxes: ti.template(), cursor, v0, v1, v2, min_area, segments: ti.template(), bound):
-    """Whether a ball around the leaf is further from the triangle than ``bound``: tells more than the triangle's box
-    where the triangle is large."""
-    at = (cursor.base + cursor.group) * (6 * FAN) + (cursor.leaf & (FAN - 1))
-    low = ti.Vector([boxes[at], boxes[at + FAN], boxes[at + 2 * FAN]])
-    high = ti.Vector([boxes[at + 3 * FAN], boxes[at + 4 * FAN], boxes[at + 5 * FAN]])
+    """Whether a ball around the leaf is further from the triangle than ``bound``.
+
+    For a large triangle this is sharper than the test of its box.
+    """
+    box = (cursor.base + cursor.group) * (6 * FAN) + (cursor.leaf & (FAN - 1))
+    low = ti.Vector([boxes[box], boxes[box + FAN], boxes[box + 2 * FAN]])
+    high = ti.Vector([boxes[box + 3 * FAN], boxes[box + 4 * FAN], boxes[box + 5 * FAN]])
     centre = (low + high) / 2
     reach = (ti.sqrt(bound) + (high - centre).norm()) * (1 + cast_like(1e-5, bound))
     return triangle_offset(centre, v0, v1, v2, min_area, segments).norm_sqr() > reach * reach
@@ -214,8 +250,10 @@ def triangle_offset(p, v0, v1, v2, min_area, segments: ti.template()):
 
 @ti.func
 def nearest_weights(a, b, c, min_area, segments: ti.template()):
-    """Barycentric coordinates of the place nearest to the origin on triangle abc: of its outline only where its area is
-    below ``min_area``, or on segment ab."""
+    """Barycentric coordinates of the place nearest to the origin on triangle abc, or on segment ab.
+
+    Where the triangle's area is below ``min_area``, only its outline counts.
+    """
     t = nearest_on_edge(a, b)
     w = ti.Vector([1 - t, t, 0 * t])
     if ti.static(not segments):

@@ -6,43 +6,42 @@ from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.types import FloatArray, FloatArray2D, I32Array, I64Array2D
 
-UNKNOWN, CHOSEN = -1, -2  # in place of a squared distance: of NaN, and of what is not to be chosen again
+UNKNOWN, SAMPLED = -1, -2  # in place of a squared distance: of NaN, and of what is not to be sampled again
 
 
 @ti.kernel
 def farthest_points(
-    points: FloatArray2D,
     n_dims: ti.template(),
-    first: I32Array,
-    starts: I32Array,
-    counts: I32Array,
-    nearest: FloatArray,
-    index: I64Array2D,
+    points: FloatArray2D,  # (n, D) packed clouds
+    first: I32Array,  # (N + 1,) where each cloud begins, and n
+    starts: I32Array,  # (N,) the first sample of each cloud
+    n_samples: I32Array,  # (N,) of each cloud
+    nearest: FloatArray,  # (n,) scratch memory: squared distance to the nearest sample
+    index: I64Array2D,  # (N, K) samples in order, within their cloud; -1 past the end
 ):
-    """points: (n, D) packed clouds, which begin at ``first``; starts, counts: the first point to choose in each cloud,
-    and how many; nearest: scratch, a number a point; index: (cloud, k), -1 where no more is wanted."""
+    """The samples of each cloud: every next one is the point farthest from those before it."""
     ti.loop_config(block_dim=ti.static(task_block()))
-    for cloud in range(counts.shape[0]):
+    for cloud in range(n_samples.shape[0]):
         begin, end = first[cloud], first[cloud + 1]
         for i in range(begin, end):
             nearest[i] = cast_like(ti.math.inf, nearest[i])
             for a in ti.static(range(n_dims)):
                 if not (points[i, a] == points[i, a]):
                     nearest[i] = cast_like(UNKNOWN, nearest[i])
-        for m in range(counts[cloud], index.shape[1]):
+        for m in range(n_samples[cloud], index.shape[1]):
             index[cloud, m] = -1
-        chosen = begin + starts[cloud]
-        for m in range(counts[cloud]):
-            index[cloud, m] = chosen - begin
-            nearest[chosen] = cast_like(CHOSEN, nearest[chosen])
+        sample = begin + starts[cloud]
+        for m in range(n_samples[cloud]):
+            index[cloud, m] = sample - begin
+            nearest[sample] = cast_like(SAMPLED, nearest[sample])
             following = begin
-            farthest = cast_like(CHOSEN, nearest[begin])
+            farthest = cast_like(SAMPLED, nearest[begin])
             for i in range(begin, end):
                 d = 0 * farthest
                 for a in ti.static(range(n_dims)):
-                    d += (points[i, a] - points[chosen, a]) ** 2
+                    d += (points[i, a] - points[sample, a]) ** 2
                 if d < nearest[i]:
                     nearest[i] = d
                 if nearest[i] > farthest:
                     farthest, following = nearest[i], i
-            chosen = following
+            sample = following

@@ -1,172 +1,235 @@
 """Emission and absorption along rays through volumes: sampled and composited sample by sample, none of them stored.
 
 A voxel's density and features lie together, four numbers at a time, which a CPU loads as one. Around every volume is a
-border of zeros, one voxel wide, so that no corner of a sample needs a check and values fade to 0 as ``grid_sample``
-with zero padding has it; positions count voxels of the volume with its border. Samples outside are skipped.
+border of zeros, one voxel wide. So no corner of a sample needs a check, and values fade to 0 as ``grid_sample`` with
+zero padding has it. Positions count voxels of the volume with its border. Samples outside are skipped.
 
 With sample i's opacity d_i and features f_i, and s the surface's thickness, a ray shows sum_i d_i f_i T_{i-s+1}, where
-T_k = prod_{j<k} (1 + eps - d_j), and its opacity is 1 - prod_j (1 - d_j) (Max 1995). The adjoint marches again: forth
-to find all T_k, and back with what lies behind a sample, B_k = d_{k+s-1} c_{k+s-1} + (1 + eps - d_k) B_{k+1}, where c
-is the gradient's product with f. So it divides by nothing, and a sample with d = 1 has its gradient.
+T_k = prod_{j<k} (1 + eps - d_j), and its opacity is 1 - prod_j (1 - d_j) (Max 1995).
+
+The adjoint marches twice: forth to find all T_k, and back with what lies behind a sample, B_k = d_{k+s-1} c_{k+s-1}
++ (1 + eps - d_k) B_{k+1}, where c is the gradient's product with f. It divides by nothing, so that a sample with d = 1
+has its gradient.
 """
+
+from typing import Any, NamedTuple
 
 import taichi as ti
 
 from tirender.engine.kernels.partial_sums import accumulate
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import task_block
-from tirender.engine.kernels.types import FloatArray2D, Vec3Array, Vec4Array2D
+from tirender.engine.kernels.types import FloatArray2D, Vec3Array, Vec4Array2D, struct_of
 
 BLOCK = 64  # rays that a part takes at a time, in turn with the others
 NEGLIGIBLE = 1e-10  # a ray ends where less than this is left of it
 
 
+class Settings(NamedTuple):
+    """Numbers of a march."""
+
+    depth: int  # voxels of a volume, with its border
+    height: int
+    width: int
+    rays_per_volume: int
+    eps: float
+
+
+class Variant(NamedTuple):
+    """What the kernels are compiled for."""
+
+    n_vec4: int  # vectors of four numbers a voxel
+    thickness: int  # of the surface, in samples
+    rays_wanted: bool = False  # whether the adjoint has gradients in the rays
+    atomic: bool = False  # whether all parts share one sum
+
+
+class Rays(NamedTuple):
+    """Rays in voxel coordinates: torch's tensors at a launch, Taichi's arrays in a kernel."""
+
+    origins: Any  # (rays, 3)
+    directions: Any  # (rays, 3)
+    lengths: Any  # (rays or 1, samples)
+
+
+class Ray(NamedTuple):
+    """A ray, and the volume that it passes through."""
+
+    origin: Any
+    direction: Any
+    lengths: Any  # of all rays
+    row: Any  # of the lengths that belong to this one
+    near: Any  # the least length inside the volume
+    far: Any  # the greatest
+    values: Any  # of all volumes
+    first_voxel: Any  # of this volume
+    sizes: Any  # depth, height and width
+    one: Any  # in the type of the ray
+    one_eps: Any  # 1 + eps
+
+
 @ti.kernel
 def volume_march_forward(
-    values: Vec4Array2D,
-    depth: ti.i32,
-    height: ti.i32,
-    width: ti.i32,
-    rays_per_volume: ti.i32,
-    origins: Vec3Array,
-    directions: Vec3Array,
-    lengths: FloatArray2D,
-    eps: ti.f32,
-    fours: ti.template(),
-    thickness: ti.template(),
-    image: Vec4Array2D,
+    settings: struct_of(Settings),
+    variant: ti.template(),
+    values: Vec4Array2D,  # (volumes * depth * height * width, n_vec4) density first, then features
+    origins: Vec3Array,  # (rays,)
+    directions: Vec3Array,  # (rays,)
+    lengths: FloatArray2D,  # (rays or 1, samples)
+    image: Vec4Array2D,  # (rays, n_vec4) opacity first
 ):
-    """values: (volume * z * y * x, fours), the density first, then features; depth, height, width: with the border;
-    lengths: (rays or 1, samples); image: (ray, fours), the opacity first.
-    """
-    sizes = ti.math.ivec3(depth, height, width)
-    for ray in range(image.shape[0]):
-        origin, direction = origins[ray], directions[ray]
-        first = ray // rays_per_volume * depth * height * width
-        row = ti.min(ray, lengths.shape[0] - 1)
-        near, far = inside_range(origin, direction, sizes)
-        one = cast_like(1, origin.x)
-        unit = one + eps
-        sums = ti.Vector([0 * one for _ in ti.static(range(4 * fours))])
-        transmittances = ti.Vector([one for _ in ti.static(range(thickness))])  # the last few, oldest first
-        clear = one
-        for k in range(lengths.shape[1] if near <= far else 0):
-            t = lengths[row, k]
-            step = unit
-            if t >= near and t <= far:
-                base, weights = corners(origin + t * direction, first, sizes)
-                value = interpolate(values, base, weights, sizes, fours)
+    """Features and opacity of each ray."""
+    rays = ti.static(Rays(origins, directions, lengths))
+    for i in range(image.shape[0]):
+        ray = ti.static(enter_volume(settings, values, rays, i))
+        sums = ti.Vector([0 * ray.one for _ in ti.static(range(4 * variant.n_vec4))])
+        transmittances = ti.Vector([ray.one for _ in ti.static(range(variant.thickness))])  # the last few, oldest first
+        transparency = ray.one  # the product of 1 - density
+        for k in range(sample_count(ray)):
+            t = ray.lengths[ray.row, k]
+            factor = ray.one_eps
+            if is_inside(ray, t):
+                base, weights = corners(ray, t)
+                value = interpolate(ray, base, weights, variant)
                 sums += transmittances[0] * value[0] * value
-                step = unit - value[0]
-                clear *= 1 - value[0]
-            latest = transmittances[thickness - 1] * step
-            for j in ti.static(range(thickness - 1)):
+                factor = ray.one_eps - value[0]
+                transparency *= 1 - value[0]
+            latest = transmittances[variant.thickness - 1] * factor
+            for j in ti.static(range(variant.thickness - 1)):
                 transmittances[j] = transmittances[j + 1]
-            transmittances[thickness - 1] = latest
-            if ti.abs(transmittances[0]) < NEGLIGIBLE and ti.abs(clear) < NEGLIGIBLE:
+            transmittances[variant.thickness - 1] = latest
+            if ti.abs(transmittances[0]) < NEGLIGIBLE and ti.abs(transparency) < NEGLIGIBLE:
                 break
-        sums[0] = 1 - clear
-        for j in ti.static(range(fours)):
-            image[ray, j] = four(sums, j)
+        sums[0] = 1 - transparency
+        for j in ti.static(range(variant.n_vec4)):
+            image[i, j] = get_vec4(sums, j)
 
 
 @ti.kernel
 def volume_march_adjoint(
-    values: Vec4Array2D,
-    depth: ti.i32,
-    height: ti.i32,
-    width: ti.i32,
-    rays_per_volume: ti.i32,
-    origins: Vec3Array,
-    directions: Vec3Array,
-    lengths: FloatArray2D,
-    eps: ti.f32,
-    fours: ti.template(),
-    thickness: ti.template(),
-    grad_image: Vec4Array2D,
-    rays_wanted: ti.template(),
-    atomic: ti.template(),
-    tape: Vec4Array2D,
-    grad_values: Vec4Array2D,
-    grad_origins: Vec3Array,
-    grad_directions: Vec3Array,
+    settings: struct_of(Settings),
+    variant: ti.template(),
+    values: Vec4Array2D,  # (volumes * depth * height * width, n_vec4) as for the forward kernel, with the next three
+    origins: Vec3Array,  # (rays,)
+    directions: Vec3Array,  # (rays,)
+    lengths: FloatArray2D,  # (rays or 1, samples)
+    grad_image: Vec4Array2D,  # (rays, n_vec4)
+    tape: Vec4Array2D,  # (tasks, samples) scratch memory
+    grad_values: Vec4Array2D,  # (parts, volumes * depth * height * width * n_vec4) zero before
+    grad_origins: Vec3Array,  # (rays,) written where wanted
+    grad_directions: Vec3Array,  # (rays,) written where wanted
 ):
-    """tape: (task, sample), scratch memory; grad_values: (part, voxel * fours), zero before."""
-    sizes = ti.math.ivec3(depth, height, width)
+    """Gradients in the values, and where wanted in the rays."""
+    rays = ti.static(Rays(origins, directions, lengths))
     n_rays, n_tasks = grad_image.shape[0], tape.shape[0]
     n_blocks = (n_rays + BLOCK - 1) // BLOCK
     ti.loop_config(block_dim=ti.static(task_block()))
     for task in range(n_tasks):
         for turn in range((n_blocks - task + n_tasks - 1) // n_tasks):
             begin = (task + turn * n_tasks) * BLOCK
-            for ray in range(begin, ti.min(begin + BLOCK, n_rays)):
-                origin, direction = origins[ray], directions[ray]
-                first = ray // rays_per_volume * depth * height * width
-                row = ti.min(ray, lengths.shape[0] - 1)
-                near, far = inside_range(origin, direction, sizes)
-                one = cast_like(1, origin.x)
-                unit = one + eps
-                grad_features = ti.Vector([0 * one for _ in ti.static(range(4 * fours))])
-                for j in ti.static(range(fours)):
-                    put_four(grad_features, j, grad_image[ray, j])
-                grad_opacity = grad_features[0]
-                grad_features[0] = 0 * one
+            for i in range(begin, ti.min(begin + BLOCK, n_rays)):
+                ray = ti.static(enter_volume(settings, values, rays, i))
+                grad = ti.Vector([0 * ray.one for _ in ti.static(range(4 * variant.n_vec4))])
+                for j in ti.static(range(variant.n_vec4)):
+                    set_vec4(grad, j, grad_image[i, j])
+                start, end = march_forth(ray, variant, grad, tape, task)
+                grad_origin, grad_direction = march_back(ray, variant, grad, tape, task, start, end, grad_values)
+                if ti.static(variant.rays_wanted):
+                    grad_origins[i] = grad_origin
+                    grad_directions[i] = grad_direction
 
-                start, end = lengths.shape[1], 0  # the samples inside lie between these
-                transmittance, clear = one, one  # the products before a sample, with and without eps
-                rest, least = one, one  # the product of all factors but the least, and that
-                spare = thickness  # how many more samples count
-                for k in range(lengths.shape[1] if near <= far else 0):
-                    t = lengths[row, k]
-                    density, color = 0 * one, 0 * one
-                    if t >= near and t <= far:
-                        base, weights = corners(origin + t * direction, first, sizes)
-                        value = interpolate(values, base, weights, sizes, fours)
-                        density, color = value[0], value.dot(grad_features)
-                        start, end = ti.min(start, k), k + 1
-                    tape[task, k] = ti.Vector([density, color, transmittance, clear])
-                    factor = unit - density
-                    transmittance *= factor
-                    clear *= 1 - density
-                    rest *= ti.max(ti.abs(factor), least)
-                    least = ti.min(ti.abs(factor), least)
-                    if rest < NEGLIGIBLE:
-                        spare -= 1
-                        if spare == 0:
-                            break
 
-                behind, clear_behind = 0 * one, one
-                grad_origin = ti.Vector([0 * one, 0 * one, 0 * one])
-                grad_direction = grad_origin
-                for back in range(ti.max(end - start, 0)):
-                    k = end - 1 - back
-                    sample = tape[task, k]
-                    density, color = sample[0], sample[1]
-                    t = lengths[row, k]
-                    if t >= near and t <= far:
-                        seen = sample[2]
-                        if ti.static(thickness > 1):
-                            seen = tape[task, ti.max(k - (thickness - 1), 0)][2]
-                        grad = density * seen * grad_features
-                        grad[0] = color * seen - sample[2] * behind + grad_opacity * sample[3] * clear_behind
-                        position = origin + t * direction
-                        base, weights = corners(position, first, sizes)
-                        spread(grad_values, task, base, weights, sizes, grad, fours, atomic)
-                        if ti.static(rays_wanted):
-                            slope = interpolate_vjp(values, base, position, sizes, grad, fours)
-                            grad_origin += slope
-                            grad_direction += t * slope
-                    added = density * color
-                    if ti.static(thickness > 1):
-                        added = 0 * one
-                        if k + thickness - 1 < end:
-                            ahead = tape[task, k + thickness - 1]
-                            added = ahead[0] * ahead[1]
-                    behind = added + (unit - density) * behind
-                    clear_behind *= 1 - density
-                if ti.static(rays_wanted):
-                    grad_origins[ray] = grad_origin
-                    grad_directions[ray] = grad_direction
+@ti.func
+def march_forth(ray: ti.template(), variant: ti.template(), grad, tape: ti.template(), task):
+    """Fill the tape: a sample's density, its features' product with the gradient, and the transmittances before it.
+
+    Returns the first and the end of the samples inside the volume that count.
+    """
+    grad[0] = 0 * ray.one
+    start, end = ray.lengths.shape[1], 0
+    transmittance, transparency = ray.one, ray.one  # the products before a sample, with and without eps
+    rest, least = ray.one, ray.one  # the product of all factors but the least, and that
+    samples_left = variant.thickness  # that count, once the rest is negligible
+    for k in range(sample_count(ray)):
+        t = ray.lengths[ray.row, k]
+        density, product = 0 * ray.one, 0 * ray.one
+        if is_inside(ray, t):
+            base, weights = corners(ray, t)
+            value = interpolate(ray, base, weights, variant)
+            density, product = value[0], value.dot(grad)
+            start, end = ti.min(start, k), k + 1
+        tape[task, k] = ti.Vector([density, product, transmittance, transparency])
+        factor = ray.one_eps - density
+        transmittance *= factor
+        transparency *= 1 - density
+        rest *= ti.max(ti.abs(factor), least)
+        least = ti.min(ti.abs(factor), least)
+        if rest < NEGLIGIBLE:
+            samples_left -= 1
+            if samples_left == 0:
+                break
+    return start, end
+
+
+@ti.func
+def march_back(
+    ray: ti.template(), variant: ti.template(), grad, tape: ti.template(), task, start, end, grad_values: ti.template()
+):
+    """Scatter the gradients of the samples on the tape; return those in the ray's origin and direction."""
+    grad_opacity = grad[0]
+    grad[0] = 0 * ray.one
+    behind, transparency_behind = 0 * ray.one, ray.one
+    grad_origin = ti.Vector([0 * ray.one, 0 * ray.one, 0 * ray.one])
+    grad_direction = grad_origin
+    for back in range(ti.max(end - start, 0)):
+        k = end - 1 - back
+        density, product, transmittance, transparency = tape[task, k]
+        t = ray.lengths[ray.row, k]
+        if is_inside(ray, t):
+            seen = transmittance
+            if ti.static(variant.thickness > 1):
+                seen = tape[task, ti.max(k - (variant.thickness - 1), 0)][2]
+            grad_value = density * seen * grad
+            grad_value[0] = product * seen - transmittance * behind + grad_opacity * transparency * transparency_behind
+            base, weights = corners(ray, t)
+            scatter(grad_values, task, ray, base, weights, grad_value, variant)
+            if ti.static(variant.rays_wanted):
+                grad_position = interpolate_vjp(ray, t, base, grad_value, variant)
+                grad_origin += grad_position
+                grad_direction += t * grad_position
+        added = density * product
+        if ti.static(variant.thickness > 1):
+            added = 0 * ray.one
+            if k + variant.thickness - 1 < end:
+                ahead = tape[task, k + variant.thickness - 1]
+                added = ahead[0] * ahead[1]
+        behind = added + (ray.one_eps - density) * behind
+        transparency_behind *= 1 - density
+    return grad_origin, grad_direction
+
+
+@ti.func
+def enter_volume(settings: ti.template(), values: ti.template(), rays: ti.template(), i):
+    """Ray i and the volume that it passes through."""
+    sizes = ti.math.ivec3(settings.depth, settings.height, settings.width)
+    origin, direction = rays.origins[i], rays.directions[i]
+    near, far = inside_range(origin, direction, sizes)
+    first_voxel = i // settings.rays_per_volume * settings.depth * settings.height * settings.width
+    row = ti.min(i, rays.lengths.shape[0] - 1)
+    one = cast_like(1, origin.x)
+    one_eps = one + settings.eps
+    return ti.static(Ray(origin, direction, rays.lengths, row, near, far, values, first_voxel, sizes, one, one_eps))
+
+
+@ti.func
+def sample_count(ray: ti.template()):
+    """Samples of a ray; none where it misses the volume."""
+    return ray.lengths.shape[1] if ray.near <= ray.far else 0
+
+
+@ti.func
+def is_inside(ray: ti.template(), t):
+    return t >= ray.near and t <= ray.far
 
 
 @ti.func
@@ -188,77 +251,82 @@ def inside_range(origin, direction, sizes):
 
 
 @ti.func
-def place(position, sizes):
-    """The cell of a position, x first, and where in it, [0, 1]; held inside the volume against rounding."""
+def cell_of(ray: ti.template(), t):
+    """The cell that holds a sample, x first, and where in it, [0, 1]; held inside the volume against rounding."""
+    position = ray.origin + t * ray.direction
     cell = ti.Vector([0, 0, 0])
-    at = 0 * position
+    fraction = 0 * position
     for axis in ti.static(range(3)):
-        last = sizes[2 - axis] - 1
+        last = ray.sizes[2 - axis] - 1
         p = ti.math.clamp(position[axis], 0 * position.x, cast_like(last, position.x))
         cell[axis] = ti.min(ti.cast(p, ti.i32), last - 1)
-        at[axis] = p - cell[axis]
-    return cell, at
+        fraction[axis] = p - cell[axis]
+    return cell, fraction
 
 
 @ti.func
-def corners(position, first: ti.i32, sizes):
-    """The first voxel of the eight around a position, and their weights: x fastest, then y, then z."""
-    cell, at = place(position, sizes)
-    x1, y1, z1 = at.x, at.y, at.z
+def corners(ray: ti.template(), t):
+    """The first voxel of the eight around a sample, and their weights: x fastest, then y, then z."""
+    cell, fraction = cell_of(ray, t)
+    x1, y1, z1 = fraction.x, fraction.y, fraction.z
     x0, y0, z0 = 1 - x1, 1 - y1, 1 - z1
-    base = first + (cell.z * sizes[1] + cell.y) * sizes[2] + cell.x
+    base = ray.first_voxel + (cell.z * ray.sizes[1] + cell.y) * ray.sizes[2] + cell.x
     a, b, c, d = y0 * z0, y1 * z0, y0 * z1, y1 * z1
     return base, ti.Vector([x0 * a, x1 * a, x0 * b, x1 * b, x0 * c, x1 * c, x0 * d, x1 * d])
 
 
 @ti.func
-def corner(base: ti.i32, i: ti.template(), sizes):
-    return base + ti.static(i % 2) + ti.static(i // 2 % 2) * sizes[2] + ti.static(i // 4) * sizes[1] * sizes[2]
+def corner(ray: ti.template(), base: ti.i32, i: ti.template()):
+    """The voxel at one of the eight corners."""
+    x, y, z = ti.static(i % 2, i // 2 % 2, i // 4)
+    return base + x + y * ray.sizes[2] + z * ray.sizes[1] * ray.sizes[2]
 
 
 @ti.func
-def interpolate(values: ti.template(), base: ti.i32, weights, sizes, fours: ti.template()):
-    out = ti.Vector([0 * weights[0] for _ in ti.static(range(4 * fours))])
+def interpolate(ray: ti.template(), base: ti.i32, weights, variant: ti.template()):
+    """Density and features of a sample."""
+    out = ti.Vector([0 * weights[0] for _ in ti.static(range(4 * variant.n_vec4))])
     for i in ti.static(range(8)):
-        voxel = corner(base, i, sizes)
-        for j in ti.static(range(fours)):
-            put_four(out, j, four(out, j) + weights[i] * values[voxel, j])
+        voxel = corner(ray, base, i)
+        for j in ti.static(range(variant.n_vec4)):
+            set_vec4(out, j, get_vec4(out, j) + weights[i] * ray.values[voxel, j])
     return out
 
 
 @ti.func
-def spread(
-    sums: ti.template(), part: ti.i32, base: ti.i32, weights, sizes, grad, fours: ti.template(), atomic: ti.template()
-):
+def scatter(sums: ti.template(), part, ray: ti.template(), base, weights, grad, variant: ti.template()):
     """The adjoint of :func:`interpolate` in the values."""
     for i in ti.static(range(8)):
-        voxel = corner(base, i, sizes)
-        for j in ti.static(range(fours)):
-            accumulate(sums, part, voxel * fours + j, weights[i] * four(grad, j), atomic)
+        voxel = corner(ray, base, i)
+        for j in ti.static(range(variant.n_vec4)):
+            term = weights[i] * get_vec4(grad, j)
+            accumulate(sums, part, voxel * variant.n_vec4 + j, term, variant.atomic)
 
 
 @ti.func
-def interpolate_vjp(values: ti.template(), base: ti.i32, position, sizes, grad, fours: ti.template()):
-    """The adjoint of interpolation in the position."""
-    _cell, at = place(position, sizes)
-    out = 0 * position
+def interpolate_vjp(ray: ti.template(), t, base: ti.i32, grad, variant: ti.template()):
+    """The adjoint of :func:`interpolate` in the sample's position."""
+    _cell, fraction = cell_of(ray, t)
+    out = 0 * fraction
     for i in ti.static(range(8)):
-        voxel = corner(base, i, sizes)
-        g = 0 * at.x
-        for j in ti.static(range(fours)):
-            g += four(grad, j).dot(values[voxel, j])
+        voxel = corner(ray, base, i)
+        g = 0 * fraction.x
+        for j in ti.static(range(variant.n_vec4)):
+            g += get_vec4(grad, j).dot(ray.values[voxel, j])
         x, y, z = ti.static(i % 2, i // 2 % 2, i // 4)
-        wx, wy, wz = at.x if x else 1 - at.x, at.y if y else 1 - at.y, at.z if z else 1 - at.z
+        wx = fraction.x if x else 1 - fraction.x
+        wy = fraction.y if y else 1 - fraction.y
+        wz = fraction.z if z else 1 - fraction.z
         out += g * ti.Vector([(2 * x - 1) * wy * wz, (2 * y - 1) * wx * wz, (2 * z - 1) * wx * wy])
     return out
 
 
 @ti.func
-def four(v, j: ti.template()):
+def get_vec4(v, j: ti.template()):
     return ti.Vector([v[4 * j], v[4 * j + 1], v[4 * j + 2], v[4 * j + 3]])
 
 
 @ti.func
-def put_four(v: ti.template(), j: ti.template(), four_values):
+def set_vec4(v: ti.template(), j: ti.template(), values):
     for c in ti.static(range(4)):
-        v[4 * j + c] = four_values[c]
+        v[4 * j + c] = values[c]
