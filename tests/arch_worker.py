@@ -59,6 +59,7 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     from tirender.engine.compositing import composite
     from tirender.engine.emission_absorption import count_visible, emission_absorption
     from tirender.engine.hash_grid import HashGridLayout, hash_encode
+    from tirender.engine.kernels.lighting import N_PARAMS, SHININESS, ZFAR, ZNEAR
     from tirender.engine.mesh_fragments import mesh_fragments
     from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
     from tirender.engine.rasterize_points import point_fragments, select_points
@@ -86,11 +87,11 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     record("fragments", mesh_fragments(soft.triangles, soft.mode, pixels, index), [verts])
     record("silhouette", [soft_silhouette(soft.triangles, soft.mode, offsets, index, 1e-3)], [verts])
     positions, normals, colors, uv, texels, params = (
-        torch.rand(*shape, requires_grad=True) for shape in ((n, 3), (n, 3), (n, 3), (n, 2), (6 * 5, 3), (2, 21))
+        torch.rand(*shape, requires_grad=True) for shape in ((n, 3), (n, 3), (n, 3), (n, 2), (6 * 5, 3), (2, N_PARAMS))
     )
     with torch.no_grad():
-        params[:, 9] *= 20
-        params[:, 16:18] = torch.tensor([1.0, 10.0])
+        params[:, SHININESS] *= 20
+        params[:, ZNEAR], params[:, ZFAR] = 1.0, 10.0
     layout = torch.tensor([[0, 6, 5]], dtype=torch.int32)
     zero = torch.zeros(len(faces), dtype=torch.int32)
     sources = {
@@ -99,7 +100,13 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     }
     for kind, (source, leaf) in sources.items():
         image = shade_mesh(
-            *(soft.triangles, soft.mode, offsets, index, SurfaceSource(positions, normals, faces), source, params),
+            soft.triangles,
+            soft.mode,
+            offsets,
+            index,
+            SurfaceSource(positions, normals, faces),
+            source,
+            params,
             ShadingMode("point", True, 1e-3, 1e-2),
         )
         record(f"shading_{kind}", [image], [verts, positions, normals, leaf, params])

@@ -74,9 +74,9 @@ def load_reference(name: str) -> tuple[dict[str, torch.Tensor], dict]:
 
 
 def random_scene(
-    n_faces: int, n_images: int = 2, dtype: torch.dtype = torch.float32, seed: int = 0, size: float = 0.6
+    n_faces: int, *, n_images: int = 2, dtype: torch.dtype = torch.float32, seed: int = 0, size: float = 0.6
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Loose triangles in NDC: verts (V, 3) as (x, y, z_view), faces (F, 3) int32 and their ascending images (F,)."""
+    """Separate triangles in NDC: verts (V, 3) as (x, y, z_view), faces (F, 3) int32 and their ascending images (F,)."""
     g = torch.Generator().manual_seed(seed)
     centre = torch.rand(n_faces, 1, 3, generator=g, dtype=dtype) * 2 - 1
     corners = centre + size * (torch.rand(n_faces, 3, 3, generator=g, dtype=dtype) - 0.5)
@@ -87,8 +87,8 @@ def random_scene(
 
 
 def rasterization(
-    verts: torch.Tensor, faces: torch.Tensor, image: torch.Tensor, n_images: int = 2, **mode: object
+    verts: torch.Tensor, faces: torch.Tensor, image: torch.Tensor, *, n_images: int = 2, **mode: object
 ) -> MeshRasterization:
-    """Triangles given in NDC, ready to be drawn."""
+    """The rasterization of triangles in NDC; ``mode`` has the fields of ``RasterMode``."""
     clip = torch.cat([verts[:, :2], torch.ones_like(verts[:, :1]), verts[:, 2:]], 1)
     return MeshRasterization(clip, faces, image, n_images, RasterMode(**mode), None, False)  # type: ignore[arg-type]

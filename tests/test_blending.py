@@ -137,7 +137,9 @@ def test_no_pixels_and_no_fragments(blend):
     dense = Fragments(torch.full((2, 0, 4, 1), -1), *(torch.zeros(2, 0, 4, 1, *t) for t in ((), (3,), ())))
     assert blend(torch.zeros(2, 0, 4, 1, 3), dense, PARAMS).shape == (2, 0, 4, 4)
     none = PackedFragments(
-        *(1, (2, 2), lambda: (torch.zeros(5, dtype=torch.int32), torch.zeros(0, dtype=torch.long))),
+        1,
+        (2, 2),
+        lambda: (torch.zeros(5, dtype=torch.int32), torch.zeros(0, dtype=torch.long)),
         lambda: (torch.zeros(0), torch.zeros(0, 3), torch.zeros(0)),
     )
     image = blend(torch.zeros(0, 3), none, PARAMS)

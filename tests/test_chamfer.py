@@ -45,7 +45,11 @@ def test_unreduced_matches_the_twin(norm, abs_cosine):
     x, y, x_normals, y_normals = (torch.randn(3, n, 3, requires_grad=True) for n in (40, 50, 40, 50))
     lengths = torch.tensor([40, 11, 1]), torch.tensor([3, 50, 20])
     ours = chamfer_distance(
-        *(x, y, *lengths, x_normals, y_normals),
+        x,
+        y,
+        *lengths,
+        x_normals,
+        y_normals,
         batch_reduction=None,
         point_reduction=None,
         norm=norm,

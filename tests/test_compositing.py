@@ -12,7 +12,7 @@ from tirender.renderer.compositing import alpha_composite, norm_weighted_sum, we
 FUNCTIONS = {"alpha": alpha_composite, "norm": norm_weighted_sum, "sum": weighted_sum}
 
 
-def dense_scene(n_channels=3, n_points=50, shape=(2, 6, 7, 9), dtype=torch.float32):
+def dense_scene(*, n_channels=3, n_points=50, shape=(2, 6, 7, 9), dtype=torch.float32):
     """idx and alphas (N, K, H, W), about half of the slots empty at the end, and features (C, P)."""
     g = torch.Generator().manual_seed(0)
     idx = torch.randint(0, n_points, shape, generator=g)
@@ -25,7 +25,7 @@ def dense_scene(n_channels=3, n_points=50, shape=(2, 6, 7, 9), dtype=torch.float
 @pytest.mark.parametrize("mode", FUNCTIONS)
 @pytest.mark.parametrize("n_channels", [1, 3, 33])
 def test_matches_the_twin(mode, n_channels):
-    idx, alphas, features = dense_scene(n_channels)
+    idx, alphas, features = dense_scene(n_channels=n_channels)
     ours, theirs = FUNCTIONS[mode](idx, alphas, features), twin.composite(idx, alphas, features, mode)
     assert ours.shape == (2, n_channels, 7, 9)
     torch.testing.assert_close(ours, theirs)
@@ -37,7 +37,7 @@ def test_matches_the_twin(mode, n_channels):
 @pytest.mark.usefixtures("needs_f64")
 @pytest.mark.parametrize("mode", FUNCTIONS)
 def test_gradcheck(mode):
-    idx, alphas, features = dense_scene(2, 5, (1, 3, 2, 3), torch.float64)
+    idx, alphas, features = dense_scene(n_channels=2, n_points=5, shape=(1, 3, 2, 3), dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda a, f: FUNCTIONS[mode](idx, a, f), (alphas, features))
 
 
@@ -85,7 +85,7 @@ def test_only_what_is_wanted_has_a_gradient():
 
 @pytest.mark.parametrize("mode", FUNCTIONS)
 def test_repeats_are_equal_to_the_bit(mode):
-    idx, alphas, features = dense_scene(4, 20, (2, 8, 40, 40))
+    idx, alphas, features = dense_scene(n_channels=4, n_points=20, shape=(2, 8, 40, 40))
     runs = []
     for _ in range(3):
         image = FUNCTIONS[mode](idx, alphas, features)

@@ -18,7 +18,8 @@ from tirender.ops.knn import knn_gather, knn_points
 SIZES = [(1, 300, 200), (3, 50, 33), (2, 1, 1)]
 
 
-def clouds(n, size1, size2, dims, dtype=torch.float32, on_grid=False):
+def clouds(n=1, *, size1, size2, dims=3, dtype=torch.float32, on_grid=False):
+    """Two batches of n clouds with size1 and size2 points."""
     p1, p2 = torch.randn(n, size1, dims, dtype=dtype), torch.randn(n, size2, dims, dtype=dtype)
     if on_grid:  # many equal distances
         p1, p2 = (p1 * 2).round(), (p2 * 2).round()
@@ -36,7 +37,7 @@ def random_lengths(n, size):
 def test_matches_the_twin(sizes, dims, norm, k):
     n, size1, size2 = sizes
     for on_grid in (False, True):
-        p1, p2 = clouds(*sizes, dims, on_grid=on_grid)
+        p1, p2 = clouds(n, size1=size1, size2=size2, dims=dims, on_grid=on_grid)
         for lengths in (None, (random_lengths(n, size1), random_lengths(n, size2))):
             full = torch.full((n,), size1), torch.full((n,), size2)
             ours = knn_points(p1, p2, *(lengths or (None, None)), norm=norm, K=k, return_nn=True)
@@ -53,7 +54,7 @@ def test_matches_the_twin(sizes, dims, norm, k):
 @pytest.mark.usefixtures("needs_f64")
 @pytest.mark.parametrize(("norm", "dims"), [(1, 3), (2, 3), (2, 4)])
 def test_gradcheck(norm, dims):
-    p1, p2 = clouds(2, 3, 4, dims, torch.float64)
+    p1, p2 = clouds(2, size1=3, size2=4, dims=dims, dtype=torch.float64)
     lengths = torch.tensor([3, 2]), torch.tensor([2, 4])
     assert torch.autograd.gradcheck(lambda a, b: knn_points(a, b, *lengths, norm=norm, K=3).dists, (p1, p2))
 
@@ -97,7 +98,7 @@ def test_degenerate_clouds(name, k):
 
 
 def test_both_ways_equals_each_way():
-    p1, p2 = (p.detach() for p in clouds(3, 70, 90, 3))
+    p1, p2 = (p.detach() for p in clouds(3, size1=70, size2=90))
     lengths = random_lengths(3, 70), random_lengths(3, 90)
     there, back = select_nearest(p1, p2, *lengths, 2, 2, both=True)
     for found, expected in ((there, nearest(p1, p2, *lengths, 2)), (back, nearest(p2, p1, *lengths[::-1], 2))):
@@ -116,7 +117,7 @@ def test_more_than_one_block_of_queries():
 @pytest.mark.parametrize("shape", [(0, 5, 5), (2, 0, 5), (2, 5, 0)])
 def test_empty(shape):
     n, size1, size2 = shape
-    p1, p2 = clouds(n, size1, size2, 3)
+    p1, p2 = clouds(n, size1=size1, size2=size2)
     ours = knn_points(p1, p2, K=2, return_nn=True)
     assert ours.dists.shape == ours.idx.shape == (n, size1, 2)
     assert ours.knn.shape == (n, size1, 2, 3)
@@ -154,7 +155,7 @@ def test_used_twice_and_not_contiguous():
 
 def test_distances_may_be_written_to():
     """As code written for PyTorch3D does, to mask and to weigh them."""
-    p1, p2 = clouds(2, 30, 20, 3)
+    p1, p2 = clouds(2, size1=30, size2=20)
     near = knn_points(p1, p2).dists[..., 0]
     expected = torch.autograd.grad((near[1:] * 2).sum(), (p1, p2))
     near = knn_points(p1, p2, K=np.int64(1)).dists[..., 0]
@@ -164,7 +165,7 @@ def test_distances_may_be_written_to():
 
 
 def test_expanded_upstream_gradient():
-    p1, p2 = clouds(1, 30, 20, 3)
+    p1, p2 = clouds(size1=30, size2=20)
     full = torch.tensor([30]), torch.tensor([20])
     for k in (1, 4):
         ours, theirs = knn_points(p1, p2, K=k).dists, nearest(p1, p2, *full, k)[0]
@@ -172,7 +173,7 @@ def test_expanded_upstream_gradient():
 
 
 def test_a_nan_from_above_is_passed_on():
-    p1, p2 = clouds(1, 30, 20, 3)
+    p1, p2 = clouds(size1=30, size2=20)
     dists = knn_points(p1, p2, K=2)
     up = torch.zeros_like(dists.dists)
     up[0, 7, 1] = torch.nan
@@ -182,7 +183,7 @@ def test_a_nan_from_above_is_passed_on():
 
 
 def test_repeats_are_equal_to_the_bit():
-    p1, p2 = clouds(1, 4000, 100, 3)
+    p1, p2 = clouds(size1=4000, size2=100)
     runs = []
     for _ in range(3):
         dists = knn_points(p1, p2, K=3).dists

@@ -10,7 +10,7 @@ from tirender.structures import Meshes
 from tirender.utils import ico_sphere
 
 
-def twin(meshes, lambd, mu, num_iter):
+def twin(meshes, *, lambd, mu, num_iter):
     verts = meshes.verts_packed()
     for _ in range(num_iter):
         for share in (lambd, mu):
@@ -24,7 +24,7 @@ def twin(meshes, lambd, mu, num_iter):
 def test_matches_the_twin():
     meshes = awkward_meshes(awkward_verts())
     smooth = taubin_smoothing(meshes, 0.4, -0.3, 3)
-    torch.testing.assert_close(smooth.verts_packed(), twin(meshes, 0.4, -0.3, 3))
+    torch.testing.assert_close(smooth.verts_packed(), twin(meshes, lambd=0.4, mu=-0.3, num_iter=3))
     assert smooth.topology is meshes.topology
 
 

@@ -14,10 +14,12 @@ SIZE = (24, 40)
 FLAGS = [(p, c) for p in (False, True) for c in (False, True)]
 
 
-def fragments_and_twin(verts, faces, image, perspective, clip, blur=0.01):
+def fragments_and_twin(verts, faces, image, *, perspective, clip, blur=0.01):
     """The op's outputs and the twin's for the same selection."""
     r = rasterization(
-        *(verts, faces, image),
+        verts,
+        faces,
+        image,
         image_size=SIZE,
         faces_per_pixel=6,
         blur_radius=blur,
@@ -36,7 +38,7 @@ def fragments_and_twin(verts, faces, image, perspective, clip, blur=0.01):
 def test_matches_the_twin_with_random_upstream_gradients(perspective, clip, n_faces):
     verts, faces, image = random_scene(n_faces, dtype=torch.float32)
     leaf = verts.requires_grad_()
-    ours, twin = fragments_and_twin(leaf * 1, faces, image, perspective, clip)
+    ours, twin = fragments_and_twin(leaf * 1, faces, image, perspective=perspective, clip=clip)
     up = [torch.randn_like(t) for t in twin]
     for a, b in zip(ours, twin):
         torch.testing.assert_close(a, b, rtol=1e-5 * rounding(), atol=1e-6 * rounding())
@@ -49,7 +51,9 @@ def test_matches_the_twin_with_random_upstream_gradients(perspective, clip, n_fa
 def test_gradcheck(perspective, clip):
     verts, faces, image = random_scene(12, dtype=torch.float64, size=1.5)
     r = rasterization(
-        *(verts, faces, image),
+        verts,
+        faces,
+        image,
         image_size=(6, 5),
         faces_per_pixel=None,
         blur_radius=0.02,
@@ -76,7 +80,7 @@ def test_repeats_are_equal_to_the_bit():
     verts.requires_grad_()
     grads = []
     for _ in range(3):
-        ours, _ = fragments_and_twin(verts, faces, image, True, True)
+        ours, _ = fragments_and_twin(verts, faces, image, perspective=True, clip=True)
         grads.append(torch.autograd.grad([o.cos().sum() for o in ours], verts)[0])
     assert all(torch.equal(grads[0], g) for g in grads)
 
@@ -85,7 +89,7 @@ def test_repeats_are_equal_to_the_bit():
 def test_used_twice_and_not_contiguous():
     verts, faces, image = random_scene(60, dtype=torch.float64)
     wide = torch.cat([verts, verts], 1).requires_grad_()
-    ours, twin = fragments_and_twin(wide[:, :3], faces, image, True, True)
+    ours, twin = fragments_and_twin(wide[:, :3], faces, image, perspective=True, clip=True)
     (a,) = torch.autograd.grad(sum((o * o).sum() + o.sum() for o in ours), wide, retain_graph=True)
     (b,) = torch.autograd.grad(sum((o * o).sum() + o.sum() for o in twin), wide)
     torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9 * float(b.abs().max()))
@@ -95,8 +99,9 @@ def test_edge_on_and_tiny_faces_have_finite_gradients():
     flat = torch.tensor([[0.0, 0, 2], [0.5, 0, 2], [0.25, 1e-7, 3], [0, 0, 1], [1e-4, 0, 1], [0, 2e-4, 1]])
     faces = torch.arange(6, dtype=torch.int32).view(-1, 3)
     verts = flat.requires_grad_()
+    image = torch.zeros(2, dtype=torch.int32)
     for perspective, clip in FLAGS:
-        ours, _ = fragments_and_twin(verts, faces, torch.zeros(2, dtype=torch.int32), perspective, clip, blur=0.1)
+        ours, _ = fragments_and_twin(verts, faces, image, perspective=perspective, clip=clip, blur=0.1)
         assert len(ours[0])
         (g,) = torch.autograd.grad(sum(o.sum() for o in ours), verts)
         assert g.isfinite().all()

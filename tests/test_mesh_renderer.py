@@ -172,7 +172,7 @@ def test_renderer_with_fragments_and_arguments_for_one_call():
     assert image.shape == (2, 20, 10, 4)
     assert fragments.pix_to_face.shape == (2, 20, 10, 1)
     dark = renderer(
-        *(meshes,),
+        meshes,
         cameras=cameras,
         raster_settings=r.RasterizationSettings((20, 10)),
         lights=r.AmbientLights(ambient_color=[[0.0] * 3]),

@@ -9,6 +9,18 @@ from conftest import random_scene, rasterization
 
 from tirender.engine import runtime
 from tirender.engine.kernels import mesh_shading as kernels
+from tirender.engine.kernels.lighting import (
+    AMBIENT,
+    BACKGROUND,
+    CAMERA,
+    DIFFUSE,
+    LIGHT,
+    N_PARAMS,
+    SHININESS,
+    SPECULAR,
+    ZFAR,
+    ZNEAR,
+)
 from tirender.engine.mesh_shading import PADDINGS, ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
 from tirender.engine.packed_fragments import PackedFragments
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, softmax_rgb_blend
@@ -29,10 +41,17 @@ TEXTURES = [
 ]
 
 
+def vector(params, column):
+    """The three columns of a colour or position among the parameters of an image."""
+    return params[..., column : column + 3]
+
+
 class Scene:
     """A random scene with every input of the kernel as a leaf."""
 
-    def __init__(self, n_faces, light, kind, padding, align, dtype=torch.float64, flat=False, near_light=True):
+    def __init__(
+        self, n_faces, *, light="point", kind="vertex", padding="border", align=True, dtype=torch.float32, flat=False
+    ):
         g = torch.Generator().manual_seed(n_faces)
         self.light, self.kind, self.padding, self.align, self.flat = (
             light,
@@ -54,21 +73,23 @@ class Scene:
         self.packed_maps = pack_maps(self.maps)
         self.texels = self.packed_maps.texels
         self.map_index = (torch.arange(n_faces) % len(self.maps)).int()
-        params = rand(2, 21)
-        params[:, 9] = 5 + 3 * params[:, 9]  # shininess
-        params[:, 10:13] = params[:, 10:13] * 4 - 6
-        params[:, 13:16] = params[:, 13:16] * 4 - (4 if near_light else 8)
-        params[:, 16], params[:, 17] = 1.0, 10.0
+        params = rand(2, N_PARAMS)
+        params[:, SHININESS] = 5 + 3 * params[:, SHININESS]
+        vector(params, CAMERA).mul_(4).sub_(6)
+        vector(params, LIGHT).mul_(4).sub_(4)
+        params[:, ZNEAR], params[:, ZFAR] = 1.0, 10.0
         if light == "unlit":
-            params[:, 3:16] = 0
+            params[:, DIFFUSE:ZNEAR] = 0
         self.params = params
         self.leaves = [self.verts, self.positions, self.normals, self.coords, self.texels, self.params]
         for leaf in self.leaves:
             leaf.requires_grad_()
 
-    def fragments(self, perspective, k):
+    def fragments(self, *, k, perspective=True):
         return rasterization(
-            *(self.verts, self.faces, self.image),
+            self.verts,
+            self.faces,
+            self.image,
             image_size=SIZE,
             faces_per_pixel=k,
             blur_radius=0.004 if k != 1 else 0.0,
@@ -88,7 +109,9 @@ class Scene:
 
     def fused(self, r, soft):
         return shade_mesh(
-            *(r.triangles, r.mode, *r.selection()),
+            r.triangles,
+            r.mode,
+            *r.selection(),
             SurfaceSource(self.positions, self.normals, self.faces, self.flat),
             self.texture(self.coords, self.texels),
             self.params,
@@ -115,21 +138,23 @@ class Scene:
         else:
             points, normals = (interpolate(v, self.faces) for v in (self.positions, self.normals))
         row = p.index_select(0, n)
-        colors = {"diffuse_color": row[:, 3:6], "specular_color": row[:, 6:9]}
+        ambient = vector(row, AMBIENT)
         if self.light == "unlit":
-            colors = {}
+            settings = {"ambient_color": ambient}
         else:
-            colors["location" if self.light == "point" else "direction"] = row[:, 13:16]
-        lights = LIGHTS[self.light](**colors, **({"ambient_color": row[:, :3]} if self.light == "unlit" else {}))
-        lit = (row[:, :3] + lights.diffuse(normals=normals, points=points)) * texels + lights.specular(
-            normals=normals, points=points, camera_position=row[:, 10:13], shininess=row[:, 9]
+            place = "location" if self.light == "point" else "direction"
+            settings = {"diffuse_color": vector(row, DIFFUSE), "specular_color": vector(row, SPECULAR)}
+            settings[place] = vector(row, LIGHT)
+        lights = LIGHTS[self.light](**settings)
+        lit = (ambient + lights.diffuse(normals=normals, points=points)) * texels + lights.specular(
+            normals=normals, points=points, camera_position=vector(row, CAMERA), shininess=row[:, SHININESS]
         )
         # the blends take one background: shift each image's to 0 and back
         blend = BlendParams(SIGMA, GAMMA, (0.0, 0.0, 0.0))
-        background = p[:, None, None, 18:21]
-        shifted = lit - row[:, 18:21]
+        background = vector(p, BACKGROUND)[:, None, None]
+        shifted = lit - vector(row, BACKGROUND)
         if soft:
-            out = softmax_rgb_blend(shifted, packed, blend, znear=p[:, 16], zfar=p[:, 17])
+            out = softmax_rgb_blend(shifted, packed, blend, znear=p[:, ZNEAR], zfar=p[:, ZFAR])
         else:
             out = hard_rgb_blend(shifted, packed, blend)
         return out + F.pad(background.expand(-1, *SIZE, -1), (0, 1))
@@ -141,8 +166,8 @@ class Scene:
         return self.texels.index_select(0, (packed.pix_to_face * 3 + cell[:, 1]) * 3 + cell[:, 0])
 
 
-def compare(scene, soft, k, perspective=True, rtol=1e-6):
-    r = scene.fragments(perspective, k)
+def compare(scene, *, soft, k, perspective=True, rtol=1e-6):
+    r = scene.fragments(k=k, perspective=perspective)
     ours, expected = scene.fused(r, soft), scene.twin(r, soft)
     torch.testing.assert_close(ours, expected, rtol=rtol, atol=rtol)
     up = torch.randn_like(ours)
@@ -161,14 +186,14 @@ def compare(scene, soft, k, perspective=True, rtol=1e-6):
 @pytest.mark.parametrize("sigma", [SIGMA, 1e7])  # at the second the coverage is a half, inside and outside
 def test_coverage_in_single_precision_matches_the_twin(monkeypatch, sigma):
     monkeypatch.setattr("test_mesh_shading.SIGMA", sigma)
-    compare(Scene(40, "point", "vertex", "border", True, dtype=torch.float32), True, 6, rtol=1e-4)
+    compare(Scene(40), soft=True, k=6, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("needs_f64")
 @pytest.mark.parametrize(("kind", "padding", "align"), TEXTURES)
 @pytest.mark.parametrize(("soft", "k"), [(True, 6), (False, 1)])
 def test_textures_match_the_twin(kind, padding, align, soft, k):
-    compare(Scene(60, "point", kind, padding, align), soft, k)
+    compare(Scene(60, kind=kind, padding=padding, align=align, dtype=torch.float64), soft=soft, k=k)
 
 
 @pytest.mark.usefixtures("needs_f64")
@@ -176,26 +201,26 @@ def test_textures_match_the_twin(kind, padding, align, soft, k):
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize(("soft", "k"), [(True, 6), (True, 1), (False, 3)])
 def test_lights_match_the_twin(light, flat, soft, k):
-    compare(Scene(80, light, "vertex", "border", True, flat=flat), soft, k, perspective=False)
+    compare(Scene(80, light=light, flat=flat, dtype=torch.float64), soft=soft, k=k, perspective=False)
 
 
 @pytest.mark.parametrize("n_faces", [0, 1])
 def test_few_faces(n_faces):
-    scene = Scene(n_faces, "point", "vertex", "border", True, dtype=torch.float32)
-    r = scene.fragments(True, 4)
+    scene = Scene(n_faces)
+    r = scene.fragments(k=4)
     image = scene.fused(r, True)
     grads = torch.autograd.grad(image.sum(), scene.leaves[:4])
     assert all(g.isfinite().all() for g in grads)
     empty = image[..., 3] == 0
-    assert torch.allclose(image[0][empty[0]][:, :3], scene.params[0, 18:21].expand(int(empty[0].sum()), 3))
+    assert torch.allclose(image[0][empty[0]][:, :3], vector(scene.params[0], BACKGROUND).expand(int(empty[0].sum()), 3))
 
 
 @pytest.mark.parametrize(("soft", "with_grad"), [(True, True), (True, False), (False, True)])
 def test_fragments_are_kept_for_soft_gradients_alone(monkeypatch, soft, with_grad):
     launched, launch = [], runtime.launch
     monkeypatch.setattr(runtime, "launch", lambda *args: launched.append(args) or launch(*args))
-    scene = Scene(20, "point", "vertex", "border", True, dtype=torch.float32)
-    r = scene.fragments(True, 4)
+    scene = Scene(20)
+    r = scene.fragments(k=4)
     with torch.set_grad_enabled(with_grad):
         scene.fused(r, soft)
     ((*_, pixels, weights, edges),) = [args for args in launched if args[0] is kernels.mesh_shading_forward]
@@ -204,18 +229,18 @@ def test_fragments_are_kept_for_soft_gradients_alone(monkeypatch, soft, with_gra
 
 
 def test_repeats_are_equal_to_the_bit():
-    scene = Scene(300, "point", "bilinear", "border", True, dtype=torch.float32)
+    scene = Scene(300, kind="bilinear")
     runs = []
     for _ in range(3):
-        image = scene.fused(scene.fragments(True, 8), True)
+        image = scene.fused(scene.fragments(k=8), True)
         runs.append([image, *torch.autograd.grad(image.cos().sum(), scene.leaves)])
     assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run))
 
 
 @pytest.mark.usefixtures("needs_f64")
 def test_gradcheck():
-    scene = Scene(5, "point", "bilinear", "border", False)
-    r = scene.fragments(True, 3)
+    scene = Scene(5, kind="bilinear", align=False, dtype=torch.float64)
+    r = scene.fragments(k=3)
     selection = r.selection()
     assert len(selection[1]) > 15
 
@@ -223,7 +248,9 @@ def test_gradcheck():
         scene.verts, scene.positions, scene.normals, scene.coords, scene.texels, scene.params = leaves
         copy = type(r.triangles)(leaves[0], scene.faces, scene.image, 2)
         return shade_mesh(
-            *(copy, r.mode, *selection),
+            copy,
+            r.mode,
+            *selection,
             SurfaceSource(leaves[1], leaves[2], scene.faces),
             scene.texture(*leaves[3:5]),
             leaves[5],
@@ -234,12 +261,12 @@ def test_gradcheck():
 
 
 def test_a_black_hole_of_a_normal_and_a_light_at_the_surface_stay_finite():
-    scene = Scene(40, "point", "vertex", "border", True, dtype=torch.float32)
+    scene = Scene(40)
     with torch.no_grad():
         scene.normals.zero_()
-        scene.params[:, 13:16] = scene.positions[0]
-        scene.params[:, 10:13] = scene.positions[1]
-        scene.params[:, 9] = 0.5  # d/dx x ** 0.5 is infinite at 0
-    image = scene.fused(scene.fragments(True, 4), True)
+        vector(scene.params, LIGHT)[:] = scene.positions[0]
+        vector(scene.params, CAMERA)[:] = scene.positions[1]
+        scene.params[:, SHININESS] = 0.5  # d/dx x ** 0.5 is infinite at 0
+    image = scene.fused(scene.fragments(k=4), True)
     assert image.isfinite().all()
     assert all(g.isfinite().all() for g in torch.autograd.grad(image.sum(), scene.leaves[:4]))

@@ -31,8 +31,8 @@ def twin(points, points_first, elements, elements_first, min_area):
     return torch.cat(forth), torch.cat(back)
 
 
-def scene(n_points, n_elements, corners, size, dtype):
-    """Two items and one empty between them."""
+def scene(*, n_points, n_elements, corners=3, size=0.5, dtype=torch.float32):
+    """Points and elements with 2 or 3 corners, in two items with an empty one between them."""
     points = torch.randn(2 * n_points, 3, dtype=dtype)
     centre = torch.randn(2 * n_elements, 1, 3, dtype=dtype)
     elements = centre + size * torch.randn(2 * n_elements, corners, 3, dtype=dtype)
@@ -46,7 +46,7 @@ def scene(n_points, n_elements, corners, size, dtype):
 @pytest.mark.parametrize("corners", [2, 3])
 @pytest.mark.parametrize(("size", "min_area"), [(0.05, 0.0), (1.0, 5e-3), (1.0, 0.5)])
 def test_matches_the_twin(n_points, n_elements, corners, size, min_area):
-    arguments = scene(n_points, n_elements, corners, size, torch.float64)
+    arguments = scene(n_points=n_points, n_elements=n_elements, corners=corners, size=size, dtype=torch.float64)
     inputs = arguments[0], arguments[2]
     ours, theirs = point_triangle_distances(*arguments, min_area), twin(*arguments, min_area)
     for a, b in zip(ours, theirs):
@@ -57,7 +57,7 @@ def test_matches_the_twin(n_points, n_elements, corners, size, min_area):
 
 
 def test_float32():
-    arguments = scene(200, 300, 3, 0.5, torch.float32)
+    arguments = scene(n_points=200, n_elements=300)
     for a, b in zip(point_triangle_distances(*arguments, 5e-3), twin(*arguments, 5e-3)):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
@@ -75,7 +75,9 @@ def test_a_few_triangles_as_large_as_the_cloud():
 @pytest.mark.usefixtures("needs_f64")
 @pytest.mark.parametrize("corners", [2, 3])
 def test_gradcheck(corners):
-    points, points_first, elements, elements_first = scene(3, 4, corners, 1.0, torch.float64)
+    points, points_first, elements, elements_first = scene(
+        n_points=3, n_elements=4, corners=corners, size=1.0, dtype=torch.float64
+    )
 
     def distances(p, e):
         return tuple(point_triangle_distances(p, points_first, e, elements_first, 1e-3))
@@ -170,7 +172,7 @@ def test_losses_of_empty_items_and_batches(loss):
 
 
 def test_packed_functions():
-    points, points_first, faces, faces_first = scene(9, 7, 3, 0.5, torch.float32)
+    points, points_first, faces, faces_first = scene(n_points=9, n_elements=7)
     arguments = points, points_first, faces, faces_first
     forth, back = twin(*arguments, 5e-3)
     torch.testing.assert_close(point_face_distance(*arguments, 9), forth, rtol=1e-4, atol=1e-6)
@@ -182,7 +184,7 @@ def test_packed_functions():
 
 
 def test_repeats_are_equal_to_the_bit():
-    arguments = scene(2000, 100, 3, 0.3, torch.float32)
+    arguments = scene(n_points=2000, n_elements=100, size=0.3)
     runs = []
     for _ in range(3):
         dists = torch.cat(point_triangle_distances(*arguments, 0.0))

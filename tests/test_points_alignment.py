@@ -17,7 +17,7 @@ from tirender.structures import Pointclouds
 from tirender.transforms import random_rotations, so3_exp_map
 
 
-def random_transform(n, dim=3, scale=False, reflect=False, dtype=torch.float64):
+def random_transform(n, *, dim=3, scale=False, reflect=False, dtype=torch.float64):
     R = torch.linalg.qr(torch.randn(n, dim, dim, dtype=dtype)).Q
     wanted = -1.0 if reflect else 1.0
     R = torch.where(torch.linalg.det(R).sign()[:, None, None] == wanted, R, R[:, [1, 0, *range(2, dim)]])
@@ -34,7 +34,7 @@ def apply(points, transform):
 @pytest.mark.parametrize("reflect", [False, True])
 def test_a_transform_is_found_again(dim, scale, reflect):
     points = torch.randn(4, 20, dim, dtype=torch.float64)
-    truth = random_transform(4, dim, scale, reflect)
+    truth = random_transform(4, dim=dim, scale=scale, reflect=reflect)
     found = corresponding_points_alignment(
         points, apply(points, truth), torch.rand(4, 20, dtype=torch.float64), scale, allow_reflection=True
     )

@@ -89,7 +89,9 @@ def test_deep_pixels_are_sorted_and_ties_go_to_the_lower_index():
     image = torch.zeros(n, dtype=torch.int32)
     expected = torch.argsort(z, stable=True)
     for k in (1, 7, n, None):
-        packed = PackedFragments.of(rasterization(verts, faces, image, 1, image_size=(2, 2), faces_per_pixel=k))
+        packed = PackedFragments.of(
+            rasterization(verts, faces, image, n_images=1, image_size=(2, 2), faces_per_pixel=k)
+        )
         assert torch.equal(packed.pix_to_face.view(4, -1), expected[:k].expand(4, -1))
 
 
@@ -127,13 +129,13 @@ def test_faces_that_are_not_finite_are_not_drawn():
     broken[3, 0], broken[7, 2], broken[10, 1] = float("nan"), float("inf"), -float("inf")
     for k, blur in ((1, 0.0), (None, 0.01)):
         mode = {"image_size": (24, 24), "faces_per_pixel": k, "blur_radius": blur}
-        kept = PackedFragments.of(rasterization(broken, faces, image, 1, **mode))
-        assert not set(kept.pix_to_face.tolist()) & {1, 2, 3}
-        assert kept.zbuf.isfinite().all()
+        fragments = PackedFragments.of(rasterization(broken, faces, image, n_images=1, **mode))
+        assert not set(fragments.pix_to_face.tolist()) & {1, 2, 3}
+        assert fragments.zbuf.isfinite().all()
     far = verts * 1e30  # boxes far beyond the range of int32
     far[:, 2] = 1
-    drawn = PackedFragments.of(rasterization(far, faces, image, 1, image_size=(8, 8), faces_per_pixel=1))
-    assert drawn.dists.isfinite().all()
+    r = rasterization(far, faces, image, n_images=1, image_size=(8, 8), faces_per_pixel=1)
+    assert PackedFragments.of(r).dists.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def pack(dense):
     )
 
 
-def see(meshes, cameras, image_size, blur_radius=0.0, faces_per_pixel=1, perspective_correct=True):
+def see(meshes, cameras, *, image_size, blur_radius=0.0, faces_per_pixel=1, perspective_correct=True):
     """Dense fragments of the meshes, one an image."""
     view = cameras.get_world_to_view_transform().transform_points(meshes.verts_padded())
     projection = cameras.get_projection_transform().compose(cameras.get_ndc_camera_transform())
@@ -53,7 +53,11 @@ def see(meshes, cameras, image_size, blur_radius=0.0, faces_per_pixel=1, perspec
     packed_verts = torch.cat([v[: len(w)] for v, w in zip(verts, meshes.verts_list())])
     return Fragments(
         *rasterize(
-            *(packed_verts, meshes.faces_packed(), first, counts, (image_size, image_size)),
+            packed_verts,
+            meshes.faces_packed(),
+            first,
+            counts,
+            (image_size, image_size),
             blur_radius=blur_radius,
             faces_per_pixel=faces_per_pixel,
             perspective_correct=perspective_correct,
@@ -110,7 +114,9 @@ def test_matches_pytorch3d(path):
         image = shade(meta["shader"], meshes, seen, cameras, lights, materials, blend_params)
         torch.testing.assert_close(image, torch.from_numpy(data["out_image"]), rtol=1e-4, atol=1e-5)
         grad_verts, grad_texture, grad_normals = torch.autograd.grad(
-            *(image, (verts, texture, meshes.faces_normals_packed()), torch.from_numpy(data["up_image"])),
+            image,
+            (verts, texture, meshes.faces_normals_packed()),
+            torch.from_numpy(data["up_image"]),
             retain_graph=True,
             allow_unused=True,
         )
@@ -129,7 +135,7 @@ def test_a_light_and_a_material_for_each_image(shader):
     location = torch.tensor([[1.0, 2.0, -2.0], [-2.0, 1.0, 3.0]], requires_grad=True)
     shininess = torch.tensor([5.0, 30.0], requires_grad=True)
     lights, materials = PointLights(location=location), Materials(shininess=shininess)
-    seen = see(meshes, cameras, 24, blur_radius=1e-3, faces_per_pixel=4)
+    seen = see(meshes, cameras, image_size=24, blur_radius=1e-3, faces_per_pixel=4)
     images = shade(shader, meshes, seen, cameras, lights, materials, blend_params)
     packed = shade(shader, meshes, pack(seen), cameras, lights, materials, blend_params)
     torch.testing.assert_close(packed, images)
@@ -139,11 +145,10 @@ def test_a_light_and_a_material_for_each_image(shader):
         assert a.abs().max() > 0
         torch.testing.assert_close(a, b)
     for i in (0, 1):
-        alone = see(meshes[i], FoVPerspectiveCameras(R=cameras.R[i : i + 1], T=cameras.T[i : i + 1]), 24, 1e-3, 4)
-        image = shade(
-            *(shader, meshes[i], alone, FoVPerspectiveCameras(R=cameras.R[i : i + 1], T=cameras.T[i : i + 1])),
-            *(PointLights(location=location[i : i + 1]), Materials(shininess=shininess[i : i + 1]), blend_params),
-        )
+        camera = FoVPerspectiveCameras(R=cameras.R[i : i + 1], T=cameras.T[i : i + 1])
+        light, material = PointLights(location=location[i : i + 1]), Materials(shininess=shininess[i : i + 1])
+        alone = see(meshes[i], camera, image_size=24, blur_radius=1e-3, faces_per_pixel=4)
+        image = shade(shader, meshes[i], alone, camera, light, material, blend_params)
         torch.testing.assert_close(image[0], images[i])
 
 
@@ -162,7 +167,7 @@ def test_two_runs_are_equal_to_the_bit():
 
 def test_phong_shading_gives_the_points_it_lit():
     *_, meshes, cameras, lights, materials, _ = load(CASES[2])
-    seen = see(meshes, cameras, 16)
+    seen = see(meshes, cameras, image_size=16)
     texels = meshes.sample_textures(seen)
     colors, points = _phong_shading_with_pixels(meshes, seen, lights, cameras, materials, texels)
     assert torch.equal(colors, phong_shading(meshes, seen, lights, cameras, materials, texels))
@@ -209,4 +214,4 @@ def test_no_fragments():
 def test_gouraud_needs_vertex_textures():
     *_, meshes, cameras, lights, materials, _ = load(next(p for p in CASES if "atlas" in p.stem))
     with pytest.raises(ValueError, match="meshes.textures: expected TexturesVertex, got TexturesAtlas"):
-        gouraud_shading(meshes, see(meshes, cameras, 8), lights, cameras, materials)
+        gouraud_shading(meshes, see(meshes, cameras, image_size=8), lights, cameras, materials)

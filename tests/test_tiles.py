@@ -13,7 +13,7 @@ from tirender.engine.tiles import TileGrid, bin_primitives, prefix_sum
 MODE = {"image_size": (41, 26), "faces_per_pixel": 4, "blur_radius": 0.01}
 
 
-def random_boxes(n: int, height: int, width: int) -> torch.Tensor:
+def random_boxes(n: int, *, height: int, width: int) -> torch.Tensor:
     columns, rows = (torch.randint(0, size, (n, 2)).sort(1).values for size in (width, height))
     boxes = torch.cat([columns, rows], 1).int()
     boxes[torch.rand(n) < 0.1] = torch.tensor([0, -1, 0, -1], dtype=torch.int32)
@@ -24,7 +24,7 @@ def random_boxes(n: int, height: int, width: int) -> torch.Tensor:
 @pytest.mark.parametrize("n", [0, 1, 300])
 def test_bins_hold_the_primitives_whose_boxes_meet_the_tile(tile, n):
     grid = TileGrid(41, 26, *tile, n_images=2)
-    boxes, image = random_boxes(n, 41, 26), (torch.arange(n) * 2 // max(n, 1)).int()
+    boxes, image = random_boxes(n, height=41, width=26), (torch.arange(n) * 2 // max(n, 1)).int()
     if n == 0:
         boxes = boxes.view(0, 4)
     bins = bin_primitives(boxes, image, grid)

@@ -334,8 +334,14 @@ def test_axis_args():
 
 
 def test_empty_mesh_makes_an_empty_figure():
-    empty = Meshes([torch.zeros(0, 3)], [torch.zeros(0, 3, dtype=torch.int64)])
-    plot_scene({"": {"": empty}}).canvas.draw()
+    def n_drawn_pixels(meshes):
+        figure = plot_scene({"": {"": meshes}})
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba())
+        return (pixels != pixels[0, 0]).any(-1).sum()
+
+    assert n_drawn_pixels(Meshes([torch.zeros(0, 3)], [torch.zeros(0, 3, dtype=torch.int64)])) == 0
+    assert n_drawn_pixels(tetrahedra()) > 1000
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tirender.vis import save_animation
 KINDS = (".gif", ".png", ".webp", ".mp4")
 
 
-def ramp(n: int = 4, height: int = 16, width: int = 24) -> torch.Tensor:
+def ramp(n: int = 4, *, height: int = 16, width: int = 24) -> torch.Tensor:
     """Frames (n, H, W, 3) from dark to light, with a red stripe at the left."""
     frames = torch.linspace(0.2, 0.8, n)[:, None, None, None].repeat(1, height, width, 3)
     frames[:, :, :8] = torch.tensor([0.8, 0.1, 0.1])
@@ -80,7 +80,7 @@ def test_values_are_clipped_and_one_frame_is_enough(tmp_path):
 
 def test_odd_sides_of_a_video_are_filled_up(tmp_path):
     pytest.importorskip("imageio_ffmpeg", reason="imageio-ffmpeg is not installed")
-    save_animation(ramp(3, 15, 23), tmp_path / "film.mp4")
+    save_animation(ramp(3, height=15, width=23), tmp_path / "film.mp4")
     assert read(tmp_path / "film.mp4")[0].shape == (3, 16, 24, 3)
 
 

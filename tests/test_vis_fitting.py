@@ -35,10 +35,18 @@ def test_plot_pointcloud_draws_points_of_the_surface() -> None:
 
 
 def test_plot_pointcloud_of_a_mesh_being_fitted() -> None:
+    """The same points are drawn as of a mesh without gradients, and the graph is untouched."""
     sphere = ico_sphere(1)
-    offsets = torch.zeros_like(sphere.verts_packed(), requires_grad=True)
-    plot_pointcloud(sphere.offset_verts(offsets))
-    plt.gcf().canvas.draw()
+    offsets = torch.full_like(sphere.verts_packed(), 0.5, requires_grad=True)
+    moving, drawn = sphere.offset_verts(offsets), []
+    for mesh in (moving, moving.detach()):
+        plot_pointcloud(mesh)
+        plt.gcf().canvas.draw()
+        drawn.append(plt.gcf().axes[-1].collections[-1]._offsets3d)
+        plt.close("all")
+    np.testing.assert_array_equal(*drawn)
+    (grad,) = torch.autograd.grad(moving.verts_packed().sum(), offsets)
+    assert torch.equal(grad, torch.ones_like(grad))
 
 
 @pytest.mark.parametrize("silhouette", [False, True])

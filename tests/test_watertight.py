@@ -70,7 +70,7 @@ def counts(verts: torch.Tensor, faces: torch.Tensor, size: int, k: int | None) -
     """How many triangles each pixel keeps, (size, size)."""
     image = torch.zeros(len(faces), dtype=torch.int32)
     mode = {"image_size": (size, size), "faces_per_pixel": k}
-    offsets = PackedFragments.of(rasterization(verts, faces, image, 1, **mode)).offsets
+    offsets = PackedFragments.of(rasterization(verts, faces, image, n_images=1, **mode)).offsets
     return (offsets[1:] - offsets[:-1]).view(size, size)
 
 
@@ -94,7 +94,7 @@ def test_a_square_in_any_triangles_is_covered_once(size, half, k):
 def test_the_slow_rasterizer_agrees(k):
     verts, faces = triangulated_square(0.8125, 60, 16, 9)
     mode = {"image_size": (16, 16), "faces_per_pixel": k}
-    packed = PackedFragments.of(rasterization(verts, faces, torch.zeros(len(faces), dtype=torch.int32), 1, **mode))
+    packed = PackedFragments.of(rasterization(verts, faces, torch.zeros(len(faces)).int(), n_images=1, **mode))
     slow = slow_rasterize(verts, faces.long(), [0], [len(faces)], **mode)[0]
     assert torch.equal(packed.pix_to_face, slow[slow >= 0])
 

@@ -70,7 +70,7 @@ class CamerasBase(TensorProperties):
         raise NotImplementedError(f"{type(self).__name__}: its projection is not a 4x4 matrix; use transform_points")
 
     def unproject_points(self, xy_depth: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        """Map image points and view depths to points in space: the inverse of :meth:`transform_points`."""
+        """Map image points and view depths (N, P, 3) to points in space: the inverse of :meth:`transform_points`."""
         raise NotImplementedError(f"{type(self).__name__}: define unproject_points")
 
     def is_perspective(self) -> bool:
@@ -90,7 +90,7 @@ class CamerasBase(TensorProperties):
         return getattr(self, "image_size", None)
 
     def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> CamerasBase:
-        """The cameras selected by an int, a slice, a list of ints, or a bool or int64 tensor.
+        """The cameras that an int, a slice, a list of ints, or a bool or int64 tensor selects.
 
         Raises:
             TypeError: if the index has another type.

@@ -85,8 +85,7 @@ class Geometry:
         return value
 
     def _base_state(self) -> tuple[int, int, bool]:
-        """A value that changes when the vertices here or of the base are written to, or when these start to need
-        gradients."""
+        """A value that changes when vertices, here or of the base, are written to or start to need gradients."""
         assert self._base is not None
         return _version(self._base[0].verts), _version(self.verts), self.verts.requires_grad
 

@@ -95,9 +95,11 @@ class Meshes(MeshViews):
         The old vertices are replaced, not overwritten, so autograd still works.
 
         Args:
-            vert_offsets_packed: (sum V_i, 3), or (3,) or (1, 3) for all vertices.
+            vert_offsets_packed: (sum V_i, 3), or (3,) or (1, 3) for all vertices; differentiable.
         Returns:
             self.
+        Raises:
+            ValueError: if the shape, dtype or device is wrong.
         """
         verts = self.verts_packed()
         check_tensor("vert_offsets_packed", vert_offsets_packed, ("...", 3), like=verts)
@@ -117,6 +119,8 @@ class Meshes(MeshViews):
             scale: a number, or an (N,) tensor with one factor a mesh; differentiable.
         Returns:
             self.
+        Raises:
+            ValueError: if the shape, dtype or device is wrong.
         """
         verts = self.verts_packed()
         if isinstance(scale, torch.Tensor) and scale.dim():
@@ -134,6 +138,8 @@ class Meshes(MeshViews):
 
         Args:
             new_verts_padded: (N, max V_i, 3) floats on this device; values in the padding are ignored.
+        Raises:
+            ValueError: if the shape, dtype or device is wrong.
         """
         topology = self.topology
         check_tensor("new_verts_padded", new_verts_padded, (topology.n_meshes, topology.max_verts, 3), FLOATS)
@@ -207,7 +213,11 @@ class Meshes(MeshViews):
         return self._of(geometry, self.textures[ids] if self.textures is not None and ids else None)
 
     def split(self, split_sizes: Sequence[int]) -> list[Meshes]:
-        """Split the batch into consecutive batches of these sizes, which sum to N."""
+        """Split the batch into consecutive batches of these sizes.
+
+        Raises:
+            ValueError: if the sizes are not non-negative integers that sum to N.
+        """
         if not all(isinstance(size, int) and size >= 0 for size in split_sizes) or sum(split_sizes) != len(self):
             fail("split_sizes", f"non-negative integers that sum to {len(self)}", split_sizes)
         ends = [sum(split_sizes[: i + 1]) for i in range(len(split_sizes))]

@@ -85,9 +85,11 @@ class Pointclouds(CloudViews):
         The old points are replaced, not overwritten, so autograd still works.
 
         Args:
-            offsets_packed: (sum P_i, 3), or (3,) or (1, 3) for all points.
+            offsets_packed: (sum P_i, 3), or (3,) or (1, 3) for all points; differentiable.
         Returns:
             self.
+        Raises:
+            ValueError: if the shape, dtype or device is wrong.
         """
         check_tensor("offsets_packed", offsets_packed, ("...", 3), like=self._points)
         if offsets_packed.shape not in (self._points.shape, (3,), (1, 3)):
@@ -106,6 +108,8 @@ class Pointclouds(CloudViews):
             scale: a number, or an (N,) tensor with one factor a cloud; differentiable.
         Returns:
             self.
+        Raises:
+            ValueError: if the shape, dtype or device is wrong.
         """
         if isinstance(scale, torch.Tensor) and scale.dim():
             check_tensor("scale", scale, (len(self),), like=self._points)
@@ -129,6 +133,8 @@ class Pointclouds(CloudViews):
             new_points_padded: (N, max P_i, 3) floats; values in the padding are ignored.
             new_normals_padded: (N, max P_i, 3); None keeps the old normals.
             new_features_padded: (N, max P_i, C), with as many channels as the old features; None keeps the old ones.
+        Raises:
+            ValueError: if a shape, dtype or device is wrong.
         """
         n_channels = "C" if self._features is None else self._features.shape[1]
         new = {
@@ -206,7 +212,11 @@ class Pointclouds(CloudViews):
         return self._map(pick, rows)
 
     def split(self, split_sizes: Sequence[int]) -> list[Pointclouds]:
-        """Split the batch into consecutive batches of these sizes, which sum to N."""
+        """Split the batch into consecutive batches of these sizes.
+
+        Raises:
+            ValueError: if the sizes are not non-negative integers that sum to N.
+        """
         if not all(isinstance(size, int) and size >= 0 for size in split_sizes) or sum(split_sizes) != len(self):
             fail("split_sizes", f"non-negative integers that sum to {len(self)}", split_sizes)
         ends = [sum(split_sizes[: i + 1]) for i in range(len(split_sizes))]

@@ -48,11 +48,13 @@ class Topology:
     # --- index maps ---
 
     @property
-    def num_verts_per_mesh(self) -> torch.Tensor:  # (N,) int64, as are all maps here
+    def num_verts_per_mesh(self) -> torch.Tensor:
+        """(N,) int64, as all index maps here: the number of vertices of each mesh."""
         return self.vert_rows.sizes
 
     @property
     def num_faces_per_mesh(self) -> torch.Tensor:
+        """(N,): the number of faces of each mesh."""
         return self.face_rows.sizes
 
     @property
@@ -139,6 +141,7 @@ class Topology:
 
     @cached_property
     def num_edges_per_mesh(self) -> torch.Tensor:
+        """(N,): the number of edges of each mesh."""
         return self.edge_to_mesh.bincount(minlength=self.n_meshes)
 
     @cached_property
@@ -185,6 +188,7 @@ class Topology:
 
     @cached_property
     def num_pairs_per_mesh(self) -> torch.Tensor:
+        """(N,): the number of pairs of faces in each mesh."""
         return self.pair_to_mesh.bincount(minlength=self.n_meshes)
 
     @cached_property

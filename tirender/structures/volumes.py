@@ -136,6 +136,8 @@ class Volumes:
         Args:
             new_densities: (N, Cd, D, H, W), of the same dtype and device.
             new_features: (N, Cf, D, H, W), likewise; None gives volumes without features.
+        Raises:
+            ValueError: if a shape, dtype or device is wrong.
         """
         densities = self._checked("new_densities", new_densities)
         features = None if new_features is None else self._checked("new_features", new_features)

@@ -91,7 +91,11 @@ def so3_relative_angle(
 
 
 def hat(v: torch.Tensor) -> torch.Tensor:
-    """The skew-symmetric matrices (N, 3, 3) of vectors ``v`` (N, 3): ``hat(v) @ u`` = cross(v, u)."""
+    """The skew-symmetric matrices (N, 3, 3) of vectors ``v`` (N, 3): ``hat(v) @ u`` = cross(v, u); differentiable.
+
+    Raises:
+        ValueError: if the shape or dtype is wrong.
+    """
     check_tensor("v", v, ("N", 3), FLOATS)
     return cross_matrix(v)
 
