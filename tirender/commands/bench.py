@@ -24,10 +24,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "bench",
         help="measure how fast this machine does the tutorials' steps, and the operations in them",
         description=(
-            "Time a step of each tutorial, the operations in it, how their cost grows, and how long a program takes to\n"
-            "start. Each is timed in a process of its own, and compared with the limits of the machine: copying memory,\n"
-            "multiplying matrices (torch), and a loop of multiply-adds (Taichi). Prints tables in Markdown. It takes\n"
-            "minutes; leave the machine idle meanwhile."
+            "Time a step of each tutorial, the operations in it, how their cost grows, and how long a program\n"
+            "takes to start. Each is timed in a process of its own, and compared with the limits of the machine:\n"
+            "copying memory, multiplying matrices (torch), and a loop of multiply-adds (Taichi). Prints tables in\n"
+            "Markdown. It takes minutes; leave the machine idle meanwhile."
         ),
         epilog=(
             "examples:\n"
@@ -197,16 +197,12 @@ def _rows(ask: Any, names: Sequence[str], rates: dict[str, float], budget: float
             print(table.failed(workload.title, result["error"]), flush=True)
             continue
         print(table.row(cells(workload.title, workload.unit, result, rates)), flush=True)
-    print(
-        "\nof limit: the least time in which this machine could copy, multiply or loop as much, relative to the median"
-    )
+    print("\nof limit: the least time in which this machine could copy, multiply or loop as much, over the median")
     print("first run: with kernels from the cache, if they are there")
     base = min((r["base_memory"] for r in _successes(results).values() if r["base_memory"]), default=None)
     if base is not None:
-        print(
-            f"memory: peak of the process. {base / 1e6:.0f} MB of it are torch and Taichi; a program that imports them"
-        )
-        print("itself has more, as these processes are forked with them where the system can fork")
+        print(f"memory: peak of the process. {base / 1e6:.0f} MB of it are torch and Taichi, which processes share if")
+        print("the system can fork; a program that imports them itself has more")
 
 
 def _series(ask: Any, names: Sequence[str], budget: float, results: dict[str, Any]) -> None:
