@@ -1,6 +1,7 @@
-"""What ``tirender bench`` measures: the tutorials' steps, the operations under them, starts, the machine's own limits.
+"""What ``tirender bench`` measures: the tutorials' steps, the operations in them, starts, and the limits of the machine.
 
-``workloads`` lists what ``steps`` and ``operations`` make ready; ``measuring`` times it, ``worker`` in a process of its
-own, whose ``memory`` counts; ``scaling`` varies sizes, ``starting`` times what comes before any work (with
-``first_image``, a program), ``peer`` runs the same lines on another library, ``table`` prints.
+- ``workloads`` lists the rows of the table; ``steps`` and ``operations`` prepare them.
+- ``measuring`` times a workload; ``worker`` does so in a process of its own, to measure its ``memory`` too.
+- ``limits`` measures the machine; ``scaling`` varies sizes; ``starting`` times starts (of ``first_image``, a program).
+- ``peer`` runs the same lines on another library; ``table`` prints.
 """

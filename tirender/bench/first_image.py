@@ -1,4 +1,4 @@
-"""A program that imports what it needs, renders an image, and prints what memory torch and Taichi have taken before."""
+"""A program that prints how much memory torch and Taichi take, and then renders an image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ from tirender.renderer import (
 
 
 def main(arch: str, device: str) -> None:
-    """Do so."""
+    """Run the program.
+
+    Args:
+        arch: of the runtime.
+        device: of tensors.
+    """
     tirender.init(arch)
     print(json.dumps(peak_memory()))
     R, T = look_at_view_transform(2.7, 10.0, 150.0)

@@ -1,4 +1,4 @@
-"""What the machine itself can do: move memory, multiply matrices, run a loop of Taichi's."""
+"""The limits of the machine: how fast it copies memory, multiplies matrices, and runs a loop of Taichi."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ TASKS = 4096
 
 
 def measure_limits(device: str, budget: float, n_bytes: int = 1 << 28, side: int = 1536) -> dict[str, float]:
-    """The best rates seen: bytes read and written by a copy, float32 operations of a product, multiply-adds of a loop.
+    """Measure the best rates.
 
     Args:
         device: of the tensors.
         budget: seconds for each.
-        n_bytes: of the tensor that is copied.
-        side: of the matrices.
+        n_bytes: of the tensor to copy.
+        side: of the square matrices.
+    Returns:
+        a second: bytes read and written by a copy, float32 operations of a matrix product, multiply-adds of a loop.
     """
     source = torch.ones(n_bytes // 4, device=device)
     target = torch.zeros_like(source)

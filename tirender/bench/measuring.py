@@ -1,4 +1,4 @@
-"""How long a piece of work takes, run after run."""
+"""Time a workload again and again."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from tirender.engine import runtime
 from tirender.fit import Callback, FitRun
 
-MIN_RUNS, MAX_RUNS = 3, 1000  # beside the first
+MIN_RUNS, MAX_RUNS = 3, 1000  # without the first
 
 
 class Stopwatch:
-    """Times laps until a budget is used up.
+    """Times laps until a budget is spent.
 
     Args:
-        budget: seconds for the laps after the first, of which there are at least ``MIN_RUNS``.
-        clock: gives seconds.
+        budget: seconds for the laps after the first; at least ``MIN_RUNS`` laps are timed.
+        clock: returns seconds.
     """
 
     def __init__(self, budget: float, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -33,7 +33,7 @@ class Stopwatch:
         self._since = self.clock()
 
     def lap(self) -> bool:
-        """End a lap, when all its work is done, and begin another; whether there is time for one."""
+        """Wait until the work of this lap is done, end it, and begin another; whether there is time for that one."""
         runtime.synchronize()
         now = self.clock()
         self.laps.append(now - self._since)
@@ -44,12 +44,12 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Work:
-    """Something to measure, ready to start.
+    """A workload, ready to start.
 
     Attributes:
-        run: goes on until the stopwatch says that it is enough.
-        n_units: of work in a lap.
-        needs: a limit of the machine (see ``limits``), and how much of it a unit of work needs at the least.
+        run: runs laps until the stopwatch stops it.
+        n_units: units of work in a lap.
+        needs: the name of a limit (see ``limits``), and how much of it a unit of work needs at least.
     """
 
     run: Callable[[Stopwatch], None]
@@ -58,7 +58,7 @@ class Work:
 
     @classmethod
     def of(cls, function: Callable[[], Any], n_units: int, needs: tuple[str, float] | None = None) -> Work:
-        """A function that is called again and again."""
+        """A function, to be called once a lap."""
 
         def run(watch: Stopwatch) -> None:
             watch.start()
@@ -75,7 +75,7 @@ class Work:
         n_units: int,
         needs: tuple[str, float] | None = None,
     ) -> Work:
-        """The steps of a fit that takes callbacks."""
+        """A fit, called with callbacks; a step is a lap."""
 
         def run(watch: Stopwatch) -> None:
             fit([_Laps(watch)])
@@ -84,6 +84,8 @@ class Work:
 
 
 class _Laps(Callback):
+    """Makes each step of a fit a lap."""
+
     def __init__(self, watch: Stopwatch) -> None:
         self.watch = watch
 
@@ -96,10 +98,7 @@ class _Laps(Callback):
 
 
 def summary(laps: Sequence[float]) -> dict[str, float]:
-    """Of laps in seconds: the first, and of the others the median, the minimum and the quartiles.
-
-    Of two or more laps.
-    """
+    """The first of two or more laps, and the median, the minimum and the quartiles of the others, in seconds."""
     first, *steady = laps
     low, median, high = statistics.quantiles(steady, n=4, method="inclusive") if len(steady) > 1 else steady * 3
     return {"first": first, "median": median, "min": min(steady), "quartile_1": low, "quartile_3": high}

@@ -1,4 +1,4 @@
-"""How much memory this process has needed."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 
 def peak_memory() -> float | None:
-    """The most bytes that this process has had in memory so far; None where the system does not tell."""
+    """The most bytes that this process has had in memory so far; None if the system does not say."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage counts what the parent had as well
+    if status.exists():  # getrusage would include the parent's
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return float(line.split()[1]) * 1024
     try:
@@ -22,5 +22,5 @@ def peak_memory() -> float | None:
 
 
 def peak_device_memory() -> float | None:
-    """The most bytes that torch has had on the GPU; None without one."""
+    """The most bytes that torch has allocated on the GPU; None without a GPU."""
     return float(torch.cuda.max_memory_allocated()) if torch.cuda.is_initialized() else None

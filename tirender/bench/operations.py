@@ -1,4 +1,4 @@
-"""The operations under the tutorials' steps, forwards and adjoint, on data like theirs."""
+"""The operations in the tutorials' steps, forward and adjoint, on similar data."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from tirender.renderer import (
 from tirender.structures import Volumes
 
 SIGMA = 1e-4
-OUTLINE, COORDS, SEGMENT = 27.0, 24.0, 12.0
-"""Multiply-adds at a pixel and a face: of the distance to the outline, nine for each segment; of the coordinates in the
-face and the depth; of the gradient of the distance to one segment."""
-DENSITY = 0.018  # as a fit of a volume begins: no ray stops early
+EDGES, COORDS, EDGE = 27.0, 24.0, 12.0
+"""Multiply-adds for a pixel and a face: for the distance to its edges, nine for each edge; for barycentric coordinates
+and depth; for the gradient of the distance to one edge."""
+DENSITY = 0.018  # as in the first step of a fit: no ray stops early
 
 
 def select_nearest(device: str, image_size: int = 512) -> Work:
@@ -45,14 +45,14 @@ def select_nearest(device: str, image_size: int = 512) -> Work:
 
 
 def select_soft(device: str, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
-    """The faces that touch each pixel or come close, nearest first."""
+    """The faces that overlap or nearly overlap each pixel, nearest first."""
     rasterization = _rasterization(device, _soft(image_size, faces_per_pixel))
-    n_fragments, needs = len(rasterization.selection()[1]), (LOOP, OUTLINE + COORDS)
+    n_fragments, needs = len(rasterization.selection()[1]), (LOOP, EDGES + COORDS)
     return Work.of(lambda: select_triangles(rasterization.triangles, rasterization.mode), n_fragments, needs)
 
 
 def silhouette(device: str, adjoint: bool = False, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
-    """The soft silhouette of what was selected."""
+    """The soft silhouette, from the selected faces."""
     rasterization = _rasterization(device, _soft(image_size, faces_per_pixel))
     selection = rasterization.selection(by_depth=False)
     verts = rasterization.triangles.verts_ndc.detach().requires_grad_(adjoint)
@@ -61,23 +61,23 @@ def silhouette(device: str, adjoint: bool = False, image_size: int = 128, faces_
     def forward() -> torch.Tensor:
         return soft_silhouette(triangles, rasterization.mode, *selection, SIGMA)
 
-    needs = (LOOP, SEGMENT if adjoint else OUTLINE)
+    needs = (LOOP, EDGE if adjoint else EDGES)
     return _either(forward, [verts], adjoint, len(selection[1]), needs)
 
 
 def shade(device: str, adjoint: bool = False, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
-    """Interpolated, textured, lit and blended images of what was selected."""
+    """Images from the selected faces: interpolated, textured, lit and blended."""
     mesh = creature(device)
     moved = torch.zeros_like(mesh.verts_packed(), requires_grad=adjoint)
     mesh = mesh.offset_verts(moved)
     fragments: Any = MeshRasterizer(_camera(device), _soft(image_size, faces_per_pixel))(mesh)
     shader = SoftPhongShader(device, _camera(device), PointLights(location=[[0.0, 0.0, -3.0]], device=device))
-    needs = (LOOP, SEGMENT if adjoint else OUTLINE + COORDS)  # of a fragment that others hide
+    needs = (LOOP, EDGE if adjoint else EDGES + COORDS)  # for a fragment that others hide
     return _either(lambda: shader(fragments, mesh), [moved], adjoint, len(fragments.packed), needs)
 
 
 def nearest_neighbours(device: str, n_points: int = 100_000, neighbours: int = 1) -> Work:
-    """The nearest of so many random points in a cube to each of as many others."""
+    """The nearest points of one random cloud in a cube to each point of another."""
     p1, p2 = torch.rand(2, 1, n_points, 3, generator=torch.Generator().manual_seed(0)).to(device)
     return Work.of(lambda: knn_points(p1, p2, K=neighbours), n_points)
 
@@ -85,7 +85,7 @@ def nearest_neighbours(device: str, n_points: int = 100_000, neighbours: int = 1
 def march(
     device: str, adjoint: bool = False, size: int = 128, views: int = 10, image_size: int = 128, samples: int = 150
 ) -> Work:
-    """Emission and absorption through thin fog."""
+    """Emission and absorption in thin fog."""
     R, T = look_at_view_transform(2.7, 0.0, torch.linspace(-180, 180, views))
     cameras = FoVPerspectiveCameras(R=R, T=T, device=device)
     densities = torch.full((1, 1, size, size, size), DENSITY, device=device, requires_grad=adjoint)
@@ -103,27 +103,27 @@ def march(
 
 
 def hash_grid(device: str, adjoint: bool = False, n_points: int = 1 << 18) -> Work:
-    """Features of random points from a hash grid; its adjoint to the table."""
+    """Features of random points from a hash grid; or the gradient of its table."""
     layout = HashGridLayout()
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(n_points, 3, generator=generator).to(device)
     table = torch.rand(layout.n_rows, layout.n_features, generator=generator).to(device).requires_grad_(adjoint)
-    needs = (LOOP, 8.0 * layout.n_channels)  # the corners of a cell at each level
+    needs = (LOOP, 8.0 * layout.n_channels)  # eight corners of a cell at each level
     return _either(lambda: hash_encode(points, table, layout), [table], adjoint, n_points, needs)
 
 
 def splat(device: str, adjoint: bool = False, n_points: int | None = None, image_size: int = 512) -> Work:
-    """Points selected and composited; the adjoint of what was selected."""
+    """Points, selected and composited; or the gradient of the selected points."""
     renderer, cloud = points_scene(device, image_size, 0.003, 10, n_points)
     points = torch.zeros_like(cloud.points_packed(), requires_grad=adjoint)
-    needs = (COPY, 4.0 * (3 + 4 + (3 if adjoint else 0)))  # points and colours read, gradients written once
+    needs = (COPY, 4.0 * (3 + 4 + (3 if adjoint else 0)))  # reads points and colours, writes gradients once
     return _either(lambda: renderer(cloud.offset(points)), [points], adjoint, len(points), needs)
 
 
 def _either(
     forward: Any, inputs: Sequence[torch.Tensor], adjoint: bool, n_units: int, needs: tuple[str, float] | None = None
 ) -> Work:
-    """An operation without gradient, or its adjoint alone."""
+    """An operation without gradients, or only its adjoint."""
     if not adjoint:
         return Work.of(lambda: torch.no_grad()(forward)(), n_units, needs)
     result = forward()

@@ -1,7 +1,7 @@
-"""The tutorials' steps written against names that tirender and PyTorch3D share, timed on both by turns: A B A B.
+"""The tutorials' steps with names that tirender and PyTorch3D share, timed on both in turns: A B A B.
 
 A library is a package with the modules ``loss``, ``ops``, ``renderer``, ``structures`` and ``utils``. The data are
-tirender's, as plain tensors. Radiance fields are left out: their network is torch's in either.
+tirender's, as plain tensors. Radiance fields are left out, as torch computes their network in both libraries.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Step = Callable[[], Any]
 
 
 def check_installed(name: str) -> None:
-    """Raise ``ImportError`` where there is no library of this name, or it lacks a module."""
+    """Raise ``ImportError`` if no library has this name, or if it lacks a module."""
     for part in ("", *(f".{module}" for module in MODULES)):
         if not name.isidentifier() or importlib.util.find_spec(name + part) is None:
             raise ImportError(f"--peer: expected an installed library, got {name!r}: no {name}{part} to import")
 
 
 def load_library(name: str) -> Any:
-    """A library's modules, as attributes.
+    """A namespace of a library's modules.
 
     Raises:
         ImportError: it is not installed.
@@ -51,13 +51,13 @@ def compare(
 
     Args:
         name: one of ``PEERS``.
-        library: the other's package.
+        library: the other library's package.
         device: of the tensors.
-        budget: seconds for both together, beside their first runs.
-        settings: in place of the step's defaults.
+        budget: seconds for both together, without their first runs.
+        settings: replace the step's defaults.
     Returns:
-        ``laps``: the seconds of each run of tirender, and of the other; their ``medians`` without the first runs, and
-        the ``ratio``, the other's to tirender's.
+        ``laps``: the seconds of each run, of tirender and of the other; ``medians``: theirs, without the first runs;
+        ``ratio``: the other's median to tirender's.
     """
     steps = [PEERS[name](load_library(each), device, **(settings or {})) for each in ("tirender", library)]
     laps = alternate(steps, budget)
@@ -68,7 +68,7 @@ def compare(
 def alternate(
     steps: Sequence[Step], budget: float, clock: Callable[[], float] = time.perf_counter
 ) -> list[list[float]]:
-    """The laps of several steps, run by turns: each once, and then each equally often within a budget of seconds."""
+    """The laps of several steps that take turns: first one lap each, and then more within a budget of seconds."""
     laps: list[list[float]] = [[] for _ in steps]
     spent = 0.0
     while len(laps[0]) < 1 + MIN_TURNS or spent < budget:
@@ -148,7 +148,7 @@ def _images(lib: Any, device: str, level: int = 4, views: int = 2, image_size: i
     colors = torch.full_like(source.verts_padded(), 0.5, requires_grad=True)
     lights = lib.renderer.PointLights(location=[[0.0, 0.0, -3.0]], device=device)
     shader = lib.renderer.SoftPhongShader(device=device, lights=lights, blend_params=_blend(lib))
-    render = _soft_renderer(lib, shader, image_size, False)  # as section 4.4 has it, where PyTorch3D's loss is NaN else
+    render = _soft_renderer(lib, shader, image_size, False)  # as in section 4.4: with True, PyTorch3D's loss is NaN
     images: Any = targets.images
 
     def losses() -> torch.Tensor:
@@ -200,7 +200,7 @@ PEERS: dict[str, Callable[..., Step]] = {
 
 
 def _descent(losses: Step, parameters: list[torch.Tensor], optimizer: Any = torch.optim.SGD, **options: Any) -> Step:
-    """A step of an optimizer; by default that of the tutorials' meshes."""
+    """A step of an optimizer; the default is that of the tutorials' meshes."""
     descent = optimizer(parameters, **(options or {"lr": 1.0, "momentum": 0.9}))
 
     def step() -> None:
@@ -217,7 +217,7 @@ def _shape_losses(lib: Any, mesh: Any, w_laplacian: float) -> torch.Tensor:
 
 
 def _plain(lib: Any, device: str) -> Any:
-    """The creature with its texture, in a library's own classes."""
+    """The textured creature, in the classes of a library."""
     mesh = creature(device)
     textures = lib.renderer.TexturesUV(
         maps=mesh.textures.maps_padded(),

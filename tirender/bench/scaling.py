@@ -1,4 +1,4 @@
-"""How cost grows with sizes: series of one workload, their slopes on logarithmic axes, and a figure of them."""
+"""How cost grows with size: one workload at several sizes, slopes on logarithmic axes, and a figure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Series:
 
     Attributes:
         title: what is timed.
-        axis: what its sizes count.
-        workload: its name.
-        points: of each, the size and the settings that make it.
+        axis: what the sizes count.
+        workload: the workload's name.
+        points: each size, and the settings of the workload that have it.
     """
 
     title: str
@@ -53,13 +53,13 @@ SERIES: dict[str, Series] = {
 
 
 def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """The exponent e with which seconds grow as size ** e, by least squares of the logarithms."""
+    """The exponent e of seconds ~ size ** e, by least squares of the logarithms."""
     fitted = statistics.linear_regression([math.log(s) for s in sizes], [math.log(s) for s in seconds])
     return fitted.slope
 
 
 def check_format(path: Path) -> None:
-    """A ValueError where matplotlib cannot write a figure of this suffix."""
+    """Raise ``ValueError`` if matplotlib cannot write a figure with this ending."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     check_choice("--plot", _format(path), sorted(FigureCanvasAgg.get_supported_filetypes()))
@@ -70,10 +70,10 @@ def _format(path: Path) -> str:
 
 
 def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Draw small multiples, one for each series.
+    """Draw a small plot for each series.
 
     Args:
-        results: of each series its ``sizes``, the ``medians`` in seconds, and their ``slope``.
+        results: ``sizes``, ``medians`` in seconds, and ``slope`` of each series, by its name.
         path: of the figure.
     """
     import matplotlib
@@ -95,7 +95,7 @@ def plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         ax.text(0.05, 0.93, f"slope {result['slope']:.2f}", transform=ax.transAxes, va="top", fontsize=9)
         ax.set_xticks(sizes, [quantity(size) for size in sizes])
         low, high = math.log10(min(milliseconds) / 1.5), math.log10(max(milliseconds) * 1.5)
-        ax.set_ylim(10 ** math.floor(low), 10 ** math.ceil(high))  # whole decades, so that some have labels
+        ax.set_ylim(10 ** math.floor(low), 10 ** math.ceil(high))  # whole decades, so that some ticks have labels
         ax.minorticks_off()
         ax.grid(linewidth=0.5, alpha=0.4)
         ax.tick_params(labelsize=8)

@@ -1,4 +1,4 @@
-"""What a start costs: a program's imports and first image, and kernels that are compiled for the first time."""
+"""How long a start takes: imports and the first image, and compiling kernels for the first time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tirender.bench.workloads import STEPS
 from tirender.engine import runtime
 
 STARTS = {
-    "start": "a program's imports and first image, kernels cached",
-    "first-use": "kernels of the six tutorials, compiled for the first time",
+    "start": "imports and first image, with cached kernels",
+    "first-use": "compiling the kernels of the six tutorials",
 }
 STARTS_TIMED = 3
 
 
 def time_start(device: str) -> dict[str, Any]:
-    """The least ``seconds`` of some new interpreters until they have rendered a small image and ended; and the
-    ``memory`` that torch and Taichi take in them."""
+    """Time some new interpreters that render a small image and end: the least ``seconds``, and the ``memory`` that
+    torch and Taichi take in them."""
     seconds = []
     for _ in range(STARTS_TIMED):
         since = time.perf_counter()
@@ -36,10 +36,9 @@ def time_start(device: str) -> dict[str, Any]:
 
 
 def time_first_use(device: str) -> dict[str, Any]:
-    """The ``seconds`` by which the first run of each of the tutorials' steps takes longer than later ones, on small
-    data; together and one by one.
+    """Time compiling: how many ``seconds`` longer the first run of each tutorial's step takes than later ones.
 
-    For a runtime without a cache (``tirender.init(offline_cache=False)``), so that it is those of compiling.
+    The data are small. The runtime must have no cache (``tirender.init(offline_cache=False)``).
     """
     torch.manual_seed(0)
     steps = {}
@@ -51,5 +50,5 @@ def time_first_use(device: str) -> dict[str, Any]:
 
 
 def last_line(text: str) -> str:
-    """Of what a process has said, what tells most."""
+    """The last line that a process has printed, which says most about a failure."""
     return ([""] + text.strip().splitlines())[-1]

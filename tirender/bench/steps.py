@@ -1,4 +1,4 @@
-"""A step of each of the tutorials, as the library's own fits and renderers take it, on the data that ships with it."""
+"""A step of each tutorial, with the library's own fits and renderers, on the data that ships with it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ from tirender.renderer import (
 )
 from tirender.structures import Meshes, Pointclouds
 
-FOREVER = 10**9  # steps; the stopwatch ends a fit
+FOREVER = 10**9  # steps; the stopwatch stops the fit
 N_VIEWS = 20
 MARCH = 32.0
-"""Multiply-adds of a volume's sample: eight voxels of four channels. Its adjoint reads them again, and adds to them."""
+"""Multiply-adds for a sample of a volume: eight voxels of four channels. The adjoint reads them and adds to them."""
 
 
 def mesh_step(device: str, level: int = 4, n_samples: int = 5000) -> Work:
-    """Section 1: chamfer distance between points on a sphere and on a mesh, and the losses of its shape."""
+    """Section 1: the chamfer distance of points on a sphere and on a mesh, and the losses that keep it smooth."""
     config = MeshConfig(steps=FOREVER, progress=False, level=level, n_samples=n_samples)
     target = creature(device)
     return Work.of_fit(lambda callbacks: fit_mesh(target, config=config, callbacks=callbacks), 2 * n_samples)
@@ -99,14 +99,15 @@ def image_step(device: str, level: int = 4, views: int = 2, image_size: int = 12
 
 
 def volume_step(device: str, size: int = 128, views: int = 10, image_size: int = 128, n_pts_per_ray: int = 150) -> Work:
-    """Section 5: images of a volume, marched there and back."""
+    """Section 5: images of a volume, marched forward and in the adjoint."""
     config = VolumeConfig(
         steps=FOREVER, progress=False, volume_size=size, views_per_step=views, n_pts_per_ray=n_pts_per_ray
     )
     targets = views_of(device, image_size)
     return Work.of_fit(
         lambda callbacks: fit_volume(targets, config, callbacks),
-        *(views * image_size**2 * n_pts_per_ray, (LOOP, 3 * MARCH)),
+        n_units=views * image_size**2 * n_pts_per_ray,
+        needs=(LOOP, 3 * MARCH),
     )
 
 
@@ -124,35 +125,37 @@ def nerf_step(
     targets = views_of(device, image_size)
     field: Any = config.make_field().to(device)
     weights = [p.numel() for name, p in field.named_parameters() if name.endswith("weight")]
-    weights[2] = field.mlp[0].out_features ** 2  # the part of its layer that is not of the direction
-    needs = 2 * (3 * sum(weights) - field.mlp[0].weight.numel())  # forwards, and twice back but to the embedding
+    weights[2] = field.mlp[0].out_features ** 2  # the part of this layer that does not depend on the direction
+    # forward once and backward twice, except that the embedding needs no gradient
+    needs = 2 * (3 * sum(weights) - field.mlp[0].weight.numel())
     return Work.of_fit(
         lambda callbacks: fit_nerf(targets, config, callbacks, field),
-        *(views * rays_per_view * n_pts_per_ray, (GEMM, float(needs))),
+        n_units=views * rays_per_view * n_pts_per_ray,
+        needs=(GEMM, float(needs)),
     )
 
 
 def hash_grid_step(device: str, samples: int = 1 << 16, image_size: int = 128) -> Work:
-    """Section 6 with a hash grid: as many rays as have so many samples together."""
+    """Section 6 with a hash grid: as many rays as have this number of samples in all."""
     config = dataclasses.replace(HASHGRID_NERF, steps=FOREVER, progress=False, samples_per_step=samples)
     targets = views_of(device, image_size)
     return Work.of_fit(lambda callbacks: fit_nerf(targets, config, callbacks), samples)
 
 
 def creature(device: str) -> Meshes:
-    """The mesh that everything is done to, within [-1, 1]."""
+    """The mesh of all steps, within [-1, 1]."""
     return normalized(load_objs_as_meshes([datasets.creature()], device=device))[0]
 
 
 def views_of(device: str, image_size: int) -> Views:
-    """Views of it that fits compare with."""
+    """Views of the creature, to fit to."""
     return render_views(creature(device), N_VIEWS, image_size)
 
 
 def points_scene(
     device: str, image_size: int, radius: float, points_per_pixel: int, n_points: int | None = None
 ) -> tuple[PointsRenderer, Pointclouds]:
-    """A renderer, and the harbour; with another number of points, some of them or copies a little aside."""
+    """A renderer, and the harbour; another number of points is drawn from its points, each moved a little."""
     with np.load(datasets.harbour()) as data:
         verts, rgb = (torch.from_numpy(data[key]).float() for key in ("verts", "rgb"))
     if n_points is not None:

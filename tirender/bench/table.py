@@ -1,4 +1,4 @@
-"""Tables for the terminal that are Markdown too, and numbers as people read them."""
+"""Tables for the terminal, in Markdown, and numbers that are easy to read."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 class Table:
-    """Rows printed one by one, in columns of fixed widths.
+    """A table of fixed column widths, to be printed row by row.
 
     Args:
-        columns: their names; the first is of words, the others of numbers, to the right.
-        widths: of the columns; a longer cell sticks out.
+        columns: their names; the first column is aligned left, the others right.
+        widths: of the columns; a longer cell makes its row longer.
     """
 
     def __init__(self, columns: Sequence[str], widths: Sequence[int]) -> None:
         self.columns, self.widths = columns, [max(w, len(c)) for w, c in zip(widths, columns)]
 
     def head(self) -> str:
-        """The first two lines."""
+        """The heading, two lines."""
         first, *rest = self.widths
         return f"{self.row(self.columns)}\n|{'-' * (first + 2)}|" + "|".join(f"{'-' * (w + 1)}:" for w in rest) + "|"
 
     def row(self, cells: Sequence[str]) -> str:
-        """A line."""
+        """A row."""
         first, *rest = cells
         padded = [first.ljust(self.widths[0]), *(c.rjust(w) for c, w in zip(rest, self.widths[1:]))]
         return f"| {' | '.join(padded)} |"
 
     def failed(self, title: str, message: str) -> str:
-        """A line of what could not be measured."""
+        """A row that could not be measured, with the error message."""
         return self.row([title, *["-"] * (len(self.columns) - 2), message.replace("|", r"\|")])
 
 
 def cells(title: str, unit: str, result: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
-    """A row of ``COLUMNS``.
+    """The cells of ``COLUMNS`` in a row.
 
     Args:
-        title: what was done.
-        unit: what throughput counts.
-        result: of a row of ``worker``.
-        limits: the machine's rates by name; where there are none, nothing is compared.
+        title: of the workload.
+        unit: the unit of its throughput.
+        result: what ``worker.row`` returned.
+        limits: the machine's rates by name; without them, nothing is compared.
     """
     rate = result["n_units"] / result["median"]
     share = "-"
@@ -77,7 +77,7 @@ def seconds(value: float) -> str:
 
 
 def quantity(value: float) -> str:
-    """A number, a large one in three digits: 12.3 M."""
+    """A number, if large in three digits: 12.3 M."""
     if value < 1000 and value == int(value):
         return f"{value:.0f}"
     scale, prefix = next(((s, p) for s, p in SI if value >= 0.9995 * s), (1.0, ""))
@@ -85,7 +85,7 @@ def quantity(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in two digits: 12 %."""
+    """A fraction in two digits: 12 %."""
     return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 

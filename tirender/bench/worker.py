@@ -1,7 +1,7 @@
-"""Measurements in a process of their own, which says what memory they need.
+"""Measurements in a process of their own, so that its memory is theirs.
 
-``run`` asks for one, ``python -m tirender.bench.worker`` answers, in a line of JSON each way. On Linux it imports torch
-and Taichi once, uses neither, and forks for each request; elsewhere it ends after the first.
+``run`` sends a request and ``python -m tirender.bench.worker`` answers it, each in a line of JSON. On Linux the worker
+imports torch and Taichi once, uses neither, and forks for each request. Elsewhere it ends after the first request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tirender.bench.workloads import WORKLOADS, Workload
 from tirender.engine import runtime
 
 SEED = 0
-FORKS = sys.platform == "linux"  # not macOS, whose frameworks do not survive it
+FORKS = sys.platform == "linux"  # not macOS, whose frameworks do not survive a fork
 NO_DRIVER_CACHE = {"MESA_SHADER_CACHE_DISABLE": "true", "CUDA_CACHE_DISABLE": "1"}
 
 _server: subprocess.Popen[str] | None = None
@@ -39,9 +39,9 @@ def run(request: Mapping[str, Any]) -> Any:
     """Measure in a new process.
 
     Args:
-        request: ``task``, the name of one in ``TASKS``, its arguments, and the ``arch``.
+        request: the ``task``, a name in ``TASKS``, its arguments, and the ``arch``.
     Raises:
-        RuntimeError: it failed; with the last line that it said.
+        RuntimeError: the measurement failed; with the last line that the process printed.
     """
     global _server
     if _server is None or _server.poll() is not None:
@@ -51,7 +51,7 @@ def run(request: Mapping[str, Any]) -> Any:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            start_new_session=True,  # out of the reach of Ctrl-C
+            start_new_session=True,  # which Ctrl-C does not reach
         )
         atexit.register(_end, _server)
     print(json.dumps(request), file=_server.stdin, flush=True)
@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _answer(line: str, said: IO[str]) -> None:
-    """Do what is asked for and print the answer; whatever else is printed goes to a file."""
+    """Run the task and print the answer; all other output goes to a file."""
     stdout = os.dup(1)
     os.dup2(said.fileno(), 1)
     os.dup2(said.fileno(), 2)
@@ -119,7 +119,7 @@ def _answer(line: str, said: IO[str]) -> None:
 
 
 def row(device: str, name: str, budget: float, settings: Mapping[str, Any] | None = None) -> Any:
-    """A workload: its laps and memory."""
+    """The laps and the memory of a workload."""
     base = peak_memory()
     work = _prepared(WORKLOADS[name], device, settings)
     return {
@@ -132,17 +132,17 @@ def row(device: str, name: str, budget: float, settings: Mapping[str, Any] | Non
 
 
 def series(device: str, name: str, budget: float, settings: list[Mapping[str, Any]]) -> Any:
-    """A workload with one setting after another, in one process; whose memory is of none of them."""
+    """The laps of a workload with several settings. They share a process, so its memory says nothing."""
     return [_measured(_prepared(WORKLOADS[name], device, each), budget) for each in settings]
 
 
 def limits(device: str, budget: float) -> Any:
-    """What the machine can do, and what it is."""
+    """The limits of the machine, and its description."""
     return {"rates": measure_limits(device, budget), "machine": runtime.describe()}
 
 
 def peer(device: str, name: str, library: str, budget: float) -> Any:
-    """The same lines on tirender and on another library, by turns."""
+    """The same lines on tirender and on another library, in turns."""
     return compare(name, library, device, budget)
 
 

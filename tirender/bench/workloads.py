@@ -12,14 +12,14 @@ from tirender.bench.measuring import Work
 
 @dataclass(frozen=True)
 class Workload:
-    """A row.
+    """A row of the table.
 
     Attributes:
-        title: what the table says.
-        unit: what its throughput counts.
-        prepare: ``prepare(device, **settings)`` makes everything ready.
-        settings: in place of the defaults, which are the tutorials'.
-        small: in place of these, so that it takes no time and the same kernels.
+        title: in the table.
+        unit: of its throughput.
+        prepare: ``prepare(device, **settings)`` returns the work, ready to start.
+        small: settings that use the same kernels and take no time, for tests.
+        settings: replace the defaults, which are the tutorials'.
     """
 
     title: str
@@ -31,7 +31,7 @@ class Workload:
 
 BACK: dict[str, Any] = {"adjoint": True}
 TINY = {"image_size": 16}
-FEW_POINTS = {"image_size": 32, "n_points": 20_000}  # so many that some are in the middle of a pixel
+FEW_POINTS = {"image_size": 32, "n_points": 20_000}  # enough that some cover the centre of a pixel
 TINY_MARCH = {"size": 8, "views": 2, "image_size": 8, "samples": 5}
 STEPS: dict[str, Workload] = {
     "mesh": Workload(
