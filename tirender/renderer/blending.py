@@ -84,8 +84,8 @@ def softmax_rgb_blend(
         colors: (N, H, W, K, C), or (M, C) for packed fragments.
         fragments: ``pix_to_face``, ``zbuf`` and ``dists`` are read.
         blend_params: all of it is read.
-        znear, zfar: the depths that map to 1 and 0: a number, or (N,), one an image. The background lies at ``zfar`` and
-            hides the colour of fragments that lie beyond; alpha counts them all the same.
+        znear, zfar: the depths that map to 1 and 0: a number, or (N,), one an image. The background lies at ``zfar``
+            and hides the colour of fragments that lie beyond; alpha counts them all the same.
     Returns:
         (N, H, W, C + 1), differentiable in the colours, ``zbuf`` and ``dists``; alpha is that of
         :func:`sigmoid_alpha_blend`.
