@@ -13,6 +13,7 @@ from tirender.checks import check_tensor
 from tirender.engine import runtime
 from tirender.engine.kernels import mesh_shading as kernels
 from tirender.engine.kernels.lighting import N_PARAMS
+from tirender.engine.kernels.surface import Owners, Shading
 from tirender.engine.kernels.texture import (
     ATLAS,
     BORDER,
@@ -140,7 +141,7 @@ def shade_mesh(
     inputs = kernels.Inputs(*(t.to(verts.dtype) if t.is_floating_point() else t for t in inputs))
     numbers = (
         raster.raster,
-        kernels.Shading(
+        Shading(
             light=mode.light,
             flat=surface.flat,
             soft=mode.soft,
@@ -180,10 +181,10 @@ class _ShadeMesh(torch.autograd.Function):
         inputs, kept = kernels.Inputs(*ctx.saved_tensors[:n_inputs]), ctx.saved_tensors[n_inputs:]
         needs = dict(zip(kernels.Inputs._fields, ctx.needs_input_grad[2:]))
         needs["positions"] = needs["normals"] = needs["positions"] or needs["normals"]  # they go together
-        wanted = {name: getattr(inputs, name) for name in kernels.Owners._fields if needs[name]}
+        wanted = {name: getattr(inputs, name) for name in Owners._fields if needs[name]}
         columns = [tensor.numel() for tensor in wanted.values()]
         first = dict(zip(wanted, itertools.accumulate(columns, initial=0)))
-        owners = kernels.Owners(*(first.get(name, -1) for name in kernels.Owners._fields))
+        owners = Owners(*(first.get(name, -1) for name in Owners._fields))
         n_parts = part_count(sum(columns), len(inputs.triangles))
         grads = inputs.verts.new_zeros(n_parts, sum(columns))
         if len(inputs.offsets) > 1:

@@ -11,19 +11,12 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
-from tirender.engine.kernels.lighting import BACKGROUND, N_PARAMS, ZFAR, ZNEAR, phong, phong_vjp, vector
+from tirender.engine.kernels.lighting import BACKGROUND, N_PARAMS, ZFAR, ZNEAR, vector
 from tirender.engine.kernels.partial_sums import Sums, add_row
 from tirender.engine.kernels.scalars import cast_like, sigmoid
+from tirender.engine.kernels.surface import Mode, OwnersStruct, ShadingStruct, Surface, shade, shade_vjp
 from tirender.engine.kernels.tasks import task_block
-from tirender.engine.kernels.texture import (
-    SamplingStruct,
-    Texture,
-    map_of,
-    sample,
-    sample_vjp,
-    texture_coord,
-    texture_coord_vjp,
-)
+from tirender.engine.kernels.texture import SamplingStruct, Texture
 from tirender.engine.kernels.triangle import (
     RasterStruct,
     centre_of,
@@ -42,28 +35,10 @@ from tirender.engine.kernels.types import (
     Vec2Array,
     Vec3Array,
     Vec4Array,
-    struct_of,
 )
 
 BLEND_EPS = 1e-10  # the background's least weight, and the least inverse depth
 NEGLIGIBLE = 1e-12  # fragments with a smaller share of the weight add nothing that a float32 could hold
-
-
-class Shading(NamedTuple):
-    """How fragments become a pixel's colour.
-
-    Attributes:
-        light: a kind of light in kernels/lighting.py.
-        flat: each triangle has one position and one normal.
-        soft: all fragments of a pixel are blended; else the nearest alone is seen.
-        inv_sigma, inv_gamma: inverse softness of edges (NDC units squared) and of depth.
-    """
-
-    light: int
-    flat: bool
-    soft: bool
-    inv_sigma: float
-    inv_gamma: float
 
 
 class Inputs(NamedTuple):
@@ -96,27 +71,6 @@ class Inputs(NamedTuple):
     params: Any
 
 
-class Surface(NamedTuple):
-    """The parts of Inputs that light needs."""
-
-    faces: Any
-    positions: Any
-    normal_faces: Any
-    normals: Any
-    params: Any
-
-
-class Owners(NamedTuple):
-    """The first column of each input's gradient in the sums; -1 where it is not wanted."""
-
-    verts: int
-    positions: int
-    normals: int
-    coords: int
-    texels: int
-    params: int
-
-
 class Kept(NamedTuple):
     """What the forward pass keeps for the adjoint of soft blending.
 
@@ -129,9 +83,6 @@ class Kept(NamedTuple):
     pixels: Any
     weights: Any
     edges: Any
-
-
-ShadingStruct, OwnersStruct = struct_of(Shading), struct_of(Owners)
 
 
 @ti.kernel
@@ -262,31 +213,6 @@ def background_weight(zmax, inv_gamma):
     return ti.max(ti.exp((BLEND_EPS - zmax) * inv_gamma), BLEND_EPS)
 
 
-@ti.func
-def shade(surface: ti.template(), texture: ti.template(), n: ti.i32, t: ti.i32, b, shading, sampling):
-    """The lit colour of triangle t at barycentric coordinates b."""
-    coord = texture_coord(texture, sampling.kind, t, b)
-    texel = sample(texture.texels, map_of(texture, sampling.kind, t), sampling, coord)
-    point, normal = surface_point(surface, t, b, shading)
-    albedo_factor, specular = phong(surface.params, n, shading.light, point, normal)
-    return albedo_factor * texel + specular
-
-
-@ti.func
-def surface_point(surface: ti.template(), t: ti.i32, b, shading):
-    """Position and normal; flat shading has one of each a triangle."""
-    point, normal = 0 * b, 0 * b
-    if shading.light:
-        if shading.flat:
-            point, normal = surface.positions[t], surface.normals[t]
-        else:
-            f, h = surface.faces[t], surface.normal_faces[t]
-            for i in ti.static(range(3)):
-                point += b[i] * surface.positions[f[i]]
-                normal += b[i] * surface.normals[h[i]]
-    return point, normal
-
-
 class Fragments(NamedTuple):
     """What the adjoint reads of a fragment; as in Inputs and Kept."""
 
@@ -296,15 +222,6 @@ class Fragments(NamedTuple):
     texture: Any
     weights: Any
     edges: Any
-
-
-class Mode(NamedTuple):
-    """The numbers that the adjoint reads."""
-
-    raster: Any
-    shading: Any
-    sampling: Any
-    owners: Any
 
 
 class Pixel(NamedTuple):
@@ -379,53 +296,3 @@ def background_adjoint(params: ti.template(), sums: ti.template(), mode: ti.temp
         background = vector(params, pixel.n, BACKGROUND)
         grad_zmax -= share * mode.shading.inv_gamma * pixel.grad_color.dot(pixel.color - background)
     return grad_zmax
-
-
-@ti.func
-def shade_vjp(
-    surface: ti.template(),
-    texture: ti.template(),
-    sums: ti.template(),
-    mode: ti.template(),
-    n: ti.i32,
-    t: ti.i32,
-    b,
-    g,
-):
-    """The lit colour, and the gradient of ``g . shade`` in b; those in the other inputs are added to sums."""
-    owners, sampling, light = mode.owners, mode.sampling, mode.shading.light
-    coord = texture_coord(texture, sampling.kind, t, b)
-    map_layout = map_of(texture, sampling.kind, t)
-    texel = sample(texture.texels, map_layout, sampling, coord)
-    point, normal = surface_point(surface, t, b, mode.shading)
-    albedo_factor, specular = phong(surface.params, n, light, point, normal)
-    grad_coord = sample_vjp(texture.texels, map_layout, sampling, coord, g * albedo_factor, sums, owners.texels)
-    grad_b = texture_coord_vjp(texture, sampling.kind, t, b, grad_coord, sums, owners.coords)
-    if light and (owners.verts >= 0 or owners.positions >= 0) or owners.params >= 0:
-        grad_point, grad_normal, grad_row = phong_vjp(surface.params, n, light, point, normal, g * texel, g)
-        if light:
-            grad_b += surface_point_vjp(surface, sums, mode, t, b, grad_point, grad_normal)
-        if owners.params >= 0:
-            add_row(sums, owners.params + n * N_PARAMS, grad_row)
-    return albedo_factor * texel + specular, grad_b
-
-
-@ti.func
-def surface_point_vjp(
-    surface: ti.template(), sums: ti.template(), mode: ti.template(), t: ti.i32, b, grad_point, grad_normal
-):
-    """The gradient of :func:`surface_point` in b; those in positions and normals are added to sums."""
-    owners = mode.owners
-    out = 0 * b
-    if mode.shading.flat:
-        if owners.positions >= 0:
-            add_row(sums, owners.positions + 3 * t, grad_point)
-            add_row(sums, owners.normals + 3 * t, grad_normal)
-    else:
-        f, h = surface.faces[t], surface.normal_faces[t]
-        for i in ti.static(range(3)):
-            out[i] = grad_point.dot(surface.positions[f[i]]) + grad_normal.dot(surface.normals[h[i]])
-            if owners.positions >= 0:
-                add_row(sums, owners.positions + 3 * f[i], b[i] * grad_point)
-                add_row(sums, owners.normals + 3 * h[i], b[i] * grad_normal)
-    return out
