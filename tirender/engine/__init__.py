@@ -1,1 +1,8 @@
-"""What runs the kernels: private; public operators over it are in ``tirender.ops``."""
+"""What runs the kernels. Private: its users are ``structures``, ``ops``, ``renderer``, ``loss`` and ``fields``.
+
+- ``runtime``: the one Taichi runtime; ``launch`` runs a kernel through ``launcher``, which knows compiled kernels;
+  ``device_copies`` keeps what a device with memory of its own need not be sent twice.
+- ``kernels/``: Taichi alone, no torch.
+- Each other file holds the ``autograd.Function`` and the launches of the kernel file of its name. It takes tensors, not
+  structures.
+"""

@@ -1,1 +1,30 @@
+"""Taichi kernels. A file holds one stage: its forward kernel and its adjoint side by side.
 
+How to read one:
+
+- **Numbers** of a kernel come in groups: a NamedTuple here, ``struct_of`` it as the parameter's type, the same NamedTuple
+  at the launch.
+- **Arrays** are parameters, with their shapes beside them. Inside a kernel they are grouped in a NamedTuple by
+  ``ti.static``, which ``@ti.func``s take as ``ti.template()``. ``types.py`` has their types.
+- **Adjoints** are written by hand, since Taichi's autodiff is wrong for tensors (on Vulkan, and in loops of varying
+  length). ``x_vjp`` is the vector-Jacobian product of the function ``x`` before it.
+- **Sums** of many terms into few owners, as gradients of vertices, use no float atomics on a CPU, so that their bits
+  repeat: ``partial_sums.py``. A first column of -1, or an empty array, says that a gradient is not wanted.
+- ``cast_like(1, x)`` is 1 in the float type of x: kernels serve float32 and, under gradcheck, float64.
+
+The files, from geometry to pictures::
+
+    types, scalars, tasks, partial_sums    what all share: argument types, small functions, threads, sums
+    triangle                               a pixel centre and a triangle: inside, barycentric coordinates, edges
+    tiles                                  lists of the primitives that overlap each pixel, whatever they are
+    rasterize_meshes, rasterize_points     which triangles or points a pixel keeps
+    mesh_fragments                         depth, barycentric coordinates and distance of what was kept
+    texture, lighting, surface             colour of a texture, Phong reflection, both at a surface point
+    mesh_shading, silhouette, compositing  fragments blended to the pixel's colour
+    volume_march, emission_absorption      samples of volumes and fields composited along rays
+    hash_grid, occupancy                   radiance fields: features of points, samples that are not empty
+    hilbert, bvh, heap                     search trees
+    knn, ball_query, point_mesh            nearest points and triangles
+    sample_farthest_points, points_to_volumes
+    multiply_add                           what the machine can do, for the benchmark
+"""
