@@ -80,9 +80,8 @@ def _sorted_keys(
     """
     n = points.shape[1]
     index_bits, group_bits = (n - 1).bit_length(), (n_groups - 1).bit_length()
-    enough = min(
-        2 * n.bit_length() // 3 + 1, (63 - group_bits) // 3, 20
-    )  # even points on a line are then few in a cell
+    # so many that even points on a line are few in a cell
+    enough = min(2 * n.bit_length() // 3 + 1, (63 - group_bits) // 3, 20)
     bits = min(enough, (63 - group_bits - index_bits) // 3)
     is_packed = bits >= enough - 2 and not points.is_cuda
     if not is_packed:
