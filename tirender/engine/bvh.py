@@ -9,6 +9,7 @@ from tirender.checks import all_finite, fail
 from tirender.engine import runtime
 from tirender.engine.kernels import bvh as kernels
 from tirender.engine.kernels.bvh import Forest
+from tirender.engine.kernels.hilbert import hilbert_codes
 
 MAX_PRIMITIVES = 1 << 28
 LEAF_PADDING = 16  # primitives after the end: the last leaf too is read whole
@@ -80,16 +81,15 @@ def _sorted_keys(
     """
     n = points.shape[1]
     index_bits, group_bits = (n - 1).bit_length(), (n_groups - 1).bit_length()
-    enough = min(
-        2 * n.bit_length() // 3 + 1, (63 - group_bits) // 3, 20
-    )  # even points on a line are then few in a cell
+    # so many that even points on a line are few in a cell
+    enough = min(2 * n.bit_length() // 3 + 1, (63 - group_bits) // 3, 20)
     bits = min(enough, (63 - group_bits - index_bits) // 3)
     is_packed = bits >= enough - 2 and not points.is_cuda
     if not is_packed:
         bits = enough
     cells = ((points - low) / torch.where(extent > 0, extent, 1)).mul_(2**bits - 1)
     codes = torch.empty(n, dtype=torch.int64, device=points.device)
-    runtime.launch(kernels.hilbert_codes, cells, bits, codes)
+    runtime.launch(hilbert_codes, cells, bits, codes)
     if n_groups > 1:
         codes += group << (3 * bits)
     if not is_packed:

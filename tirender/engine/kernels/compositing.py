@@ -101,7 +101,7 @@ def composite_adjoint(
 def back_to_front(
     points: ti.template(), mode: ti.i32, pixel: ti.i32, scale, grad_image: ti.template(), grad_alphas: ti.template()
 ):
-    """Fill grad_alphas with d_k - b_{k+1}, or with d_k but for ``ALPHA``; return what to subtract from all of them."""
+    """Fill grad_alphas with d_k - b_{k+1} for ``ALPHA``, else with d_k; return what is still to be subtracted."""
     begin, end = points.offsets[pixel], points.offsets[pixel + 1]
     behind = cast_like(0, scale)  # b_{k+1}, or the weighted mean of d
     for i in range(end - begin):
