@@ -59,9 +59,7 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     from tirender.engine.compositing import composite
     from tirender.engine.emission_absorption import count_visible, emission_absorption
     from tirender.engine.hash_grid import HashGridLayout, hash_encode
-    from tirender.engine.kernels.lighting import N_PARAMS, SHININESS, ZFAR, ZNEAR
     from tirender.engine.mesh_fragments import mesh_fragments
-    from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
     from tirender.engine.rasterize_points import point_fragments, select_points
     from tirender.engine.silhouette import soft_silhouette
 
@@ -74,8 +72,6 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     chosen = out if selection is None else selection
     offsets, index = chosen["offsets"], chosen["index"]
     pixels = pixels_of(offsets)
-    faces = soft.triangles.faces
-    n = len(verts)
 
     def record(name, values, leaves):
         up = [torch.rand_like(v) for v in values]
@@ -86,6 +82,31 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
 
     record("fragments", mesh_fragments(soft.triangles, soft.mode, pixels, index), [verts])
     record("silhouette", [soft_silhouette(soft.triangles, soft.mode, offsets, index, 1e-3)], [verts])
+    record_shading(record, soft, verts, offsets, index)
+    offsets, index = chosen["point_offsets"], chosen["point_index"]
+    record("points", point_fragments(points, SIZE, pixels_of(offsets), index), [points])
+    alphas, features = torch.rand(len(index), requires_grad=True), torch.rand(len(points), 5, requires_grad=True)
+    for mode in ("alpha", "norm", "sum"):
+        record(f"composite_{mode}", [composite(offsets, index, alphas, features, mode)], [alphas, features])
+    march_volumes, ray_leaves = marched()
+    record("march", [march_volumes], ray_leaves)
+    layout = HashGridLayout(4, 2, 9, 4, 60)
+    places, table = torch.rand(200, 3, requires_grad=True), torch.rand(layout.n_rows, 2, requires_grad=True)
+    record("hash_grid", [hash_encode(places, table, layout)], [places, table])
+    offsets = torch.tensor([0, 80, 80, 200], dtype=torch.int32)
+    opacities, colors = torch.rand(200, requires_grad=True), torch.rand(200, 3, requires_grad=True)
+    record("emission_absorption", [emission_absorption(offsets, opacities, colors)], [opacities, colors])
+    out["visible"] = count_visible(offsets, opacities.detach(), 0.01)
+    out |= occupied_samples()
+    return out
+
+
+def record_shading(record, soft, verts, offsets, index) -> None:
+    """Values and gradients of the shading kernels, with vertex colours and with a texture map."""
+    from tirender.engine.kernels.lighting import N_PARAMS, SHININESS, ZFAR, ZNEAR
+    from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+
+    faces, n = soft.triangles.faces, len(verts)
     positions, normals, colors, uv, texels, params = (
         torch.rand(*shape, requires_grad=True) for shape in ((n, 3), (n, 3), (n, 3), (n, 2), (6 * 5, 3), (2, N_PARAMS))
     )
@@ -110,22 +131,6 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
             ShadingMode("point", True, 1e-3, 1e-2),
         )
         record(f"shading_{kind}", [image], [verts, positions, normals, leaf, params])
-    offsets, index = chosen["point_offsets"], chosen["point_index"]
-    record("points", point_fragments(points, SIZE, pixels_of(offsets), index), [points])
-    alphas, features = torch.rand(len(index), requires_grad=True), torch.rand(len(points), 5, requires_grad=True)
-    for mode in ("alpha", "norm", "sum"):
-        record(f"composite_{mode}", [composite(offsets, index, alphas, features, mode)], [alphas, features])
-    march_volumes, ray_leaves = marched()
-    record("march", [march_volumes], ray_leaves)
-    layout = HashGridLayout(4, 2, 9, 4, 60)
-    places, table = torch.rand(200, 3, requires_grad=True), torch.rand(layout.n_rows, 2, requires_grad=True)
-    record("hash_grid", [hash_encode(places, table, layout)], [places, table])
-    offsets = torch.tensor([0, 80, 80, 200], dtype=torch.int32)
-    opacities, colors = torch.rand(200, requires_grad=True), torch.rand(200, 3, requires_grad=True)
-    record("emission_absorption", [emission_absorption(offsets, opacities, colors)], [opacities, colors])
-    out["visible"] = count_visible(offsets, opacities.detach(), 0.01)
-    out |= occupied_samples()
-    return out
 
 
 def pixels_of(offsets: torch.Tensor) -> torch.Tensor:

@@ -67,7 +67,7 @@ def test_gradients_pass_through_join():
         ([PerspectiveCameras(), PerspectiveCameras(in_ndc=False)], "cameras_list in_ndc: expected one value"),
         (
             [PerspectiveCameras(), PerspectiveCameras(image_size=4)],
-            "cameras_list image_size: expected to be given for all",
+            "cameras_list image_size: expected a value in all cameras or in none",
         ),
         (
             [PerspectiveCameras(), PerspectiveCameras(K=torch.eye(4)[None, [0, 1, 3, 2]])],

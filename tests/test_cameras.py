@@ -481,7 +481,7 @@ def test_a_users_camera_without_a_matrix():
         (lambda: PerspectiveCameras().transform_points(torch.zeros(2, 2)), "points: expected shape"),
         (
             lambda: make("PerspectiveCameras", 2).transform_points(torch.zeros(3, 1, 3)),
-            "points: expected 1 or 2 in the batch",
+            "points: expected a batch of 1 or 2",
         ),
         (
             lambda: PerspectiveCameras().transform_points(torch.zeros(1, 3), T=torch.zeros(3)),

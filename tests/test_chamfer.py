@@ -167,7 +167,7 @@ def test_repeats_are_equal_to_the_bit():
         ({"x_lengths": torch.tensor([6, 1])}, "x_lengths: expected between 0 and 5"),
         ({"x_normals": torch.zeros(2, 4, 3)}, r"x_normals: expected shape \(2, 5, D\)"),
         ({"weights": torch.ones(3)}, r"weights: expected shape \(2\)"),
-        ({"weights": torch.tensor([1.0, -1])}, "weights: expected none below 0"),
+        ({"weights": torch.tensor([1.0, -1])}, "weights: expected numbers of 0 or more"),
     ],
 )
 def test_bad_input(change, message):

@@ -213,7 +213,7 @@ def test_mask_and_counts_reach_the_sampler():
         ),
         (
             lambda v: sample(v, torch.rand(3, 5, 3)),
-            "ray_bundle: expected rays of 2 cameras, as there are volumes, got of 3",
+            "ray_bundle: expected rays of as many cameras as volumes, 2, got 3",
         ),
         (lambda v: sample(v, torch.rand(2, 5, 3).double()), "rays: expected torch.float32 on cpu, got torch.float64"),
         (

@@ -99,7 +99,9 @@ def test_refuses():
         box3d_overlap(UNIT, UNIT[None])
     bent = UNIT.clone()
     bent[0] -= 0.1
-    with pytest.raises(ValueError, match=r"boxes2\[1\]: expected planar sides, to 0.0001, got a corner 0.* off side 0"):
+    with pytest.raises(
+        ValueError, match=r"boxes2\[1\]: expected sides planar to 0.0001, got a corner at 0.* from side 0"
+    ):
         box3d_overlap(UNIT[None], torch.stack([UNIT, bent]))
-    with pytest.raises(ValueError, match=r"boxes1\[0\]: expected halves of sides with an area above 0.0001, got 0"):
+    with pytest.raises(ValueError, match=r"boxes1\[0\]: expected half sides of an area above 0.0001, got 0"):
         box3d_overlap((UNIT * torch.tensor([1.0, 1, 0]))[None], UNIT[None])

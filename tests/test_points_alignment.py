@@ -171,7 +171,7 @@ def test_bad_alignment_input():
     with pytest.raises(ValueError, match=r"weights: expected shape \(2, 5\)"):
         corresponding_points_alignment(x, x, torch.ones(2, 4))
     for bad in (torch.nan, torch.inf, 1e30):
-        with pytest.raises(ValueError, match="X: expected points of finite covariance with Y, got nan or inf"):
+        with pytest.raises(ValueError, match="X: expected points with a finite covariance with Y, got nan or inf"):
             corresponding_points_alignment(x * bad, x * bad)
     parts = [torch.randn(5, 3), torch.randn(4, 3)]
     with pytest.raises(ValueError, match=r"Y: expected clouds of \[5, 4\] points as in X, got \[4, 5\]"):

@@ -190,7 +190,7 @@ def test_gradients_reach_everything():
     [
         (
             lambda c, v: add_pointclouds_to_volumes(c[0], v),
-            "initial_volumes: expected 1 volumes, as there are clouds, got 2",
+            "initial_volumes: expected as many volumes as clouds, 1, got 2",
         ),
         (
             lambda c, v: add_pointclouds_to_volumes(Pointclouds(c.points_list()), v),

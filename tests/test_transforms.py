@@ -541,7 +541,7 @@ def test_transform_gradcheck():
         (lambda: Transform3d().transform_points(torch.zeros(2, 2)), "points: expected shape"),
         (lambda: Transform3d().transform_points(torch.zeros(1, 1, 1, 3)), "points: expected shape"),
         (lambda: Transform3d().transform_normals(torch.zeros(3)), "normals: expected shape"),
-        (lambda: random_transform(2).transform_points(torch.zeros(3, 1, 3)), "points: expected 1 or 2 in the batch"),
+        (lambda: random_transform(2).transform_points(torch.zeros(3, 1, 3)), "points: expected a batch of 1 or 2"),
         (lambda: random_transform(2).compose(random_transform(3)).get_matrix(), "batches of one size or of 1"),
     ],
 )

@@ -94,7 +94,7 @@ def _check_weights(weights: torch.Tensor | None, points: torch.Tensor) -> None:
     if weights is not None:
         check_tensor("weights", weights, (len(points),), like=points)
         if not bool((weights >= 0).all()):
-            fail("weights", "none below 0", weights.tolist())
+            fail("weights", "numbers of 0 or more", weights.tolist())
 
 
 def _unpack(

@@ -52,12 +52,12 @@ def _check_sides(name: str, boxes: torch.Tensor, eps: float) -> None:
     areas = torch.minimum(*halves)
     if not bool((areas > eps).all()):
         box, side = (~(areas > eps)).nonzero()[0].tolist()
-        fail(f"{name}[{box}]", f"halves of sides with an area above {eps}", f"{areas[box, side]:.3g} on side {side}")
+        fail(f"{name}[{box}]", f"half sides of an area above {eps}", f"{areas[box, side]:.3g} on side {side}")
     normals = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=2)
     off = ((d - a) * normals).sum(2).abs()
     if not bool((off < eps).all()):
         box, side = (~(off < eps)).nonzero()[0].tolist()
-        fail(f"{name}[{box}]", f"planar sides, to {eps}", f"a corner {off[box, side]:.3g} off side {side}")
+        fail(f"{name}[{box}]", f"sides planar to {eps}", f"a corner at {off[box, side]:.3g} from side {side}")
 
 
 def _sides(boxes: torch.Tensor) -> torch.Tensor:

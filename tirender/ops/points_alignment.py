@@ -138,7 +138,7 @@ def corresponding_points_alignment(
     total = weight.sum(1).clamp(min=eps)
     covariance = x.mT @ y / total[:, None, None]
     if not bool(covariance.isfinite().all()):
-        fail("X", "points of finite covariance with Y", "nan or inf")
+        fail("X", "points with a finite covariance with Y", "nan or inf")
     R, singular_values = _NearestRotation.apply(covariance, allow_reflection)
     _warn_if_ambiguous(num_points, singular_values)
     s = points.new_ones(len(points))

@@ -39,7 +39,7 @@ def add_pointclouds_to_volumes(
     check_kind("pointclouds", pointclouds, Pointclouds)
     check_kind("initial_volumes", initial_volumes, Volumes)
     if len(pointclouds) != len(initial_volumes):
-        fail("initial_volumes", f"{len(pointclouds)} volumes, as there are clouds", len(initial_volumes))
+        fail("initial_volumes", f"as many volumes as clouds, {len(pointclouds)}", len(initial_volumes))
     features = pointclouds.features_packed()
     if features is None:
         fail("pointclouds", "clouds with features", None)

@@ -42,7 +42,7 @@ def join_cameras_as_batch(cameras_list: Sequence[CamerasBase]) -> CamerasBase:
             arguments[name] = values[0]
         elif any(value is None for value in values):
             if any(value is not None for value in values):
-                fail(f"cameras_list {name}", "to be given for all or for none", [v is not None for v in values])
+                fail(f"cameras_list {name}", "a value in all cameras or in none", [v is not None for v in values])
         else:
             arguments[name] = torch.cat(values)
     return type(first)(**arguments)

@@ -273,7 +273,7 @@ def get_screen_to_ndc_transform(
 def image_size_tensor(image_size: ImageSize | None) -> torch.Tensor:
     """``image_size`` as float32 (N, 2), height and width in pixels; raises ``ValueError`` if it is missing or wrong."""
     if image_size is None:
-        fail("image_size", "(height, width), needed between NDC and screen", None)
+        fail("image_size", "(height, width), to convert between NDC and screen", None)
     size = torch.as_tensor(image_size)
     size = size.expand(2) if size.dim() == 0 else size
     if size.dim() > 2 or size.shape[-1] != 2 or (size < 1).any():

@@ -188,7 +188,7 @@ class Transform3d:
         if batch.dim() != 3:
             fail(name, "shape (P, 3) or (N, P, 3)", tuple(points.shape))
         if len(self) != len(batch) and 1 not in (len(self), len(batch)):
-            fail(name, f"1 or {len(self)} in the batch, as there are transforms", len(batch))
+            fail(name, f"a batch of 1 or {len(self)}, the number of transforms", len(batch))
         return batch
 
     def _defaults(self, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class VolumeSampler(torch.nn.Module):
         points = check_tensor("rays", ray_bundle_to_ray_points(ray_bundle), ("...", 3), like=self._volumes.densities())
         n_volumes = len(self._volumes)
         if n_volumes not in (1, len(points)):
-            fail("ray_bundle", f"rays of {n_volumes} cameras, as there are volumes", f"of {len(points)}")
+            fail("ray_bundle", f"rays of as many cameras as volumes, {n_volumes}", len(points))
         local = self._volumes.world_to_local_coords(points.reshape(n_volumes, -1, 3))
         grid, align_corners = self._grid_sample_coords(local)
 
