@@ -71,7 +71,7 @@ def test_gradients_pass_through_join():
         ),
         (
             [PerspectiveCameras(), PerspectiveCameras(K=torch.eye(4)[None, [0, 1, 3, 2]])],
-            "cameras_list K: expected to be given for all",
+            "cameras_list K: expected a value in all cameras or in none",
         ),
     ],
 )
