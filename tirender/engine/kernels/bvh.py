@@ -1,8 +1,8 @@
 """A bounding volume hierarchy over primitives of several clouds, and its traversal.
 
-The primitives of a cloud are points, or boxes around triangles. They are sorted along a Hilbert curve. Every
-``2**leaf_bits`` of them in a row form a leaf, every 8 leaves a group, every 8 groups a group of the level above, up to
-one root. So there are no pointers, and only the boxes have to be built.
+The primitives of a cloud are points, or boxes around triangles. They are sorted along a Hilbert curve (see
+``kernels/hilbert.py``). Every ``2**leaf_bits`` of them in a row form a leaf, every 8 leaves a group, every 8 groups a
+group of the level above, up to one root. So there are no pointers, and only the boxes have to be built.
 
 A group stores its 8 children side by side, so that one test of all of them runs over contiguous numbers:
 ``boxes[group * 48 + axis * 8 + child]`` are the lower corners, the upper ones lie 24 further on. Absent children have
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
+from tirender.engine.kernels.hilbert import hilbert_code
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import is_cpu, task_block
 from tirender.engine.kernels.types import FloatArray, FloatArray2D, I32Array, I64Array
@@ -45,7 +46,7 @@ class Search(NamedTuple):
 
 @ti.kernel
 def hilbert_codes(cells: FloatArray2D, bits: ti.i32, codes: I64Array):
-    """The place along the Hilbert curve of cells given by coordinates (3, n) in [0, 2**bits), bits <= 20."""
+    """The place along the Hilbert curve of cells, whose coordinates (3, n) are in [0, 2**bits), bits <= 20."""
     for i in codes:
         codes[i] = hilbert_code(ti.Vector([ti.cast(cells[a, i], ti.i32) for a in ti.static(range(3))]), bits)
 
@@ -236,7 +237,7 @@ def next_leaf(cursor: ti.template(), forest: ti.template(), search: ti.template(
     """Move to the next leaf that may improve on what is known; return whether there is one.
 
     The query is the box [low, high]. An improvement comes before ``(bound, bound_index)`` by its distance from the box,
-    then by index. ``search.by_index`` has it nearer than the bound, with a lower index. Likely leaves are not asked.
+    then by index. ``search.by_index`` has it nearer than the bound, with a lower index. Likely leaves are not tested.
     """
     cursor.leaf = -1
     if cursor.likely_next < cursor.likely_end:
@@ -359,43 +360,3 @@ def measure(dx, dy, dz, norm: ti.template()):
 @ti.func
 def first_bit(bits):
     return ti.math.popcnt((bits & -bits) - 1)
-
-
-# --- the Hilbert curve ---
-
-
-@ti.func
-def hilbert_code(cell, bits: ti.i32):
-    """After Skilling, "Programming the Hilbert curve", 2004."""
-    x = cell
-    for k in range(bits - 1):  # without branches, which would be random
-        b = bits - 1 - k
-        below = (1 << b) - 1
-        for a in ti.static(range(3)):
-            bit = (x[a] >> b) & 1
-            swap = (x[0] ^ x[a]) & below & (bit - 1)
-            x[0] ^= swap ^ (below & -bit)
-            x[a] ^= swap
-    x[1] ^= x[0]
-    x[2] ^= x[1]
-    t = 0
-    for b in range(1, bits):
-        t ^= ((1 << b) - 1) & -((x[2] >> b) & 1)
-    return interleave(x ^ t)
-
-
-@ti.func
-def interleave(x):
-    """The bits of three numbers below 2**20 in turn, those of the first highest."""
-    low = (dilate(x[0] & 1023) << 2) | (dilate(x[1] & 1023) << 1) | dilate(x[2] & 1023)
-    high = (dilate(x[0] >> 10) << 2) | (dilate(x[1] >> 10) << 1) | dilate(x[2] >> 10)
-    return (ti.cast(high, ti.i64) << 30) | ti.cast(low, ti.i64)
-
-
-@ti.func
-def dilate(x):
-    """The ten bits of x, three places apart."""
-    x = (x | (x << 16)) & 0x30000FF
-    x = (x | (x << 8)) & 0x300F00F
-    x = (x | (x << 4)) & 0x30C30C3
-    return (x | (x << 2)) & 0x9249249
