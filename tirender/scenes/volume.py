@@ -55,7 +55,8 @@ class VolumeScene(Scene):
             "volume_translation": (centre - centres.reshape(-1, 3).mean(0)) / radius,
             "align_corners": volume.get_align_corners(),
         }
-        densities, colors = F.pad(densities, (1,) * 6), F.pad(colors, (1,) * 6, mode="replicate")
+        densities = F.pad(densities, (1,) * 6)
+        colors = F.pad(colors, (1,) * 6, mode="replicate")  # only opacity fades at the border
         self.colored = Volumes(densities, colors.expand(-1, 3, -1, -1, -1), **placed)
         self.located = Volumes(densities, self.colored.get_coord_grid().permute(0, 4, 1, 2, 3), **placed)
 
