@@ -34,9 +34,9 @@ class MeshScene(Scene):
 
     Args:
         mesh: a batch of one.
-        name: what messages call it.
+        name: for messages.
     Raises:
-        ValueError: no faces, or vertices that are not finite, or all one point.
+        ValueError: no faces, or vertices that are not finite, or all the same.
     """
 
     shaders = ("phong", "gouraud", "flat", "silhouette", "depth", "normal")
@@ -69,7 +69,7 @@ class MeshScene(Scene):
             return _with_edges(depths, fragments, look)
         if shader == "silhouette":
             blend = BlendParams()
-            settings.blur_radius = math.log(1 / 1e-4 - 1) * blend.sigma  # where the coverage falls to 1e-4
+            settings.blur_radius = math.log(1 / 1e-4 - 1) * blend.sigma  # out to where the coverage falls to 1e-4
             settings.faces_per_pixel = None
             return MeshRenderer(rasterizer, SoftSilhouetteShader(blend))(meshes)[..., 3:]
         make: Any = LIT[shader]
@@ -79,7 +79,7 @@ class MeshScene(Scene):
         return _with_edges((images + 1) / 2 if shader == "normal" else images, fragments, look)
 
     def _colored_by_vertex(self) -> Meshes:
-        """The mesh with one colour a vertex: the mean over the corners that meet there."""
+        """The mesh with a colour at each vertex, the mean of the corners that meet there."""
         if self._by_vertex is None:
             faces = self.mesh.faces_packed()
             corners = self.mesh.textures.faces_verts_textures_packed(faces_packed=faces).flatten(0, 1)
@@ -92,7 +92,7 @@ class MeshScene(Scene):
 
 
 def _with_edges(images: torch.Tensor, fragments: Fragments, look: Look) -> torch.Tensor:
-    """Images with dark lines, a pixel wide, along the edges of the faces that are seen."""
+    """Images with dark lines, a pixel wide, along the edges of visible faces."""
     if not look.wireframe:
         return images
     to_pixels = min(look.image_size) / 2
@@ -103,9 +103,12 @@ def _with_edges(images: torch.Tensor, fragments: Fragments, look: Look) -> torch
 
 
 def _lights(cameras: CamerasBase, look: Look) -> PointLights:
-    """One light, as far again as 0.7 of the cameras' distance; by default 22 degrees above each and 12 to its right."""
+    """Point lights: the look's, or one a camera.
+
+    The latter is 22 degrees above its camera and 12 to the right, as seen from the origin, and 1.7 times as far away.
+    """
     if look.light is not None:
-        place = torch.tensor([look.light])
+        position = torch.tensor([look.light])
     else:
         world_to_view = cameras.get_world_to_view_transform()
         origin = world_to_view.transform_points(torch.zeros(1, 3, device=cameras.device)).reshape(-1, 1, 3)
@@ -114,5 +117,5 @@ def _lights(cameras: CamerasBase, look: Look) -> PointLights:
             [-math.cos(above) * math.sin(beside), math.sin(above), -math.cos(above) * math.cos(beside)]
         )
         in_view = origin + 1.7 * origin.norm(dim=-1, keepdim=True) * towards
-        place = world_to_view.inverse().transform_points(in_view).reshape(-1, 3)
-    return PointLights([[0.45] * 3], [[0.6] * 3], location=place, device=cameras.device)
+        position = world_to_view.inverse().transform_points(in_view).reshape(-1, 3)
+    return PointLights([[0.45] * 3], [[0.6] * 3], location=position, device=cameras.device)
