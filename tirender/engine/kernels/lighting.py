@@ -60,7 +60,7 @@ def to_light_of(params: ti.template(), n: ti.i32, kind: ti.i32, point):
 
 
 @ti.func
-def phong(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal):
+def phong(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, shininess):
     """The factor on the albedo, and the specular light."""
     albedo_factor, specular = vector(params, n, AMBIENT), 0 * point
     if kind != UNLIT:
@@ -71,7 +71,7 @@ def phong(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal):
             albedo_factor += vector(params, n, DIFFUSE) * cosine
             view = unit(vector(params, n, CAMERA) - point)
             mirrored = 2 * cosine * normal_unit - light
-            specular = vector(params, n, SPECULAR) * power(view.dot(mirrored), params[n, SHININESS])
+            specular = vector(params, n, SPECULAR) * power(view.dot(mirrored), shininess)
     return albedo_factor, specular
 
 

@@ -46,7 +46,7 @@ def check_belong(fragments: Fragments | PackedFragments, meshes: Meshes) -> None
 
 def can_fuse(textures: Any, lights: Any) -> bool:
     """Whether the fused kernel shades these: own kinds (a subclass may mean anything), with three channels."""
-    if _light_kind(lights) is None or lights.ambient_color.shape[-1] != 3:
+    if light_kind(lights) is None or lights.ambient_color.shape[-1] != 3:
         return False
     if type(textures) is TexturesVertex:
         return textures.verts_features_packed().shape[-1] == 3
@@ -70,20 +70,20 @@ def shade(
         soft: softmax blend, else the nearest face alone.
         vertex_colors: (V, 3) in place of the meshes' textures.
     """
-    light = UNLIT if shading == "unlit" else _light_kind(scene.lights)
+    light = UNLIT if shading == "unlit" else light_kind(scene.lights)
     assert light is not None
     surface = None if light == UNLIT else _surface(rasterization, meshes, flat=shading == "flat")
     if vertex_colors is None:
         texture = _texture_source(rasterization, meshes)
     else:
         texture = TextureSource("vertex", *rasterization.corner_values(vertex_colors, meshes.topology.faces_int32))
-    params = _params(len(meshes), meshes.verts_packed(), scene, lit=shading != "unlit")
+    params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=shading != "unlit")
     mode = ShadingMode(light, soft, float(scene.blend_params.sigma), float(scene.blend_params.gamma))
     offsets, index = rasterization.selection(by_depth=True)
     return shade_mesh(rasterization.triangles, rasterization.mode, offsets, index, surface, texture, params, mode)
 
 
-def _light_kind(lights: Any) -> int | None:
+def light_kind(lights: Any) -> int | None:
     """The kernel's kind of a light; None for one that only the torch path knows, such as a subclass."""
     return vars(type(lights)).get("fused_kind")
 
@@ -141,7 +141,7 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
     )
 
 
-def _params(n: int, like: torch.Tensor, scene: SceneProperties, lit: bool) -> torch.Tensor:
+def kernel_params(n: int, like: torch.Tensor, scene: SceneProperties, lit: bool) -> torch.Tensor:
     """(n, N_PARAMS) rows in the order of ``engine/kernels/lighting.py``."""
     zeros = like.new_zeros(1, 3)
     ambient, diffuse, specular, shininess, camera, vector = zeros + 1, zeros, zeros, zeros[:, 0], zeros, zeros
