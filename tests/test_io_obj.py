@@ -52,7 +52,7 @@ def test_tuple_fields_have_pytorch3ds_names_and_order() -> None:
     assert faces._fields == ("verts_idx", "normals_idx", "textures_idx", "materials_idx")
     assert aux._fields == ("normals", "verts_uvs", "material_colors", "texture_images", "texture_atlas")
     assert aux.normals is None
-    assert (aux.material_colors, aux.texture_images) == ({}, {})
+    assert (aux.material_colors, aux.texture_images) == (None, None)
 
 
 def test_polygons_become_fans() -> None:
