@@ -77,7 +77,7 @@ def _wrong_fans(counts: np.ndarray, corners: np.ndarray, verts: np.ndarray) -> t
     cross[0, :-1] = y[:-1] * z[1:] - z[:-1] * y[1:]
     cross[1, :-1] = z[:-1] * x[1:] - x[:-1] * z[1:]
     cross[2, :-1] = x[:-1] * y[1:] - y[:-1] * x[1:]
-    newell: np.ndarray = np.add.reduceat(cross, first, axis=1)
+    newell: Any = np.add.reduceat(cross, first, axis=1)
     facing = (cross * np.repeat(newell, counts, axis=1)).sum(axis=0)
     is_wrong = np.minimum.reduceat(facing, first) < -_FLAT * (newell**2).sum(axis=0)
     normal = newell[:, is_wrong].T
