@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -31,12 +32,16 @@ _MAP_OPTION = re.compile(
 
 @dataclass
 class MtlMaterial:
-    """One newmtl: its colours by PyTorch3D's names, its other numbers and its maps by keyword, as written."""
+    """One newmtl: its colours by PyTorch3D's names, its other numbers and its maps by keyword, as written.
+
+    ``folder`` is that of the MTL file, seen from the mesh's.
+    """
 
     colors: dict[str, torch.Tensor] = field(default_factory=dict)
     emission: tuple[float, ...] | None = None
     numbers: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
+    folder: str = "."
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,9 @@ def load_materials(source: Source, files: list[str], names: list[str]) -> Materi
         warnings.warn(f"{source.name}: no mtllib statement, materials are ignored", stacklevel=2)
     libraries = [library for argument in files for library in _find_libraries(source, argument)]
     for library in libraries:
+        folder = os.path.relpath(library.folder or ".", source.folder or ".")
         for name, material in parse_mtl(library).items():
-            defined.setdefault(name, material)
+            defined.setdefault(name, replace(material, folder=folder))
     if not names and len(defined) == 1:
         names = list(defined)
     elif not names and defined:
@@ -215,12 +221,12 @@ class _Maps:
         argument = material.maps.get(keyword)
         if not argument:
             return None
-        options = _Options("")
-        path, problem = find_companion(self.source, f"texture {argument!r}", _without_remark(argument))
+        options, what = _Options(""), f"texture {argument!r}"
+        path, problem = find_companion(self.source, what, _places(material, argument))
         if path is None:
             options = _Options(argument)
             if options.rest != argument:
-                path, problem = find_companion(self.source, f"texture {argument!r}", _without_remark(options.rest))
+                path, problem = find_companion(self.source, what, _places(material, options.rest))
         if path is None:
             warnings.warn(problem, stacklevel=2)
             return None
@@ -264,6 +270,14 @@ def _find_libraries(source: Source, argument: str) -> list[Source]:
     if not paths:
         warnings.warn(problem, stacklevel=2)
     return [read_source(path, source.path_manager) for path in paths]
+
+
+def _places(material: MtlMaterial, name: str) -> Iterator[str]:
+    """Where an image may lie: beside its MTL file, or beside the mesh."""
+    for written in _without_remark(name):
+        if material.folder != ".":
+            yield f"{material.folder}/{written}"
+        yield written
 
 
 def _without_remark(name: str) -> Iterator[str]:

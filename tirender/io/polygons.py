@@ -69,7 +69,7 @@ def _wrong_fans(counts: np.ndarray, corners: np.ndarray, verts: np.ndarray) -> t
         (W,) which, and (W, 2, 3) the two axes of each one's plane, seen from which it runs counter-clockwise.
     """
     first = np.cumsum(counts) - counts
-    points: np.ndarray = np.stack([column[corners] for column in verts.T.astype(np.float64)])
+    points = verts.T.astype(np.float64)[:, corners]
     points -= np.repeat(points[:, first], counts, axis=1)
     x, y, z = points[0], points[1], points[2]
     # Of each corner and the next: the fan's triangle, or nothing where one of them is a first corner, which is 0.
