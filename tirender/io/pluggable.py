@@ -12,6 +12,8 @@ from tirender.io.obj_io import MeshObjFormat
 from tirender.io.off_io import MeshOffFormat
 from tirender.io.pluggable_formats import MeshFormatInterpreter, PointcloudFormatInterpreter
 from tirender.io.ply_io import MeshPlyFormat, PointcloudPlyFormat
+from tirender.io.stl_io import MeshStlFormat
+from tirender.io.trimesh_io import MeshTrimeshFormat
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 class IO:
     """Loads and saves meshes and point clouds in the format that a path's ending stands for.
 
-    Meshes: .obj, .ply, .off, .glb and .gltf (reading). Clouds: .ply, .npz.
+    Meshes: .obj, .ply, .off; reading only .glb, .gltf, .stl, and by trimesh .3mf, .dae, .zae, .xaml and .3dxml. Clouds:
+    .ply, .npz. Streams are read as PLY.
 
     Args:
         include_default_formats: whether to know these from the start.
@@ -37,8 +40,8 @@ class IO:
 
     def register_default_formats(self) -> None:
         """Register the formats that come with tirender."""
-        for interpreter in (MeshObjFormat(), MeshOffFormat(), MeshPlyFormat(), MeshGlbFormat()):
-            self.register_meshes_format(interpreter)
+        for kind in (MeshTrimeshFormat, MeshStlFormat, MeshObjFormat, MeshOffFormat, MeshPlyFormat, MeshGlbFormat):
+            self.register_meshes_format(kind())
         for cloud_interpreter in (PointcloudNpzFormat(), PointcloudPlyFormat()):
             self.register_pointcloud_format(cloud_interpreter)
 
