@@ -140,8 +140,8 @@ def three_mf(scale: int = 1) -> bytes:
     model = (
         '<?xml version="1.0"?>'
         '<model unit="millimeter" xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02">'
-        f'<resources><object id="1" type="model"><mesh><vertices>{vertices}</vertices><triangles>{triangles}</triangles>'
-        "</mesh></object></resources>"
+        f'<resources><object id="1" type="model"><mesh><vertices>{vertices}</vertices>'
+        f"<triangles>{triangles}</triangles></mesh></object></resources>"
         '<build><item objectid="1" transform="1 0 0 0 1 0 0 0 1 5 0 0"/></build></model>'
     )
     stream = io.BytesIO()

@@ -39,7 +39,7 @@ def with_alpha(rgb: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
     """Encode linear light as sRGB (IEC 61966-2-1); values above 1 go on along the curve."""
     linear = np.maximum(linear, 0.0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.0 + 1.055 * (linear ** (1.0 / 2.4) - 1.0))  # 1 stays 1
 
 
 def decode_srgb(encoded: np.ndarray) -> np.ndarray:

@@ -14,6 +14,31 @@ FAR = 64.0
 
 
 @dataclass(frozen=True)
+class FileCamera:
+    """A camera that a file lists.
+
+    Attributes:
+        name: as in the file.
+        kind: "perspective" or "orthographic".
+        matrix: (4, 4) from its own space to the mesh's; it looks along its -z, y points up.
+        fov_y: vertical field of view, in radians.
+        aspect: width over height, or None for the picture's.
+        half_width, half_height: of what an orthographic one sees.
+        near, far: distances; far may be None, for infinity.
+    """
+
+    name: str
+    kind: str
+    matrix: np.ndarray
+    fov_y: float | None = None
+    aspect: float | None = None
+    half_width: float | None = None
+    half_height: float | None = None
+    near: float | None = None
+    far: float | None = None
+
+
+@dataclass(frozen=True)
 class FileMesh:
     """A triangle mesh, or points where it has no faces.
 
@@ -29,7 +54,8 @@ class FileMesh:
         faces_rgba: (F, 4), the same for whole faces.
         materials: what ``faces_material`` counts.
         faces_material: (F,) int64, -1 for no material, or None.
-        origin: (3,) float64, what was taken off all positions.
+        cameras: those that the file lists.
+        origin: (3,) float64, what was taken off all positions, not off the cameras'.
     """
 
     name: str
@@ -43,6 +69,7 @@ class FileMesh:
     faces_rgba: np.ndarray | None = None
     materials: tuple[Material, ...] = ()
     faces_material: np.ndarray | None = None
+    cameras: tuple[FileCamera, ...] = ()
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     def verts_normals(self) -> np.ndarray | None:
