@@ -11,13 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from tirender.io import IO
+from tirender.io import IO, save_ply
 from tirender.io.file_mesh import FileMesh, centered, join, weld
 from tirender.io.files import Source, read_source
 from tirender.io.material import Material
+from tirender.io.mesh_building import meshes_of
 from tirender.io.obj_io import read_obj
 from tirender.io.off_reading import read_off
 from tirender.io.ply_reading import read_ply
+from tirender.io.reading import read_mesh_file
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 
 RED, GREEN, BLUE, WHITE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]
@@ -494,3 +496,41 @@ def test_join() -> None:
 def test_kinds_of_textures(tmp_path) -> None:
     data = ply(properties("uchar", "red", "green", "blue"), ["255 0 0"] * 3, ["3 0 1 2"])
     assert isinstance(IO().load_mesh(io.BytesIO(data)).textures, TexturesVertex)
+
+
+# --- any file as a record ---
+
+
+def test_read_mesh_file(tmp_path) -> None:
+    for mesh, name in zip(far_files(tmp_path), ("a.ply", "b.ply", "c.off", "d.obj")):
+        texts = {
+            "a.ply": lambda m: ply_of(m, True),
+            "b.ply": lambda m: ply_of(m, False),
+            "c.off": lambda m: "OFF\n3 1 0\n" + rows_of(m) + "3 0 1 2\n",
+            "d.obj": lambda m: "".join(f"v {row}\n" for row in rows_of(m).splitlines()) + "f 1 2 3\n",
+        }
+        content = texts[name](mesh)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        same, near = read_mesh_file(tmp_path / name), read_mesh_file(str(tmp_path / name), center_far=True)
+        assert np.array_equal(same.verts, mesh.verts)
+        assert same.origin.tolist() == [0, 0, 0]
+        assert np.array_equal(near.verts + near.origin, mesh.verts)
+        assert np.abs(near.verts).max() <= 1
+        assert len(meshes_of(near, "cpu").verts_packed()) == 3
+    with pytest.raises(ValueError, match="f: expected a path that ends in .obj, .ply, .* got 'x.txt'"):
+        read_mesh_file("x.txt")
+
+
+def rows_of(mesh: FileMesh) -> str:
+    return "".join(" ".join(f"{x:.17g}" for x in row) + "\n" for row in mesh.verts)
+
+
+def ply_of(mesh: FileMesh, ascii: bool) -> bytes:
+    stream = io.BytesIO()
+    save_ply(stream, torch.from_numpy(mesh.verts), torch.tensor([[0, 1, 2]]), ascii=ascii)
+    return stream.getvalue()
+
+
+def test_a_stream_is_ply(tmp_path) -> None:
+    mesh = read_mesh_file(io.BytesIO(ply_of(far_files(tmp_path)[0], False)), center_far=True)
+    assert mesh.origin.any()

@@ -23,7 +23,7 @@ from tirender.io.files import Source, decode_image, read_source
 
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
-_MAX_EMPTY = 1 << 24
+_MAX_EMPTY = 1 << 22
 """Numbers of the largest accessor that holds no data: it takes memory for as much as it claims."""
 _EXTENSIONS = (
     "EXT_mesh_gpu_instancing",

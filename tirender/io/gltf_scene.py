@@ -14,6 +14,9 @@ from tirender.io.gltf_parser import GltfFile
 MAX_VERTS = 1 << 25
 """The largest number of vertices of a scene, all instances of its meshes counted; of faces twice as many."""
 
+MAX_INSTANCES = 1 << 18
+"""The largest number of instances of one node."""
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -169,8 +172,8 @@ def _instance_matrices(gltf: GltfFile, place: str, instancing: dict) -> np.ndarr
         if key in attributes:
             count = len(next(iter(parts.values()))) if parts else None
             values = gltf.accessor(gltf.get(place, attributes, key, int), (kind,), count).astype(np.float64)
-            if not np.isfinite(values).all() or len(values) > MAX_VERTS:
-                fail(gltf.where(place), f"finite {key} of at most {MAX_VERTS} instances", len(values))
+            if len(values) > MAX_INSTANCES or not np.isfinite(values).all():
+                fail(gltf.where(place), f"finite {key} of at most {MAX_INSTANCES} instances", len(values))
             parts[key] = values
     n = len(next(iter(parts.values()))) if parts else 1
     zeros, ones = np.zeros((n, 3)), np.ones((n, 3))
