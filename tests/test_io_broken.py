@@ -305,6 +305,14 @@ def test_odd_obj_is_the_right_square(tmp_path, text: str) -> None:
     assert corners.tolist() == [[[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 1, 0], [0, 1, 0]]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le"])
+def test_utf_16(tmp_path, encoding: str) -> None:
+    """With a byte-order mark."""
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    (tmp_path / "m.obj").write_bytes((mark + SQUARE + "f 1 2 3 4\n").encode(encoding))
+    assert load_obj(tmp_path / "m.obj")[1].verts_idx.tolist() == [[0, 1, 2], [0, 2, 3]]
+
+
 def test_errors_far_into_a_file_name_their_line(tmp_path) -> None:
     """Beyond the first chunk of lines that are parsed together."""
     n = 300_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,17 @@ def test_vertex_colours_times_plain_colours(tmp_path) -> None:
         # 0 and 1 stay; sRGB 0.5 is the only product of two numbers, and white times it is itself.
         expected = torch.tensor([[1.0, 1, 1], [0, 1, 1], [1, 0.5, 0]]) * torch.tensor(factor)
         assert torch.allclose(textures.verts_features_packed(), expected, atol=1e-6)
+
+
+def test_vertex_colours_under_several_materials_are_a_warning(tmp_path) -> None:
+    (tmp_path / "m.mtl").write_text("newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 1 0\n")
+    verts = "".join(f"v {i} 0 0 1 1 1\n" for i in range(6))
+    for second, n_warnings in (("f 4 5 6", 0), ("f 3 4 5", 1)):
+        (tmp_path / "m.obj").write_text(f"mtllib m.mtl\n{verts}usemtl a\nf 1 2 3\nusemtl b\n{second}\n")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            IO().load_mesh(tmp_path / "m.obj")
+        assert ["colours of several materials at one vertex" in str(w.message) for w in caught] == [True] * n_warnings
 
 
 def test_vertex_colours_and_their_ranges(tmp_path) -> None:
@@ -196,6 +208,7 @@ def ramp(folder: Path) -> None:
         ("-o 0.2 0.4 0", [(0.2, 0.4), (0.6, 0.4), (0.6, 0.8)]),
         ("-o 0.1 -s 2 2", [(0.1, 0), (0.9, 0), (0.9, 0.8)]),
         ("-bm 0.5 -blendu on -blendv off -cc off -s 1 2 1 -texres 512", [(0, 0), (0.4, 0), (0.4, 0.8)]),
+        ("-t 0.1 -s 2 2 1", [(0, 0), (0.8, 0), (0.8, 0.8)]),
         ("-mm 0.2 0.5 -clamp on", [(0.2, 0.2), (0.4, 0.2), (0.4, 0.4)]),
     ],
 )

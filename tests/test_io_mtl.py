@@ -89,6 +89,8 @@ def test_names_of_materials(tmp_path, in_obj: str, in_mtl: str) -> None:
         ("map_Kd -s 2 2 2 -o 0.5 0 -clamp on -bm 1.0 my t.png", "my t.png"),
         ("map_Kd -mm 0 1 -blendu off t.png", "t.png"),
         ("map_Kd -s 1 1.png", "1.png"),
+        ("map_Kd my t.png -s 2 2 2 -clamp on", "my t.png"),
+        ("map_Kd a -s b.png", "a -s b.png"),
         ("MAP_KD\tt.png", "t.png"),
         ("map_Kd other.png\nmap_Kd t.png", "t.png"),
     ],
@@ -109,6 +111,7 @@ def test_names_of_images(tmp_path, statement: str, file: str) -> None:
         ("mtllib m.mtl # materials", ["m.mtl"]),
         ("mtllib one.mtl two.mtl", ["two.mtl", "one.mtl"]),
         ("mtllib one.mtl\nmtllib two.mtl", ["two.mtl", "one.mtl"]),
+        ('mtllib "my one.mtl" two.mtl', ["my one.mtl", "two.mtl"]),
     ],
 )
 @pytest.mark.parametrize("first", [True, False])

@@ -75,10 +75,21 @@ def _left_out(mesh: FileMesh, used: list[Material], has_images: bool) -> Iterato
         yield "emission"
     if any(m.normal_map is not None for m in used):
         yield "normal maps"
-    if has_images and any((rgba[:, :3] < 1.0).any() for rgba in colors):
-        yield "vertex or face colours beside images"
+    if has_images:
+        if any((rgba[:, :3] < 1.0).any() for rgba in colors):
+            yield "vertex or face colours beside images"
     elif len(colors) == 2 and (colors[1][:, :3] < 1.0).any():
         yield "face colours beside vertex colours"
+    elif mesh.verts_rgba is not None and len({m.base_color[:3] for m in used}) > 1 and _shares_vertices(mesh):
+        yield "colours of several materials at one vertex"
+
+
+def _shares_vertices(mesh: FileMesh) -> bool:
+    """Whether faces of different materials meet."""
+    index = mesh.face_materials()[:, None]
+    of_vert = np.full(len(mesh.verts), -1)
+    of_vert[mesh.faces] = index
+    return bool((of_vert[mesh.faces] != index).any())
 
 
 def _product(colors: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ _COLORS = {"ka": "ambient_color", "kd": "diffuse_color", "ks": "specular_color"}
 _NUMBERS = ("ns", "d", "tr", "pm", "pr", "illum")
 _MAPS = {"map_kd": "map_kd", "map_d": "map_d", "map_ke": "map_ke", "norm": "norm", "map_kn": "norm"}
 _NOT_READ = ("map_ks", "map_ns", "map_bump", "bump", "disp", "decal", "refl", "map_refl", "map_pr", "map_pm", "map_tr")
+_NAMES = re.compile(r'"[^"]*"|\S+')
 _MAP_OPTION = re.compile(
     r"-(?:(?P<name>o|s|t)\s+(?P<numbers>[-+.\d][-+.\de]*(?:\s+[-+.\d][-+.\de]*){0,2})|mm\s+(?P<mm>\S+\s+\S+)"
     r"|(?P<word>blendu|blendv|boost|cc|clamp|texres|bm|imfchan|type)\s+(?P<value>\S+))\s+"
@@ -176,37 +177,53 @@ def _record(name: str, material: MtlMaterial, maps: _Maps) -> Material:
 
 
 class _Options:
-    """The options before a map's file name."""
+    """The options before a map's file name, or, as some programs write them, behind it; ``rest`` is the name."""
 
     def __init__(self, argument: str) -> None:
         self.scale, self.offset = [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]
         self.base, self.gain, self.bump, self.clamps, self.channel = 0.0, 1.0, 1.0, False, ""
-        self.rest = argument
-        while match := _MAP_OPTION.match(self.rest):
-            self.rest = self.rest[match.end() :]
-            try:
-                numbers = [float(x) for x in (match["numbers"] or match["mm"] or "").split()]
-                bump = float(match["value"]) if match["word"] == "bm" else self.bump
-            except ValueError:
-                continue
-            if not all(map(math.isfinite, [*numbers, bump])):
-                continue
-            self.bump = bump
-            if match["mm"]:
-                self.base, self.gain = numbers
-            elif match["name"] in ("s", "o"):
-                target = self.scale if match["name"] == "s" else self.offset
-                target[: len(numbers)] = numbers
-            elif match["word"] == "clamp":
-                self.clamps = match["value"].lower() == "on"
-            elif match["word"] == "imfchan":
-                self.channel = match["value"].lower()
+        found, self.rest = _leading_options(argument)
+        name, space, behind = self.rest.partition(" -")
+        trailing, unread = _leading_options(f"-{behind} ")
+        if space and not unread:
+            self.rest = name.strip()
+            found += trailing
+        for match in found:
+            self._take(match)
+
+    def _take(self, match: re.Match[str]) -> None:
+        try:
+            numbers = [float(x) for x in (match["numbers"] or match["mm"] or "").split()]
+            bump = float(match["value"]) if match["word"] == "bm" else self.bump
+        except ValueError:
+            return
+        if not all(map(math.isfinite, [*numbers, bump])):
+            return
+        self.bump = bump
+        if match["mm"]:
+            self.base, self.gain = numbers
+        elif match["name"] in ("s", "o"):
+            target = self.scale if match["name"] == "s" else self.offset
+            target[: len(numbers)] = numbers
+        elif match["word"] == "clamp":
+            self.clamps = match["value"].lower() == "on"
+        elif match["word"] == "imfchan":
+            self.channel = match["value"].lower()
 
     def transform(self) -> np.ndarray | None:
         """What -s and -o make of texture coordinates."""
         (scale_u, scale_v, _), (u, v, _) = self.scale, self.offset
         matrix = np.array([[scale_u, 0.0, u], [0.0, scale_v, v]])
         return None if (matrix == np.eye(2, 3)).all() else matrix
+
+
+def _leading_options(text: str) -> tuple[list[re.Match[str]], str]:
+    """Return the options that a text starts with, and what follows them."""
+    found = []
+    while match := _MAP_OPTION.match(text):
+        found.append(match)
+        text = text[match.end() :]
+    return found, text
 
 
 class _Maps:
@@ -265,8 +282,9 @@ def _find_libraries(source: Source, argument: str) -> list[Source]:
     """Read what an mtllib names: one file, whose name may have blanks, or else several files."""
     path, problem = find_companion(source, f"material file {argument!r}", _without_remark(argument))
     paths = [path] if path is not None else []
-    if path is None and len(argument.split()) > 1:
-        paths = [p for p, _ in (find_companion(source, "", [name]) for name in argument.split()) if p is not None]
+    names = [name.strip('"') for name in _NAMES.findall(argument)]
+    if path is None and len(names) > 1:
+        paths = [p for p, _ in (find_companion(source, "", [name]) for name in names) if p is not None]
     if not paths:
         warnings.warn(problem, stacklevel=2)
     return [read_source(path, source.path_manager) for path in paths]

@@ -84,14 +84,17 @@ def parse_obj(source: Source) -> ObjText:
 
 
 def clean_text(source: Source) -> bytes:
-    """Return a text file with one kind of line end, no byte-order mark and no blanks at the start of a line.
+    """Return a text file in UTF-8 with one kind of line end, no byte-order mark and no blanks at the start of a line.
 
     Continued lines are joined, and empty lines put behind them, so that line numbers stay.
 
     Raises:
         ValueError: the file holds NUL bytes.
     """
-    text = source.data.removeprefix(b"\xef\xbb\xbf") + b"\n"
+    data = source.data
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        data = data.decode("utf-16", errors="replace").encode()
+    text = data.removeprefix(b"\xef\xbb\xbf") + b"\n"
     if b"\0" in text:
         fail(source.name, "a text file", "binary data")
     if b"\r" in text:
