@@ -44,7 +44,7 @@ def test_own_format_comes_first(tmp_path) -> None:
     assert torch.equal(IO().load_mesh(tmp_path / "x.obj").verts_packed(), MESH.verts_packed())
 
 
-@pytest.mark.parametrize("suffix", ["obj", "ply", "off", "OBJ", "Ply"])
+@pytest.mark.parametrize("suffix", ["obj", "ply", "off", "glb", "OBJ", "Ply"])
 def test_round_trip_in_every_format(tmp_path, suffix: str) -> None:
     for path in (tmp_path / f"m.{suffix}", str(tmp_path / f"n.{suffix}")):
         IO().save_mesh(MESH, path)
@@ -59,6 +59,6 @@ def test_unknown_formats() -> None:
     with pytest.raises(ValueError, match="path: expected a file of a registered mesh format, got 'x.obj'"):
         IO(include_default_formats=False).load_mesh("x.obj")
     with pytest.raises(ValueError, match="path: expected the ending of a registered mesh format that can be written"):
-        IO().save_mesh(MESH, "x.glb")
+        IO().save_mesh(MESH, "x.gltf")
     with pytest.raises(ValueError, match="interpreter: expected a MeshFormatInterpreter, got str"):
         IO().register_meshes_format("obj")  # type: ignore[arg-type]

@@ -14,11 +14,12 @@ from tirender.checks import fail
 from tirender.io import gltf_scene
 from tirender.io.colors import encode_srgb, with_alpha
 from tirender.io.file_mesh import FileMesh, join
-from tirender.io.files import Source, read_source
+from tirender.io.files import Source, read_source, write_file
 from tirender.io.gltf_draco import decode_draco
 from tirender.io.gltf_materials import read_material
 from tirender.io.gltf_parser import GltfFile, unit_integers
 from tirender.io.gltf_scene import GltfScene, Instance
+from tirender.io.gltf_writer import glb_bytes
 from tirender.io.material import Material
 from tirender.io.mesh_building import meshes_of
 from tirender.io.pluggable_formats import MeshFormatInterpreter, has_suffix
@@ -32,7 +33,7 @@ _MAX_SETS = 8
 
 
 class MeshGlbFormat(MeshFormatInterpreter):
-    """glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf; reading only."""
+    """glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf; the latter are only read."""
 
     suffixes = (".glb", ".gltf")
 
@@ -58,8 +59,17 @@ class MeshGlbFormat(MeshFormatInterpreter):
     def save(
         self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
     ) -> bool:
-        """Return False: glTF is not written."""
-        return False
+        """Write one mesh as :func:`glb_bytes` does.
+
+        Raises:
+            ValueError: ``binary`` is False, or ``data`` is not one mesh.
+        """
+        if not has_suffix(path, (".glb",)):
+            return False
+        if binary is False:
+            fail("binary", "None or True, as GLB is binary", binary)
+        write_file(path, [glb_bytes(data, path)], path_manager)
+        return True
 
 
 def read_gltf(source: Source) -> FileMesh:

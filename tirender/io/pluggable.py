@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class IO:
     """Loads and saves meshes and point clouds in the format that a path's ending stands for.
 
-    Meshes: .obj, .ply, .off; reading only .glb, .gltf, .stl, and by trimesh .3mf, .dae, .zae, .xaml and .3dxml. Clouds:
+    Meshes: .obj, .ply, .off, .glb; reading only .gltf, .stl, and by trimesh .3mf, .dae, .zae, .xaml and .3dxml. Clouds:
     .ply, .npz. Streams are read as PLY.
 
     Args:
