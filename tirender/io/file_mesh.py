@@ -85,6 +85,12 @@ class FileMesh:
         result[self.faces] = corners
         return result if (result[self.faces] == corners).all() else None
 
+    def used_materials(self) -> list[int]:
+        """Return which of the materials some face has."""
+        if self.faces_material is None:
+            return []
+        return (np.flatnonzero(np.bincount(self.faces_material + 1, minlength=1)[1:])).tolist()
+
     def face_materials(self) -> np.ndarray:
         """Return ``faces_material``, -1 for all faces where it is None."""
         return np.full(len(self.faces), -1) if self.faces_material is None else self.faces_material

@@ -48,11 +48,13 @@ def textures_of(mesh: FileMesh, device: Any, repeats: bool = True) -> Any:
     """
     from tirender.renderer.mesh.textures import TexturesAtlas, TexturesVertex
 
-    index = mesh.face_materials()
-    used = set(np.unique(index).tolist()) - {-1}
+    used = mesh.used_materials()
     has_images = any(mesh.materials[i].base_map is not None for i in used)
     for feature in _left_out(mesh, [mesh.materials[i] for i in used], has_images):
         warnings.warn(f"{mesh.name}: {feature}: not part of a mesh's textures, left out", stacklevel=2)
+    if not used and mesh.verts_rgba is None and mesh.faces_rgba is None:
+        return None
+    index = mesh.face_materials()
     factors = np.array([m.base_color[:3] for m in mesh.materials] + [(1.0, 1.0, 1.0)])
     if has_images:
         return _uv_textures(mesh, index, factors, device, repeats)
@@ -64,7 +66,7 @@ def textures_of(mesh: FileMesh, device: Any, repeats: bool = True) -> Any:
     if mesh.faces_rgba is not None:
         colors = _product(mesh.faces_rgba[:, :3], factors[index])
         return TexturesAtlas(atlas=[torch.from_numpy(colors)[:, None, None].to(device)])
-    return _uv_textures(mesh, index, factors, device, repeats) if used else None
+    return _uv_textures(mesh, index, factors, device, repeats)
 
 
 def _left_out(mesh: FileMesh, used: list[Material], has_images: bool) -> Iterator[str]:
@@ -104,7 +106,7 @@ def _uv_textures(mesh: FileMesh, index: np.ndarray, factors: np.ndarray, device:
     numbers: dict[tuple[int, tuple[float, ...]], int] = {}
     image_of = np.full(len(mesh.materials) + 1, -1)
     repeats_of = np.zeros(len(mesh.materials) + 1, dtype=bool)
-    for i in set(np.unique(index).tolist()) - {-1}:
+    for i in mesh.used_materials():
         found = mesh.materials[i].base_map
         if found is None:
             continue

@@ -128,23 +128,23 @@ class _OffText:
         """Return (F, 3) triangles and their (F, 4) colours."""
         first = 1 + self.n_verts
         rows = self.rows[first : first + self.n_faces]
-        counts = np.zeros(len(rows), dtype=np.int64)
-        is_colored = False
-        for i, (corners, *rest) in enumerate(rows):
-            if not (corners.isdigit() and len(corners) < 10 and len(rest) >= int(corners) >= 3):
+        sizes = []
+        for i, row in enumerate(rows):
+            size = int(row[0]) if row[0].isdigit() and len(row[0]) < 10 else 0
+            if not len(row) > size >= 3:
                 self._fail_at_row(first + i, "a count of at least 3, and as many vertex indices")
-            counts[i] = int(corners)
-            is_colored = is_colored or len(rest) > counts[i]
-        values = self._table([row[1 : count + 1] for row, count in zip(rows, counts)], first)
+            sizes.append(size)
+        counts = np.array(sizes, dtype=np.int64)
+        values = self._table([row[1 : size + 1] for row, size in zip(rows, sizes)], first)
         bad = ~((values >= 0) & (values < len(verts)) & (values == np.floor(values)))
         if bad.any():
-            row = int(np.searchsorted(np.cumsum(counts), np.argmax(bad), side="right"))
-            self._fail_at_row(first + row, f"indices of the {len(verts)} vertices")
+            wrong = int(np.searchsorted(np.cumsum(counts), np.argmax(bad), side="right"))
+            self._fail_at_row(first + wrong, f"indices of the {len(verts)} vertices")
         index = values.astype(np.int64)
         triangles, polygon = triangulate(counts, index, verts, by_corner=True)
         colors = None
-        if is_colored:
-            colors = self._colors([row[count + 1 :] for row, count in zip(rows, counts)], first, "face")
+        if sum(map(len, rows)) > sum(sizes) + len(rows):
+            colors = self._colors([row[size + 1 :] for row, size in zip(rows, sizes)], first, "face")
         return index[triangles], None if colors is None else colors[polygon]
 
     def _colors(self, rows: Sequence[list[bytes]], first: int, what: str) -> np.ndarray | None:

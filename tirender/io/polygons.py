@@ -36,9 +36,9 @@ def triangulate(
     Returns:
         (T, 3) int64 into ``corners``, and (T,) which polygon each triangle is part of.
     """
-    triangles, polygon = fan_triangles(counts)
     if not len(counts) or counts.max() == 3:
-        return triangles, polygon
+        return np.arange(3 * len(counts)).reshape(-1, 3), np.arange(len(counts))
+    triangles, polygon = fan_triangles(counts)
     ends = np.cumsum(counts - 2)
     wrong, planes = _wrong_fans(counts, corners, verts)
     for i, plane in zip(wrong, planes):
