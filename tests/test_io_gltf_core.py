@@ -193,6 +193,26 @@ def test_broken_skins(tmp_path, change: dict, message: str) -> None:
         read(tmp_path, builder)
 
 
+def test_numbers_that_are_not_finite(tmp_path) -> None:
+    """Of a morph target, and where the scale of a node is beyond what squares can hold."""
+    builder = GltfBuilder()
+    primitive = triangle(builder, NORMAL=builder.array([[0, 0, 1]] * 3))
+    primitive["targets"] = [{"NORMAL": builder.array([[0, 0, 0], [np.nan, 0, 0], [0, 0, 0]])}]
+    builder.mesh(primitive, weights=[1.0])
+    with pytest.raises(ValueError, match=r"primitives\[0\].targets\[0\], NORMAL 1: expected NORMAL finite"):
+        read(tmp_path, builder)
+    builder = GltfBuilder()
+    builder.mesh(
+        {"attributes": {"POSITION": builder.array(np.zeros((3, 3))), "NORMAL": builder.array([[0, 0, 1]] * 3)}}
+    )
+    builder.root["nodes"][0]["scale"] = [1e29] * 3
+    for i in range(5):
+        builder.root["nodes"].append({"children": [i], "scale": [1e29] * 3})
+    builder.root["scenes"][0]["nodes"] = [5]
+    with pytest.raises(ValueError, match=r"primitives\[0\], NORMAL 0: expected NORMAL finite"):
+        read(tmp_path, builder)
+
+
 @pytest.mark.parametrize(
     ("joints", "weights", "message"),
     [

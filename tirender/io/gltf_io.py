@@ -152,10 +152,12 @@ class _Primitive:
             mirrored = np.linalg.det(matrices[:, :3, :3]) < 0
         finite_float32(verts, "POSITION", lambda row: gltf.where(f"{place}, POSITION {row % n_verts}"))
         if normals is not None:
-            cofactors = _cofactors(matrices[:, :3, :3]) * np.where(mirrored, -1.0, 1.0)[:, None, None]
-            turned = np.einsum(order, cofactors, normals).reshape(-1, 3)
-            length = np.linalg.norm(turned, axis=1, keepdims=True)
-            normals = (turned / np.where(length > 0, length, 1.0)).astype(np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):
+                cofactors = _cofactors(matrices[:, :3, :3]) * np.where(mirrored, -1.0, 1.0)[:, None, None]
+                turned = np.einsum(order, cofactors, normals).reshape(-1, 3)
+                length = np.linalg.norm(turned, axis=1, keepdims=True)
+                turned /= np.where(length > 0, length, 1.0)
+            normals = finite_float32(turned, "NORMAL", lambda row: gltf.where(f"{place}, NORMAL {row % n_verts}"))
         flips = np.array([mirrored.mean() > 0.5]) if instance.joints is not None else mirrored
         faces = np.where(flips[:, None, None], faces[:, ::-1], faces) + (np.arange(n) * n_verts)[:, None, None]
         faces = faces.reshape(-1, 3)
@@ -205,7 +207,7 @@ class _Primitive:
             return None
         values = self._values(key, types)
         values = unit_integers(values) if unit and values.dtype.kind in "iu" else values
-        return finite_float32(values, key, lambda row: self.gltf.where(f"{self.place}, {key} {row}"))
+        return finite_float32(values, key, partial(self._where, self.place, key))
 
     def _faces(self, mode: int) -> np.ndarray:
         gltf, place, n_verts = self.gltf, self.place, self.n_verts or 0
@@ -229,8 +231,12 @@ class _Primitive:
                 fail(gltf.where(place), "an object", repr(target)[:80])
             if i < len(weights) and weights[i] != 0.0 and key in target:
                 values = gltf.accessor(gltf.get(place, target, key, int), ("VEC3",), self.n_verts)
+                finite_float32(values, key, partial(self._where, place, key))
                 total = total + weights[i] * values.astype(np.float64)
         return total
+
+    def _where(self, place: str, key: str, row: int) -> str:
+        return self.gltf.where(f"{place}, {key} {row}")
 
     def _skinned(self, joints: np.ndarray) -> np.ndarray:
         """Return the matrix (V, 4, 4) of each vertex: its joints' by its weights."""
