@@ -18,7 +18,8 @@ class TexturesAtlas(TexturesBase):
     no filtering.
 
     Args:
-        atlas: (N, F, R, R, D) padded, or N tensors (F_i, R, R, D) of one R > 0 and D.
+        atlas: (N, F, R, R, D) padded, or N tensors (F_i, R, R, D) of one R > 0 and D; half floats and integers become
+            float32.
     Raises:
         ValueError: if a shape or dtype does not fit.
     """
