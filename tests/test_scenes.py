@@ -292,7 +292,7 @@ def test_a_field_is_drawn_where_it_is():
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("scene.xyz", b"", r"FILE: expected one that ends in \.obj, .*, \.pt, .*, got '.*scene\.stl'"),
+        ("scene.xyz", b"", r"FILE: expected one that ends in \.obj, .*, \.pt, .*, got '.*scene\.xyz'"),
         ("scene.npz", b"PK", "scene.npz: expected an undamaged .npz archive"),
         ("scene.pt", b"none", "checkpoint: expected an undamaged file, got .*scene.pt"),
         ("folder", None, r"FILE: expected one that ends in"),

@@ -162,7 +162,8 @@ class MeshViews:
 
         They are the vertex normals unless normals of corners were given.
         """
-        return self.verts_normals_packed(), self.topology.faces_packed
+        corners = self._geometry.corners
+        return (self.verts_normals_packed(), self.topology.faces_packed) if corners is None else corners.packed
 
     def verts_normals_padded(self) -> torch.Tensor:
         """(N, max V_i, 3): vertex normals, padded with 0."""

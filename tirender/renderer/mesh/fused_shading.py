@@ -94,12 +94,8 @@ def _surface(rasterization: MeshRasterization, meshes: Meshes, flat: bool) -> Su
         centroids = meshes.verts_packed().index_select(0, faces.flatten()).view(-1, 3, 3).mean(1)
         positions = rasterization.face_values(centroids)
         return SurfaceSource(positions, rasterization.face_values(meshes.faces_normals_packed()), faces, flat=True)
-    if rasterization.clipping is None:
-        return SurfaceSource(meshes.verts_packed(), meshes.verts_normals_packed(), faces)
-    both, rows = rasterization.corner_values(
-        torch.cat([meshes.verts_packed(), meshes.verts_normals_packed()], 1), faces
-    )
-    return SurfaceSource(both[:, :3], both[:, 3:], rows)
+    positions, _ = rasterization.corner_values(meshes.verts_packed(), faces)
+    return SurfaceSource(positions, *rasterization.corner_values(*meshes.corner_normals_packed()))
 
 
 def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> TextureSource:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from tirender.checks import INTEGERS, check_range, fail
+from tirender.checks import as_indices, check_range, fail
 from tirender.engine.mesh_shading import padding_code
 from tirender.ops.interp_face_attrs import evaluate_filled
 from tirender.renderer.mesh.material import Material, TextureMap
@@ -50,7 +50,7 @@ class TexturesMaterial(TexturesBase):
         faces_colors: PerMesh | None = None,
     ) -> None:
         self.materials = tuple(materials)
-        self._faces_material = check_per_mesh("faces_material", faces_material, "F", dtypes=INTEGERS)
+        self._faces_material = check_per_mesh("faces_material", faces_material, "F", cast=as_indices)
         sizes = [len(t) for t in faces_material]
         device = device_of(self._faces_material)
         self._verts_uvs, self._faces_uvs = _indexed(
@@ -349,7 +349,7 @@ def _indexed(
             [torch.full((n, *none), -1, dtype=torch.int64, device=device) for n in sizes],
         )
     values = list(check_per_mesh(name, values, "n", width))
-    indices = list(check_per_mesh(rows_name, indices, "F", *shape, dtypes=INTEGERS))
+    indices = list(check_per_mesh(rows_name, indices, "F", *shape, cast=as_indices))
     if [len(t) for t in indices] != sizes or len(values) != len(sizes):
         fail(rows_name, f"tensors of {sizes} faces", [len(t) for t in indices])
     for of_mesh, index in zip(values, indices):
