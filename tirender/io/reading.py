@@ -25,6 +25,9 @@ _READERS: dict[tuple[str, ...], Callable[[Source], FileMesh]] = {
     MeshTrimeshFormat.known_suffixes: read_by_trimesh,
 }
 
+MESH_SUFFIXES = tuple(suffix for suffixes in _READERS for suffix in suffixes)
+"""The endings of files that :func:`read_mesh_file` reads."""
+
 
 def read_mesh_file(
     f: Any, *, path_manager: Any = None, allow_parent: bool = False, center_far: bool = False
@@ -47,5 +50,4 @@ def read_mesh_file(
         if has_suffix(f, suffixes) or (not is_path(f) and ".ply" in suffixes):
             mesh = read(read_source(f, path_manager, allow_parent))
             return centered(mesh) if center_far else mesh
-    known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes)
-    return fail("f", f"a path that ends in {known}", repr(f))
+    return fail("f", f"a path that ends in {', '.join(MESH_SUFFIXES)}", repr(f))

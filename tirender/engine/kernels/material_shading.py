@@ -36,9 +36,16 @@ MASK, BLEND = 1, 2
 
 
 class Lighting(NamedTuple):
-    """The kind of light in kernels/lighting.py, and how many sets of texture coordinates there are."""
+    """How faces are lit.
+
+    Attributes:
+        light: a kind in kernels/lighting.py.
+        flat: whether each face is lit by its own normal.
+        n_sets: how many sets of texture coordinates there are.
+    """
 
     light: int
+    flat: bool
     n_sets: int
 
 
@@ -153,7 +160,7 @@ def shade(inputs: ti.template(), lighting, n: ti.i32, t: ti.i32, b):
     base, emission, occlusion = surface_colors(inputs, lighting.n_sets, t, k, b)
     rgb = base.xyz
     if inputs.numbers[k, UNLIT] == 0:
-        point, normal = facing_point(inputs, n, t, k, b)
+        point, normal = facing_point(inputs, lighting.flat, n, t, k, b)
         shininess = inputs.numbers[k, PHONG + 3]
         albedo_factor, specular = phong(inputs.params, n, lighting.light, point, normal, shininess)
         albedo_factor -= (1 - occlusion) * vector(inputs.params, n, AMBIENT)
@@ -188,13 +195,15 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, t: ti.i32, k: ti.i32, 
 
 
 @ti.func
-def facing_point(inputs: ti.template(), n: ti.i32, t: ti.i32, k: ti.i32, b):
+def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: ti.i32, b):
     """Position, and the normal, turned to the camera where a double-sided face is seen from behind."""
     f, h = inputs.faces[t], inputs.normal_faces[t]
     p0, p1, p2 = inputs.positions[f[0]], inputs.positions[f[1]], inputs.positions[f[2]]
     point = b[0] * p0 + b[1] * p1 + b[2] * p2
-    normal = unit(b[0] * inputs.normals[h[0]] + b[1] * inputs.normals[h[1]] + b[2] * inputs.normals[h[2]])
-    away = (p1 - p0).cross(p2 - p0).dot(vector(inputs.params, n, CAMERA) - point) < 0
+    of_face = (p1 - p0).cross(p2 - p0)
+    normal = b[0] * inputs.normals[h[0]] + b[1] * inputs.normals[h[1]] + b[2] * inputs.normals[h[2]]
+    normal = unit(of_face if flat else normal)
+    away = of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0
     if away and inputs.numbers[k, DOUBLE_SIDED] != 0:
         normal = -normal
     return point, normal

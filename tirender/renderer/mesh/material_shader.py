@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import check_kind, fail
+from tirender.checks import fail
 from tirender.engine.kernels.material_shading import NEAREST, Inputs
 from tirender.engine.material_shading import draw_materials
 from tirender.renderer.blending import background_tensor
@@ -23,22 +23,32 @@ class MaterialShader(ShaderBase):
 
     The lights are those of the Phong shaders. Colours are multiplied, lit and blended as they are stored, in sRGB.
     Transparent faces are blended by depth, so that the rasterizer must keep all faces of a pixel
-    (``faces_per_pixel=None``) where ``textures.maps().needs_all_fragments``.
+    (``faces_per_pixel=None``) where ``textures.maps().needs_all_fragments``. Other textures are the base colour of a
+    plain material.
+
+    Args:
+        flat: light each face by its own normal.
+        kwargs: as for the other shaders; ``materials`` is not read.
     """
+
+    def __init__(self, flat: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.flat = flat
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA images, differentiable in vertices, vertex colours, lights and cameras.
 
         Args:
             fragments: of N images, from the rasterizer.
-            meshes: the N meshes they show, with ``TexturesMaterial``.
+            meshes: the N meshes they show, with textures.
             kwargs: ``cameras``, ``lights``, ``blend_params`` for this call.
         Raises:
-            ValueError: without cameras, for fragments made by hand, or other textures.
+            ValueError: without cameras or textures, or for fragments made by hand.
         """
         scene = self._scene(meshes, kwargs)
         check_belong(fragments, meshes)
-        check_kind("meshes.textures", meshes.textures, TexturesMaterial)
+        if meshes.textures is None:
+            fail("meshes.textures", "textures", None)
         packed = fragments.packed
         if packed is None:
             fail("fragments", "those of a rasterizer", "fragments made by hand")
@@ -49,13 +59,15 @@ class MaterialShader(ShaderBase):
             inputs = _kernel_inputs(meshes, scene, verts, offsets, triangles)
             kind = light_kind(scene.lights)
             assert kind is not None
-            return draw_materials(rasterization.mode, kind, inputs)
+            return draw_materials(rasterization.mode, kind, self.flat, inputs)
         background = background_tensor(scene.blend_params, meshes.verts_packed())
-        return shade_materials(packed, meshes, scene.lights, scene.cameras, background)
+        return shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat)
 
 
 def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
     """Whether nothing is asked for that only the torch path has: gradients, normal maps, lights of other kinds."""
+    if type(meshes.textures) is not TexturesMaterial:
+        return False
     if light_kind(scene.lights) is None or scene.lights.ambient_color.shape[-1] != 3:
         return False
     table = meshes.textures.maps()

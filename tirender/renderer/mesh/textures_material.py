@@ -266,7 +266,9 @@ class MapTable(NamedTuple):
         numbers = [[_number(found, different, images) for found in row] for row in slots]
         maps = pack_maps([_rgba(m.image) for m in images] or [torch.ones(1, 1, 4)])
         codes = [padding_code(*check_padding("wrap", m.wrap)) for m in images] or [0]
-        layout = torch.cat([maps.first_texel[:, None], maps.size, torch.tensor(codes)[:, None]], 1).int()
+        layout = torch.cat(
+            [maps.first_texel[:, None], maps.size, torch.tensor(codes, device=maps.size.device)[:, None]], 1
+        ).int()
         eye = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
         modes = ("opaque", "mask", "blend")
         tensors: dict[str, Any] = {
