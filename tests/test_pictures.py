@@ -195,6 +195,8 @@ def test_softmax_blend_of_one_channel_is_grey_with_alpha():
     image = r.softmax_rgb_blend(colors, one_pixel(), r.BlendParams(background_color=(0.1, 0.2, 0.3)))
     expected = torch.tensor([[0.25, 0.25, 0.25, 1.0], [0.1, 0.2, 0.3, 0.0]])
     torch.testing.assert_close(image[0, 0], expected)
+    image = r.sigmoid_alpha_blend(colors, one_pixel(), r.BlendParams())
+    torch.testing.assert_close(image[0, 0], torch.tensor([[0.25, 0.25, 0.25, 1.0], [0.25, 0.25, 0.25, 0.0]]))
 
 
 @pytest.mark.parametrize(

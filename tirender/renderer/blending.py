@@ -26,8 +26,8 @@ class BlendParams(NamedTuple):
     Attributes:
         sigma: width of an edge's transition, in NDC units squared.
         gamma: how softly nearer faces win over farther ones; 0 < gamma, small is hard.
-        background_color: RGB of the background: C numbers, or a tensor (C,) or (1, C). A grey of 3 equal numbers
-            serves any C.
+        background_color: RGB of the background: C numbers, or a tensor (C,) or (1, C). A grey, one number
+            or three that are equal, serves any C.
     """
 
     sigma: float = 1e-4
@@ -62,12 +62,13 @@ def sigmoid_alpha_blend(colors: torch.Tensor, fragments: AnyFragments, blend_par
         fragments: ``pix_to_face`` and ``dists`` are read.
         blend_params: only ``sigma`` is read.
     Returns:
-        (N, H, W, C + 1), differentiable in the colours and in ``dists``. Packed fragments have no colour where the
-        pixel is empty: 1 there.
+        (N, H, W, C + 1), differentiable in the colours and in ``dists``. One channel is a grey, and gives
+        (N, H, W, 4), as in PyTorch3D. Packed fragments have no colour where the pixel is empty: 1 there.
     Raises:
         ValueError: where the shapes do not fit.
     """
     pixels = _pixels_of(fragments, colors)
+    colors = _at_least_rgb(colors)
     log_miss = pixels.sum(_log_miss(fragments, blend_params)[..., None])
     return pixels.images(pixels.first(colors), -torch.expm1(log_miss))
 
@@ -96,8 +97,7 @@ def softmax_rgb_blend(
     pixels = _pixels_of(fragments, colors)
     if not blend_params.gamma > 0:
         fail("gamma", "a number above 0", blend_params.gamma)
-    if colors.shape[-1] == 1:
-        colors = colors.expand(*colors.shape[:-1], 3)
+    colors = _at_least_rgb(colors)
     near, far = (_per_fragment(name, z, fragments) for name, z in (("znear", znear), ("zfar", zfar)))
     filled = fragments.pix_to_face >= 0
     nearness = torch.where(filled, (far - slots(fragments, "zbuf")) / (far - near), 0)
@@ -113,11 +113,16 @@ def softmax_rgb_blend(
     return pixels.images((weighted + delta * background) / (total + delta), -torch.expm1(log_miss))
 
 
+def _at_least_rgb(colors: torch.Tensor) -> torch.Tensor:
+    """Colours (..., C), with a grey of one channel as three."""
+    return colors.expand(*colors.shape[:-1], 3) if colors.shape[-1] == 1 else colors
+
+
 def background_tensor(blend_params: BlendParams, like: torch.Tensor) -> torch.Tensor:
     """The background colour as (C,), with the dtype and device of ``like`` (..., C)."""
     color = as_tensor("background_color", blend_params.background_color, like.dtype, like.device)
     row, channels = color.reshape(-1) if color.dim() < 2 or len(color) == 1 else color, like.shape[-1]
-    is_grey = row.dim() == 1 and len(row) == 3 != channels and bool((row == row[0]).all())
+    is_grey = row.dim() == 1 and len(row) in (1, 3) and len(row) != channels and bool((row == row[0]).all())
     return row[:1].expand(channels) if is_grey else check_tensor("background_color", row, (channels,))
 
 
