@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -269,3 +271,67 @@ def test_graph_convolution_of_nothing():
     layer = ops.GraphConv(5, 2)
     assert repr(layer) == "GraphConv(5 -> 2, directed=False)"
     assert layer(torch.tensor([]), torch.tensor([])).shape == (0, 2)
+
+
+# --- transforms ---
+
+
+def test_angles_of_integers_and_conventions_as_lists():
+    angles = torch.tensor([[1, 2, 3]])
+    expected = t.euler_angles_to_matrix(angles.float(), "XZY")
+    assert torch.equal(t.euler_angles_to_matrix(angles, "XZY"), expected)
+    assert torch.equal(t.euler_angles_to_matrix(angles, ["X", "Z", "Y"]), expected)
+    back = t.matrix_to_euler_angles(expected, ["X", "Z", "Y"])
+    torch.testing.assert_close(t.euler_angles_to_matrix(back, ("X", "Z", "Y")), expected)
+    for wrong in (["X", "ZY"], ["X", "X", "Y"], ["x", "y", "z"], [0, 1, 2], ["XY", "Z", "X"], None):
+        with pytest.raises(ValueError, match="convention: expected three letters"):
+            t.euler_angles_to_matrix(angles, wrong)
+
+
+@pytest.mark.parametrize(
+    ("transform", "kind"),
+    [
+        (lambda: t.Rotate(t.random_rotations(3)), t.Rotate),
+        (lambda: t.RotateAxisAngle(torch.rand(3)), t.Rotate),
+        (lambda: t.Scale(torch.rand(3, 3) + 1), t.Scale),
+        (lambda: t.Translate(torch.rand(3, 3)), t.Translate),
+        (lambda: t.Transform3d(matrix=torch.rand(3, 4, 4)), t.Transform3d),
+        (lambda: t.Translate(torch.rand(3, 3)).scale(2.0), t.Transform3d),
+    ],
+)
+@pytest.mark.parametrize(
+    "index", [1, slice(1, 3), [2, 0], (2, 0), torch.tensor([1]), torch.tensor([True, False, True])]
+)
+def test_the_class_of_selected_transforms(transform, kind, index):
+    transforms = transform()
+    picked, rows = (
+        transforms[index],
+        [index] if isinstance(index, int) else list(index) if isinstance(index, tuple) else index,
+    )
+    assert isinstance(picked, kind)
+    assert torch.equal(picked.get_matrix(), transforms.get_matrix()[rows])
+    torch.testing.assert_close(picked.inverse().get_matrix(), picked.get_matrix().inverse(), rtol=1e-4, atol=1e-4)
+    assert len(transforms) == 3
+
+
+def test_compose_refuses_other_things():
+    with pytest.raises(ValueError, match="others: expected Transform3d, got Tensor"):
+        t.Transform3d().compose(torch.eye(4))
+
+
+def test_small_angles_are_continued_as_in_pytorch3d():
+    """Beyond a cosine of c = 1 - b the arc cosine goes on along its tangent: at 1 it is acos(c) - b / sqrt(1 - c^2)."""
+    identity = torch.eye(3, dtype=torch.float64)[None]
+    half_turn = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))[None]
+    for bound in (1e-4, 1e-2):
+        end = math.acos(1 - bound)
+        expected = end - bound / math.sin(end)
+        assert float(t.so3_rotation_angle(identity, cos_bound=bound)) == pytest.approx(expected, abs=1e-9)
+        assert float(t.so3_relative_angle(half_turn, half_turn, cos_bound=bound)) == pytest.approx(expected, abs=1e-9)
+        assert float(t.so3_rotation_angle(half_turn, cos_bound=bound)) == pytest.approx(math.pi - expected, abs=1e-9)
+    assert float(t.so3_rotation_angle(torch.eye(3)[None])) == pytest.approx(0.00707, abs=1e-5)
+    assert float(t.so3_rotation_angle(torch.eye(3)[None], cos_bound=0.0)) == 0
+    turn = t.axis_angle_to_matrix(torch.tensor([[0.3, 0.0, 0.0]]))
+    assert float(t.so3_rotation_angle(turn)) == pytest.approx(0.3, abs=1e-6)
+    R = torch.eye(3)[None].requires_grad_()
+    assert torch.autograd.grad(t.so3_relative_angle(R, R.detach()).sum(), R)[0].isfinite().all()
