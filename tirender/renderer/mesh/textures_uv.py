@@ -188,8 +188,9 @@ class TexturesUV(TexturesBase):
         """
         uvs = self.faces_verts_uvs_packed()
         maps, map_of_face = self.distinct_maps()
-        coords = fragments.bary_coords.reshape(-1, 3)
         check_faces("fragments.pix_to_face", fragments.pix_to_face, len(uvs))
+        coords = check_tensor("fragments.bary_coords", fragments.bary_coords, (*fragments.pix_to_face.shape, 3))
+        coords = coords.reshape(-1, 3)
 
         def look_up(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
             uv = (coords.index_select(0, slots)[:, :, None] * uvs.index_select(0, faces)).sum(1)
