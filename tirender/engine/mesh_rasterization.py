@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
 
 from tirender.engine import runtime
+from tirender.engine.edge_partners import edge_partners
+from tirender.engine.kernels.antialias import Picture
 from tirender.engine.mesh_fragments import mesh_fragments
 from tirender.engine.near_clipping import NearClipping, clip_near
-from tirender.engine.rasterize_meshes import RasterMode, Triangles, select_triangles
+from tirender.engine.rasterize_meshes import RasterMode, Triangles, compact, select_nearest, select_triangles
 from tirender.transforms.math import away_from_zero, matmul
 
 W_MIN = 1e-8  # without a near plane, the least absolute divisor; no gradient passes to it below
@@ -26,6 +29,8 @@ class MeshRasterization:
         mode: how pixels are matched with faces.
         z_near: depth in view space at which faces are clipped; None: they are not.
         perspective: whether w is z_view; else it is 1.
+        partners: gives the edges beyond the edges of the faces, (F, 3), see ``edge_partners``; None: they are
+            found from the positions when asked for.
     """
 
     def __init__(
@@ -37,8 +42,10 @@ class MeshRasterization:
         mode: RasterMode,
         z_near: float | None,
         perspective: bool,
+        partners: Callable[[], torch.Tensor] | None = None,
     ):
         self.mode = mode
+        self._partners = partners
         self.n_faces = len(faces)
         self.clipping: NearClipping | None = None if z_near is None else clip_near(verts_clip[:, 3], faces, z_near)
         w, z = verts_clip[:, 2], verts_clip[:, 3]
@@ -87,7 +94,26 @@ class MeshRasterization:
         return values if self.clipping is None else values.index_select(0, self.clipping.face)
 
     @cached_property
+    def picture(self) -> Picture:
+        """The triangle in front at each pixel, and what anti-aliasing needs to know of its edges."""
+        nearest, depth = self._nearest
+        if self.clipping is None and self._partners is not None:
+            partners = self._partners()
+        else:
+            drawn = self.triangles
+            image = drawn.verts_ndc.new_zeros(len(drawn.verts_ndc))
+            image[drawn.faces.long()] = drawn.image[:, None].to(image)
+            partners = edge_partners(drawn.faces, torch.cat([drawn.verts_ndc.detach(), image[:, None]], 1))
+        return Picture(nearest, depth, self.triangles.faces, partners.int(), self.triangles.verts_ndc)
+
+    @cached_property
+    def _nearest(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return select_nearest(self.triangles, self.mode)
+
+    @cached_property
     def _sorted(self) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.mode.keeps_nearest_alone:
+            return compact(self._nearest[0])
         return select_triangles(self.triangles, self.mode, by_depth=True)
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,7 +11,7 @@ from tirender.engine import runtime
 from tirender.engine.kernels import rasterize_meshes as kernels
 from tirender.engine.kernels.tiles import Listing, Scratch
 from tirender.engine.kernels.triangle import Raster
-from tirender.engine.tiles import TileGrid, bin_primitives, list_overlaps, prefix_sum
+from tirender.engine.tiles import Bins, TileGrid, bin_primitives, list_overlaps, prefix_sum
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class RasterMode:
     cull_backfaces: bool = False
 
     @property
+    def keeps_nearest_alone(self) -> bool:
+        """Whether a pixel keeps the one triangle in front."""
+        return self.faces_per_pixel == 1 and self.blur_radius == 0
+
+    @property
     def raster(self) -> Raster:
         """What kernels need to know of it."""
         return Raster(
@@ -55,6 +60,26 @@ class RasterMode:
             clip_bary=self.clip_barycentric_coords,
             blur=self.blur_radius,
         )
+
+
+@runtime.not_compiled
+def select_nearest(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor, torch.Tensor]:
+    """The triangle in front of those that cover each pixel.
+
+    Returns:
+        nearest: (N * H * W,) int32 triangles, -1 where there is none.
+        depth: (N * H * W,) where there is one.
+    Raises:
+        ValueError: where int32 cannot count the pixels.
+    """
+    verts = triangles.verts_ndc.detach().contiguous()
+    n_pixels = triangles.n_images * mode.image_size[0] * mode.image_size[1]
+    nearest, depth = triangles.faces.new_full((n_pixels,), -1), verts.new_zeros(n_pixels)
+    sharp = replace(mode, blur_radius=0.0)
+    if n_pixels and len(triangles.faces):
+        grid, binned, _ = _bin(triangles, verts, sharp)
+        runtime.launch(kernels.select_nearest, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
+    return nearest, depth
 
 
 @runtime.not_compiled
@@ -75,25 +100,35 @@ def select_triangles(
     Raises:
         ValueError: where int32 cannot count the pixels, or their triangles.
     """
+    if mode.keeps_nearest_alone:
+        nearest, _depth = select_nearest(triangles, mode)
+        return compact(nearest)
     verts = triangles.verts_ndc.detach().contiguous()
     height, width = mode.image_size
-    grid = TileGrid.of(height, width, triangles.n_images)
     n_pixels = triangles.n_images * height * width
     if n_pixels == 0 or len(triangles.faces) == 0:
         return verts.new_zeros(n_pixels + 1, dtype=torch.int32), verts.new_zeros(0, dtype=torch.int32)
-    boxes = triangles.faces.new_empty(len(triangles.faces), 4)
-    margin, cull = math.sqrt(mode.blur_radius), int(mode.cull_backfaces)
-    runtime.launch(kernels.triangle_boxes, verts, triangles.faces, margin, cull, height, width, boxes)
-    bins = bin_primitives(boxes, triangles.image, grid)
-    siblings = bins.members[:0] if triangles.siblings is None else triangles.siblings
-    binned = kernels.Binned(verts, triangles.faces, boxes, bins.offsets, bins.members, siblings)
-    if mode.faces_per_pixel == 1 and mode.blur_radius == 0:
-        depth, nearest = verts.new_empty(n_pixels), bins.members.new_empty(n_pixels)
-        runtime.launch(kernels.select_nearest, mode.raster, grid.sizes, *binned[:-1], depth, nearest)
-        hit = nearest >= 0
-        return prefix_sum(hit), nearest[hit]
+    grid, binned, bins = _bin(triangles, verts, mode)
 
     def list_tiles(listing: Listing, scratch_offsets: torch.Tensor, scratch: Scratch) -> None:
         runtime.launch(kernels.list_triangles, mode.raster, grid.sizes, listing, *binned, scratch_offsets, *scratch)
 
     return list_overlaps(list_tiles, bins, grid, mode.faces_per_pixel, verts, by_depth)
+
+
+def compact(nearest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The offsets (pixels + 1,) and members (M,) of fragments of which each pixel has one, or none (-1)."""
+    hit = nearest >= 0
+    return prefix_sum(hit), nearest[hit]
+
+
+def _bin(triangles: Triangles, verts: torch.Tensor, mode: RasterMode) -> tuple[TileGrid, kernels.Binned, Bins]:
+    """Which triangles each tile may see."""
+    height, width = mode.image_size
+    grid = TileGrid.of(height, width, triangles.n_images)
+    boxes = triangles.faces.new_empty(len(triangles.faces), 4)
+    margin, cull = math.sqrt(mode.blur_radius), int(mode.cull_backfaces)
+    runtime.launch(kernels.triangle_boxes, verts, triangles.faces, margin, cull, height, width, boxes)
+    bins = bin_primitives(boxes, triangles.image, grid)
+    siblings = bins.members[:0] if triangles.siblings is None else triangles.siblings
+    return grid, kernels.Binned(verts, triangles.faces, boxes, bins.offsets, bins.members, siblings), bins

@@ -114,6 +114,13 @@ class Fragments(_Dense):
         """The meshes and settings that the fragments were rasterized from; None for fragments made by hand."""
         return None if self.packed is None else self.packed.rasterization
 
+    def is_covered(self) -> torch.Tensor:
+        """(N, H, W) bool: whether a pixel has a face."""
+        if self.rasterization is None:
+            return (self.pix_to_face >= 0).any(-1)
+        offsets, _ = self.rasterization.selection(by_depth=False)
+        return (offsets.diff() > 0).view(self.packed.n_images, *self.packed.image_size)
+
     def detach(self) -> Fragments:
         """The same fragments, cut from the graph."""
         return Fragments(self.pix_to_face, *map(_detach, (self.zbuf, self.bary_coords, self.dists)))

@@ -59,9 +59,10 @@ class MaterialShader(ShaderBase):
             inputs = _kernel_inputs(meshes, scene, verts, offsets, triangles)
             kind = light_kind(scene.lights)
             assert kind is not None
-            return draw_materials(rasterization.mode, kind, self.flat, inputs)
+            return self._finish(draw_materials(rasterization.mode, kind, self.flat, inputs), fragments)
         background = background_tensor(scene.blend_params, meshes.verts_packed())
-        return shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat)
+        images = shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat)
+        return self._finish(images, fragments)
 
 
 def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:

@@ -124,6 +124,7 @@ class MeshRasterizer(nn.Module):
             mode,
             _near_plane(settings, cameras),
             cameras.is_perspective(),
+            partners=lambda: meshes_world.topology.edge_partners(meshes_world.verts_packed()),
         )
         return Fragments.from_packed(PackedFragments.of(rasterization), mode.faces_per_pixel)
 

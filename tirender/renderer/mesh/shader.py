@@ -18,6 +18,7 @@ from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alph
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.lighting import PointLights
 from tirender.renderer.materials import Materials
+from tirender.renderer.mesh.antialias import antialias
 from tirender.renderer.mesh.fused_shading import SceneProperties, can_fuse, check_belong, shade
 from tirender.renderer.mesh.shading import (
     _phong_shading_with_pixels,
@@ -45,7 +46,11 @@ class ShaderBase(nn.Module):
         lights: ``PointLights()`` by default.
         materials: ``Materials()`` by default.
         blend_params: ``BlendParams()`` by default.
+        antialias: blend the outlines of the finished picture, see :func:`~tirender.renderer.antialias`; for the shaders
+            that show the nearest face alone.
     """
+
+    _soft = False
 
     def __init__(
         self,
@@ -54,12 +59,20 @@ class ShaderBase(nn.Module):
         lights: Any = None,
         materials: Materials | None = None,
         blend_params: BlendParams | None = None,
+        antialias: bool = False,
     ) -> None:
         super().__init__()
+        if antialias and self._soft:
+            fail("antialias", "False for a shader whose edges are soft", antialias)
+        self.antialias = antialias
         self.cameras = cameras
         self.lights = PointLights(device=device) if lights is None else lights
         self.materials = Materials(device=device) if materials is None else materials
         self.blend_params = BlendParams() if blend_params is None else blend_params
+
+    def _finish(self, images: torch.Tensor, fragments: Fragments) -> torch.Tensor:
+        """The images with their outlines blended, where asked."""
+        return antialias(images, fragments) if self.antialias else images
 
     def to(self, device: Any) -> ShaderBase:  # type: ignore[override]
         """Moves cameras, lights and materials."""
@@ -104,7 +117,6 @@ class _ColorShader(ShaderBase):
     """Light, then blend: subclasses say how."""
 
     _shading: str
-    _soft: bool
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA images, differentiable in vertices, textures, lights, materials and cameras.
@@ -116,7 +128,9 @@ class _ColorShader(ShaderBase):
         Raises:
             ValueError: without cameras or textures.
         """
-        scene = self._scene(meshes, kwargs)
+        return self._finish(self._shade(fragments, meshes, self._scene(meshes, kwargs)), fragments)
+
+    def _shade(self, fragments: Fragments, meshes: Meshes, scene: SceneProperties) -> torch.Tensor:
         check_belong(fragments, meshes)
         textures = meshes.textures
         if textures is None:
@@ -197,6 +211,25 @@ class SoftSilhouetteShader(nn.Module):
         return torch.cat([torch.ones_like(alpha)[..., None].expand(*alpha.shape, 3), alpha[..., None]], -1)
 
 
+class HardSilhouetteShader(nn.Module):
+    """Whether a pixel is covered by a face, in the alpha channel of a white image.
+
+    Args:
+        antialias: blend the outline, which gives its vertices gradients; see :func:`~tirender.renderer.antialias`.
+    """
+
+    def __init__(self, antialias: bool = True) -> None:
+        super().__init__()
+        self.antialias = antialias
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 4); RGB is 1, alpha is differentiable in the vertices where it is anti-aliased."""
+        alpha = fragments.is_covered()[..., None].to(meshes.verts_packed())
+        if self.antialias:
+            alpha = antialias(alpha, fragments)
+        return torch.cat([torch.ones_like(alpha).expand(*alpha.shape[:3], 3), alpha], -1)
+
+
 class HardDepthShader(ShaderBase):
     """The depth of the nearest face in view space."""
 
@@ -204,11 +237,13 @@ class HardDepthShader(ShaderBase):
         """(N, H, W, 1), ``zfar`` where empty; differentiable in the vertices."""
         zbuf = slots(fragments, "zbuf")
         zfar = _per_image(self._scene(meshes, kwargs).zfar, zbuf)
-        return torch.where(fragments.pix_to_face[..., :1] >= 0, zbuf[..., :1], zfar)
+        return self._finish(torch.where(fragments.pix_to_face[..., :1] >= 0, zbuf[..., :1], zfar), fragments)
 
 
 class SoftDepthShader(ShaderBase):
     """Depths of the faces of a pixel, each with its coverage as weight, nearest first, until the weights sum to 1."""
+
+    _soft = True
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1); what weight is left goes to ``zfar``; differentiable in the vertices."""
@@ -231,11 +266,13 @@ class HardNormalShader(ShaderBase):
         faces, coords = fragments.pix_to_face[..., :1], fragments.bary_coords[..., :1, :]
         normals = interpolate_face_attributes(faces, coords, corners)[..., 0, :]
         length = normals.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
-        return normals / length
+        return self._finish(normals / length, fragments)
 
 
 class SplatterPhongShader(ShaderBase):
     """Phong shading, then splatting of each pixel's colours onto its neighbours (Cole et al. 2021)."""
+
+    _soft = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
