@@ -18,6 +18,7 @@ from tirender.structures.packing import (
     repeat_counts,
     repeat_rows,
     split_slices,
+    stored,
 )
 
 
@@ -54,6 +55,13 @@ class Pointclouds(CloudViews):
         clouds = cls.__new__(cls)
         clouds._rows, clouds._points, clouds._normals, clouds._features = points.rows, points, normals, features
         return clouds
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore pickled clouds, also those of PyTorch3D."""
+        if "_rows" in state:
+            self.__dict__.update(state)
+        else:
+            self.__init__(*(stored(state, name) for name in ("points", "normals", "features")))  # type: ignore[misc]
 
     # --- normals ---
 
