@@ -32,7 +32,7 @@ def wmean(
     Raises:
         ValueError: if the weights do not broadcast.
     """
-    check_tensor("x", x, dtype=FLOATS)
+    check_tensor("x", x, ("...", "D"), dtype=FLOATS)
     if weight is None:
         return x.mean(dim=dim, keepdim=keepdim)
     check_tensor("weight", weight, dtype=(*FLOATS, *INTEGERS, torch.bool))

@@ -249,8 +249,9 @@ class Pointclouds(CloudViews):
             rows = Ragged(self._rows, [value], "padded")
             given = rows if self._rows.is_even else Ragged(self._rows, [self._rows.unpad(value)])
         else:
-            parts = [self._points.like.new_zeros(0) if part is None else part for part in value]
-            given = check_ragged(name, parts, None, n_columns)
+            if isinstance(value, list | tuple):
+                value = [self._points.like.new_zeros(0) if part is None else part for part in value]
+            given = check_ragged(name, value, None, n_columns)
             if given.rows.counts != self._rows.counts:
                 fail(name, f"as many as points in each cloud, {self._rows.counts}", given.rows.counts)
         self._check_device(name, given.like)
