@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import antialias as kernels
 from tirender.engine.partial_sums import part_bounds, part_count
 
@@ -29,7 +29,7 @@ def blend_outlines(colors: torch.Tensor, picture: kernels.Picture, image_size: t
         return _BlendOutlines.apply(colors, verts, picture, kernels.Size(*image_size))
 
 
-class _BlendOutlines(torch.autograd.Function):
+class _BlendOutlines(FirstOrder):
     @staticmethod
     def forward(ctx: Any, colors: torch.Tensor, verts: torch.Tensor, picture: Any, size: Any) -> torch.Tensor:
         colors = colors.detach().contiguous()
@@ -44,7 +44,6 @@ class _BlendOutlines(torch.autograd.Function):
         return image
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
         *picture, colors = ctx.saved_tensors
         verts = kernels.Picture(*picture).verts
