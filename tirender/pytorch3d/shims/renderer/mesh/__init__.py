@@ -1,0 +1,5 @@
+"""``pytorch3d.renderer.mesh``."""
+
+from tirender.renderer.blending import BlendParams
+
+__all__ = ["BlendParams"]
