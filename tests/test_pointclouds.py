@@ -21,6 +21,10 @@ def tensors(clouds):
     return [clouds.points_packed(), clouds.normals_packed(), clouds.features_packed()]
 
 
+def lists(clouds):
+    return [*clouds.points_list(), *clouds.normals_list(), *clouds.features_list()]
+
+
 # --- views and index maps ---
 
 
@@ -170,9 +174,9 @@ def test_update_padded():
 def test_clone_detach_to():
     clouds = make(requires_grad=True)
     clone, detached = clouds.clone(), clouds.detach()
-    for original, cloned, cut in zip(tensors(clouds), tensors(clone), tensors(detached)):
+    for original, cloned, cut in zip(lists(clouds), lists(clone), lists(detached)):
         assert torch.equal(original, cloned)
-        assert cloned.data_ptr() != original.data_ptr()
+        assert cloned.data_ptr() != original.data_ptr() or not len(original)
         assert cloned.requires_grad
         assert cut.data_ptr() == original.data_ptr()
         assert not cut.requires_grad
@@ -265,7 +269,7 @@ def test_join_as_batch_and_scene():
         (lambda: Pointclouds("cow"), "points: expected a list of tensors or a padded tensor, got str"),
         (lambda: Pointclouds(torch.rand(5, 3)), r"points: expected shape \(N, n, 3\), got \(5, 3\)"),
         (lambda: Pointclouds([torch.rand(5, 2)]), r"points\[0\]: expected shape \(n, 3\), got \(5, 2\)"),
-        (lambda: Pointclouds([torch.ones(5, 3).int()]), r"points\[0\]: expected float32 or float64, got torch.int32"),
+        (lambda: Pointclouds([torch.ones(5, 3) > 0]), r"points\[0\]: expected real numbers, got torch.bool"),
         (
             lambda: Pointclouds(parts(3), features=parts(2, [4, 1, 2])),
             r"features: expected as many as points in each cloud, \[4, 0, 2\], got \[4, 1, 2\]",
@@ -277,19 +281,17 @@ def test_join_as_batch_and_scene():
         ),
         (lambda: Pointclouds(parts(3), features=torch.rand(3, 5, 2)), r"features: expected shape \(3, 4, C\), got"),
         (lambda: Pointclouds(parts(3), parts(2)), r"normals\[0\]: expected shape \(n, 3\), got \(4, 2\)"),
-        (lambda: Pointclouds(parts(3), parts(3, dtype=torch.float64)), r"normals\[0\]: expected float32, got"),
-        (
-            lambda: Pointclouds([torch.rand(1, 3), torch.rand(1, 3).double()]),
-            r"points\[1\]: expected torch.float32 on cpu, got torch.float64 on cpu",
-        ),
         (lambda: make().get_cloud(3), "index: expected an integer from 0 to 2, got 3"),
         (lambda: make().get_cloud(0.5), "index: expected an integer from 0 to 2, got 0.5"),
         (lambda: make().extend(0), "N: expected a positive integer, got 0"),
-        (lambda: make().split([1, 1]), "split_sizes: expected non-negative integers that sum to 3"),
+        (lambda: make().split([1, 3]), "split_sizes: expected non-negative integers that sum to at most 3"),
         (lambda: make().subsample([1, 2]), "max_points: expected a non-negative integer, or 3 of them"),
         (lambda: make().subsample(-1), "max_points: expected a non-negative integer"),
         (lambda: make().offset(torch.rand(5, 3)), r"offsets_packed: expected shape \(6, 3\) or \(3,\)"),
-        (lambda: make().scale(torch.rand(2)), r"scale: expected shape \(3\), got \(2,\)"),
+        (
+            lambda: make().scale(torch.rand(2)),
+            r"scale: expected a number, or shape \(3,\), \(3, 1\) or \(3, 3\), got \(2,\)",
+        ),
         (lambda: make().inside_box(torch.rand(2, 2, 3)), r"box: expected shape \(2, 3\) or \(3, 2, 3\)"),
         (
             lambda: make().inside_box(torch.tensor([[0.0] * 3, [-1.0] * 3])),
@@ -307,7 +309,7 @@ def test_join_as_batch_and_scene():
         ),
         (
             lambda: join_pointclouds_as_batch([make(), make(columns=4)]),
-            r"pointclouds\[1\].features: expected shape \(P, 5\), got \(6, 4\)",
+            r"pointclouds\[1\].features: expected shape \(..., 5\), got \(4, 4\)",
         ),
         (lambda: join_pointclouds_as_batch([make(), make(dtype=torch.float64)]), r"pointclouds\[1\].points: expected"),
     ],
@@ -320,5 +322,5 @@ def test_bad_input(make_it, message):
 def test_bad_index():
     with pytest.raises(IndexError):
         make()[3]
-    with pytest.raises(TypeError, match="index: expected int, slice"):
+    with pytest.raises(IndexError, match="index: expected an integer, a slice"):
         make()["0"]

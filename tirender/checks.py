@@ -64,6 +64,25 @@ def check_tensor(
     return value
 
 
+def as_floats(name: str, value: Any) -> torch.Tensor:
+    """Return a tensor of float32 or float64 as it is, and one of half floats or integers as float32; else raise."""
+    if check_tensor(name, value).dtype in FLOATS:
+        return value
+    if value.is_complex() or value.dtype == torch.bool:
+        fail(name, "real numbers", value.dtype)
+    return value.float()
+
+
+def as_indices(name: str, value: Any) -> torch.Tensor:
+    """Return a tensor of whole numbers, of any integer or float dtype, as int64; else raise."""
+    if check_tensor(name, value).is_complex() or value.dtype == torch.bool:
+        fail(name, "whole numbers", value.dtype)
+    indices = value.long()
+    if value.is_floating_point() and not bool((indices == value).all()):
+        fail(name, "whole numbers", f"{value.dtype} with others")
+    return indices
+
+
 def all_finite(values: torch.Tensor) -> bool:
     """Whether no number is NaN or infinite."""
     # a sum is ten times faster; it may overflow, so only then each number is tested
@@ -127,23 +146,33 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     return value
 
 
-def batch_index(index: int | slice | list[int] | torch.Tensor, n: int, device: torch.device) -> torch.Tensor:
+def batch_index(index: Any, n: int, device: torch.device) -> torch.Tensor:
     """The positions in a batch of ``n`` that ``index`` selects, as an int64 tensor for ``index_select``.
 
     Args:
-        index: an int, a slice, a list of ints, a bool tensor (n,) or an int64 tensor; negative ints count from the end.
+        index: an integer, a slice, a list of integers, a bool tensor (n,), or an integer tensor () or (m,); negative
+            ones count from the end.
         n: the batch's size.
         device: the device of the result.
     Raises:
-        TypeError: if the index has another type.
-        IndexError: if an index is out of range.
+        IndexError: if the index has another type, or is out of range.
     """
-    is_int_list = isinstance(index, list) and all(isinstance(i, int) and not isinstance(i, bool) for i in index)
-    is_tensor = isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.int64) and index.dim() <= 1
-    if isinstance(index, bool) or not (isinstance(index, int | slice) or is_int_list or is_tensor):
-        raise TypeError(f"index: expected int, slice, list of ints, or 1-d bool or int64 tensor, got {index!r}")
-    if isinstance(index, list):
-        index = torch.tensor(index, dtype=torch.int64)
-    if isinstance(index, torch.Tensor):
-        index = index.to(device)
-    return torch.arange(n, device=device)[index].reshape(-1)
+    if isinstance(index, slice):
+        return torch.tensor(range(n)[index], dtype=torch.int64, device=device)
+    if isinstance(index, torch.Tensor) and index.dtype == torch.bool:
+        if index.shape != (n,):
+            raise IndexError(f"index: expected a mask ({n},), got shape {tuple(index.shape)}")
+        return index.nonzero()[:, 0].to(device)
+    if isinstance(index, torch.Tensor) and index.dim() == 1:
+        index = index.tolist()
+    items = list(index) if isinstance(index, list | tuple) else [index]
+    try:
+        ids = [operator.index(item) for item in items if not isinstance(item, bool)]
+    except TypeError:
+        ids = []
+    if len(ids) < len(items):
+        raise IndexError(f"index: expected an integer, a slice, a list of integers or a tensor of them, got {index!r}")
+    for i in ids:
+        if not -n <= i < n:
+            raise IndexError(f"index: expected {-n} to {n - 1}, got {i}")
+    return torch.tensor([i % n for i in ids], dtype=torch.int64, device=device)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 
 from tirender.checks import check_tensor, fail
-from tirender.structures.packing import Partition, bounding_boxes
+from tirender.structures.packing import Partition, Ragged, bounding_boxes
 
 
 class CloudViews:
-    """The read-only half of ``Pointclouds``: views of its packed tensors, computed on demand."""
+    """The read-only half of ``Pointclouds``: the layouts of its tensors, computed on demand."""
 
     _rows: Partition
-    _points: torch.Tensor
-    _normals: torch.Tensor | None
-    _features: torch.Tensor | None
+    _points: Ragged
+    _normals: Ragged | None
+    _features: Ragged | None
 
     # --- the batch as a whole ---
 
@@ -25,7 +25,7 @@ class CloudViews:
     @property
     def device(self) -> torch.device:
         """The device of the points."""
-        return self._points.device
+        return self._points.like.device
 
     @property
     def valid(self) -> torch.Tensor:
@@ -44,40 +44,40 @@ class CloudViews:
     # --- points, normals and features; all differentiable ---
 
     def points_list(self) -> list[torch.Tensor]:
-        """N tensors (P_i, 3)."""
-        return self._rows.split(self._points)
+        """N tensors (P_i, 3): those that were given as a list, else views."""
+        return self._points.list()
 
     def points_packed(self) -> torch.Tensor:
-        """(sum P_i, 3): all points."""
-        return self._points
+        """(sum P_i, 3), in storage of their own."""
+        return self._points.packed()
 
     def points_padded(self) -> torch.Tensor:
-        """(N, max P_i, 3): padded with 0."""
-        return self._rows.pad(self._points)
+        """(N, max P_i, 3): the tensor that was given padded, else a copy padded with 0."""
+        return self._points.padded()
 
     def normals_list(self) -> list[torch.Tensor] | None:
         """N tensors (P_i, 3), or None."""
-        return None if self._normals is None else self._rows.split(self._normals)
+        return None if self._normals is None else self._normals.list()
 
     def normals_packed(self) -> torch.Tensor | None:
         """(sum P_i, 3), or None."""
-        return self._normals
+        return None if self._normals is None else self._normals.packed()
 
     def normals_padded(self) -> torch.Tensor | None:
         """(N, max P_i, 3), padded with 0, or None."""
-        return None if self._normals is None else self._rows.pad(self._normals)
+        return None if self._normals is None else self._normals.padded()
 
     def features_list(self) -> list[torch.Tensor] | None:
         """N tensors (P_i, C), or None."""
-        return None if self._features is None else self._rows.split(self._features)
+        return None if self._features is None else self._features.list()
 
     def features_packed(self) -> torch.Tensor | None:
         """(sum P_i, C), or None."""
-        return self._features
+        return None if self._features is None else self._features.packed()
 
     def features_padded(self) -> torch.Tensor | None:
         """(N, max P_i, C), padded with 0, or None."""
-        return None if self._features is None else self._rows.pad(self._features)
+        return None if self._features is None else self._features.padded()
 
     def get_cloud(self, index: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Points (P_i, 3), normals (P_i, 3) or None and features (P_i, C) or None of one cloud.
@@ -88,8 +88,7 @@ class CloudViews:
         if not isinstance(index, int) or not 0 <= index < len(self):
             fail("index", f"an integer from 0 to {len(self) - 1}", index)
         points, normals, features = (
-            None if values is None else self._rows.split(values)[index]
-            for values in (self._points, self._normals, self._features)
+            None if values is None else values.list()[index] for values in (self._points, self._normals, self._features)
         )
         assert points is not None
         return points, normals, features
@@ -119,7 +118,7 @@ class CloudViews:
 
         Differentiable; if several points are equally extreme, one of them gets the gradient.
         """
-        return bounding_boxes(self._rows, self._points)
+        return bounding_boxes(self._rows, self.points_packed())
 
     def inside_box(self, box: torch.Tensor) -> torch.Tensor:
         """Which points lie in a box or on its boundary.
@@ -138,4 +137,5 @@ class CloudViews:
         if bool((box[:, 0] > box[:, 1]).any()):
             fail("box", "least coordinates no greater than the greatest", box.tolist())
         least, greatest = (box if len(box) == 1 else box.index_select(0, self._rows.owner)).unbind(1)
-        return ((self._points >= least) & (self._points <= greatest)).all(dim=1)
+        points = self.points_packed()
+        return ((points >= least) & (points <= greatest)).all(dim=1)

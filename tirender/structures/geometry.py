@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from tirender.structures.packing import repeat_rows
+from tirender.structures.packing import Ragged, repeat_rows
 from tirender.structures.topology import Topology
 
 NORMALIZE_EPS = 1e-6  # a cross product (twice the face's area) shorter than this gives a normal shorter than 1
@@ -21,19 +22,38 @@ class Geometry:
 
     Args:
         topology: the connectivity.
-        verts: (V, 3) packed vertices, float32 or float64.
+        positions: the vertices, float32 or float64: packed (V, 3), or in the layout in which they were given.
         normals: (V, 3) vertex normals that replace computed ones, or None.
     """
 
-    def __init__(self, topology: Topology, verts: torch.Tensor, normals: torch.Tensor | None = None) -> None:
-        self.topology, self.verts, self.normals = topology, verts, normals
-        self._cache: dict[str, tuple[int, torch.Tensor]] = {}
+    def __init__(
+        self, topology: Topology, positions: torch.Tensor | Ragged, normals: torch.Tensor | None = None
+    ) -> None:
+        if isinstance(positions, torch.Tensor):
+            positions = Ragged(topology.vert_rows, [positions])
+        self.topology, self.positions, self.normals = topology, positions, normals
+        self._cache: dict[str, tuple[tuple[int, int], torch.Tensor]] = {}
         self._base: tuple[Geometry, int] | None = None
-        self._repeated_as: tuple[int, int, bool] | None = None
+        self._repeated_as: Any = None
 
-    def with_verts(self, verts: torch.Tensor, normals: torch.Tensor | None = None) -> Geometry:
+    @property
+    def verts(self) -> torch.Tensor:
+        """(V, 3): the packed vertices."""
+        return self.positions.packed()
+
+    def with_verts(self, positions: torch.Tensor | Ragged, normals: torch.Tensor | None = None) -> Geometry:
         """Other positions on the same topology."""
-        return Geometry(self.topology, verts, normals)
+        return Geometry(self.topology, positions, normals)
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Geometry:
+        """The same geometry after a function of the given tensors, such as one that clones or moves them."""
+        positions = self.positions.map(function)
+        normals = None if self.normals is None else function(self.normals)
+        return Geometry(self.topology.to(positions.like.device), positions, normals)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is derived, which may be part of a graph and then cannot be copied."""
+        return {**self.__dict__, "_cache": {}}
 
     def extend(self, n: int) -> Geometry:
         """Each mesh n times in a row. Vertex normals are computed once, on this geometry, and repeated."""
@@ -77,23 +97,20 @@ class Geometry:
 
     def cached(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
         """A derived quantity: the cached one of this name if it is still valid, else a new one."""
-        version, wants_grad = _version(self.verts), self.verts.requires_grad and torch.is_grad_enabled()
-        cached_version, value = self._cache.get(name, (-1, self.verts))
+        version, verts = self.positions.version, self.verts
+        wants_grad = verts.requires_grad and torch.is_grad_enabled()
+        cached_version, value = self._cache.get(name, (None, verts))
         if cached_version != version or (wants_grad and not value.requires_grad):
             value = compute()
             self._cache[name] = (version, value)
         return value
 
-    def _base_state(self) -> tuple[int, int, bool]:
+    def _base_state(self) -> Any:
         """A value that changes when vertices, here or of the base, are written to or start to need gradients."""
         assert self._base is not None
-        return _version(self._base[0].verts), _version(self.verts), self.verts.requires_grad
+        base, verts = self._base[0], self.verts
+        return base.positions.version, self.positions.version, base.verts.requires_grad, verts.requires_grad
 
 
 def _normalize(vectors: torch.Tensor) -> torch.Tensor:
     return F.normalize(vectors, eps=NORMALIZE_EPS, dim=1)
-
-
-def _version(tensor: torch.Tensor) -> int:
-    """How often a tensor was written to in place; 0 for inference tensors, which have no counter."""
-    return 0 if tensor.is_inference() else tensor._version

@@ -6,23 +6,21 @@ from typing import Any
 
 import torch
 
-from tirender.checks import INTEGERS, check_tensor, fail
-from tirender.structures.packing import PartsOrPadded, pack_parts
+from tirender.checks import as_indices, check_range, check_tensor, fail
+from tirender.structures.packing import PartsOrPadded, Ragged, check_ragged
 from tirender.structures.topology import Topology
 
 
-def check_faces(faces: PartsOrPadded, verts: torch.Tensor, num_verts: list[int]) -> Topology:
-    """Check faces against the packed vertices and return their topology."""
-    if isinstance(faces, (list, tuple)):  # the integer dtypes may differ; an empty tensor may have any dtype
-        faces = [
-            f.long() if isinstance(f, torch.Tensor) and (f.dtype in INTEGERS or not f.numel()) else f for f in faces
-        ]
-    packed, num_faces = pack_parts("faces", faces, INTEGERS)
-    packed = packed.to(verts.device if not len(packed) else packed.device, torch.int64, copy=True)
+def check_faces(faces: PartsOrPadded, positions: Ragged) -> Topology:
+    """Check faces against the vertices and return their topology, with a copy of them."""
+    given, num_verts, device = check_ragged("faces", faces, as_indices), positions.rows.counts, positions.like.device
+    packed, num_faces = given.packed(), given.rows.counts
+    if not len(packed):
+        packed = packed.to(device, torch.int64)
     if len(num_faces) != len(num_verts):
         fail("faces", f"{len(num_verts)} meshes as in verts", len(num_faces))
-    if packed.device != verts.device:
-        fail("faces", f"a tensor on {verts.device} as verts", packed.device)
+    if packed.device != device:
+        fail("faces", f"a tensor on {device} as verts", packed.device)
     if len(packed) and int(packed.min()) < 0:
         packed, num_faces = _without_padding(packed, num_faces, must_end=isinstance(faces, torch.Tensor))
     topology = Topology(packed, num_verts, num_faces)
@@ -48,8 +46,8 @@ def _without_padding(faces: torch.Tensor, num_faces: list[int], must_end: bool) 
     return faces[is_face], [int(mesh.sum()) for mesh in per_mesh]
 
 
-def check_selection(name: str, selection: Any, n_faces: int) -> None:
-    """Raise ``ValueError`` unless a selection is an integer tensor (f,) of indices from 0 to ``n_faces`` - 1."""
-    check_tensor(name, selection, ("f",), INTEGERS)
-    if len(selection) and not 0 <= int(selection.min()) <= int(selection.max()) < n_faces:
-        fail(name, f"face indices from 0 to {n_faces - 1}", f"{int(selection.min())} to {int(selection.max())}")
+def check_selection(name: str, selection: Any, n_faces: int) -> torch.Tensor:
+    """Return a selection (f,) of indices from 0 to ``n_faces`` - 1 as int64; else raise ``ValueError``."""
+    selection = as_indices(name, check_tensor(name, selection, ("f",)))
+    check_range(name, selection, n_faces, "faces")
+    return selection

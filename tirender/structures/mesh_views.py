@@ -29,7 +29,7 @@ class MeshViews:
     @property
     def device(self) -> torch.device:
         """The device of the vertices."""
-        return self.verts_packed().device
+        return self._geometry.positions.like.device
 
     @property
     def valid(self) -> torch.Tensor:
@@ -48,16 +48,16 @@ class MeshViews:
     # --- vertices ---
 
     def verts_list(self) -> list[torch.Tensor]:
-        """N tensors (V_i, 3). All three layouts are differentiable."""
-        return self.topology.vert_rows.split(self.verts_packed())
+        """N tensors (V_i, 3): those that were given as a list, else views. All three layouts are differentiable."""
+        return self._geometry.positions.list()
 
     def verts_packed(self) -> torch.Tensor:
-        """(sum V_i, 3): all vertices."""
+        """(sum V_i, 3): all vertices, in storage of their own."""
         return self._geometry.verts
 
     def verts_padded(self) -> torch.Tensor:
-        """(N, max V_i, 3): padded with 0."""
-        return self.topology.vert_rows.pad(self.verts_packed())
+        """(N, max V_i, 3): the tensor that was given padded, else a copy padded with 0."""
+        return self._geometry.positions.padded()
 
     def num_verts_per_mesh(self) -> torch.Tensor:
         """(N,) int64: the numbers of vertices V_i."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
+from tirender.checks import as_floats, batch_index, check_tensor, fail
 from tirender.structures.geometry import Geometry
 from tirender.structures.mesh_input import check_faces, check_selection
 from tirender.structures.mesh_views import MeshViews
-from tirender.structures.packing import PartsOrPadded, concatenate, pack_parts
+from tirender.structures.packing import PartsOrPadded, Ragged, check_ragged, concatenate, per_item, split_slices
 from tirender.structures.topology import Topology
 
 
@@ -20,19 +19,22 @@ class Meshes(MeshViews):
     """A batch of N triangle meshes, available as lists, padded tensors and packed tensors.
 
     *List*: one tensor a mesh. *Packed*: all meshes concatenated; indices count through the batch. *Padded*: (N,
-    largest, ...), padded with 0, or with -1 for faces. One packed tensor holds the vertices. Everything else is derived
-    from it and from the ``topology``. Meshes that differ only in their vertices share the topology, so index tensors
-    are shared between meshes: copy one before you write into it.
+    largest, ...), padded with 0, or with -1 for faces. ``verts_list()`` and ``verts_padded()`` return the very tensors
+    that were given in that layout. Packed vertices, and padded ones made from a list, have their own storage. Meshes
+    that differ only in their vertices share the ``topology``, so index tensors are shared between meshes: copy one
+    before you write into it.
 
     Args:
-        verts: N tensors (V_i, 3) of one float dtype and device, or one (N, V, 3) tensor; any unit of length. NaN and
-            infinity are allowed, so that a diverged fit can still be inspected. Areas are infinite where the dtype
-            cannot hold their squares (in float32, edges longer than about 1e9).
-        faces: N integer tensors (F_i, 3) of vertex indices within the mesh, or one (N, F, 3) tensor padded at the end.
-            Rows of -1 are padding. Faces are counter-clockwise seen from outside.
+        verts: N tensors (V_i, 3) of one device, or one (N, V, 3) tensor; any unit of length. float32 and float64 are
+            kept; half floats and integers become float32; mixed parts become float64. NaN and infinity are allowed, so
+            that a diverged fit can still be inspected. Areas are infinite where the dtype cannot hold their squares (in
+            float32, edges longer than about 1e9).
+        faces: N tensors (F_i, 3) of vertex indices within the mesh, of any integer or float dtype, or one (N, F, 3)
+            tensor padded at the end; copied as int64. Rows of -1 are padding. Faces are counter-clockwise seen from
+            outside.
         textures: ``TexturesVertex``, ``TexturesUV`` or ``TexturesAtlas`` for these meshes.
-        verts_normals: vertex normals shaped like ``verts``, used in place of computed ones. Offsetting the vertices
-            drops them.
+        verts_normals: vertex normals shaped like ``verts``, used in place of computed ones. One offset for all vertices
+            keeps them; other offsets drop them.
     Raises:
         ValueError: if shapes, dtypes, devices or lengths do not fit, or a face index is not a vertex of its mesh.
     """
@@ -45,16 +47,17 @@ class Meshes(MeshViews):
         *,
         verts_normals: PartsOrPadded | None = None,
     ) -> None:
-        packed, num_verts = pack_parts("verts", verts, FLOATS)
-        topology = check_faces(faces, packed, num_verts)
+        positions = check_ragged("verts", verts, as_floats)
+        topology = check_faces(faces, positions)
         normals = None
         if verts_normals is not None:
-            normals, num_normals = pack_parts("verts_normals", verts_normals, packed.dtype)
-            if num_normals != num_verts:
-                fail("verts_normals", f"as many as verts in each mesh, {num_verts}", num_normals)
-            if normals.device != packed.device:
-                fail("verts_normals", f"a tensor on {packed.device} as verts", normals.device)
-        self._geometry = Geometry(topology, packed, normals)
+            given = check_ragged("verts_normals", verts_normals, as_floats)
+            if given.rows.counts != topology.num_verts:
+                fail("verts_normals", f"as many as verts in each mesh, {topology.num_verts}", given.rows.counts)
+            if given.like.device != positions.like.device:
+                fail("verts_normals", f"a tensor on {positions.like.device} as verts", given.like.device)
+            normals = given.packed().to(positions.like.dtype)
+        self._geometry = Geometry(topology, positions, normals)
         self.textures = textures
 
     @classmethod
@@ -95,17 +98,22 @@ class Meshes(MeshViews):
         The old vertices are replaced, not overwritten, so autograd still works.
 
         Args:
-            vert_offsets_packed: (sum V_i, 3), or (3,) or (1, 3) for all vertices; differentiable.
+            vert_offsets_packed: (sum V_i, 3), or (3,) or (1, 3) for all vertices; differentiable. Offsets of float64
+                make float32 vertices float64.
         Returns:
             self.
         Raises:
             ValueError: if the shape, dtype or device is wrong.
         """
         verts = self.verts_packed()
-        check_tensor("vert_offsets_packed", vert_offsets_packed, ("...", 3), like=verts)
-        if vert_offsets_packed.shape not in (verts.shape, (3,), (1, 3)):
-            fail("vert_offsets_packed", f"shape {tuple(verts.shape)} or (3,)", tuple(vert_offsets_packed.shape))
-        self._geometry = self._geometry.with_verts(verts + vert_offsets_packed)
+        offsets = as_floats("vert_offsets_packed", vert_offsets_packed)
+        if offsets.shape not in (verts.shape, (3,), (1, 3)):
+            fail("vert_offsets_packed", f"shape {tuple(verts.shape)} or (3,)", tuple(offsets.shape))
+        if offsets.device != verts.device:
+            fail("vert_offsets_packed", f"a tensor on {verts.device}", offsets.device)
+        moved, normals = verts + offsets, self._geometry.normals
+        turns = normals is not None and offsets.numel() > 3
+        self._geometry = self._geometry.with_verts(moved, None if turns or normals is None else normals.to(moved.dtype))
         return self
 
     def offset_verts(self, vert_offsets_packed: torch.Tensor) -> Meshes:
@@ -116,17 +124,16 @@ class Meshes(MeshViews):
         """Scale the vertices of these meshes about the origin. Given vertex normals are kept.
 
         Args:
-            scale: a number, or an (N,) tensor with one factor a mesh; differentiable.
+            scale: a number, or a tensor of any real dtype: (N,) or (N, 1) has one factor a mesh, (N, 3) one an axis;
+                differentiable. Row i belongs to mesh i; further rows are ignored, as in PyTorch3D.
         Returns:
             self.
         Raises:
             ValueError: if the shape, dtype or device is wrong.
         """
-        verts = self.verts_packed()
-        if isinstance(scale, torch.Tensor) and scale.dim():
-            check_tensor("scale", scale, (len(self),), like=verts)
-            scale = scale.index_select(0, self.topology.vert_to_mesh)[:, None]
-        self._geometry = self._geometry.with_verts(verts * scale, self._geometry.normals)
+        scaled = self.verts_packed() * per_item("scale", scale, self._geometry.positions)
+        normals = self._geometry.normals
+        self._geometry = self._geometry.with_verts(scaled, None if normals is None else normals.to(scaled.dtype))
         return self
 
     def scale_verts(self, scale: float | torch.Tensor) -> Meshes:
@@ -141,33 +148,30 @@ class Meshes(MeshViews):
         Raises:
             ValueError: if the shape, dtype or device is wrong.
         """
-        topology = self.topology
-        check_tensor("new_verts_padded", new_verts_padded, (topology.n_meshes, topology.max_verts, 3), FLOATS)
+        rows = self.topology.vert_rows
+        check_tensor("new_verts_padded", new_verts_padded, (rows.n_items, rows.largest, 3))
         if new_verts_padded.device != self.device:
             fail("new_verts_padded", f"a tensor on {self.device}", new_verts_padded.device)
-        verts = topology.vert_rows.unpad(new_verts_padded)
-        return self._of(self._geometry.with_verts(verts), self.textures)
+        padded = as_floats("new_verts_padded", new_verts_padded)
+        positions = Ragged(rows, [padded], "padded") if rows.is_even else rows.unpad(padded)
+        return self._of(self._geometry.with_verts(positions), self.textures)
 
     # --- copies ---
 
     def clone(self) -> Meshes:
         """A copy with its own vertices and textures; differentiable."""
-        verts, normals = self.verts_packed().clone(), self._geometry.normals
-        geometry = self._geometry.with_verts(verts, None if normals is None else normals.clone())
-        return self._of(geometry, None if self.textures is None else self.textures.clone())
+        return self._of(self._geometry.map(torch.clone), None if self.textures is None else self.textures.clone())
 
     def detach(self) -> Meshes:
         """The same meshes and textures without gradients, sharing memory."""
-        verts, normals = self.verts_packed().detach(), self._geometry.normals
-        geometry = self._geometry.with_verts(verts, None if normals is None else normals.detach())
-        return self._of(geometry, None if self.textures is None else self.textures.detach())
+        textures = None if self.textures is None else self.textures.detach()
+        return self._of(self._geometry.map(torch.Tensor.detach), textures)
 
     def to(self, device: torch.device | str, copy: bool = False) -> Meshes:
         """These meshes on a device. Returns self if they are there already and ``copy`` is False."""
-        verts, normals = self.verts_packed().to(device), self._geometry.normals
-        if verts.device == self.device:
+        geometry = self._geometry.map(lambda tensor: tensor.to(device))
+        if geometry.positions.like.device == self.device:
             return self.clone() if copy else self
-        geometry = Geometry(self.topology.to(verts.device), verts, None if normals is None else normals.to(device))
         return self._of(geometry, None if self.textures is None else self.textures.to(device))
 
     def cpu(self) -> Meshes:
@@ -199,10 +203,9 @@ class Meshes(MeshViews):
             index: an integer, slice, list of integers, bool tensor (N,) or integer tensor (n,); negatives count from
                 the end.
         Raises:
-            IndexError: if an index is out of range.
-            TypeError: if the index has another type.
+            IndexError: if an index is out of range or has another type.
         """
-        ids = self._mesh_ids(index)
+        ids = batch_index(index, len(self), torch.device("cpu")).tolist()
         verts, normals = self.verts_list(), self._geometry.normals
         given = None if normals is None else normals.split(self.topology.num_verts)
         geometry = self._assemble(
@@ -210,18 +213,15 @@ class Meshes(MeshViews):
             [self.topology.faces_list[i] for i in ids],
             None if given is None else [given[i] for i in ids],
         )
-        return self._of(geometry, self.textures[ids] if self.textures is not None and ids else None)
+        return self._of(geometry, None if self.textures is None else self.textures[ids])
 
     def split(self, split_sizes: Sequence[int]) -> list[Meshes]:
-        """Split the batch into consecutive batches of these sizes.
+        """Split the batch into consecutive batches of these sizes; what is left over is in none.
 
         Raises:
-            ValueError: if the sizes are not non-negative integers that sum to N.
+            ValueError: if the sizes are not non-negative integers that sum to at most N.
         """
-        if not all(isinstance(size, int) and size >= 0 for size in split_sizes) or sum(split_sizes) != len(self):
-            fail("split_sizes", f"non-negative integers that sum to {len(self)}", split_sizes)
-        ends = [sum(split_sizes[: i + 1]) for i in range(len(split_sizes))]
-        return [self[end - size : end] for size, end in zip(split_sizes, ends)]
+        return [self[part] for part in split_slices(split_sizes, len(self))]
 
     def submeshes(self, face_indices: Sequence[Sequence[torch.Tensor] | torch.Tensor]) -> Meshes:
         """Meshes made of selected faces. Each has only the vertices that its faces use, in their old order.
@@ -240,12 +240,15 @@ class Meshes(MeshViews):
         all_normals = None if given is None else given.split(self.topology.num_verts)
         verts, faces, normals = [], [], []
         vertex_ids: list[list[torch.Tensor]] = []
+        face_ids: list[list[torch.Tensor]] = []
         for mesh, (all_faces, selections) in enumerate(zip(self.topology.faces_list, face_indices)):
             vertex_ids.append([])
+            face_ids.append([])
             for part, selection in enumerate(selections):
-                check_selection(f"face_indices[{mesh}][{part}]", selection, len(all_faces))
+                selection = check_selection(f"face_indices[{mesh}][{part}]", selection, len(all_faces))
                 used, renumbered = torch.unique(all_faces[selection], return_inverse=True)
                 vertex_ids[-1].append(used)
+                face_ids[-1].append(selection)
                 verts.append(all_verts[mesh].index_select(0, used))
                 faces.append(renumbered.reshape(-1, 3))
                 if all_normals is not None:
@@ -253,7 +256,7 @@ class Meshes(MeshViews):
         geometry = self._assemble(verts, faces, None if given is None else normals)
         textures = None
         if self.textures is not None and verts:
-            textures = self.textures.submeshes(vertex_ids, [list(selections) for selections in face_indices])
+            textures = self.textures.submeshes(vertex_ids, face_ids)
         return self._of(geometry, textures)
 
     # --- textures ---
@@ -285,32 +288,14 @@ class Meshes(MeshViews):
     def _shallow_copy(self) -> Meshes:
         return self._of(self._geometry, self.textures)
 
-    def _mesh_ids(self, index: Any) -> list[int]:
-        if isinstance(index, torch.Tensor) and index.dtype == torch.bool:
-            check_tensor("mesh index", index, (len(self),))
-            return index.nonzero()[:, 0].tolist()
-        if isinstance(index, slice):
-            return list(range(len(self)))[index]
-        if isinstance(index, torch.Tensor) and index.dim() <= 1 and index.dtype in INTEGERS:
-            index = index.reshape(-1).tolist()
-        items = list(index) if isinstance(index, (list, tuple)) else [index]
-        if not all(isinstance(i, SupportsIndex) and not isinstance(i, (bool, torch.Tensor)) for i in items):
-            raise TypeError(f"mesh index: expected integers, a slice or a bool tensor, got {index!r}")
-        ids = [operator.index(i) for i in items]
-        for i in ids:
-            if not -len(self) <= i < len(self):
-                raise IndexError(f"mesh index: expected {-len(self)} to {len(self) - 1}, got {i}")
-        return [i % len(self) for i in ids]
-
     def _assemble(
         self, verts: list[torch.Tensor], faces: list[torch.Tensor], normals: list[torch.Tensor] | None
     ) -> Geometry:
         """The geometry of already validated parts; an empty batch has this batch's dtype and device."""
-        topology = Topology(
-            concatenate(faces, like=self.topology.faces_local), [len(v) for v in verts], [len(f) for f in faces]
-        )
-        packed = concatenate(verts, like=self.verts_packed())
-        return Geometry(topology, packed, None if normals is None else concatenate(normals, like=packed))
+        positions = Ragged.of_parts(verts, self.verts_packed())
+        packed = concatenate(faces, like=self.topology.faces_local)
+        topology = Topology(packed, positions.rows.counts, [len(f) for f in faces])
+        return Geometry(topology, positions, None if normals is None else concatenate(normals, positions.like))
 
 
 def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True) -> Meshes:
@@ -331,7 +316,7 @@ def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True
     if not meshes:
         return Meshes(verts=[], faces=[])
     for i, batch in enumerate(meshes):
-        check_tensor(f"meshes[{i}].verts", batch.verts_packed(), like=meshes[0].verts_packed())
+        check_tensor(f"meshes[{i}].verts", batch._geometry.positions.like, like=meshes[0]._geometry.positions.like)
     geometries = [batch._geometry for batch in meshes]
     given = [geometry.normals for geometry in geometries if geometry.normals is not None]
     topology = Topology(
@@ -340,7 +325,8 @@ def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True
         [n for geometry in geometries for n in geometry.topology.num_faces],
     )
     normals = torch.cat(given) if len(given) == len(geometries) else None
-    joined = Geometry(topology, torch.cat([geometry.verts for geometry in geometries]), normals)
+    verts = [part for geometry in geometries for part in geometry.positions.list()]
+    joined = Geometry(topology, Ragged.of_parts(verts, geometries[0].positions.like), normals)
     return Meshes._of(joined, _join_textures(meshes) if include_textures else None)
 
 

@@ -7,30 +7,33 @@ from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, batch_index, check_tensor, fail
+from tirender.checks import as_floats, batch_index, check_tensor, fail
 from tirender.structures.cloud_views import CloudViews
 from tirender.structures.packing import (
     Partition,
     PartsOrPadded,
-    concatenate,
-    pack_parts,
+    Ragged,
+    check_ragged,
+    per_item,
     repeat_counts,
     repeat_rows,
+    split_slices,
 )
 
 
 class Pointclouds(CloudViews):
     """A batch of N point clouds with normals and features, available as lists, padded tensors and packed tensors.
 
-    *List*: one tensor a cloud. *Packed*: all clouds concatenated. *Padded*: (N, largest, ...), padded with 0. One
-    packed tensor holds each quantity. The other layouts are derived from it and differentiable. Index tensors are
-    shared between clouds: copy one before you write into it.
+    *List*: one tensor a cloud. *Packed*: all clouds concatenated. *Padded*: (N, largest, ...), padded with 0. Lists and
+    padded tensors are handed back as they were given; packed ones, and padded ones made from a list, have their own
+    storage. All are differentiable. Index tensors are shared between clouds: copy one before you write into it.
 
     Args:
-        points: N tensors (P_i, 3) of one float dtype and device, or one (N, P, 3) tensor; any unit of length.
+        points: N tensors (P_i, 3) of one device, or one (N, P, 3) tensor; any unit of length. float32 and float64 are
+            kept; half floats and integers become float32; mixed parts become float64.
         normals: one vector a point, as N tensors (P_i, 3) or padded to (N, max P_i, 3); None for no normals.
         features: C values of any dtype a point (colours, for example), as N tensors (P_i, C) or padded to
-            (N, max P_i, C); None for no features.
+            (N, max P_i, C); None for no features. In a list of normals or features, None stands for an empty tensor.
     Raises:
         ValueError: if shapes, dtypes, devices or lengths do not fit.
     """
@@ -38,18 +41,18 @@ class Pointclouds(CloudViews):
     def __init__(
         self, points: PartsOrPadded, normals: PartsOrPadded | None = None, features: PartsOrPadded | None = None
     ) -> None:
-        self._points, counts = pack_parts("points", points, FLOATS)
-        self._rows = Partition(counts, self._points.device)
-        self._normals = self._pack("normals", normals, self._points.dtype, 3)
-        self._features = self._pack("features", features, None, None)
+        self._points = check_ragged("points", points, as_floats)
+        self._rows = self._points.rows
+        self._normals = self._match("normals", normals, 3)
+        self._features = self._match("features", features, None)
+        if self._normals is not None:
+            self._normals = self._normals.map(lambda tensor: tensor.to(self._points.like.dtype))
 
     @classmethod
-    def _of(
-        cls, rows: Partition, points: torch.Tensor, normals: torch.Tensor | None, features: torch.Tensor | None
-    ) -> Pointclouds:
-        """Clouds from packed tensors that are already validated."""
+    def _of(cls, points: Ragged, normals: Ragged | None, features: Ragged | None) -> Pointclouds:
+        """Clouds from parts that are already validated."""
         clouds = cls.__new__(cls)
-        clouds._rows, clouds._points, clouds._normals, clouds._features = rows, points, normals, features
+        clouds._rows, clouds._points, clouds._normals, clouds._features = points.rows, points, normals, features
         return clouds
 
     # --- normals ---
@@ -74,7 +77,7 @@ class Pointclouds(CloudViews):
         frames = local_frames(self.points_padded(), sizes, neighborhood_size, disambiguate_directions)[1]
         normals = frames[..., 0]
         if assign_to_self:
-            self._normals = self._rows.unpad(normals)
+            self._normals = Ragged(self._rows, [self._rows.unpad(normals)])
         return normals
 
     # --- other points ---
@@ -85,41 +88,41 @@ class Pointclouds(CloudViews):
         The old points are replaced, not overwritten, so autograd still works.
 
         Args:
-            offsets_packed: (sum P_i, 3), or (3,) or (1, 3) for all points; differentiable.
+            offsets_packed: (sum P_i, 3), or (3,) or (1, 3) for all points; differentiable. Offsets of float64 make
+                float32 points float64.
         Returns:
             self.
         Raises:
             ValueError: if the shape, dtype or device is wrong.
         """
-        check_tensor("offsets_packed", offsets_packed, ("...", 3), like=self._points)
-        if offsets_packed.shape not in (self._points.shape, (3,), (1, 3)):
-            fail("offsets_packed", f"shape {tuple(self._points.shape)} or (3,)", tuple(offsets_packed.shape))
-        self._points = self._points + offsets_packed
+        points, offsets = self.points_packed(), as_floats("offsets_packed", offsets_packed)
+        if offsets.shape not in (points.shape, (3,), (1, 3)):
+            fail("offsets_packed", f"shape {tuple(points.shape)} or (3,)", tuple(offsets.shape))
+        self._check_device("offsets_packed", offsets)
+        self._points = Ragged(self._rows, [points + offsets])
         return self
 
     def offset(self, offsets_packed: torch.Tensor) -> Pointclouds:
         """As ``offset_``, but returns new clouds that share normals and features."""
-        return self._map(lambda values: values).offset_(offsets_packed)
+        return self._of(self._points, self._normals, self._features).offset_(offsets_packed)
 
     def scale_(self, scale: float | torch.Tensor) -> Pointclouds:
         """Scale the points of these clouds about the origin. Normals are kept.
 
         Args:
-            scale: a number, or an (N,) tensor with one factor a cloud; differentiable.
+            scale: a number, or a tensor of any real dtype: (N,) or (N, 1) has one factor a cloud, (N, 3) one an axis;
+                differentiable. Row i belongs to cloud i; further rows are ignored, as in PyTorch3D.
         Returns:
             self.
         Raises:
             ValueError: if the shape, dtype or device is wrong.
         """
-        if isinstance(scale, torch.Tensor) and scale.dim():
-            check_tensor("scale", scale, (len(self),), like=self._points)
-            scale = scale.index_select(0, self._rows.owner)[:, None]
-        self._points = self._points * scale
+        self._points = Ragged(self._rows, [self.points_packed() * per_item("scale", scale, self._points)])
         return self
 
     def scale(self, scale: float | torch.Tensor) -> Pointclouds:
         """As ``scale_``, but returns new clouds that share normals and features."""
-        return self._map(lambda values: values).scale_(scale)
+        return self._of(self._points, self._normals, self._features).scale_(scale)
 
     def update_padded(
         self,
@@ -136,38 +139,30 @@ class Pointclouds(CloudViews):
         Raises:
             ValueError: if a shape, dtype or device is wrong.
         """
-        n_channels = "C" if self._features is None else self._features.shape[1]
-        new = {
-            "points": (new_points_padded, self._points, 3),
-            "normals": (new_normals_padded, self._normals, 3),
-            "features": (new_features_padded, self._features, n_channels),
-        }
-        packed = {name: old for name, (_, old, _) in new.items()}
-        for name, (padded, _, columns) in new.items():
-            if padded is not None:
-                dtype = FLOATS if name == "points" else None
-                check_tensor(f"new_{name}_padded", padded, (len(self), self._rows.largest, columns), dtype)
-                self._check_device(f"new_{name}_padded", padded)
-                packed[name] = self._rows.unpad(padded)
-        assert packed["points"] is not None
-        return self._of(self._rows, packed["points"], packed["normals"], packed["features"])
+        channels = "C" if self._features is None else self._features.like.shape[-1]
+        points = self._updated("new_points_padded", new_points_padded, 3)
+        normals, features = self._normals, self._features
+        if new_normals_padded is not None:
+            normals = self._updated("new_normals_padded", new_normals_padded, 3)
+        if new_features_padded is not None:
+            features = self._updated("new_features_padded", new_features_padded, channels)
+        return self._of(points.map(lambda tensor: as_floats("new_points_padded", tensor)), normals, features)
 
     # --- copies ---
 
     def clone(self) -> Pointclouds:
         """A copy with its own tensors; differentiable."""
-        return self._map(torch.clone)
+        return self._map(lambda rows: rows.map(torch.clone))
 
     def detach(self) -> Pointclouds:
         """The same clouds without gradients, sharing memory."""
-        return self._map(torch.Tensor.detach)
+        return self._map(lambda rows: rows.map(torch.Tensor.detach))
 
     def to(self, device: torch.device | str, copy: bool = False) -> Pointclouds:
         """These clouds on a device. Returns self if they are there already and ``copy`` is False."""
-        moved = self._map(lambda values: values.to(device))
+        moved = self._map(lambda rows: rows.map(lambda tensor: tensor.to(device)))
         if moved.device == self.device:
             return self.clone() if copy else self
-        moved._rows = Partition(self._rows.counts, moved.device)
         return moved
 
     def cpu(self) -> Pointclouds:
@@ -190,37 +185,27 @@ class Pointclouds(CloudViews):
             fail("N", "a positive integer", N)
         counts = self._rows.counts
         rows = Partition(repeat_counts(counts, N), self.device)
-        return self._map(lambda values: repeat_rows(values, counts, N), rows)
+        return self._map(lambda values: Ragged(rows, [repeat_rows(values.packed(), counts, N)]))
 
     def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> Pointclouds:
         """A batch of the selected clouds; differentiable.
 
         Args:
-            index: an integer, slice, list of integers, bool tensor (N,) or int64 tensor (n,); negatives count from the
-                end.
+            index: an integer, slice, list of integers, bool tensor (N,) or integer tensor (n,); negatives count from
+                the end.
         Raises:
-            IndexError: if an index is out of range.
-            TypeError: if the index has another type.
+            IndexError: if an index is out of range or has another type.
         """
         ids = batch_index(index, len(self), torch.device("cpu")).tolist()
-        rows = Partition([self._rows.counts[i] for i in ids], self.device)
-
-        def pick(values: torch.Tensor) -> torch.Tensor:
-            parts = self._rows.split(values)
-            return concatenate([parts[i] for i in ids], like=values)
-
-        return self._map(pick, rows)
+        return self._map(lambda rows: Ragged.of_parts([rows.list()[i] for i in ids], rows.packed()))
 
     def split(self, split_sizes: Sequence[int]) -> list[Pointclouds]:
-        """Split the batch into consecutive batches of these sizes.
+        """Split the batch into consecutive batches of these sizes; what is left over is in none.
 
         Raises:
-            ValueError: if the sizes are not non-negative integers that sum to N.
+            ValueError: if the sizes are not non-negative integers that sum to at most N.
         """
-        if not all(isinstance(size, int) and size >= 0 for size in split_sizes) or sum(split_sizes) != len(self):
-            fail("split_sizes", f"non-negative integers that sum to {len(self)}", split_sizes)
-        ends = [sum(split_sizes[: i + 1]) for i in range(len(split_sizes))]
-        return [self[end - size : end] for size, end in zip(split_sizes, ends)]
+        return [self[part] for part in split_slices(split_sizes, len(self))]
 
     def subsample(self, max_points: int | Sequence[int]) -> Pointclouds:
         """Draw at most ``max_points`` points of each cloud, without replacement, from torch's generator.
@@ -242,35 +227,45 @@ class Pointclouds(CloudViews):
         for start, count, limit in zip(self._rows.first.tolist(), self._rows.counts, counts):
             indices.append(start + (torch.randperm(count)[:limit] if limit < count else torch.arange(count)))
         index = torch.cat(indices).to(self.device)
-        return self._map(lambda values: values.index_select(0, index), Partition(counts, self.device))
+        rows = Partition(counts, self.device)
+        return self._map(lambda values: Ragged(rows, [values.packed().index_select(0, index)]))
 
     # --- helpers ---
 
-    def _pack(
-        self, name: str, value: PartsOrPadded | None, dtype: torch.dtype | None, n_columns: int | None
-    ) -> torch.Tensor | None:
-        """Check normals or features against the points, and pack them."""
+    def _match(self, name: str, value: PartsOrPadded | None, n_columns: int | None) -> Ragged | None:
+        """Check normals or features against the points."""
         if value is None:
             return None
         if isinstance(value, torch.Tensor):
-            check_tensor(name, value, (len(self), self._rows.largest, n_columns or "C"), dtype)
-            packed = self._rows.unpad(value)
+            check_tensor(name, value, (len(self), self._rows.largest, n_columns or "C"))
+            rows = Ragged(self._rows, [value], "padded")
+            given = rows if self._rows.is_even else Ragged(self._rows, [self._rows.unpad(value)])
         else:
-            packed, counts = pack_parts(name, value, dtype, n_columns)
-            if counts != self._rows.counts:
-                fail(name, f"as many as points in each cloud, {self._rows.counts}", counts)
-        self._check_device(name, packed)
-        return packed
+            parts = [self._points.like.new_zeros(0) if part is None else part for part in value]
+            given = check_ragged(name, parts, None, n_columns)
+            if given.rows.counts != self._rows.counts:
+                fail(name, f"as many as points in each cloud, {self._rows.counts}", given.rows.counts)
+        self._check_device(name, given.like)
+        return given
+
+    def _updated(self, name: str, padded: torch.Tensor, columns: int | str) -> Ragged:
+        """New values of these clouds, from a padded tensor."""
+        check_tensor(name, padded, (len(self), self._rows.largest, columns))
+        self._check_device(name, padded)
+        return (
+            Ragged(self._rows, [padded], "padded")
+            if self._rows.is_even
+            else Ragged(self._rows, [self._rows.unpad(padded)])
+        )
 
     def _check_device(self, name: str, values: torch.Tensor) -> None:
         if values.device != self.device:
             fail(name, f"a tensor on {self.device} as points", values.device)
 
-    def _map(self, function: Callable[[torch.Tensor], torch.Tensor], rows: Partition | None = None) -> Pointclouds:
-        """Apply a function to each packed tensor."""
-        points = function(self._points)
-        normals, features = (None if x is None else function(x) for x in (self._normals, self._features))
-        return self._of(rows or self._rows, points, normals, features)
+    def _map(self, function: Callable[[Ragged], Ragged]) -> Pointclouds:
+        """Apply a function to points, normals and features."""
+        normals, features = (None if rows is None else function(rows) for rows in (self._normals, self._features))
+        return self._of(function(self._points), normals, features)
 
 
 def join_pointclouds_as_batch(pointclouds: Sequence[Pointclouds]) -> Pointclouds:
@@ -290,13 +285,12 @@ def join_pointclouds_as_batch(pointclouds: Sequence[Pointclouds]) -> Pointclouds
         fail("pointclouds", "a list of Pointclouds", got)
     if not pointclouds:
         return Pointclouds(points=[])
-    rows = Partition([n for batch in pointclouds for n in batch._rows.counts], pointclouds[0].device)
-    points, normals, features = (
-        _join(name, [getattr(batch, f"{name}_packed")() for batch in pointclouds])
-        for name in ("points", "normals", "features")
-    )
+    points = _join("points", [batch._points for batch in pointclouds])
     assert points is not None
-    return Pointclouds._of(rows, points, normals, features)
+    normals, features = (
+        _join(name, [getattr(batch, f"_{name}") for batch in pointclouds]) for name in ("normals", "features")
+    )
+    return Pointclouds._of(points, normals, features)
 
 
 def join_pointclouds_as_scene(pointclouds: Pointclouds | Sequence[Pointclouds]) -> Pointclouds:
@@ -312,15 +306,17 @@ def join_pointclouds_as_scene(pointclouds: Pointclouds | Sequence[Pointclouds]) 
     batch = pointclouds if isinstance(pointclouds, Pointclouds) else join_pointclouds_as_batch(pointclouds)
     if len(batch) <= 1:
         return batch
-    return batch._map(lambda values: values, Partition([batch._rows.n_rows], batch.device))
+    rows = Partition([batch._rows.n_rows], batch.device)
+    return batch._map(lambda values: Ragged(rows, [values.packed()]))
 
 
-def _join(name: str, parts: list[torch.Tensor | None]) -> torch.Tensor | None:
-    tensors = [part for part in parts if part is not None]
-    if not tensors:
+def _join(name: str, parts: list[Ragged | None]) -> Ragged | None:
+    given = [part for part in parts if part is not None]
+    if not given:
         return None
-    if len(tensors) < len(parts):
-        fail("pointclouds", f"{name} in all batches or in none", f"{len(tensors)} of {len(parts)} with {name}")
-    for i, tensor in enumerate(tensors):
-        check_tensor(f"pointclouds[{i}].{name}", tensor, ("P", tensors[0].shape[1]), like=tensors[0])
-    return torch.cat(tensors)
+    if len(given) < len(parts):
+        fail("pointclouds", f"{name} in all batches or in none", f"{len(given)} of {len(parts)} with {name}")
+    like = given[0].like
+    for i, part in enumerate(given):
+        check_tensor(f"pointclouds[{i}].{name}", part.like, ("...", like.shape[-1]), like=like)
+    return Ragged.of_parts([rows for part in given for rows in part.list()], given[0].packed()[:0])

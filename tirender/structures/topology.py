@@ -107,9 +107,7 @@ class Topology:
 
     @cached_property
     def faces_packed(self) -> torch.Tensor:
-        """(F, 3) int64: all faces, with packed vertex indices."""
-        if self.n_meshes <= 1:
-            return self.faces_local
+        """(F, 3) int64: all faces, with packed vertex indices; not the storage of ``faces_local``."""
         return self.faces_local + self.first_vert.index_select(0, self.face_to_mesh)[:, None]
 
     @cached_property
@@ -119,7 +117,7 @@ class Topology:
 
     @cached_property
     def faces_padded(self) -> torch.Tensor:
-        """(N, max F, 3) int64: the faces of each mesh, indices within the mesh, padded with -1."""
+        """(N, max F, 3) int64: the faces of each mesh, indices within the mesh, padded with -1; storage of its own."""
         return self.face_rows.pad(self.faces_local, -1)
 
     # --- edges ---

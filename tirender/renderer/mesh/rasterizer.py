@@ -82,7 +82,7 @@ class MeshRasterizer(nn.Module):
         """
         check_kind("meshes_world", meshes_world, Meshes)
         cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")
-        return meshes_world.update_padded(to_ndc(to_clip(meshes_world.verts_padded(), cameras, kwargs)))
+        return meshes_world.update_padded(to_ndc(to_clip(_padded(meshes_world), cameras, kwargs)))
 
     def forward(self, meshes_world: Meshes, **kwargs: Any) -> Fragments:
         """Rasterize a batch of meshes.
@@ -111,7 +111,7 @@ class MeshRasterizer(nn.Module):
         )
         if cameras.get_image_size() is None:
             kwargs.setdefault("image_size", (mode.image_size,))
-        padded = to_clip(meshes_world.verts_padded(), cameras, kwargs)
+        padded = to_clip(_padded(meshes_world), cameras, kwargs)
         clip = padded.reshape(-1, 4)
         if len(clip) != len(meshes_world.verts_packed()):
             clip = clip.index_select(0, meshes_world.verts_padded_to_packed_idx())
@@ -125,6 +125,11 @@ class MeshRasterizer(nn.Module):
             cameras.is_perspective(),
         )
         return Fragments.from_packed(PackedFragments.of(rasterization), mode.faces_per_pixel)
+
+
+def _padded(meshes: Meshes) -> torch.Tensor:
+    """The vertices (N, max V_i, 3), to be read only: most often a view of the packed ones."""
+    return meshes.topology.vert_rows.pad_view(meshes.verts_packed())
 
 
 def _near_plane(settings: RasterizationSettings, cameras: CamerasBase) -> float | None:

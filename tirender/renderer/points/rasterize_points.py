@@ -89,7 +89,7 @@ def packed_radius(radius: Radius, pointclouds: Pointclouds) -> torch.Tensor:
         return value
     if not (low >= 0 and high < torch.inf):
         fail("radius", "finite numbers >= 0", f"from {low} to {high}")
-    n_clouds, largest = len(pointclouds), pointclouds.points_padded().shape[1]
+    n_clouds, largest = len(pointclouds), pointclouds._rows.largest
     if n_clouds == 1 and value.dim() == 1:
         value = value[None]
     check_tensor("radius", value, (n_clouds, largest))

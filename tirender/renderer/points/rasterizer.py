@@ -105,7 +105,7 @@ class PointsRasterizer(nn.Module):
 
 def _ndc_padded(point_clouds: Pointclouds, cameras: CamerasBase, kwargs: dict[str, Any]) -> torch.Tensor:
     """Project padded points to (N, max P_i, 3) rows (x_ndc, y_ndc, z_view)."""
-    points = point_clouds.points_padded()
+    points = point_clouds._rows.pad_view(point_clouds.points_packed())
     if all_finite(points):
         return to_ndc(to_clip(points, cameras, kwargs))
     # NaN * 0 is NaN: in the matrix products, one such point would make all gradients of the camera NaN
