@@ -83,6 +83,9 @@ class PrivateNamesOfClouds:
     """The attributes of ``Pointclouds``; to assign points, normals or features replaces them."""
 
     def _assign_points(self, points: PartsOrPadded) -> None:
+        if isinstance(points, torch.Tensor) and points.shape == self.points_padded().shape:  # type: ignore[attr-defined]
+            self._points = self.update_padded(points)._points  # type: ignore[attr-defined]
+            return
         changed = type(self)(points, self._normals_list, self._features_list)  # type: ignore[call-arg]
         self.__dict__.update(changed.__dict__)
 

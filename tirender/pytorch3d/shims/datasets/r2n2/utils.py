@@ -31,14 +31,13 @@ def collate_batched_R2N2(batch: Sequence[dict[str, Any]] | None) -> dict[str, An
     "images", "R", "T", "K" and "voxels" have one entry a view. They stay lists, with a warning, if models differ in the
     number of views.
     """
-    collated = collate_batched_meshes(batch)
-    for key in ("images", "R", "T", "K", "voxels"):
-        values = [] if collated is None else collated.get(key, [])
-        if len({value.shape for value in values}) > 1:
-            warnings.warn(f"the models differ in their {key}, which stay a list", stacklevel=2)
-        elif collated is not None and values:
-            collated[key] = torch.stack(values)
-    return collated
+    collated = collate_batched_meshes(batch) or {}
+    views = {key: collated[key] for key in ("images", "R", "T", "K", "voxels") if key in collated}
+    uneven = [key for key, values in views.items() if len({value.shape for value in values}) > 1]
+    if uneven:
+        warnings.warn(f"the models differ in their {', '.join(uneven)}, which stay lists", stacklevel=2)
+    collated.update({key: torch.stack(values) for key, values in views.items() if key not in uneven})
+    return collated or None
 
 
 def compute_extrinsic_matrix(azimuth: float, elevation: float, distance: float) -> torch.Tensor:
