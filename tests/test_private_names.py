@@ -84,7 +84,7 @@ def test_assigned_points_and_features_are_heeded():
     assert clouds.points_packed().sum() == 21
     clouds._normals_padded = torch.ones(2, 4, 3)
     assert clouds.normals_packed().sum() == 21
-    with pytest.raises(ValueError, match="features"):
+    with pytest.raises(ValueError, match="as many as points"):
         clouds._points_list = [SQUARE, SQUARE]
     assert clouds._points_packed is clouds.points_packed()
 
