@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tirender.renderer import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.structures import Meshes, Pointclouds
 
 V = torch.tensor([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 8.0]])
@@ -122,3 +123,28 @@ def test_submeshes_of_integer_indices():
     part = Meshes([V], [F]).submeshes([[torch.tensor([1], dtype=torch.int32)]])
     assert torch.equal(part.verts_packed(), V[1:])
     assert torch.equal(part.faces_packed(), torch.tensor([[0, 2, 1]]))
+
+
+# --- textures ---
+
+
+def test_features_of_bytes_become_float32():
+    features = torch.tensor([[0, 128, 255]] * 4, dtype=torch.uint8)
+    textures = TexturesVertex([features])
+    assert torch.equal(textures.verts_features_packed(), features.float())
+    assert TexturesAtlas(torch.ones(1, 2, 2, 2, 3).half()).atlas_packed().dtype == torch.float32
+    uv = TexturesUV(torch.rand(1, 4, 4, 3).half(), F[None].float(), torch.zeros(1, 4, 2).int())
+    assert uv.maps_padded().dtype == uv.verts_uvs_padded().dtype == torch.float32
+    assert uv.faces_uvs_padded().dtype == torch.int64
+
+
+def test_no_mesh_has_the_textures_of_none():
+    for textures in (
+        TexturesVertex([V]),
+        TexturesAtlas(torch.rand(1, 2, 2, 2, 3)),
+        TexturesUV(torch.rand(1, 4, 4, 3), F[None], torch.rand(1, 4, 2)),
+    ):
+        none = Meshes([V], [F], textures)[torch.tensor([False])]
+        assert type(none.textures) is type(textures)
+        assert len(none.textures) == 0
+        assert none.extend(2).clone().textures.isempty()

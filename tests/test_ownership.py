@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 
+from tirender.renderer import TexturesUV, TexturesVertex
 from tirender.structures import Meshes, Pointclouds, Volumes, join_meshes_as_batch
 from tirender.utils import ico_sphere
 
@@ -168,6 +169,23 @@ def test_joined_meshes_keep_the_tensors():
     joined = join_meshes_as_batch([Meshes([a], [FACES]), Meshes([b], [FACES])])
     assert joined.verts_list()[0] is a
     assert joined.verts_list()[1] is b
+
+
+def test_maps_padded_own_their_storage():
+    maps, faces, uvs = [torch.rand(4, 4, 3)], [FACES], [torch.rand(4, 2)]
+    before = maps[0].clone()
+    textures = TexturesUV(maps, faces, uvs)
+    textures.maps_padded().mul_(2)
+    textures.verts_uvs_padded().mul_(2)
+    assert torch.equal(maps[0], before)
+    assert textures.maps_list()[0] is maps[0]
+    padded = maps[0][None]
+    assert TexturesUV(padded, faces, uvs).maps_padded() is padded
+    features = [torch.rand(4, 3)]
+    vertex = TexturesVertex(features)
+    vertex.verts_features_padded().zero_(), vertex.verts_features_packed().zero_()
+    assert vertex.verts_features_list()[0] is features[0]
+    assert features[0].abs().sum() > 0
 
 
 def test_volumes_return_what_was_given():

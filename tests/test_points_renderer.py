@@ -269,6 +269,11 @@ def test_without_cameras():
 
 
 def test_fragments_made_by_hand_are_checked():
-    idx = torch.zeros(1, 2, 2, 3, dtype=torch.int32)
-    with pytest.raises(ValueError, match=r"dists: expected shape \(1, 2, 2, 3\), got \(1, 2, 2\)"):
-        PointFragments(idx=idx, zbuf=torch.zeros(1, 2, 2, 3), dists=torch.zeros(1, 2, 2))
+    class Rasterizer(r.PointsRasterizer):
+        def forward(self, point_clouds, **kwargs):
+            idx = torch.zeros(1, 2, 2, 3, dtype=torch.int32)
+            return PointFragments(idx=idx, zbuf=None, dists=torch.zeros(1, 2, 2))
+
+    clouds = Pointclouds([torch.rand(5, 3)], features=[torch.rand(5, 3)])
+    with pytest.raises(ValueError, match=r"fragments.dists: expected shape \(1, 2, 2, 3\), got \(1, 2, 2\)"):
+        r.PointsRenderer(Rasterizer(), r.AlphaCompositor())(clouds)

@@ -50,6 +50,8 @@ def specular(
 ) -> torch.Tensor:
     """Specular highlight (Phong 1975): color x max(reflected . to_camera, 0) ^ shininess, on the lit side only.
 
+    As 0 ^ 0 is 1, a shininess of 0 adds the colour everywhere, on the unlit side too.
+
     Args:
         points: (N, ..., 3), world space.
         normals: (N, ..., 3), of any length.
@@ -74,7 +76,7 @@ def specular(
     exponent = per_point("shininess", exponent, points)
     # The inner `where` keeps 0 from the power, whose gradient can be infinite there.
     lit = alpha > EPS
-    power = torch.where(lit, torch.where(lit, alpha, 1) ** exponent, 0)
+    power = torch.where(lit, torch.where(lit, alpha, 1) ** exponent, (exponent == 0).to(alpha.dtype))
     return per_point("color", color, points) * power
 
 

@@ -44,9 +44,10 @@ def check_belong(fragments: Fragments | PackedFragments, meshes: Meshes) -> None
         fail("fragments", f"those of meshes with {len(meshes.faces_packed())} faces", f"those of {n_faces} faces")
 
 
-def can_fuse(textures: Any, lights: Any) -> bool:
+def can_fuse(textures: Any, lights: Any, materials: Any) -> bool:
     """Whether the fused kernel shades these: own kinds (a subclass may mean anything), with three channels."""
-    if _light_kind(lights) is None or lights.ambient_color.shape[-1] != 3:
+    colors = (lights.ambient_color, materials.ambient_color, materials.diffuse_color, materials.specular_color)
+    if _light_kind(lights) is None or any(color.shape[-1] != 3 for color in colors):
         return False
     if type(textures) is TexturesVertex:
         return textures.verts_features_packed().shape[-1] == 3

@@ -14,7 +14,7 @@ from torch import nn
 from tirender.checks import check_kind, check_tensor, fail
 from tirender.engine.silhouette import soft_silhouette
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
-from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
+from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, slots, softmax_rgb_blend
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.lighting import PointLights
 from tirender.renderer.materials import Materials
@@ -68,16 +68,26 @@ class ShaderBase(nn.Module):
                 setattr(self, name, getattr(self, name).to(device))
         return self
 
+    def _get_cameras(self, **kwargs: Any) -> CamerasBase:
+        """The cameras of a call with these keyword arguments, else the shader's own; for shaders of one's own.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        cameras = _given(kwargs, "cameras", self.cameras)
+        if cameras is None:
+            fail("cameras", "a camera, given to the shader or to its call", None)
+        check_kind("cameras", cameras, CamerasBase)
+        return cameras
+
     def _scene(self, meshes: Meshes, kwargs: dict[str, Any]) -> SceneProperties:
         """What a call shades with."""
         check_kind("meshes", meshes, Meshes)
         n_images = len(meshes)
-        cameras, lights, materials, blend_params = (
-            _given(kwargs, name, getattr(self, name)) for name in ("cameras", "lights", "materials", "blend_params")
+        cameras = self._get_cameras(**kwargs)
+        lights, materials, blend_params = (
+            _given(kwargs, name, getattr(self, name)) for name in ("lights", "materials", "blend_params")
         )
-        if cameras is None:
-            fail("cameras", "a camera, given to the shader or to its call", None)
-        check_kind("cameras", cameras, CamerasBase)
         if len(cameras) not in (1, n_images):
             fail("cameras", f"1 camera or one for each of the {n_images} images", len(cameras))
         for owner, holder in (("lights", lights), ("materials", materials)):
@@ -113,7 +123,7 @@ class _ColorShader(ShaderBase):
             fail("meshes.textures", "textures", None)
         if self._shading == "gouraud" and not isinstance(textures, TexturesVertex):
             fail("meshes.textures", "TexturesVertex", type(textures).__name__)
-        if fragments.rasterization is not None and can_fuse(textures, scene.lights):
+        if fragments.rasterization is not None and can_fuse(textures, scene.lights, scene.materials):
             colors, shading = None, self._shading
             if shading == "gouraud":
                 shading = "unlit"
@@ -180,7 +190,8 @@ class SoftSilhouetteShader(nn.Module):
         blend_params = _checked(_given(kwargs, "blend_params", self.blend_params))
         rasterization = fragments.rasterization
         if rasterization is None:
-            return sigmoid_alpha_blend(torch.ones_like(fragments.bary_coords), fragments, blend_params)
+            dists = slots(fragments, "dists")
+            return sigmoid_alpha_blend(dists.new_ones(*dists.shape, 3), fragments, blend_params)
         selection = rasterization.selection(by_depth=False)
         alpha = soft_silhouette(rasterization.triangles, rasterization.mode, *selection, float(blend_params.sigma))
         return torch.cat([torch.ones_like(alpha)[..., None].expand(*alpha.shape, 3), alpha[..., None]], -1)
@@ -191,9 +202,9 @@ class HardDepthShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1), ``zfar`` where empty; differentiable in the vertices."""
-        zfar = _per_image(self._scene(meshes, kwargs).zfar, fragments.zbuf)
-        hit = fragments.pix_to_face[..., :1] >= 0
-        return torch.where(hit, fragments.zbuf[..., :1], zfar)
+        zbuf = slots(fragments, "zbuf")
+        zfar = _per_image(self._scene(meshes, kwargs).zfar, zbuf)
+        return torch.where(fragments.pix_to_face[..., :1] >= 0, zbuf[..., :1], zfar)
 
 
 class SoftDepthShader(ShaderBase):
@@ -203,8 +214,8 @@ class SoftDepthShader(ShaderBase):
         """(N, H, W, 1); what weight is left goes to ``zfar``; differentiable in the vertices."""
         scene = self._scene(meshes, kwargs)
         filled = fragments.pix_to_face >= 0
-        coverage = torch.where(filled, torch.sigmoid(-fragments.dists / scene.blend_params.sigma), 0)
-        depth = torch.where(filled, fragments.zbuf, 0)
+        coverage = torch.where(filled, torch.sigmoid(-slots(fragments, "dists") / scene.blend_params.sigma), 0)
+        depth = torch.where(filled, slots(fragments, "zbuf"), 0)
         reached = coverage.cumsum(-1).clamp(max=1)
         weights = reached - torch.cat([torch.zeros_like(reached[..., :1]), reached[..., :-1]], -1)
         zfar = _per_image(scene.zfar, depth)

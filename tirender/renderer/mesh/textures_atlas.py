@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_tensor, fail
 from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
 from tirender.renderer.mesh.private_names import PrivateNamesOfAtlases
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
@@ -19,7 +19,8 @@ class TexturesAtlas(PrivateNamesOfAtlases, TexturesBase):
     no filtering.
 
     Args:
-        atlas: (N, F, R, R, D) padded, or N tensors (F_i, R, R, D) of one R > 0 and D.
+        atlas: (N, F, R, R, D) padded, or N tensors (F_i, R, R, D) of one R > 0 and D; half floats and integers become
+            float32.
     Raises:
         ValueError: if a shape or dtype does not fit.
     """
@@ -76,8 +77,9 @@ class TexturesAtlas(PrivateNamesOfAtlases, TexturesBase):
         """
         table, row_of_face = self.distinct_atlas()
         size, channels = table.shape[1], table.shape[-1]
-        coords = fragments.bary_coords.detach().reshape(-1, 3)
         check_faces("fragments.pix_to_face", fragments.pix_to_face, len(row_of_face))
+        coords = check_tensor("fragments.bary_coords", fragments.bary_coords, (*fragments.pix_to_face.shape, 3))
+        coords = coords.detach().reshape(-1, 3)
 
         def look_up(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
             b = coords.index_select(0, slots)[:, :2]

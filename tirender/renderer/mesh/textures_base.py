@@ -9,11 +9,12 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import as_floats, batch_index, check_tensor, fail
 from tirender.structures.utils import list_to_padded
 
 PerMesh = torch.Tensor | list[torch.Tensor]  # one padded tensor (N, ...), or one tensor a mesh
 Index = int | list[int] | slice | torch.Tensor
+Cast = Callable[[str, torch.Tensor], torch.Tensor]
 Self = TypeVar("Self", bound="TexturesBase")
 
 
@@ -68,8 +69,12 @@ class TexturesBase(ABC):
         return self._select([i for i in range(self._N) for _ in range(N)])
 
     def __getitem__(self: Self, index: Index) -> Self:
-        """The textures of the meshes selected by an int, list of ints, slice, bool mask (N,) or int64 indices."""
-        return self._select(resolve_index(index, self._N))
+        """The textures of the meshes at an integer, a list of them, a slice, a bool mask (N,) or an integer tensor.
+
+        Raises:
+            IndexError: if the index has another type, or is out of range.
+        """
+        return self._select(batch_index(index, self._N, torch.device("cpu")).tolist())
 
     def join_batch(self: Self, textures: Sequence[Self]) -> Self:
         """Concatenate these textures and those of ``textures`` to one batch.
@@ -183,36 +188,19 @@ class TexturesBase(ABC):
         return other
 
 
-def resolve_index(index: Index, n: int) -> list[int]:
-    """The list of positions in range(n) that an index selects."""
-    if isinstance(index, torch.Tensor):
-        if index.dtype == torch.bool and index.shape == (n,):
-            return index.nonzero().squeeze(1).tolist()
-        if index.dtype != torch.int64 or index.dim() > 1:
-            fail("index", f"a bool mask ({n},) or int64 indices", f"{index.dtype} of shape {tuple(index.shape)}")
-        index = index.reshape(-1).tolist()
-    if isinstance(index, int):
-        index = [index]
-    if not isinstance(index, (slice, list)):
-        fail("index", "an int, a list of ints, a slice or a tensor", type(index).__name__)
-    positions = range(n)
-    return list(positions[index]) if isinstance(index, slice) else [positions[i] for i in index]
-
-
-def check_per_mesh(name: str, values: Any, *shape: int | str, dtypes: tuple[torch.dtype, ...] = FLOATS) -> PerMesh:
-    """Check a tensor (N, *shape) or a list of tensors (*shape) of these dtypes, and return it."""
+def check_per_mesh(name: str, values: Any, *shape: int | str, cast: Cast = as_floats) -> PerMesh:
+    """Check a tensor (N, *shape) or a list of tensors (*shape), and return it with ``cast(name, tensor)`` for each."""
     if isinstance(values, torch.Tensor):
         if values.dim() != len(shape) + 1 or not _fits(values.shape[1:], shape):
             fail(name, f"shape (N, {', '.join(map(str, shape))}) or a list", tuple(values.shape))
-        return check_tensor(name, values, dtype=dtypes)
+        return cast(name, values)
     if not isinstance(values, (list, tuple)):
         fail(name, "a tensor or a list of tensors", type(values).__name__)
-    for i, t in enumerate(values):
-        check_tensor(f"{name}[{i}]", t, shape, dtypes)
-    devices = {t.device for t in values}
+    cast_values = [cast(f"{name}[{i}]", check_tensor(f"{name}[{i}]", t, shape)) for i, t in enumerate(values)]
+    devices = {t.device for t in cast_values}
     if len(devices) > 1:
         fail(name, "tensors on one device", sorted(map(str, devices)))
-    return list(values)
+    return cast_values
 
 
 def unbatch(values: PerMesh) -> list[torch.Tensor]:

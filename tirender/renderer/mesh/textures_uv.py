@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import INTEGERS, check_choice, fail
+from tirender.checks import FLOATS, as_floats, as_indices, check_choice, check_tensor, fail
 from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
 from tirender.renderer.mesh.private_names import PrivateNamesOfUVTextures
 from tirender.renderer.mesh.texture_maps import (
@@ -36,12 +36,12 @@ class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
     sampled at its own size.
 
     Args:
-        maps: (N, H, W, C) or N tensors (H_i, W_i, C), floats, the top row first. With ``maps_ids``, (N, M, H, W, C) or
-            N tensors (M_i, H_i, W_i, C).
-        faces_uvs: (N, F, 3) integers padded with -1, or N tensors (F_i, 3): the row in ``verts_uvs`` of each corner. A
-            face without uv coordinates has -1; its colour is undefined.
-        verts_uvs: (N, T, 2) padded, or N tensors (T_i, 2), floats.
-        maps_ids: (N, F) integers, or N tensors (F_i,): the map of each face, among the mesh's M maps.
+        maps: (N, H, W, C) or N tensors (H_i, W_i, C), floats (half becomes float32), the top row first. With
+            ``maps_ids``, (N, M, H, W, C) or N tensors (M_i, H_i, W_i, C).
+        faces_uvs: (N, F, 3) whole numbers padded with -1, or N tensors (F_i, 3): the row in ``verts_uvs`` of each
+            corner. A face without uv coordinates has -1; its colour is undefined.
+        verts_uvs: (N, T, 2) padded, or N tensors (T_i, 2), numbers.
+        maps_ids: (N, F) whole numbers, or N tensors (F_i,): the map of each face, among the mesh's M maps.
         padding_mode: what lies beyond a map: "zeros", "border" (or "clamp"), "reflection" (or "mirror") or "repeat"; a
             pair for u and v. With ``align_corners=False`` the last three are those of OpenGL and glTF.
         align_corners: True puts 0 and 1 at the centres of the outermost texels, False at their outer edges.
@@ -72,10 +72,11 @@ class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
         self.padding_mode = padding_mode
         self.sampling_mode = check_choice("sampling_mode", sampling_mode, SAMPLING_MODES)
         self.align_corners = align_corners
-        self._faces_uvs = check_per_mesh("faces_uvs", faces_uvs, "F", 3, dtypes=INTEGERS)
+        self._faces_uvs = check_per_mesh("faces_uvs", faces_uvs, "F", 3, cast=as_indices)
         self._verts_uvs = check_per_mesh("verts_uvs", verts_uvs, "T", 2)
-        self._maps = check_per_mesh("maps", maps, *(() if maps_ids is None else ("M",)), "H", "W", "C")
-        self._maps_ids = None if maps_ids is None else check_per_mesh("maps_ids", maps_ids, "F", dtypes=INTEGERS)
+        several = () if maps_ids is None else ("M",)
+        self._maps = check_per_mesh("maps", maps, *several, "H", "W", "C", cast=_as_map)
+        self._maps_ids = None if maps_ids is None else check_per_mesh("maps_ids", maps_ids, "F", cast=as_indices)
         n = len(faces_uvs)
         for name, values in (("verts_uvs", verts_uvs), ("maps", maps), ("maps_ids", maps_ids)):
             if values is not None and len(values) != n:
@@ -106,7 +107,7 @@ class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
             return torch.zeros(0, 0, 0, 3, device=self.device)
         maps, which = distinct(self._maps)
         if len(maps) == 1:
-            return maps[0].expand(self._N, *maps[0].shape)
+            return maps[0].clone().expand(self._N, *maps[0].shape)
         size = (max(m.shape[-3] for m in maps), max(m.shape[-2] for m in maps))
         resized = [self._resize(m, size) for m in maps]
         most = max(len(m) for m in resized)
@@ -188,8 +189,9 @@ class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
         """
         uvs = self.faces_verts_uvs_packed()
         maps, map_of_face = self.distinct_maps()
-        coords = fragments.bary_coords.reshape(-1, 3)
         check_faces("fragments.pix_to_face", fragments.pix_to_face, len(uvs))
+        coords = check_tensor("fragments.bary_coords", fragments.bary_coords, (*fragments.pix_to_face.shape, 3))
+        coords = coords.reshape(-1, 3)
 
         def look_up(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
             uv = (coords.index_select(0, slots)[:, :, None] * uvs.index_select(0, faces)).sum(1)
@@ -310,6 +312,11 @@ class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
             return m
         resized = F.interpolate(m.permute(0, 3, 1, 2), size, mode="bilinear", align_corners=self.align_corners)
         return resized.permute(0, 2, 3, 1)
+
+
+def _as_map(name: str, values: torch.Tensor) -> torch.Tensor:
+    """A map as floats; integers are refused, as their range could be [0, 1] or [0, 255]."""
+    return as_floats(name, values) if values.is_floating_point() else check_tensor(name, values, dtype=FLOATS)
 
 
 def _check_indices(faces_uvs: PerMesh, verts_uvs: PerMesh) -> None:

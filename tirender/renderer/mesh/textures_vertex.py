@@ -16,7 +16,7 @@ class TexturesVertex(PrivateNamesOfVertexTextures, TexturesBase):
     """A feature vector at each vertex (a colour, for example), interpolated over the faces.
 
     Args:
-        verts_features: (N, V, D) padded, or N tensors (V_i, D), floats.
+        verts_features: (N, V, D) padded, or N tensors (V_i, D), numbers; half floats and integers become float32.
     Raises:
         ValueError: if a shape or dtype does not fit.
     """

@@ -65,7 +65,8 @@ class PointsRenderer(nn.Module):
         if packed is not None and type(self.compositor) in (AlphaCompositor, NormWeightedCompositor):
             weights = _weights(packed.idx, packed.dists, radius)
             return self.compositor.forward_packed(packed, weights, features, **kwargs)  # type: ignore[operator]
-        weights = _weights(fragments.idx.clamp(min=0), fragments.dists, radius)
+        dists = check_tensor("fragments.dists", fragments.dists, tuple(fragments.idx.shape))
+        weights = _weights(fragments.idx.clamp(min=0), dists, radius)
         idx, weights = (v.permute(0, 3, 1, 2) for v in (fragments.idx.long(), weights))
         return self.compositor(idx, weights, features.t(), **kwargs).permute(0, 2, 3, 1)
 
