@@ -57,6 +57,24 @@ def test_other_numbers_of_vertices_and_faces():
         found._faces_padded = torch.full((2, 1, 3), 4)
 
 
+def test_normals_and_areas():
+    found = meshes()
+    found._compute_packed()
+    found._compute_face_areas_normals(refresh=True)
+    found._compute_vertex_normals()
+    torch.testing.assert_close(found._faces_areas_packed, torch.full((3,), 0.5))
+    torch.testing.assert_close(found._faces_normals_packed, torch.tensor([[0.0, 0, 1]] * 3))
+    torch.testing.assert_close(found._verts_normals_packed, torch.tensor([[0.0, 0, 1]] * 7))
+    found._set_verts_normals(-found.verts_normals_padded())
+    torch.testing.assert_close(found.verts_normals_packed(), torch.tensor([[0.0, 0, -1]] * 7))
+    found._set_verts_normals([torch.ones(3, 3), torch.zeros(4, 3)])
+    assert found.verts_normals_packed().sum() == 9
+    found._verts_normals_packed = torch.ones(7, 3)
+    assert found.verts_normals_list()[1].sum() == 12
+    with pytest.raises(ValueError, match="verts_normals"):
+        found._set_verts_normals(torch.ones(2, 3, 3))
+
+
 def test_gradients_reach_what_was_assigned():
     leaf = TRIANGLE.clone().requires_grad_()
     found = meshes()

@@ -17,6 +17,7 @@ VERSION = "0.7.9"
 """The version of PyTorch3D whose names and behaviour these are."""
 SITE = Path(__file__).parent / "site"
 """The folder whose ``pytorch3d`` installs the names in processes that are started later."""
+_ROOT_FILE = str(SITE / "pytorch3d" / "__init__.py")
 _SHIMS = "tirender.pytorch3d.shims"
 
 
@@ -32,7 +33,7 @@ def install() -> None:
     root, modules = sys.modules.get("pytorch3d"), _modules()
     if root is modules["pytorch3d"]:
         return
-    if root is not None and root.__file__ != modules["pytorch3d"].__file__:
+    if root is not None and root.__file__ != _ROOT_FILE:
         raise ImportError("pytorch3d is already imported: call tirender.pytorch3d.install() before that")
     sys.modules.update(modules)
     sys.path.insert(1, str(SITE))
@@ -97,17 +98,24 @@ def _own_module(path: str, held: dict[str, ModuleType], has_shim: bool) -> Modul
 
     module = ModuleType(name, f"{name}, as tirender has it.")
     module.__spec__ = ModuleSpec(name, None, is_package=is_package)
-    module.__dict__.update(__getattr__=look_up, __dir__=listed)
+    module.__dict__.update(__getattr__=look_up, __dir__=listed, __file__=str(_file(sources[0])))
     if is_package:
-        folder = SITE / "pytorch3d" / path.replace(".", "/")
-        module.__path__ = module.__spec__.submodule_search_locations = [str(folder)]
+        module.__path__ = module.__spec__.submodule_search_locations = [
+            str(SITE / "pytorch3d" / path.replace(".", "/"))
+        ]
     if not path:
-        module.__dict__.update(__file__=str(folder / "__init__.py"), __version__=VERSION)
+        module.__dict__.update(__file__=_ROOT_FILE, __version__=VERSION)
     for child, value in held.items():
         # where a function has the name of a module, such as ops.cubify, a package shows the function
         if path in ("", *LOADED_LATE) or not callable(getattr(module, child, None)):
             setattr(module, child, value)
     return module
+
+
+def _file(name: str) -> Path:
+    """The source of a module of tirender's, which need not be loaded for this."""
+    folder = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
 
 
 def _shown(source: ModuleType) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import as_floats
+from tirender.checks import as_floats, check_tensor
 from tirender.structures.geometry import Geometry
 from tirender.structures.mesh_input import check_faces
 from tirender.structures.packing import PartsOrPadded, check_ragged
@@ -46,7 +46,10 @@ def attribute(read: Callable[[Any], Any], assign: Callable[[Any, Any], None] | N
 
 
 class PrivateNamesOfMeshes:
-    """The attributes of ``Meshes``; to assign vertices or faces replaces them, and drops given vertex normals."""
+    """The attributes of ``Meshes``; to assign vertices or faces replaces them, and drops given vertex normals.
+
+    PyTorch3D computes some of them by the ``_compute_...`` methods. Here each is derived when it is read.
+    """
 
     _geometry: Geometry
     textures: Any
@@ -66,6 +69,25 @@ class PrivateNamesOfMeshes:
         self._geometry = Geometry(check_faces(faces, positions), positions)
         self.textures = self.textures  # checks that they fit
 
+    def _assign_normals(self, normals: PartsOrPadded) -> None:
+        rows = self._geometry.topology.vert_rows
+        if isinstance(normals, torch.Tensor):
+            packed = rows.unpad(check_tensor("verts_normals", normals, (rows.n_items, rows.largest, 3)))
+        else:
+            packed = check_ragged("verts_normals", normals, as_floats).packed()
+        self._assign_packed_normals(packed)
+
+    def _assign_packed_normals(self, normals: torch.Tensor) -> None:
+        positions = self._geometry.positions
+        check_tensor("verts_normals", normals, (positions.rows.n_rows, 3), like=positions.like)
+        self._geometry = self._geometry.with_verts(positions, normals)
+
+    def _derive(self, refresh: bool = False) -> None:
+        """Do nothing: what this computes in PyTorch3D is always up to date."""
+
+    _set_verts_normals = _assign_normals
+    _compute_packed = _compute_padded = _compute_face_areas_normals = _compute_vertex_normals = _derive
+
     _N = attribute(lambda meshes: len(meshes))
     _V = attribute(lambda meshes: meshes.topology.max_verts)
     _F = attribute(lambda meshes: meshes.topology.max_faces)
@@ -77,6 +99,9 @@ class PrivateNamesOfMeshes:
     _faces_list = attribute(lambda meshes: meshes.faces_list(), _assign_faces)
     _faces_padded = attribute(lambda meshes: meshes.faces_padded(), _assign_faces)
     _faces_packed = attribute(lambda meshes: meshes.faces_packed())
+    _verts_normals_packed = attribute(lambda meshes: meshes.verts_normals_packed(), _assign_packed_normals)
+    _faces_normals_packed = attribute(lambda meshes: meshes.faces_normals_packed())
+    _faces_areas_packed = attribute(lambda meshes: meshes.faces_areas_packed())
 
 
 class PrivateNamesOfClouds:

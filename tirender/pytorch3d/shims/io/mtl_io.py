@@ -79,7 +79,12 @@ def make_mesh_texture_atlas(
     materials = Materials(names.tolist(), material_properties, texture_images)
     material_of_face = torch.from_numpy(index).to(faces_uvs.device)
     return texture_atlas.make_mesh_texture_atlas(
-        materials, material_of_face, faces_uvs, verts_uvs, texture_size, texture_wrap  # type: ignore[arg-type]
+        materials,
+        material_of_face,
+        faces_uvs,
+        verts_uvs,
+        texture_size,
+        texture_wrap,  # type: ignore[arg-type]
     )
 
 

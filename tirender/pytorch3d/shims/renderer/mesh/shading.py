@@ -19,4 +19,5 @@ def _apply_lighting(
         normals: (N, ..., 3) unit vectors.
         lights, cameras, materials: one, or N.
     """
-    return _lighting(points, normals, lights, cameras, materials, None)
+    ambient, diffuse, specular = _lighting(points, normals, lights, cameras, materials, None)
+    return ambient, diffuse, specular
