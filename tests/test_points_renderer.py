@@ -247,10 +247,10 @@ def test_float64():
         ({"features": [torch.zeros(5, 3).byte()]}, "features: expected torch.float32 on cpu, got torch.uint8"),
         ({"features": [torch.rand(5, 3).double()]}, "features: expected torch.float32 on cpu, got torch.float64"),
         ({"color": (0, 0, 1, 1)}, r"background_color: expected a number, or one for each of 3 channels, got \(4,\)"),
-        ({"color": (0, 1)}, "background_color: expected a number, or one for each of 3 channels"),
-        ({"color": torch.zeros(1, 3)}, "background_color: expected a number, or one for each of 3 channels"),
+        ({"color": (0,)}, "background_color: expected a number, or one for each of 3 channels"),
+        ({"color": torch.zeros(2, 3)}, "background_color: expected a number, or one for each of 3 channels"),
         ({"cameras": orthographic(3)}, "cameras: expected 1 camera or one for each of the 1 clouds, got 3"),
-        ({"radius": 0.0}, "radius: expected a finite number above 0, got 0.0"),
+        ({"radius": -1.0}, "radius: expected finite numbers >= 0, got -1.0"),
         ({"points_per_pixel": 0}, "points_per_pixel: expected an integer >= 1"),
     ],
 )

@@ -53,7 +53,8 @@ class MeshRasterization:
         if z_near is None or not z_near > W_MIN:
             w = away_from_zero(w, W_MIN)
         verts_ndc = torch.stack([verts_clip[:, 0] / w, verts_clip[:, 1] / w, z], 1)
-        self.triangles = Triangles(verts_ndc, faces.contiguous(), image, n_images)
+        siblings = self.clipping.siblings() if self.clipping is not None and self.clipping.n_quads else None
+        self.triangles = Triangles(verts_ndc, faces.contiguous(), image, n_images, siblings)
         if self.clipping is None:
             runtime.keep(self.triangles.faces)
 

@@ -23,12 +23,15 @@ class Triangles:
         faces: (T, 3) int32.
         image: (T,) int32, ascending, the image that each triangle is drawn in.
         n_images: N.
+        siblings: (T,) int32, the triangle that is the other part of the same face, -1 where there is none; None where
+            no face is in two parts.
     """
 
     verts_ndc: torch.Tensor
     faces: torch.Tensor
     image: torch.Tensor
     n_images: int
+    siblings: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def select_triangles(
 
     A triangle overlaps a pixel that it covers, or whose centre is nearer to it than ``sqrt(blur_radius)``, at a depth
     >= 0. A centre on an edge or vertex that triangles share belongs to one of them, by the top-left rule of Direct3D.
-    Ties in depth go to the lower index.
+    Of two siblings, a pixel has the one that it lies in, or else is nearer to. Ties in depth go to the lower index.
 
     Args:
         by_depth: whether each pixel's triangles are sorted by depth; else by index (unless some were dropped).
@@ -82,10 +85,11 @@ def select_triangles(
     margin, cull = math.sqrt(mode.blur_radius), int(mode.cull_backfaces)
     runtime.launch(kernels.triangle_boxes, verts, triangles.faces, margin, cull, height, width, boxes)
     bins = bin_primitives(boxes, triangles.image, grid)
-    binned = kernels.Binned(verts, triangles.faces, boxes, bins.offsets, bins.members)
+    siblings = bins.members[:0] if triangles.siblings is None else triangles.siblings
+    binned = kernels.Binned(verts, triangles.faces, boxes, bins.offsets, bins.members, siblings)
     if mode.faces_per_pixel == 1 and mode.blur_radius == 0:
         depth, nearest = verts.new_empty(n_pixels), bins.members.new_empty(n_pixels)
-        runtime.launch(kernels.select_nearest, mode.raster, grid.sizes, *binned, depth, nearest)
+        runtime.launch(kernels.select_nearest, mode.raster, grid.sizes, *binned[:-1], depth, nearest)
         hit = nearest >= 0
         return prefix_sum(hit), nearest[hit]
 

@@ -53,7 +53,6 @@ class VolumeScene(Scene):
         placed: dict[str, Any] = {
             "voxel_size": spacing / radius,
             "volume_translation": (centre - centres.reshape(-1, 3).mean(0)) / radius,
-            "align_corners": volume.get_align_corners(),
         }
         densities, colors = F.pad(densities, (1,) * 6), F.pad(colors, (1,) * 6, mode="replicate")
         self.colored = Volumes(densities, colors.expand(-1, 3, -1, -1, -1), **placed)  # colours do not fade at the end

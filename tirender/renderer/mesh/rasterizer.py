@@ -31,7 +31,7 @@ class RasterizationSettings:
         image_size: side of a square image, or (H, W), in pixels.
         blur_radius: the squared distance from a face's edges up to which it covers pixels, in NDC units squared.
         faces_per_pixel: the number of faces that a pixel keeps, nearest first; None keeps all.
-        bin_size, max_faces_per_bin: ignored; nothing overflows here, and nothing needs tuning.
+        bin_size, max_faces_opengl, max_faces_per_bin: ignored; nothing overflows here, and nothing needs tuning.
         perspective_correct: compute barycentric coordinates in view space; None does so for perspective cameras.
         clip_barycentric_coords: clamp the coordinates of pixels outside a face to the face; None does so if
             ``blur_radius`` > 0.
@@ -45,6 +45,7 @@ class RasterizationSettings:
     blur_radius: float = 0.0
     faces_per_pixel: int | None = 1
     bin_size: int | None = None
+    max_faces_opengl: int = 10_000_000
     max_faces_per_bin: int | None = None
     perspective_correct: bool | None = None
     clip_barycentric_coords: bool | None = None

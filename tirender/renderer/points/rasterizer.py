@@ -27,8 +27,8 @@ class PointsRasterizationSettings:
 
     Args:
         image_size: side of a square image, or (H, W), in pixels.
-        radius: the radius of the points in NDC units: a number above 0, or one a point, (N, max P_i), or (P,) for one
-            cloud.
+        radius: the radius of the points in NDC units: a number, or one a point, (N, max P_i), or (P,) for one cloud. 0
+            hides a point.
         points_per_pixel: the number of points that a pixel keeps, nearest first; None keeps all.
         bin_size, max_points_per_bin: ignored; nothing overflows here, and nothing needs tuning.
     """
