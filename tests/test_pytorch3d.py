@@ -167,6 +167,18 @@ print("matplotlib" in sys.modules)
     assert result(code).split() == ["1", "False", "True"]
 
 
+def test_figures_are_plotlys():
+    code = """
+from pytorch3d.utils import ico_sphere
+from pytorch3d.vis import plot_scene
+from pytorch3d.vis.plotly_vis import AxisArgs, plot_batch_individually
+figure = plot_scene({"a": {"b": ico_sphere(1)}}, axis_args=AxisArgs(showgrid=True), xaxis={"range": [-1, 1]})
+figures = plot_batch_individually(ico_sphere(1).extend(2), ncols=2)
+print(type(figure).__module__.split(".")[0], len(figures.data), len(figure.data[0].x))  # three corners a face
+"""
+    assert result(code) == "plotly 2 240"
+
+
 def test_pytorch3d_itself_is_not_replaced(tmp_path):
     (tmp_path / "pytorch3d.py").write_text("", "utf-8")
     code = """

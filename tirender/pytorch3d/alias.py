@@ -59,9 +59,10 @@ def _modules() -> dict[str, ModuleType]:
 
 
 def _shims() -> set[str]:
-    """The paths of the modules that ``shims`` adds to."""
-    package = import_module(_SHIMS)
-    return {found.name.removeprefix(f"{_SHIMS}.") for found in pkgutil.walk_packages(package.__path__, f"{_SHIMS}.")}
+    """The paths of the modules that ``shims`` adds to; none of them is loaded for this."""
+    folder = Path(__file__).parent / "shims"
+    files = [file.relative_to(folder).with_suffix("").parts for file in folder.rglob("*.py")]
+    return {".".join(parts).removesuffix("__init__").rstrip(".") for parts in files} - {""}
 
 
 def _full_name(package: str, path: str) -> str:

@@ -24,9 +24,9 @@ def _as_padded(field: str) -> Any:
 
     def read(textures: TexturesBase) -> torch.Tensor:
         values = getattr(textures, field)
-        if isinstance(values, list) and values and not any(t.requires_grad for t in values):
-            if len({t.shape for t in values}) == 1:
-                setattr(textures, field, torch.stack(values))
+        is_list = isinstance(values, list) and len({t.shape for t in values}) == 1
+        if is_list and not any(t.requires_grad for t in values):
+            setattr(textures, field, torch.stack(values))
         return getattr(textures, f"{field[1:]}_padded")()
 
     return attribute(read, lambda textures, value: _assign(textures, field, value))
