@@ -26,9 +26,11 @@ from tirender.pytorch3d.shims.ops.points_alignment import _apply_similarity_tran
 from tirender.pytorch3d.shims.renderer import blending, camera_conversions, cameras
 from tirender.pytorch3d.shims.renderer.implicit import raysampling
 from tirender.pytorch3d.shims.renderer.implicit.sample_pdf import sample_pdf_python
+from tirender.pytorch3d.shims.renderer.mesh import clip
 from tirender.pytorch3d.shims.renderer.mesh import rasterize_meshes as raster
 from tirender.pytorch3d.shims.renderer.mesh import utils as mesh_utils
 from tirender.pytorch3d.shims.renderer.mesh.shading import _apply_lighting
+from tirender.pytorch3d.shims.renderer.points.compositor import _add_background_color_to_images
 from tirender.pytorch3d.shims.transforms import rotation_conversions as rotations
 from tirender.renderer import (
     BlendParams,
@@ -306,6 +308,59 @@ def test_the_slow_rasterizer_is_the_fast_one():
     pix_to_face, zbuf, _, _ = raster.rasterize_meshes_python(mesh, 4, 0.0, 1)
     assert pix_to_face[0, 1:3, 1:3, 0].tolist() == [[0, 0], [0, 0]]
     assert zbuf.max() == 2
+
+
+def test_faces_are_cut_at_a_depth():
+    """A triangle whose corner at depth -1 lies below z = 1: its sides are cut at a third of the way from depth 2."""
+    whole = torch.tensor([[[0.0, 0, 4], [1, 0, 4], [0, 1, 4]]])
+    crossing = torch.tensor([[[0.0, 0, 2], [3, 0, 2], [0, 3, -1]]])
+    behind, beside = whole - torch.tensor([0.0, 0, 5]), whole + torch.tensor([5.0, 0, 0])
+    faces = torch.cat([behind, whole, crossing, beside])
+    first, counts = torch.tensor([0, 2]), torch.tensor([2, 2])
+    found = clip.clip_faces(faces, first, counts, clip.ClipFrustum(right=4.0, z_clip_value=1.0))
+    assert found.faces_clipped_to_unclipped_idx.tolist() == [1, 2, 2]
+    assert (found.mesh_to_face_first_idx.tolist(), found.num_faces_per_mesh.tolist()) == ([0, 1], [1, 2])
+    assert found.clipped_faces_neighbor_idx.tolist() == [-1, 2, 1]
+    torch.testing.assert_close(found.face_verts[0], whole[0])
+    points = {tuple(round(float(x), 4) for x in point) for point in found.face_verts[1:].reshape(-1, 3)}
+    assert points == {(0, 0, 2), (3, 0, 2), (0, 1, 1), (2, 1, 1)}
+    # the middle of each triangle, as coordinates in the face, is the same point
+    pixels = torch.tensor([[[[0, 1, 2, -1]]]])
+    bary = torch.full((1, 1, 1, 4, 3), 1 / 3).index_fill(3, torch.tensor([3]), -1)
+    face, coordinates = clip.convert_clipped_rasterization_to_original_faces(pixels, bary, found)
+    assert face.tolist() == [[[[1, 2, 2, -1]]]]
+    assert coordinates[0, 0, 0, 3].tolist() == [-1, -1, -1]
+    middles = (coordinates[0, 0, 0, :3, :, None] * faces[[1, 2, 2]]).sum(1)
+    torch.testing.assert_close(middles, found.face_verts.mean(1))
+
+
+def test_cut_sides_are_straight_in_view_space():
+    corners = torch.tensor([[[1.0, 0, 4], [0, 0, 4], [0, 0, -2]]])  # x_view = 4 at depth 4
+    frustum = clip.ClipFrustum(perspective_correct=True, z_clip_value=1.0, cull=False)
+    found = clip.clip_faces(corners, torch.tensor([0]), torch.tensor([1]), frustum)
+    # at depth 1, half way to the corner at x_view = 0, x_view is 2 and so is x / z
+    near = found.face_verts[found.face_verts[..., 2] < 2]
+    assert near[:, 0].max() == 2
+    untouched = clip.clip_faces(corners, torch.tensor([0]), torch.tensor([1]), clip.ClipFrustum(z_clip_value=-3.0))
+    assert untouched.face_verts is corners
+    assert untouched.faces_clipped_to_unclipped_idx is None
+    pixels, bary = torch.zeros(1, 1, 1, 1, dtype=torch.int64), torch.ones(1, 1, 1, 1, 3)
+    assert clip.convert_clipped_rasterization_to_original_faces(pixels, bary, untouched) == (pixels, bary)
+
+
+def test_faces_given_by_their_corners():
+    corners = torch.tensor([[[1.0, -1, 2], [-1, -1, 2], [0, 1, 2]], [[1.0, -1, 5], [-1, -1, 5], [0, 1, 5]]])
+    first, counts, none = torch.tensor([0, 1]), torch.tensor([1, 1]), torch.tensor([-1, -1])
+    pix_to_face, zbuf, bary, _ = raster._RasterizeFaceVerts.apply(corners, first, counts, none, (4, 4), 0.0, 1)
+    assert pix_to_face[:, 2, 2, 0].tolist() == [0, 1]
+    assert zbuf[:, 2, 2, 0].tolist() == [2, 5]
+    torch.testing.assert_close(bary[:, 2, 2, 0].sum(-1), torch.ones(2))
+
+
+def test_background_of_points():
+    index = torch.tensor([[[[3, -1]]]])
+    images = _add_background_color_to_images(index, torch.zeros(1, 4, 1, 2), (1, 0.5, 0.25))
+    assert images[0, :, 0].tolist() == [[0, 1], [0, 0.5], [0, 0.25], [0, 1]]
 
 
 def test_rays_through_pixels():

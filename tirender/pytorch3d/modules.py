@@ -16,7 +16,7 @@ PACKAGES: dict[str, str] = {
     "renderer": "blending camera_conversions camera_utils cameras compositing fisheyecameras implicit lighting "
     "materials mesh points splatter_blend utils",
     "renderer.implicit": "harmonic_embedding raymarching raysampling renderer sample_pdf utils",
-    "renderer.mesh": "rasterize_meshes rasterizer renderer shader shading textures utils",
+    "renderer.mesh": "clip rasterize_meshes rasterizer renderer shader shading textures utils",
     "renderer.points": "compositor rasterize_points rasterizer renderer",
     "structures": "meshes pointclouds utils volumes",
     "transforms": "math rotation_conversions se3 so3 transform3d",
@@ -37,6 +37,7 @@ ALIAS_ONLY = (
     "io.experimental_gltf_io",
     "io.utils",
     "renderer.camera_conversions",
+    "renderer.mesh.clip",
     "renderer.mesh.utils",
 )
 """Modules, with what they hold, that only the shims have; ``tirender.datasets`` is something else."""

@@ -81,3 +81,44 @@ def rasterize_meshes_python(
         z_clip_value=z_clip_value,
         cull_to_frustum=cull_to_frustum,
     )
+
+
+class _RasterizeFaceVerts:
+    """Rasterization of faces that are given by their corners."""
+
+    @staticmethod
+    def apply(
+        face_verts: torch.Tensor,
+        mesh_to_face_first_idx: torch.Tensor,
+        num_faces_per_mesh: torch.Tensor,
+        clipped_faces_neighbor_idx: torch.Tensor,
+        image_size: int | tuple[int, int] = (256, 256),
+        blur_radius: float = 0.01,
+        faces_per_pixel: int = 0,
+        bin_size: int = 0,
+        max_faces_per_bin: int = 0,
+        perspective_correct: bool = False,
+        clip_barycentric_coords: bool = False,
+        cull_backfaces: bool = False,
+        z_clip_value: float | None = None,
+        cull_to_frustum: bool = True,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See :func:`tirender.renderer.rasterize_meshes`.
+
+        Args:
+            face_verts: (F, 3, 3) corners in NDC with depth, those of each mesh in a row; differentiable.
+            mesh_to_face_first_idx, clipped_faces_neighbor_idx, bin_size, max_faces_per_bin, cull_to_frustum: ignored.
+            num_faces_per_mesh: (N,) integers, how many faces belong to each mesh.
+        """
+        parts = [corners.reshape(-1, 3) for corners in face_verts.split(num_faces_per_mesh.tolist())]
+        faces = [torch.arange(len(part), device=part.device).view(-1, 3) for part in parts]
+        return rasterize_meshes(
+            Meshes(parts, faces),
+            image_size,
+            blur_radius,
+            faces_per_pixel,
+            perspective_correct=perspective_correct,
+            clip_barycentric_coords=clip_barycentric_coords,
+            cull_backfaces=cull_backfaces,
+            z_clip_value=z_clip_value,
+        )
