@@ -1,6 +1,6 @@
-"""How soon radiance fields learn: the quality of views not fitted to, against the time spent on fitting.
+"""How fast radiance fields learn: the quality of held-out views against the time spent on fitting.
 
-The settings are those of the fits, but that the learning rate stays what it is at first: the clock ends these.
+The settings are those of the fits, except that the learning rate does not decay, as the clock ends these fits.
 
 python examples/compare_fields.py              # ten minutes for each field, on tirender's creature
 python examples/compare_fields.py --mesh cow   # the tutorial's cow: from TIRENDER_DATA, or downloaded
@@ -37,12 +37,12 @@ from tirender.fit.nerf import HASHGRID_NERF
 from tirender.fit.quality import view_quality
 from tirender.io import IO
 
-# The network has the tutorial's settings, so no warm-up. A hash grid has its own: fewer samples, where something is.
+# The network has the tutorial's settings, without a warm-up. The hash grid has its own settings.
 FIELDS = {"harmonic network": NerfConfig(warmup_steps=0), "hash grid": HASHGRID_NERF}
 
 
 class Clock(Callback):
-    """Measures quality from time to time, and stops the fit when its time is over."""
+    """Measures quality now and then, and stops the fit when its time is up."""
 
     def __init__(self, unseen: Views, seconds: float) -> None:
         self.unseen, self.seconds = unseen, seconds
@@ -59,10 +59,10 @@ class Clock(Callback):
         if self.spent >= self.due or over:
             quality = view_quality(run.module, self.unseen)
             self.curve.append({"seconds": self.spent, "step": run.step, **quality})
-            self.due = 1.4 * self.spent + (time.perf_counter() - now)  # lest measuring take longer than fitting
+            self.due = 1.4 * self.spent + (time.perf_counter() - now)  # so that measuring takes less time than fitting
         if over:
             run.stop()
-        self.began = time.perf_counter()  # measuring is not fitting
+        self.began = time.perf_counter()  # the time for measuring does not count
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A shader of your own: a cartoon's, in plain torch on packed fragments, with gradients for whatever it computes.
+"""A shader of your own, for cartoons: plain torch on packed fragments, with gradients for all that it computes.
 
 python examples/custom_shader.py               # tirender's creature
 python examples/custom_shader.py --mesh cow    # the tutorial's cow: from TIRENDER_DATA, or downloaded
@@ -36,14 +36,14 @@ from tirender.structures import Meshes
 
 
 class CartoonShader(nn.Module):
-    """Three shades of the texture's colours, by the angle to a light far away."""
+    """Three shades of the texture's colours, by the angle to a distant light."""
 
     def __init__(self, light: Sequence[float], device: str) -> None:
         super().__init__()
-        self.light = nn.Parameter(torch.tensor(light, device=device))  # the direction to it
+        self.light = nn.Parameter(torch.tensor(light, device=device))  # the direction to the light
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: object) -> torch.Tensor:
-        seen = fragments.packed  # (M, ...): a row for each face that a pixel sees, and none for what is empty
+        seen = fragments.packed  # (M, ...): a row for each pair of a pixel and a face that it sees
         corners = meshes.verts_normals_packed()[meshes.faces_packed()]  # (F, 3, 3)
         normals = interpolate_face_attributes(seen.pix_to_face, seen.bary_coords, corners)
         cosine = F.normalize(normals, dim=-1) @ F.normalize(self.light, dim=0)
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         drawing = truth(mesh)
     save(drawing, args.output / "drawing.png")
 
-    # Where was the light? The shader has gradients, so an optimizer can tell.
+    # Where was the light? The shader has gradients, so an optimizer can find it.
     guess = MeshRenderer(rasterizer, CartoonShader([0.0, 0.0, -1.0], args.device))
     save(guess(mesh), args.output / "first_guess.png")
     optimizer = torch.optim.Adam(guess.parameters(), lr=0.05)

@@ -1,4 +1,4 @@
-"""Find where a camera was from the one image that it took, watching it move there.
+"""Find the position of a camera from a single image that it took, and watch it move there.
 
 python examples/fit_camera_pose.py                    # tirender's creature
 python examples/fit_camera_pose.py --mesh cow         # the tutorial's cow: from TIRENDER_DATA, or downloaded
@@ -36,7 +36,7 @@ from tirender.vis import image_grid, plot_losses
 
 
 class CameraPose(nn.Module):
-    """A camera that looks at the origin from a place that is a parameter."""
+    """A camera that looks at the origin; its position is a parameter."""
 
     def __init__(self, position: torch.Tensor) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         optimizer.step()
         history["silhouette"].append(float(loss.detach()))
         both = compared(silhouette, target)
-        if step % max(args.steps // 20, 1) == 0:  # most happens early
+        if step % max(args.steps // 20, 1) == 0:  # of the first steps, where most happens
             way.append(both)
         if preview and not preview.update(step, {"silhouette": loss}, {"silhouettes": both}):
             break
@@ -97,15 +97,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def silhouette_renderer(size: int) -> MeshRenderer:
-    """Soft enough for outlines to move towards each other."""
+    """A renderer soft enough for outlines to move towards each other."""
     blend = BlendParams(sigma=1e-4)
     settings = RasterizationSettings(image_size=size, blur_radius=9.21 * blend.sigma, faces_per_pixel=None)
     return MeshRenderer(MeshRasterizer(raster_settings=settings), SoftSilhouetteShader(blend))
 
 
 def compared(silhouette: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """(H, W, 3): the prediction in orange and the target in blue, on white; dark where they agree."""
-    missing = silhouette.new_tensor([[0.0, 0.35, 0.8], [0.8, 0.4, 0.0]])  # what each takes from white
+    """An image (H, W, 3): the prediction in orange and the target in blue, on white; dark where they agree."""
+    missing = silhouette.new_tensor([[0.0, 0.35, 0.8], [0.8, 0.4, 0.0]])  # what each subtracts from white
     return 1 - silhouette.detach()[0, ..., None] * missing[0] - target[0, ..., None] * missing[1]
 
 

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     target, centre, scale = normalized(IO().load_mesh(path, device=args.device))
     views = render_views(target, n_views=20, image_size=args.size)
 
-    # The tutorial sets perspective_correct=False, without which its renderer gave NaN; None is the exact projection.
+    # The tutorial sets perspective_correct=False, as its renderer gave NaN otherwise; None is the exact projection.
     config = ImageConfig(steps=args.steps, texture=args.texture, perspective_correct=None)
     run = fit_images(views, ico_sphere(args.level, args.device), config)
 
@@ -57,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     save_figure(args.output / "figure11_losses.png")
     psnr = image_psnr(fitted, renderer, views)
 
-    with torch.no_grad():  # back to the target's own size and place
+    with torch.no_grad():  # back to the target's own size and position
         fitted = fitted.scale_verts(scale).offset_verts(centre)
         if isinstance(fitted.textures, TexturesVertex):
-            fitted.textures = bake_vertex_colors(fitted)  # as OBJ files have no colours at vertices
+            fitted.textures = bake_vertex_colors(fitted)  # OBJ files have no colours at vertices
     IO().save_mesh(fitted, args.output / "mesh.obj")
     print(f"{args.output}: mesh.obj, figures; total loss {run.losses['total']:.6f}, PSNR {psnr:.1f} dB")
 

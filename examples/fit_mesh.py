@@ -1,4 +1,4 @@
-"""Deform a sphere into a mesh, comparing points sampled from both (figures 1 to 3 of the tutorials).
+"""Deform a sphere into a mesh by comparing points sampled from both (figures 1 to 3 of the tutorials).
 
 python examples/fit_mesh.py                  # tirender's creature
 python examples/fit_mesh.py --mesh dolphin   # the tutorial's dolphin: from TIRENDER_DATA, or downloaded
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plot_pointcloud(source, "source mesh")
     save_figure(args.output / "figure1_source.png")
 
-    # The tutorial's settings are the defaults. Figure 2 is drawn at four steps on the way.
+    # The defaults are the tutorial's settings. Figure 2 shows four steps of the fit.
     config = MeshConfig(steps=args.steps)
     figures = Figures(
         max(args.steps // 4, 1),
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     save_figure(args.output / "figure3_losses.png")
 
     with torch.no_grad():
-        fitted = run.module().scale_verts(scale).offset_verts(centre)  # back to the target's own size and place
+        fitted = run.module().scale_verts(scale).offset_verts(centre)  # back to the target's own size and position
     IO().save_mesh(fitted, args.output / "mesh.obj")
     print(f"{args.output}: mesh.obj, figures; total loss {run.losses['total']:.6f}")
 

@@ -48,21 +48,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = datasets.path_of(args.mesh)
     target, _, _ = normalized(IO().load_mesh(path, device=args.device))
     views = render_views(target, n_views=40, image_size=args.size)
-    unseen = render_views_between(target, n_views=40, image_size=args.size)  # from places halfway between those
+    unseen = render_views_between(target, n_views=40, image_size=args.size)  # from places halfway between
 
-    # NerfConfig's defaults are the tutorial's settings and a warm-up. A hash grid has its own: fewer samples, where
-    # something is.
+    # The defaults of NerfConfig are the tutorial's settings and a warm-up. A hash grid has its own settings.
     field = args.field or ("hashgrid" if args.device == "cpu" else "harmonic")
     config = NerfConfig() if field == "harmonic" else HASHGRID_NERF
     config = dataclasses.replace(config, steps=args.steps or config.steps)
     run = fit_nerf(views, config)
-    model = run.module  # model(cameras) renders, and model.field gives opacities and colours of points on rays
+    model = run.module  # model(cameras) renders; model.field returns opacities and colours of points on rays
     plot_losses(run.history)
     save_figure(args.output / "losses.png")
 
     compare_view(model(unseen.cameras[0])[0], unseen.on_black[0], unseen.silhouettes[0])
     save_figure(args.output / "unseen_view.png")
-    larger = NerfModel(model.field, (2 * args.size, 2 * args.size), views.cameras, config)  # as the tutorial renders it
+    larger = NerfModel(model.field, (2 * args.size, 2 * args.size), views.cameras, config)  # the size in the tutorial
     frames = torch.cat([larger(camera)[..., :3] for camera in cameras_around(views.cameras, 15)])
     image_grid(frames, rows=3, cols=5)
     save_figure(args.output / "figure13_nerf.png")

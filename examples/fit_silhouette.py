@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     image_grid(views.silhouettes[..., None].expand(-1, -1, -1, 3), rows=4, cols=5)
     save_figure(args.output / "figure8_silhouettes.png")
 
-    # The tutorial's settings are the defaults; the cameras are known, the target mesh is not.
+    # The defaults are the tutorial's settings. The cameras are known; the target mesh is not.
     config = SilhouetteConfig(steps=args.steps)
     run = fit_silhouettes(views, ico_sphere(args.level, args.device), config)
     plot_losses(run.history)
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     save_figure(args.output / "prediction.png")
     iou = silhouette_iou(fitted, renderer, views)
 
-    with torch.no_grad():  # back to the target's own size and place
+    with torch.no_grad():  # back to the target's own size and position
         IO().save_mesh(fitted.scale_verts(scale).offset_verts(centre), args.output / "mesh.obj")
     print(f"{args.output}: mesh.obj, figures; total loss {run.losses['total']:.6f}, mean silhouette IoU {iou:.3f}")
 

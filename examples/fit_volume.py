@@ -38,12 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = datasets.path_of(args.mesh)
     target, _, _ = normalized(IO().load_mesh(path, device=args.device))
     views = render_views(target, n_views=40, image_size=args.size)
-    unseen = render_views_between(target, n_views=40, image_size=args.size)  # from places halfway between those
+    unseen = render_views_between(target, n_views=40, image_size=args.size)  # from places halfway between
 
-    # The tutorial's settings are the defaults, but for the depths of samples: there from 0.1 to 3, here what the cube
-    # around the object takes. With double_at=(80, 160) the voxels begin coarse, which is faster and smoother.
+    # The defaults are the tutorial's settings, except for the depths of samples: they just cover the cube around the
+    # object, and go from 0.1 to 3 in the tutorial. With double_at=(80, 160) the voxels start coarse, which is faster
+    # and smoother.
     run = fit_volume(views, VolumeConfig(steps=args.steps, volume_size=args.voxels))
-    model = run.module  # model(cameras) renders, and model.volumes() are the voxels
+    model = run.module  # model(cameras) renders; model.volumes() returns the voxels
     plot_losses(run.history)
     save_figure(args.output / "losses.png")
 

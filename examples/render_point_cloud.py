@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     on_blue = PointsRenderer(rasterizer, AlphaCompositor(background_color=(0, 0, 1)))
     save(on_blue(cloud), args.output / "figure7b_blue.png")
 
-    # Cameras and background of a call replace the renderer's own: 8 views in one go.
+    # Cameras and background given at the call replace the renderer's own: 8 views at once.
     R, T = look_at_view_transform(20, elev, azim + torch.arange(8) * 45.0)
     cameras = FoVOrthographicCameras(R=R, T=T, znear=0.01, device=args.device)
     views = on_blue(cloud.extend(8), cameras=cameras, background_color=1.0)
@@ -83,7 +83,7 @@ def motorcycle(device: str) -> Pointclouds:
 
 
 def centred(cloud: Pointclouds) -> Pointclouds:
-    """The cloud moved and scaled so that an orthographic camera sees it whole from everywhere."""
+    """The cloud, moved and scaled so that an orthographic camera sees all of it from every side."""
     box = cloud.get_bounding_boxes()[0]
     points = cloud.points_packed() - box.mean(1)
     return cloud.update_padded(points[None] / points.norm(dim=1).max())

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     mesh = load_objs_as_meshes([path], device=args.device)
     texturesuv_image_PIL(mesh.textures, subsample=None).save(args.output / "figure4_texture.png")
 
-    # Both meshes look towards -Z, so the camera and the first light are there.
+    # The creature and the cow look towards -Z, so the camera and the first light are there.
     R, T = look_at_view_transform(dist=2.7, elev=0, azim=180)
     cameras = FoVPerspectiveCameras(R=R, T=T, device=args.device)
     in_front = PointLights(location=[[0.0, 0.0, -3.0]], device=args.device)
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     save(renderer(mesh), args.output / "figure5a_light_in_front.png")
     save(renderer(mesh, lights=behind), args.output / "figure5b_light_behind.png")
 
-    # Cameras and lights of a call replace the renderer's own: 20 views in one go.
+    # Cameras and lights given at the call replace the renderer's own: 20 views at once.
     elev, azim = torch.linspace(0, 180, 20), torch.linspace(-180, 180, 20)
     R, T = look_at_view_transform(dist=2.7, elev=elev, azim=azim)
     views = renderer(mesh.extend(20), cameras=FoVPerspectiveCameras(R=R, T=T, device=args.device))

@@ -103,8 +103,8 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
 
 def record_shading(record, soft, verts, offsets, index) -> None:
     """Values and gradients of the shading kernels, with vertex colours and with a texture map."""
-    from tirender.engine.kernels.lighting import N_PARAMS, SHININESS, ZFAR, ZNEAR
-    from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, shade_mesh
+    from tirender.engine.kernels.lighting import N_PARAMS, POINT, SHININESS, ZFAR, ZNEAR
+    from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
 
     faces, n = soft.triangles.faces, len(verts)
     positions, normals, colors, uv, texels, params = (
@@ -113,11 +113,11 @@ def record_shading(record, soft, verts, offsets, index) -> None:
     with torch.no_grad():
         params[:, SHININESS] *= 20
         params[:, ZNEAR], params[:, ZFAR] = 1.0, 10.0
-    layout = torch.tensor([[0, 6, 5]], dtype=torch.int32)
+    layout = torch.tensor([[0, 6, 5, padding_code("reflection", "repeat")]], dtype=torch.int32)
     zero = torch.zeros(len(faces), dtype=torch.int32)
     sources = {
         "vertex": (TextureSource("vertex", colors, faces), colors),
-        "bilinear": (TextureSource("bilinear", uv, faces, texels, layout, zero, "reflection", False), texels),
+        "bilinear": (TextureSource("bilinear", uv, faces, texels, layout, zero, False), texels),
     }
     for kind, (source, leaf) in sources.items():
         image = shade_mesh(
@@ -128,7 +128,7 @@ def record_shading(record, soft, verts, offsets, index) -> None:
             SurfaceSource(positions, normals, faces),
             source,
             params,
-            ShadingMode("point", True, 1e-3, 1e-2),
+            ShadingMode(POINT, True, 1e-3, 1e-2),
         )
         record(f"shading_{kind}", [image], [verts, positions, normals, leaf, params])
 

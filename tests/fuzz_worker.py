@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import random
 import re
@@ -25,11 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from fuzz_files import mesh_files
 from gltf_files import GltfBuilder
 from PIL import Image
 
 from tirender.fit import load_views
 from tirender.io import IO, load_volume, save_volume
+from tirender.io.reading import read_mesh_file
 from tirender.renderer import TexturesUV
 from tirender.structures import Pointclouds, Volumes
 from tirender.utils import torus
@@ -100,6 +103,7 @@ def whole_files(folder: Path) -> dict[str, tuple[str, Files]]:
     frames = [{"file_path": name, "transform_matrix": pose, "mask_path": "mask.png"} for name in ("a.png", "b")]
     content = {"camera_angle_x": 0.7, "w": 4, "h": 4, "frames": frames}
     images = {"a.png": png(alpha=True), "b.png": png(), "mask.png": png()}
+    made |= mesh_files(png(), png(alpha=True))
     made["transforms"] = ("transforms.json", {"transforms.json": json.dumps(content).encode(), **images})
     return made
 
@@ -150,7 +154,7 @@ def damaged_archive(data: bytes, rng: random.Random) -> bytes:
 def variant(files: Files, main: str, rng: random.Random) -> Files:
     """The files, of which one is damaged, most often the one that is loaded."""
     name = main if rng.random() < 0.7 else rng.choice(list(files))
-    if name.endswith(".npz") and rng.random() < 0.8:
+    if name.endswith((".npz", ".3mf")) and rng.random() < 0.8:
         return {**files, name: damaged_archive(files[name], rng)}
     return {**files, name: damaged(files[name], rng.choice(list(files.values())), rng)}
 
@@ -163,6 +167,19 @@ def check_mesh(path: Path) -> None:
     verts, faces = mesh.verts_packed(), mesh.faces_packed()
     assert verts.isfinite().all()
     assert not len(faces) or (faces.min() >= 0 and faces.max() < len(verts))
+    if mesh.textures is not None and len(faces):
+        assert mesh.textures.faces_verts_textures_packed(faces_packed=faces).isfinite().all()
+    record = read_mesh_file(path, center_far=True)
+    tables = [(record.faces, record.verts), (record.faces_normals, record.normals), *zip(record.faces_uvs, record.uvs)]
+    for index, table in tables:
+        if index is not None and table is not None:
+            assert np.isfinite(table).all()
+            assert not index.size or (index.min() >= -1 and index.max() < len(table))
+    assert record.face_materials().max(initial=-1) < len(record.materials)
+    for material in record.materials:
+        assert all(map(math.isfinite, (*material.base_color, *material.emission)))
+        for texture in (material.base_map, material.emission_map, material.normal_map):
+            assert texture is None or texture.image.isfinite().all()
 
 
 def check_cloud(path: Path) -> None:

@@ -7,14 +7,14 @@ import torch
 
 from tirender.engine import runtime
 from tirender.engine.bvh import _crowded, _curve_order, _sorted_keys, build_forest
-from tirender.engine.kernels.hilbert import hilbert_codes
+from tirender.engine.kernels import bvh as kernels
 
 
 @pytest.mark.parametrize("bits", [1, 2, 5])
 def test_the_curve_visits_every_cell_going_from_one_to_the_next(bits):
     cells = torch.cartesian_prod(*[torch.arange(2**bits)] * 3).float()
     codes = torch.empty(len(cells), dtype=torch.int64)
-    runtime.launch(hilbert_codes, cells.t().contiguous(), bits, codes)
+    runtime.launch(kernels.hilbert_codes, cells.t().contiguous(), bits, codes)
     assert torch.equal(codes.sort().values, torch.arange(len(cells)))
     steps = cells[codes.argsort()].diff(dim=0).abs()
     assert (steps.sum(1) == 1).all()
@@ -23,7 +23,7 @@ def test_the_curve_visits_every_cell_going_from_one_to_the_next(bits):
 def test_at_20_bits_the_curve_leaves_no_coarse_cell_before_it_is_done():
     cells = torch.randint(0, 2**20, (3, 3000))
     codes = torch.empty(3000, dtype=torch.int64)
-    runtime.launch(hilbert_codes, cells.float(), 20, codes)
+    runtime.launch(kernels.hilbert_codes, cells.float(), 20, codes)
     assert codes.max() < 2**60
     for shift in (18, 15):
         coarse = cells[:, codes.argsort()] >> shift

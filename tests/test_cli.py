@@ -192,9 +192,9 @@ BROKEN = {
     "broken.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 x\nf 1 2 3\n", "broken.obj, line 3: expected numbers, got 'x'"),
     "points.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 0\n", "points.obj: expected at least one face, got none"),
     "flat.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "expected finite points that are not all one"),
-    "mesh.stl": (
+    "mesh.xyz": (
         "",
-        r"FILE: expected one that ends in \.obj, .*, \.npz, \.pt, .*, got '.*mesh\.stl'",
+        r"FILE: expected one that ends in \.obj, .*, \.npz, \.pt, .*, got '.*mesh\.xyz'",
     ),
     "folder.obj": ("/", "folder.obj"),
 }

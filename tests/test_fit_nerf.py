@@ -236,10 +236,11 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
 
 
 @pytest.mark.long
-def test_the_network_comes_out_of_the_fog() -> None:
-    """With the full rate from the start it ends in black, and stays there."""
+@pytest.mark.parametrize("seed", range(5))
+def test_the_network_learns_whatever_the_seed(seed: int) -> None:
+    """Its rate rises slowly; with the full rate from the start, none of these seeds has learned after so many steps."""
     target, _, _ = normalized(load_objs_as_meshes([datasets.creature()]))
-    config = NerfConfig(steps=480, warmup_steps=120, rays_per_view=60, n_pts_per_ray=48, progress=False)
+    config = NerfConfig(steps=240, warmup_steps=80, rays_per_view=60, n_pts_per_ray=48, progress=False, seed=seed)
     run = fit_nerf(render_views(target, 40, 64), config)
     silhouette = run.history["silhouette"]
-    assert sum(silhouette[-30:]) < 0.5 * sum(silhouette[:30])
+    assert sum(silhouette[-30:]) < 0.6 * sum(silhouette[:30])

@@ -190,8 +190,8 @@ BROKEN_GLB = {
     "no asset": (changed("asset", to=None), "expected asset of type dict"),
     "future version": (changed("asset", "version", to="3.0"), "expected glTF of version 2"),
     "compressed": (
-        changed("extensionsRequired", to=["KHR_draco_mesh_compression"]),
-        "expected a file that needs",
+        changed("extensionsRequired", to=["EXT_meshopt_compression"]),
+        "expected a file that needs no extension but .* got 'EXT_meshopt_compression' .decompress it first",
     ),
     "count past the view": (changed("accessors", 0, "count", to=4), r"accessors\[0\]: expected a range inside"),
     "absurd count": (changed("accessors", 0, "count", to=10**15), r"accessors\[0\]: expected a range inside"),
@@ -202,7 +202,11 @@ BROKEN_GLB = {
         r"accessors\[0\]: expected VEC3 of",
     ),
     "wrong type": (changed("accessors", 0, "type", to="MAT4"), r"accessors\[0\]: expected VEC3 of"),
-    "sparse": (changed("accessors", 0, "sparse", to={}), r"accessors\[0\]: expected values in a bufferView"),
+    "sparse": (changed("accessors", 0, "sparse", to={}), r"accessors\[0\].sparse: expected count of type int"),
+    "huge and empty": (
+        changed("accessors", 0, to={"componentType": 5126, "count": 10**9, "type": "VEC3"}),
+        r"accessors\[0\]: expected at most 4194304 numbers without a bufferView",
+    ),
     "stride that overlaps": (
         changed("bufferViews", 0, "byteStride", to=4),
         r"accessors\[0\]: expected a stride",
@@ -299,6 +303,14 @@ def test_odd_obj_is_the_right_square(tmp_path, text: str) -> None:
     verts, faces, _ = load_obj(path)
     corners = verts[faces.verts_idx]
     assert corners.tolist() == [[[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 1, 0], [0, 1, 0]]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le"])
+def test_utf_16(tmp_path, encoding: str) -> None:
+    """With a byte-order mark."""
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    (tmp_path / "m.obj").write_bytes((mark + SQUARE + "f 1 2 3 4\n").encode(encoding))
+    assert load_obj(tmp_path / "m.obj")[1].verts_idx.tolist() == [[0, 1, 2], [0, 2, 3]]
 
 
 def test_errors_far_into_a_file_name_their_line(tmp_path) -> None:

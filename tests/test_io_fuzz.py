@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 WORKER = Path(__file__).with_name("fuzz_worker.py")
-N_KINDS = 11
+N_KINDS = 22 if all(find_spec(name) for name in ("collada", "DracoPy", "trimesh")) else 19
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds on a process's time and memory are Linux's")
 

@@ -16,7 +16,7 @@ from gltf_files import GltfBuilder
 from PIL import Image
 
 from tirender.io import IO
-from tirender.io import gltf_io as gltf_module
+from tirender.io import gltf_scene as gltf_module
 from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures.meshes import Meshes
 

@@ -89,6 +89,8 @@ def test_names_of_materials(tmp_path, in_obj: str, in_mtl: str) -> None:
         ("map_Kd -s 2 2 2 -o 0.5 0 -clamp on -bm 1.0 my t.png", "my t.png"),
         ("map_Kd -mm 0 1 -blendu off t.png", "t.png"),
         ("map_Kd -s 1 1.png", "1.png"),
+        ("map_Kd my t.png -s 2 2 2 -clamp on", "my t.png"),
+        ("map_Kd a -s b.png", "a -s b.png"),
         ("MAP_KD\tt.png", "t.png"),
         ("map_Kd other.png\nmap_Kd t.png", "t.png"),
     ],
@@ -109,6 +111,7 @@ def test_names_of_images(tmp_path, statement: str, file: str) -> None:
         ("mtllib m.mtl # materials", ["m.mtl"]),
         ("mtllib one.mtl two.mtl", ["two.mtl", "one.mtl"]),
         ("mtllib one.mtl\nmtllib two.mtl", ["two.mtl", "one.mtl"]),
+        ('mtllib "my one.mtl" two.mtl', ["my one.mtl", "two.mtl"]),
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
@@ -136,7 +139,8 @@ def test_names_of_material_files(tmp_path, statement: str, files: list[str], fir
 def test_what_is_missing_is_a_warning(tmp_path, head: str, mtl: str | None, message: str) -> None:
     with pytest.warns(UserWarning, match=rf"m\.obj: {message}"):
         aux = load(tmp_path, head + QUAD + "f 1 2 3\n", mtl)
-    assert aux.texture_images == {}
+    assert aux.texture_images == (None if mtl is None else {})
+    assert (aux.material_colors is None) == (mtl is None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_obj(tmp_path / "m.obj", load_textures=False)[0].shape == (3, 3)
@@ -147,7 +151,7 @@ def test_stream_without_a_file_reads_no_materials(tmp_path, monkeypatch) -> None
     monkeypatch.chdir(tmp_path)
     with pytest.warns(UserWarning, match="<StringIO>: material file 'm.mtl' not found"):
         aux = load_obj(io.StringIO("mtllib m.mtl\nusemtl a\n" + QUAD))[2]
-    assert aux.material_colors == {}
+    assert aux.material_colors is None
 
 
 @pytest.mark.parametrize(
@@ -211,7 +215,7 @@ def test_materials_outside_the_folder_are_not_read(folders, escape: str) -> None
     name = escape.format("secret.mtl", outside=outside / "secret.mtl")
     with pytest.warns(UserWarning, match="expected a path inside the mesh's own folder.*not read"):
         aux = load(inside, f"mtllib {name}\nusemtl a\n" + QUAD + "f 1 2 3\n", None)
-    assert aux.material_colors == {}
+    assert aux.material_colors is None
 
 
 @pytest.mark.parametrize("link_folder", [False, True])

@@ -52,7 +52,7 @@ def test_tuple_fields_have_pytorch3ds_names_and_order() -> None:
     assert faces._fields == ("verts_idx", "normals_idx", "textures_idx", "materials_idx")
     assert aux._fields == ("normals", "verts_uvs", "material_colors", "texture_images", "texture_atlas")
     assert aux.normals is None
-    assert (aux.material_colors, aux.texture_images) == ({}, {})
+    assert (aux.material_colors, aux.texture_images) == (None, None)
 
 
 def test_polygons_become_fans() -> None:
@@ -326,7 +326,7 @@ def test_faces_in_other_tiles_of_a_repeated_texture(tmp_path) -> None:
 # --- the atlas ---
 
 
-def atlas_of(tmp_path, uvs: str, wrap: str, size: int = 8) -> torch.Tensor:
+def atlas_of(tmp_path, uvs: str, wrap: str | None, size: int = 8) -> torch.Tensor:
     x = np.linspace(0, 1, 33)
     image = np.stack([np.tile(x, (33, 1)), np.tile(x[::-1, None], (1, 33)), np.zeros((33, 33))], axis=-1)
     write_png(tmp_path / "ramp.png", image.tolist())
@@ -367,6 +367,16 @@ def test_atlas_wrap(tmp_path) -> None:
     difference = np.abs(repeated - centers % 1)
     assert np.minimum(difference, 1 - difference).max() < 0.02
     assert np.abs(clamped - centers.clip(0, 1)).max() < 0.02
+
+
+def test_atlas_without_a_wrap(tmp_path) -> None:
+    """None takes coordinates as they are; beyond the image lies its border."""
+    inside = "vt 0.1 0.2\nvt 0.9 0.3\nvt 0.4 0.95\n"
+    assert torch.equal(atlas_of(tmp_path, inside, None), atlas_of(tmp_path, inside, "repeat"))
+    outside = "vt 0 0\nvt 3 0\nvt 0 3\n"
+    assert torch.equal(atlas_of(tmp_path, outside, None), atlas_of(tmp_path, outside, "clamp"))
+    mesh = load_objs_as_meshes([tmp_path / "m.obj"], texture_wrap=None)
+    assert torch.allclose(corner_colors(mesh)[0, :, :2], torch.tensor([[0.0, 0], [1, 0], [0, 1]]))
 
 
 def test_atlas_without_materials_is_white_and_colours_need_no_uvs(tmp_path) -> None:

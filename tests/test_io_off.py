@@ -45,7 +45,8 @@ def test_colours_and_normals(tmp_path) -> None:
     body = "3 1 0\n" + verts + "3 0 1 2 0 128 0\n"
     expected = torch.eye(3)
     for one, zero in (("255", "0"), ("1.0", "0.0")):
-        textures = load(tmp_path, "COFF\n" + body.format(one, zero)).textures
+        with pytest.warns(UserWarning, match="m.off: face colours beside vertex colours"):
+            textures = load(tmp_path, "COFF\n" + body.format(one, zero)).textures
         assert isinstance(textures, TexturesVertex)
         assert torch.equal(textures.verts_features_packed(), expected)
     assert load(tmp_path, "COFF\n" + body.format(1, 0), include_textures=False).textures is None

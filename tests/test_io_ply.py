@@ -154,10 +154,25 @@ def test_bad_arguments_of_save_ply(tmp_path, arguments: tuple, message: str) -> 
     assert not list(Path(tmp_path).iterdir())
 
 
-def test_triangle_strips_are_refused() -> None:
-    header = (
-        b"ply\nformat binary_big_endian 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
-    )
-    strips = b"element tristrips 1\nproperty list int int vertex_indices\nend_header\n"
-    with pytest.raises(ValueError, match="<BytesIO>: expected a 'face' element, got 'tristrips'"):
-        load_ply(io.BytesIO(header + strips + struct.pack(">3fii", 0, 0, 0, 1, 0)))
+STRIPS = (
+    b"ply\nformat binary_big_endian 1.0\nelement vertex 6\nproperty float x\nproperty float y\nproperty float z\n"
+    b"element tristrips 2\nproperty list int int vertex_indices\nend_header\n"
+    + struct.pack(">18f", *range(18))
+    + struct.pack(">i9i", 9, 0, 1, 2, 3, 4, -1, 5, 4, 3)
+    + struct.pack(">i8i", 8, 0, 1, 2, 2, 3, 3, 4, 5)
+)
+
+
+def test_triangle_strips() -> None:
+    """As OpenGL draws them: of every second triangle two corners are swapped; those with equal corners join strips."""
+    first = [[0, 1, 2], [2, 1, 3], [2, 3, 4], [5, 4, 3]]
+    second = [[0, 1, 2], [4, 3, 5]]
+    faces = load_ply(io.BytesIO(STRIPS))[1].tolist()
+    assert [sorted(face) for face in faces] == [sorted(face) for face in first + second]
+    for face, expected in zip(faces, first + second):
+        assert face in [expected[k:] + expected[:k] for k in range(3)]  # the same way around
+
+
+def test_triangle_strips_out_of_range() -> None:
+    with pytest.raises(ValueError, match="element 'tristrips', row 1: expected -1 or indices of the 6 vertices, got 6"):
+        load_ply(io.BytesIO(STRIPS[:-4] + struct.pack(">i", 6)))

@@ -190,6 +190,8 @@ def test_wrong_arrays(tmp_path, arrays, message):
         IO().load_pointcloud(path)
 
 
-def test_streams_are_no_path():
-    with pytest.raises(ValueError, match="path: expected a file of a registered point cloud format"):
+def test_streams_are_read_as_ply(tmp_path):
+    save_ply(tmp_path / "cloud.ply", POINTS, verts_normals=NORMALS)
+    same(IO().load_pointcloud(io.BytesIO((tmp_path / "cloud.ply").read_bytes())), Pointclouds([POINTS], [NORMALS]))
+    with pytest.raises(ValueError, match="<BytesIO>, line 1: expected 'ply'"):
         IO().load_pointcloud(io.BytesIO())

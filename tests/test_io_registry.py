@@ -44,7 +44,7 @@ def test_own_format_comes_first(tmp_path) -> None:
     assert torch.equal(IO().load_mesh(tmp_path / "x.obj").verts_packed(), MESH.verts_packed())
 
 
-@pytest.mark.parametrize("suffix", ["obj", "ply", "off", "OBJ", "Ply"])
+@pytest.mark.parametrize("suffix", ["obj", "ply", "off", "glb", "OBJ", "Ply"])
 def test_round_trip_in_every_format(tmp_path, suffix: str) -> None:
     for path in (tmp_path / f"m.{suffix}", str(tmp_path / f"n.{suffix}")):
         IO().save_mesh(MESH, path)
@@ -54,13 +54,14 @@ def test_round_trip_in_every_format(tmp_path, suffix: str) -> None:
 
 
 def test_unknown_formats() -> None:
-    known, expected = r"\.obj, \.off, \.ply, \.glb, \.gltf", "path: expected a file of a registered mesh format"
-    with pytest.raises(ValueError, match=rf"{expected} \({known}\), got 'x.stl'"):
-        IO().load_mesh("x.stl")
+    known = r"\.obj, \.off, \.ply, \.glb, \.gltf, \.stl, \.3mf, \.dae, \.zae, \.xaml, \.3dxml"
+    expected = "path: expected a file of a registered mesh format"
+    with pytest.raises(ValueError, match=rf"{expected} \({known}\), got 'x.xyz'"):
+        IO().load_mesh("x.xyz")
     with pytest.raises(ValueError, match=rf"{expected} \(none\), got 'x.obj'"):
         IO(include_default_formats=False).load_mesh("x.obj")
     with pytest.raises(ValueError, match="path: expected the ending of a registered mesh format that can be written"):
-        IO().save_mesh(MESH, "x.glb")
+        IO().save_mesh(MESH, "x.gltf")
     with pytest.raises(ValueError, match="interpreter: expected a MeshFormatInterpreter, got str"):
         IO().register_meshes_format("obj")  # type: ignore[arg-type]
 
@@ -74,13 +75,14 @@ class Declared(Mine):
 
 def test_the_registry_tells_the_endings_that_its_formats_declare() -> None:
     registry = IO()
-    assert registry.known_suffixes == [".obj", ".off", ".ply", ".glb", ".gltf", ".npz"]
+    meshes = [".obj", ".off", ".ply", ".glb", ".gltf", ".stl", ".3mf", ".dae", ".zae", ".xaml", ".3dxml"]
+    assert registry.known_suffixes == [*meshes, ".npz"]
     registry.register_meshes_format(Mine())  # which declares none, and reads all the same
-    assert registry.known_suffixes == [".obj", ".off", ".ply", ".glb", ".gltf", ".npz"]
+    assert registry.known_suffixes == [*meshes, ".npz"]
     registry.register_meshes_format(Declared())
-    assert registry.known_suffixes == [".obj", ".off", ".ply", ".glb", ".gltf", ".mine", ".npz"]
-    with pytest.raises(ValueError, match=r"\(\.obj, \.off, \.ply, \.glb, \.gltf, \.mine\), got 'x.stl'"):
-        registry.load_mesh("x.stl")
+    assert registry.known_suffixes == [*meshes, ".mine", ".npz"]
+    with pytest.raises(ValueError, match=r"\(\.obj, .*, \.3dxml, \.mine\), got 'x.xyz'"):
+        registry.load_mesh("x.xyz")
     other = Mine()
     other.known_suffixes = ".one"  # which str.endswith takes, too
     registry.register_meshes_format(other)
@@ -94,6 +96,6 @@ def test_reading_whatever_a_file_holds(tmp_path) -> None:
     assert isinstance(IO().read(tmp_path / "mesh.ply"), Meshes)
     assert isinstance(IO().read(tmp_path / "cloud.ply"), Pointclouds)
     assert IO().read(tmp_path / "points.obj").isempty()  # no format reads .obj as a cloud
-    assert IO().read(tmp_path / "mesh.stl") is None
+    assert IO().read(tmp_path / "mesh.xyz") is None
     with pytest.raises(FileNotFoundError):
         IO().read(tmp_path / "missing.obj")

@@ -201,7 +201,7 @@ def test_formats_of_ones_own(tmp_path):
     assert load_scene(tmp_path / "a.sphere", io=registry).facts == "1280 faces"
     assert load_scene(tmp_path / "a.dust", io=registry).facts == "20000 points"
     with pytest.raises(ValueError, match=r"FILE: expected one that ends in \.obj, .*, \.dust, \.pt, or one of"):
-        load_scene(tmp_path / "a.stl", io=registry)
+        load_scene(tmp_path / "a.xyz", io=registry)
     with pytest.raises(ValueError, match="FILE: expected one that ends in"):
         load_scene(tmp_path / "a.sphere")
     IO().save_mesh(mesh(), tmp_path / "mesh.ply")
@@ -292,7 +292,7 @@ def test_a_field_is_drawn_where_it_is():
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("scene.stl", b"", r"FILE: expected one that ends in \.obj, .*, \.pt, .*, got '.*scene\.stl'"),
+        ("scene.xyz", b"", r"FILE: expected one that ends in \.obj, .*, \.pt, .*, got '.*scene\.xyz'"),
         ("scene.npz", b"PK", "scene.npz: expected an undamaged .npz archive"),
         ("scene.pt", b"none", "checkpoint: expected an undamaged file, got .*scene.pt"),
         ("folder", None, r"FILE: expected one that ends in"),

@@ -322,10 +322,10 @@ def test_without_the_bridge_the_harbour_stands_in_and_the_report_says_so(
 
     monkeypatch.delenv("TIRENDER_DATA", raising=False)
     monkeypatch.setattr(datasets, "_download", unavailable)
-    with pytest.warns(UserWarning, match="bridge could not be had.*download failed"):
+    with pytest.warns(UserWarning, match="bridge is not available.*download failed"):
         run_tour(TINY, tmp_path, "tutorials", [3], say=lambda line: None)
     text = (tmp_path / "report.html").read_text("utf-8")
-    assert "The tutorial&#x27;s bridge could not be had" in text
+    assert "The tutorial&#x27;s bridge is not available" in text
     assert json.loads((tmp_path / "tour.json").read_text())["data"] == "tutorials"
     with pytest.raises(FileNotFoundError, match=re.escape("cow_mesh/cow.obj")):
         find_data("tutorials", [2])

@@ -17,14 +17,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; ``sys.argv[1:]`` by default.
     Returns:
-        The exit code: 0; 1 where a part of the work failed, as the command has told; 2 with one line on stderr where
-        an argument or a file is at fault; 130 when interrupted, by Ctrl-C or SIGTERM.
+        The exit code: 0 for success; 1 if a part of the work failed, as the command has reported; 2 for a bad argument
+        or file, with one line on stderr; 130 after Ctrl-C or SIGTERM.
     """
     args = make_parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"tirender: {message}", file=sys.stderr)
         try:
-            from tirender.fit.interrupts import terminable  # here, so that --help need not wait for it
+            from tirender.fit.interrupts import terminable  # here, so that --help does not wait for this import
 
             with terminable():
                 code: int | None = args.run(args)
@@ -42,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it parses has a function ``run`` that takes the arguments, and may
-    give an exit code."""
+    """The parser of all commands.
+
+    The arguments that it returns have a function ``run``. It takes the arguments, and returns an exit code or None.
+    """
     parser = argparse.ArgumentParser(
         prog="tirender",
         description="A differentiable renderer of meshes, point clouds, volumes and radiance fields.",

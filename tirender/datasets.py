@@ -1,12 +1,12 @@
-"""Where the data of the tutorials and examples is: a folder of yours, what ships with tirender, or a pinned download.
+"""The data of the tutorials and examples: in a folder of yours, among tirender's assets, or from a pinned download.
 
-A file is looked for, in this order,
+A file is looked for in these places, in this order:
 
-1. in the folder named by the environment variable ``TIRENDER_DATA``, under its full name (``dolphin/dolphin.obj``) or
-   its last part (``dolphin.obj``);
+1. in the folder that the environment variable ``TIRENDER_DATA`` names, as ``dolphin/dolphin.obj`` or ``dolphin.obj``;
 2. among the assets that come with tirender;
-3. in the cache of earlier downloads, and then on PyTorch3D's server, with ``pooch`` (``pip install 'tirender[data]'``),
-   which checks the file's SHA-256 and never leaves half a file behind.
+3. in the cache of earlier downloads;
+4. on PyTorch3D's server. ``pooch`` (``pip install 'tirender[data]'``) checks the file's SHA-256 and leaves no partial
+   file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://dl.fbaipublicfiles.com/pytorch3d/data/"
 BRIDGE = "PittsburghBridge/pointcloud.npz"
-DOWNLOADS: dict[str, str | None] = {  # name below BASE_URL -> SHA-256; None: not known, its content is checked instead
+DOWNLOADS: dict[str, str | None] = {  # name below BASE_URL -> SHA-256; None: unknown, the content is checked instead
     "cow_mesh/cow.obj": "62337f06b4aa4f2eaa95f854553a02039d853365a78b0a581c26ece5691a6d99",
     "cow_mesh/cow.mtl": "ce6398d52486f81f2c329b1683ad4fedce970471aa36e589e05c5177432db6cb",
     "cow_mesh/cow_texture.png": "cddabbae52a666173e7953e238b88340d285044dc20b36f8ed3f1a41db534fa5",
@@ -38,35 +38,35 @@ DOWNLOADS: dict[str, str | None] = {  # name below BASE_URL -> SHA-256; None: no
 
 
 def creature() -> Path:
-    """Path of the OBJ of tirender's own fox cub: closed, textured, 5860 faces, within [-1, 1], facing -Z."""
+    """The path of tirender's own fox cub, an OBJ: closed, textured, 5860 faces, within [-1, 1], facing -Z."""
     return find("creature/creature.obj")
 
 
 def harbour() -> Path:
-    """Path of tirender's own point cloud, a village around a bay: an NPZ with ``verts`` (P, 3) and ``rgb`` (P, 4).
+    """The path of tirender's own point cloud, a village around a bay: an NPZ with ``verts`` (P, 3) and ``rgb`` (P, 4).
 
-    About 100 000 points within [-1, 1], +Y up, the bay open to -Z; float16, as the colours 0 to 1 are.
+    It has about 100 000 points within [-1, 1], +Y up; the bay opens to -Z. Points, and colours in [0, 1], are float16.
     """
     return find("harbour/harbour.npz")
 
 
 def cow() -> Path:
-    """Path of the OBJ of the tutorials' cow, with its material and texture beside it. See :func:`find`."""
+    """The path of the tutorials' cow, an OBJ with its material and texture beside it. See :func:`find`."""
     return find("cow_mesh/cow.obj")
 
 
 def dolphin() -> Path:
-    """Path of the OBJ of the tutorials' dolphin. See :func:`find`."""
+    """The path of the tutorials' dolphin, an OBJ. See :func:`find`."""
     return find("dolphin/dolphin.obj")
 
 
 def teapot() -> Path:
-    """Path of the OBJ of the tutorials' teapot. See :func:`find`."""
+    """The path of the tutorials' teapot, an OBJ. See :func:`find`."""
     return find("teapot/teapot.obj")
 
 
 def bridge() -> Path:
-    """Path of the tutorials' point cloud, an NPZ with ``verts`` (P, 3) and ``rgb`` (P, 4). See :func:`find`."""
+    """The path of the tutorials' point cloud, an NPZ with ``verts`` (P, 3) and ``rgb`` (P, 4). See :func:`find`."""
     return find(BRIDGE)
 
 
@@ -78,17 +78,17 @@ def generate_cow_renders(
     image_size: int = 128,
     device: torch.device | str = "cpu",
 ) -> tuple[FoVPerspectiveCameras, torch.Tensor, torch.Tensor]:
-    """The views that tutorials 5 and 6 start from: the cow from around it, at the height of its centre, on black.
+    """The views that tutorials 5 and 6 start from: the cow from all around, at the height of its centre, on black.
 
-    PyTorch3D's silhouettes reach about two pixels further; these cover what the images show.
+    PyTorch3D's silhouettes reach about two pixels further; these cover exactly what the images show.
 
     Args:
         num_views: N.
-        azimuth_range: the cameras' azimuths go from minus to plus so many degrees, evenly.
-        mesh: one textured mesh instead of the cow; the mean of its vertices is moved to 0 and its coordinates scaled to
-            at most 1.
+        azimuth_range: azimuths are spaced evenly from minus this to plus this, in degrees.
+        mesh: one textured mesh instead of the cow. The mean of its vertices is moved to 0, and its coordinates are
+            scaled into [-1, 1].
         image_size: side of the images in pixels.
-        device: where the cow goes; another mesh stays where it is.
+        device: of the cow; another mesh keeps its device.
     Returns:
         cameras: N of them, at a distance of 2.7.
         images: (N, image_size, image_size, 3) in [0, 1].
@@ -117,14 +117,14 @@ def path_of(name_or_path: str | os.PathLike[str]) -> Path:
     """The path of a file of yours, or of data by its short name: creature, harbour, cow, dolphin, teapot or bridge.
 
     Args:
-        name_or_path: a path; one of those names, unless a file or folder here is called so. See :func:`find`.
+        name_or_path: a path, or one of these names; a file or folder of that name in the working folder comes first.
     """
     path = Path(name_or_path)
     return SHORT_NAMES[str(path)]() if str(path) in SHORT_NAMES and not path.exists() else path
 
 
 def names() -> list[str]:
-    """Every name that :func:`find` knows."""
+    """All names that :func:`find` knows."""
     assets = _assets_folder()
     shipped = (p.relative_to(assets).as_posix() for p in assets.glob("*/*") if p.is_file() and p.suffix != ".pyc")
     return sorted({*DOWNLOADS, *shipped})
@@ -141,7 +141,7 @@ SHORT_NAMES = {
 
 
 def find(name: str) -> Path:
-    """Find a data file by its name, downloading it, and the files that belong with it, only if nothing else has it.
+    """Find a data file by its name; if it is in none of the other places, download it and the files that it refers to.
 
     Args:
         name: one of :func:`names`, such as ``"cow_mesh/cow.obj"``.
@@ -166,13 +166,13 @@ def find(name: str) -> Path:
 
 
 def _assets_folder() -> Path:
-    """``tirender/assets`` in an installed wheel, ``assets`` beside the package in a checkout."""
+    """``tirender/assets`` in an installed wheel; ``assets`` beside the package in a checkout."""
     package = Path(__file__).parent
     return package / "assets" if (package / "assets").is_dir() else package.parent / "assets"
 
 
 def _download(name: str) -> Path:
-    """Fetch ``name`` and the other files of its folder into the cache; pooch tells on stderr what it downloads."""
+    """Download ``name`` and the other files of its folder into the cache; pooch reports its downloads on stderr."""
     by_hand = f"or download {BASE_URL}{name} yourself, into a folder that the environment variable TIRENDER_DATA names"
     try:
         import pooch

@@ -1,4 +1,4 @@
-"""What ``tirender bench`` measures: the tutorials' steps, their operations, starts, and the machine's limits.
+"""What ``tirender bench`` measures: the tutorials' steps, the operations in them, starts, and the machine's limits.
 
 - ``workloads`` lists the rows of the table; ``steps`` and ``operations`` prepare them.
 - ``measuring`` times a workload; ``worker`` does so in a process of its own, to measure its ``memory`` too.

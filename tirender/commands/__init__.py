@@ -1,1 +1,1 @@
-"""The subcommands of the command line that have a file of their own."""
+"""The subcommands of the command line, one file each."""

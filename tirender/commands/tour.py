@@ -7,9 +7,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tirender.commands.arguments import add_arch
+from tirender.commands.arguments import add_arch, device_of
 
-DATA = ("creature", "tutorials")  # those of tour.data, whose import takes seconds; a test compares them
+DATA = ("creature", "tutorials")  # as in tour.data, whose import takes seconds; a test compares them
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,8 +19,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="do the six tutorials and write a report",
         description=(
             "Do the six tutorials one after the other: fit a mesh, render a mesh and a point cloud, fit a mesh, a\n"
-            "volume and a radiance field to views; and write report.html, one file with all figures, loss curves,\n"
-            "times and turntables. Interrupted, it goes on when called again."
+            "volume and a radiance field to views. Then write report.html, one file with all figures, loss curves,\n"
+            "times and turntables. An interrupted tour continues when called again."
         ),
         epilog=(
             "examples:\n"
@@ -36,30 +36,39 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--data",
         choices=DATA,
         default="creature",
-        help="what comes with tirender (default), or what the tutorials look at",
+        help="files that come with tirender (default), or those of the tutorials",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FOLDER", help="default: out/tour, with _quick and _tutorials where apt"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="default: out/tour, out/tour_quick or the like",
     )
     parser.add_argument(
-        "--only", type=int, choices=range(1, 7), nargs="+", default=[], metavar="N", help="these tutorials, 1 to 6"
+        "--only",
+        type=int,
+        choices=range(1, 7),
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="only these tutorials, 1 to 6",
     )
     add_arch(parser)
     parser.set_defaults(run=_tour)
 
 
 def _tour(args: argparse.Namespace) -> None:
-    import tirender
     from tirender.tour import FULL, QUICK, run_tour
 
     words = ["tour", *["quick"] * args.quick, *[args.data] * (args.data != "creature")]
     folder = args.output or Path("out", "_".join(words))
-    device = "cuda" if tirender.init(args.arch) == "cuda" else "cpu"
+    device = device_of(args.arch)
     try:
         config = QUICK if args.quick else FULL
-        say = partial(print, flush=True)  # seen at once through a pipe too
+        say = partial(print, flush=True)  # appears at once in a pipe, too
         report = run_tour(config, folder, args.data, args.only, device, say)
     except KeyboardInterrupt:
-        print(f"tirender tour: stopped; what is done is kept in {folder}, the same command goes on", file=sys.stderr)
+        print(f"tirender tour: stopped; what is done is kept in {folder}, the same command continues", file=sys.stderr)
         raise
     print(f"{report}: open it in a browser")

@@ -9,7 +9,6 @@ from tirender.checks import all_finite, fail
 from tirender.engine import runtime
 from tirender.engine.kernels import bvh as kernels
 from tirender.engine.kernels.bvh import Forest
-from tirender.engine.kernels.hilbert import hilbert_codes
 
 MAX_PRIMITIVES = 1 << 28
 LEAF_PADDING = 16  # primitives after the end: the last leaf too is read whole
@@ -89,7 +88,7 @@ def _sorted_keys(
         bits = enough
     cells = ((points - low) / torch.where(extent > 0, extent, 1)).mul_(2**bits - 1)
     codes = torch.empty(n, dtype=torch.int64, device=points.device)
-    runtime.launch(hilbert_codes, cells, bits, codes)
+    runtime.launch(kernels.hilbert_codes, cells, bits, codes)
     if n_groups > 1:
         codes += group << (3 * bits)
     if not is_packed:

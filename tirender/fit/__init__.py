@@ -1,4 +1,4 @@
-"""Fits: one loop, what to fit, and the tutorials' ready-made fits of meshes, volumes and radiance fields."""
+"""Fits: a loop, models to fit, and the ready-made fits of the tutorials: meshes, volumes and radiance fields."""
 
 from tirender.fit.callbacks import Checkpoint, Every, Figures
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint

@@ -1,4 +1,4 @@
-"""What a fit can do on its way: draw figures, save checkpoints, call a function."""
+"""Callbacks of a fit: draw figures, save checkpoints, call a function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Every(Callback):
 
     Args:
         n: the period, in steps.
-        function: whatever is to be done.
+        function: is called with the run.
     """
 
     def __init__(self, n: int, function: Callable[[FitRun], object]) -> None:
@@ -37,8 +37,8 @@ class Figures(Every):
 
     Args:
         n: the period, in steps.
-        draw: makes a pyplot figure and leaves it the current one.
-        folder: where the figures go; it is made if need be.
+        draw: draws a pyplot figure and leaves it the current one.
+        folder: of the figures; created if it does not exist.
     """
 
     def __init__(self, n: int, draw: Callable[[FitRun], object], folder: str | os.PathLike[str]) -> None:
@@ -52,15 +52,15 @@ class Figures(Every):
 
 
 class Checkpoint(Callback):
-    """Saves the state of the fit every n steps, and at the end; goes on from an earlier one at the start.
+    """Saves the state of the fit every n steps and at the end, and resumes from an earlier state at the start.
 
-    Resumed on the CPU, a fit ends with the same bits as one that was never interrupted, wherever it was killed.
+    A fit that was killed at any moment and resumed on the CPU ends with the same bits as an uninterrupted one.
 
     Args:
-        path: of the checkpoint; its folder is made if need be.
+        path: of the checkpoint; its folder is created if it does not exist.
         n: the period, in steps.
-        resume: go on from the checkpoint that is there, if any; else it is overwritten.
-        settings: numbers and strings that a checkpoint must share to be resumed from.
+        resume: whether to resume from an existing checkpoint; otherwise it is overwritten.
+        settings: numbers and strings; only a checkpoint with the same ones is resumed.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Checkpoint(Callback):
 
 
 def save_figure(path: Path) -> None:
-    """Write the current pyplot figure, whole or not at all, and close it."""
+    """Write the current pyplot figure and close it; a failure leaves no partial file."""
     import matplotlib.pyplot as plt
 
     picture = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: replaced in one step and checked when read; the one before is kept, in case of damage."""
+"""Checkpoints on disk: replaced atomically, checked when read; the previous one is kept in case of damage."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tirender.io.files import naming
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write a checkpoint; a crash at any moment leaves this one or the one before to :func:`load_checkpoint`.
+    """Write a checkpoint. After a crash at any moment, :func:`load_checkpoint` finds this one or the previous one.
 
     Args:
-        path: of the file; the checkpoint that it holds is kept beside it, under :func:`previous`, unless it is damaged.
+        path: of the file. An undamaged checkpoint in it is kept beside it, see :func:`previous`.
         state: tensors, numbers, strings, and dicts, lists and tuples of them.
     Raises:
-        OSError: it cannot be written, for want of space perhaps; the one before is as it was.
+        OSError: it cannot be written, perhaps because the disk is full; the previous one is unchanged.
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
@@ -34,22 +34,22 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    if _is_whole(path):  # else the one before is the last good one, and stays
+    if _is_undamaged(path):  # otherwise the previous one is the last good one, and stays
         os.replace(path, previous(path))
     os.replace(partial, path)
     _sync_folder(path.parent)
 
 
 def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """Read the newest undamaged checkpoint; None where there is none, damaged or not.
+    """Read the newest undamaged checkpoint; None if no file exists.
 
-    Nothing but data is read (``weights_only``), and the checksums of all of it are compared.
+    Only data is read, no code (``weights_only``), and its checksums are verified.
 
     Args:
         path: as given to :func:`save_checkpoint`.
-        device: where its tensors go.
+        device: of its tensors.
     Raises:
-        ValueError: there are checkpoints, and all are damaged.
+        ValueError: all checkpoints are damaged.
     """
     path = Path(path)
     problems = []
@@ -58,7 +58,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
             continue
         try:
             state = _read(candidate, device)
-        except Exception as error:  # damage may raise whatever zipfile, zlib and pickle can
+        except Exception as error:  # zipfile, zlib and pickle raise all kinds of errors for damaged files
             problems.append(f"{candidate}: {' '.join(str(error).split())[:200]}")
             continue
         for problem in problems:
@@ -70,7 +70,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
 
 
 def previous(path: str | os.PathLike[str]) -> Path:
-    """Where the checkpoint before that of ``path`` is kept."""
+    """The path of the checkpoint before that in ``path``."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
@@ -78,14 +78,14 @@ def previous(path: str | os.PathLike[str]) -> Path:
 def _write(state: Mapping[str, Any], stream: BinaryIO) -> None:
     try:
         torch.save(dict(state), stream)
-    except RuntimeError as error:  # torch tells of a file that is too short, and not why
+    except RuntimeError as error:  # torch reports that the file is too short, and not why
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
 
 
 def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksums
+    with zipfile.ZipFile(path) as archive:  # torch.load does not verify checksums
         if damaged := archive.testzip():
             raise ValueError(f"{damaged} is damaged")
     state = torch.load(path, map_location=device, weights_only=True)
@@ -94,8 +94,8 @@ def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
     return state
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether there is an undamaged checkpoint; its tensors are checked and not kept in memory."""
+def _is_undamaged(path: Path) -> bool:
+    """Whether there is an undamaged checkpoint; its tensors are not kept in memory."""
     try:
         _read(path, "meta")
     except Exception:  # as in load_checkpoint
@@ -104,7 +104,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make renamings in a folder last through a power failure, where the system can."""
+    """Make renamed files in a folder survive a power failure, if the system can."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,12 +1,11 @@
-"""Fits by several processes, on one machine or many: each renders its part of a step's views, all make the same update.
+"""Fits by several processes, on one machine or many: each renders a part of a step's views, all make the same update.
 
-Before the first step all processes have the state of the first one, random generators included. So they draw the same
-views and rays at each step, of which each takes its :func:`part`. Losses and gradients are then averaged over the
-processes: a loss that all compute alike, as a regulariser, is averaged with itself, and that of a part is scaled so
-that the average is the mean over all. The updates are those that one process would make.
+At the first step all processes have the same state, random generators included. So they draw the same views and rays at
+each step, and each process takes its :func:`part` of them. Losses and gradients are averaged over the processes. A loss
+that all compute alike, such as a regulariser, is thereby averaged with itself. The loss of a part is scaled so that the
+average is the mean over all parts. The updates are those of a single process.
 
-They do so within :func:`process_group` only: elsewhere each process is alone, whatever else it has joined, and nothing
-of this costs anything.
+This happens only within :func:`process_group`. Elsewhere each process fits alone, at no extra cost.
 """
 
 from __future__ import annotations
@@ -27,41 +26,42 @@ from torch import nn
 from tirender.checks import fail
 
 TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for the others, before it takes them for dead. A broken connection is seen at once."""
-FAREWELL = 10.0  # seconds that a process waits for the others when it leaves them
-# what gloo says of one that does not answer
+"""How long a process waits for the others before it takes them for dead. A broken connection is noticed at once."""
+FAREWELL = 10.0  # seconds that a process waits for the others at the end
+# what gloo reports about a process that does not answer
 LOST = ("closed by peer", "reset by peer", "broken pipe", "timed out waiting", "timeout caused")
 
-_joined = False  # whether this program is within process_group()
+_joined = False  # whether this process is within process_group()
 
 
 def world() -> int:
-    """How many processes fit together; 1 outside of :func:`process_group`."""
+    """The number of processes that fit together; 1 outside of :func:`process_group`."""
     return dist.get_world_size() if _joined else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """The index of this process among them."""
     return dist.get_rank() if world() > 1 else 0
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and shows."""
+    """Whether this is the first process, which writes and shows results."""
     return rank() == 0
 
 
 @contextmanager
 def process_group(gpus: bool | None = None) -> Iterator[None]:
-    """Let the fits within be those of several processes together: those that ``torchrun`` has started.
+    """Within this block the processes that ``torchrun`` has started fit together.
 
-    A program that has initialised ``torch.distributed`` itself keeps its group, which is then the one used. Without it
-    and without ``torchrun`` this does nothing. Enter it before CUDA is used: each process takes one GPU of its machine.
+    A program that has initialised ``torch.distributed`` itself keeps its group, and the fits use it. Without a group
+    and without ``torchrun`` the block changes nothing. Enter it before CUDA is used: each process takes one GPU of its
+    machine.
 
     Args:
-        gpus: whether to do so; by default unless the environment variable ``TIRENDER_ARCH`` names another arch than
-            ``"cuda"``.
+        gpus: whether to take GPUs; by default yes, unless the environment variable ``TIRENDER_ARCH`` names another
+            arch than ``"cuda"``.
     Raises:
-        ValueError: some processes have a GPU and others none.
+        ValueError: some processes have a GPU and others have none.
     """
     if dist.is_available() and dist.is_initialized():
         with _together():
@@ -96,8 +96,8 @@ def _together() -> Iterator[None]:
 
 @contextmanager
 def _one_gpu() -> Iterator[None]:
-    """Let this process see one GPU of its machine, or none beyond the last one."""
-    # Taichi runs on the first GPU it sees, so it must see no other
+    """Let this process see only one GPU of its machine; none, if the machine has fewer than processes."""
+    # Taichi takes the first GPU that it sees
     name, local_rank = "CUDA_VISIBLE_DEVICES", int(os.environ.get("LOCAL_RANK", 0))
     before = os.environ.get(name)
     os.environ[name] = str(local_rank) if before is None else "".join(before.split(",")[local_rank : local_rank + 1])
@@ -112,32 +112,32 @@ def _one_gpu() -> Iterator[None]:
 
 def _check_gpus(on_gpu: bool) -> None:
     everywhere: list[Any] = [None] * world()
-    with _telling():
+    with _explained():
         dist.all_gather_object(everywhere, on_gpu)
     if len({*everywhere}) > 1:
         fail("torchrun", "a GPU for each process, or for none", f"one for {sum(everywhere)} of {world()}")
 
 
 def _leave() -> None:
-    """Destroy the group; where a process has died that may fail, or wait for it for ever, and must not hide why."""
+    """Destroy the group. If a process has died, this may fail or hang; neither may hide the first error."""
 
     def destroy() -> None:
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
 
-    # in a thread, which can be left behind
+    # in a thread, which may be left hanging
     leaving = threading.Thread(target=destroy, daemon=True)
     leaving.start()
     leaving.join(FAREWELL)
 
 
 class Part(NamedTuple):
-    """What this process computes of a step.
+    """What this process computes in a step.
 
     Attributes:
-        rows: which of all items.
-        n: how many there are in all.
-        scale: of the mean of a loss over these rows, so that the average over processes is the mean over all.
+        rows: its items.
+        n: the number of items of all processes.
+        scale: factor for the mean loss over these rows; the average over processes is then the mean over all items.
     """
 
     rows: slice
@@ -145,12 +145,12 @@ class Part(NamedTuple):
     scale: float
 
     def scaled(self, losses: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The losses, means over this part, times ``scale``."""
+        """Losses that are means over this part, times ``scale``."""
         return {name: loss if self.scale == 1 else loss * self.scale for name, loss in losses.items()}
 
 
 def part(n: int) -> Part:
-    """This process's part of n items; where there are fewer than processes it may be one that counts nothing.
+    """This process's part of n items; with fewer items than processes, it may be an item with scale 0.
 
     Args:
         n: at least 1.
@@ -163,7 +163,7 @@ def part(n: int) -> Part:
 
 
 def average(tensors: Sequence[torch.Tensor]) -> None:
-    """Set tensors of one device to their averages over all processes, which are the same bits everywhere."""
+    """Set tensors on one device to their averages over all processes; all get the same bits."""
     if world() == 1 or not tensors:
         return
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -174,7 +174,7 @@ def average(tensors: Sequence[torch.Tensor]) -> None:
 
 
 def average_gradients(module: nn.Module) -> None:
-    """Average the gradients of a module's parameters; where a process has none it counts as 0."""
+    """Average the gradients of a module's parameters; a missing gradient counts as 0."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     if world() == 1 or not parameters:
         return
@@ -186,10 +186,10 @@ def average_gradients(module: nn.Module) -> None:
 
 
 def any_process(*flags: bool) -> list[bool]:
-    """Of each flag, whether it is set in any process."""
+    """For each flag, whether it is set in any process."""
     if world() == 1:
         return [*flags]
-    # a program's own group may know one kind of device only
+    # a program's own group may know only one kind of device
     device = "cpu" if "cpu:" in dist.get_backend_config() else "cuda"
     counts = torch.tensor(flags, dtype=torch.float32, device=device)
     _all_reduce(counts)
@@ -197,28 +197,28 @@ def any_process(*flags: bool) -> list[bool]:
 
 
 def from_main(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state that the first process has, in all of them.
+    """The state of the first process.
 
     Args:
-        state: of types that ``torch.load(weights_only=True)`` reads; tensors arrive on the CPU.
+        state: of types that ``torch.load(weights_only=True)`` reads. Received tensors are on the CPU.
     """
     stream = io.BytesIO()
     if is_main():
         torch.save(dict(state), stream)
     sent: list[Any] = [stream.getvalue()]
-    with _telling():
+    with _explained():
         dist.broadcast_object_list(sent, src=0)
     received: dict[str, Any] = torch.load(io.BytesIO(sent[0]), map_location="cpu", weights_only=True)
     return received
 
 
 def _all_reduce(tensor: torch.Tensor) -> None:
-    with _telling():
+    with _explained():
         dist.all_reduce(tensor)
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -227,5 +227,5 @@ def _telling() -> Iterator[None]:
             raise
         raise RuntimeError(
             f"process {rank()} of {world()}: expected an answer of all processes, got none: one has ended, or hangs; "
-            f"a checkpoint can be resumed by any number of them ({text[:200]})"
+            f"any number of processes can resume from a checkpoint ({text[:200]})"
         ) from error

@@ -1,4 +1,4 @@
-"""From what a fit to views gives to a mesh, and to a camera's way around it."""
+"""A mesh from a fitted field, and cameras for a turntable."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ def extract_mesh(
     isolevel: float = 0.5,
     device: torch.device | str = "cpu",
 ) -> Meshes:
-    """The surface at which a field's opacity rises through a value, with the colours seen along its normals.
+    """Extract the surface where a field's opacity crosses a level, with the colours seen along its normals.
 
     Args:
-        field: densities (..., P, 1) and colours (..., P, 3) of a ray bundle: a radiance field, or a ``VolumeSampler``.
-        extent: side of the cube around the origin that is looked at, in world units; its faces close the surface.
+        field: a radiance field or a ``VolumeSampler``: returns densities (..., P, 1) and colours (..., P, 3) of a ray
+            bundle.
+        extent: side of the cube around the origin to sample, in world units; its sides close the surface.
         size: points along an axis.
-        isolevel: the opacity.
+        isolevel: the level of the opacity.
         device: of the field.
     Returns:
-        one mesh with ``TexturesVertex``, faces looking outwards; without faces where there is no such surface.
+        one mesh with ``TexturesVertex``; its faces look outwards. It has no faces if there is no such surface.
     """
     if size < 2:
         fail("size", "at least 2", size)
@@ -41,7 +42,7 @@ def extract_mesh(
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
         points = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
         densities, _ = _sample(field, points, torch.zeros_like(points))
-        # faces look towards higher values
+        # faces look to higher values
         surface = F.pad(-densities.reshape(1, size, size, size), (1, 1, 1, 1, 1, 1))
         verts, faces = marching_cubes(surface, -isolevel, return_local_coords=False)
         mesh = Meshes([((verts[0] - 0.5) / size - 0.5) * extent], faces)
@@ -51,13 +52,13 @@ def extract_mesh(
 
 
 def cameras_around(cameras: CamerasBase, n_frames: int) -> list[CamerasBase]:
-    """A camera's way around the origin: as far and as high as the others are in the median, and upright as they are.
+    """Cameras on a circle around the origin, at the median distance and height of others, and upright as they are.
 
     Args:
-        cameras: those of views of an object at the origin.
-        n_frames: places, evenly around.
+        cameras: of views of an object at the origin.
+        n_frames: number of places, evenly spaced.
     Returns:
-        n_frames cameras with the intrinsics of the first of those.
+        n_frames cameras, with the intrinsics of the first of ``cameras``.
     """
     eyes = cameras.get_camera_center()
     up = _upright(cameras)
@@ -76,13 +77,13 @@ def cameras_around(cameras: CamerasBase, n_frames: int) -> list[CamerasBase]:
 
 
 def _upright(cameras: CamerasBase) -> torch.Tensor:
-    """(3,): the direction that all cameras' horizontal axes are perpendicular to; of several, where their tops are."""
+    """The direction (3,) perpendicular to all cameras' horizontal axes; of several, the nearest to their tops."""
     rights, ups = cameras.R[:, :, 0].double(), cameras.R[:, :, 1].double()
     mean = ups.mean(0)
     spread = rights.T @ rights / len(rights) - 1e-6 * torch.outer(mean, mean)
     up = torch.linalg.eigh(spread).eigenvectors[:, 0]
     side = float(up @ mean)
-    if abs(side) < 0.05:  # as many stand on their heads: +Y is up
+    if abs(side) < 0.05:  # half of them are upside down: take +Y as up
         side = float(up[1])
     return (up if side >= 0 else -up).to(cameras.R.dtype)
 
@@ -90,7 +91,7 @@ def _upright(cameras: CamerasBase) -> torch.Tensor:
 def _sample(
     field: Callable[[Any], tuple[torch.Tensor, torch.Tensor]], points: torch.Tensor, directions: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Densities (M, 1) and colours (M, 3) at points (M, 3), seen along directions."""
+    """Densities (M, 1) and colours (M, 3) at points (M, 3), seen along directions (M, 3)."""
     densities, colors = [], []
     for origin, direction in zip(points.split(POINTS_AT_ONCE), directions.split(POINTS_AT_ONCE)):
         bundle = RayBundle(origin[None], direction[None], torch.zeros_like(origin[None, :, :1]), origin[None, :, :2])

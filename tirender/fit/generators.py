@@ -1,4 +1,4 @@
-"""The random generators that a fit may draw from: seeded for its duration, and saved with its checkpoints."""
+"""The random generators that a fit may draw from: seeded during the fit, and saved in its checkpoints."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import torch
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Seed the generators of torch, numpy and Python, and set them back afterwards; with None leave them alone."""
+    """Seed the generators of torch, numpy and Python, and restore them at the end; None leaves them alone."""
     if seed is None:
         yield
         return
     with undisturbed():
         torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002  (the global generator is what a loss may draw from)
+        np.random.seed(seed % 2**32)  # noqa: NPY002  (losses may draw from the global generator)
         random.seed(seed)
         yield
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Set the generators back to where they were, whatever is drawn meanwhile; this costs a tenth of a millisecond."""
+    """Restore the generators at the end, whatever was drawn meanwhile; this takes a tenth of a millisecond."""
     before = generator_states()
     try:
         yield
@@ -35,7 +35,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def generator_states() -> dict[str, Any]:
-    """The states of the global generators, of types that ``torch.load(weights_only=True)`` reads."""
+    """The states of the global generators, in types that ``torch.load(weights_only=True)`` reads."""
     _, key, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),
@@ -46,7 +46,7 @@ def generator_states() -> dict[str, Any]:
 
 
 def set_generator_states(states: dict[str, Any]) -> None:
-    """Set the global generators to ``states`` from :func:`generator_states`."""
+    """Restore the global generators from :func:`generator_states`."""
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])

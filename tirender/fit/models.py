@@ -1,4 +1,4 @@
-"""What is fitted: a mesh whose vertices move, with colours at its vertices or in a texture map."""
+"""Modules to fit: a mesh with movable vertices, and colours at its vertices or in a texture map."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tirender.structures import Meshes
 
 
 class DeformedMesh(nn.Module):
-    """A source mesh plus an offset for each vertex; ``forward()`` gives the mesh.
+    """A source mesh plus an offset for each vertex; ``forward()`` returns the mesh.
 
     Args:
         source: a batch of one mesh.
-        textures: a module that gives its textures, such as :class:`VertexColors`; None for those of the source.
+        textures: a module that returns its textures, such as :class:`VertexColors`; None for those of the source.
     """
 
     def __init__(self, source: Meshes, textures: nn.Module | None = None) -> None:
@@ -37,7 +37,7 @@ class DeformedMesh(nn.Module):
 
 
 class VertexColors(nn.Module):
-    """A colour at each vertex, grey at first; ``forward()`` gives ``TexturesVertex``.
+    """A colour at each vertex, grey at first; ``forward()`` returns ``TexturesVertex``.
 
     Args:
         source: one mesh.
@@ -52,13 +52,13 @@ class VertexColors(nn.Module):
 
 
 class TextureMap(nn.Module):
-    """A texture map around a mesh, grey at first; ``forward()`` gives ``TexturesUV``.
+    """A texture map around a mesh, grey at first; ``forward()`` returns ``TexturesUV``.
 
-    The map is a sum of maps, each with a quarter of the texels a side of the one before: the coarse ones learn first,
-    and give a colour to texels between those that pixels see.
+    The map is a sum of maps. Each has a quarter of the side of the one before. Coarse maps learn first, and colour the
+    texels that no pixel sees.
 
     Args:
-        source: one mesh, as seen from the origin without overlaps (a sphere, say).
+        source: one mesh whose faces do not overlap as seen from the origin, such as a sphere.
         size: height of the map in texels; it is twice as wide.
     """
 
@@ -74,7 +74,7 @@ class TextureMap(nn.Module):
 
     @property
     def map(self) -> torch.Tensor:
-        """(1, H, W, 3): the sum."""
+        """The sum of the maps, (1, H, W, 3)."""
         finest, *coarser = self.levels
         size = finest.shape[2:]
         total = 0.5 + finest
@@ -89,12 +89,13 @@ class TextureMap(nn.Module):
 def spherical_uvs(mesh: Meshes) -> tuple[torch.Tensor, torch.Tensor]:
     """Texture coordinates by longitude and latitude about the Y axis.
 
-    The seam is at -Z; faces across it go on at the right, where the map repeats what it begins with.
+    The seam is at -Z. Faces across the seam continue to the right, and the coordinates are scaled to include them. So
+    the right end of the map repeats its beginning.
 
     Args:
         mesh: one mesh around the origin.
     Returns:
-        verts_uvs (3 F, 2) in [0, 1], and faces_uvs (F, 3): each corner has its own.
+        verts_uvs (3 F, 2) in [0, 1] and faces_uvs (F, 3); each corner has its own coordinates.
     """
     corners = mesh.verts_packed().detach().index_select(0, mesh.faces_packed().reshape(-1)).reshape(-1, 3, 3)
     x, y, z = F.normalize(corners, dim=-1).unbind(-1)
@@ -104,7 +105,7 @@ def spherical_uvs(mesh: Meshes) -> tuple[torch.Tensor, torch.Tensor]:
     across = u.masked_fill(is_pole, -1).amax(1, keepdim=True) - first > 0.5
     u = torch.where(across & (u < 0.5), u + 1, u)
     middle = u.masked_fill(is_pole, 0).sum(1, keepdim=True) / (~is_pole).sum(1, keepdim=True).clamp(min=1)
-    u = torch.where(is_pole, middle, u)  # a pole has every longitude: it takes that of its face
+    u = torch.where(is_pole, middle, u)  # a pole has all longitudes: take that of the face
     v = torch.asin(y.clamp(-1, 1)) / math.pi + 0.5
     u = u / u.amax().clamp(min=1)
     faces_uvs = torch.arange(u.numel(), device=u.device).reshape(-1, 3)

@@ -21,11 +21,11 @@ from tirender.vis.web import WebPage
 from tirender.vis.window import NoWindow, Window
 
 KINDS = ("window", "web", "video")
-KEYS = {"space": "pause or go on", "n": "one step", "s": "stop and save", "q": "close"}
+KEYS = {"space": "pause or continue", "n": "one step", "s": "stop and save", "q": "close"}
 FPS_MAX = 10
-SIZE_MIN = (240, 320)  # of the picture; smaller windows shrink it
-PATIENCE = 0.02  # seconds between looks at the keys in a pause
-REPAINT = 0.25  # seconds after which a window is painted again in a pause
+SIZE_MIN = (240, 320)  # height and width of the picture; smaller windows shrink it
+PATIENCE = 0.02  # seconds between reading the keys in a pause
+REPAINT = 0.25  # seconds between repainting a window in a pause
 
 Image = torch.Tensor | np.ndarray
 Images = Mapping[str, Image]
@@ -34,29 +34,28 @@ Images = Mapping[str, Image]
 class Preview(Callback):
     """Shows a fit while it runs: its images, the curves of its losses, the step and the time.
 
-    ``fit(..., callbacks=[Preview()])``; or in a loop of your own, with a line before it and one in it::
+    Use it as ``fit(..., callbacks=[Preview()])``, or in a loop of your own::
 
         preview = Preview(steps=2000)
         for step in range(2000):
             ...
             preview.update(step, {"rgb": loss}, {"prediction": image, "target": target})
 
-    Keys (or the page's buttons): space pauses and goes on, n makes one step, s stops the fit, which then ends as after
-    its last step, q closes the preview while the fit goes on.
+    Keys, or buttons of the page: space pauses and continues, n makes one step, s stops the fit as if this were its last
+    step, q closes the preview while the fit continues.
 
-    It is drawn anew as often as ``budget`` allows, at most 10 times a second. The random numbers that the fit draws are
-    not disturbed.
+    It is redrawn as often as ``budget`` allows, at most 10 times a second. It leaves the fit's random generators alone.
 
     Args:
         on: "window"; "web" for a page on 127.0.0.1, whose address is printed; "video" for a file, written by
             :meth:`close`; or a :class:`~tirender.vis.display.Display`.
-        images: gives the images to show, by caption, see :meth:`update`; None: those that the fit knows to show.
-        steps: of a loop of your own, if known.
+        images: returns the images to show, by caption, see :meth:`update`; None: those of the fit itself.
+        steps: number of steps of a loop of your own, if known.
         title: at the top.
-        path: of the video, or its folder (by default the working one), where it is called preview.mp4, or preview.gif
-            without ``pip install 'tirender[video]'``.
+        path: of the video, or of its folder (default: the working folder). In a folder it is called preview.mp4, or
+            preview.gif without ``pip install 'tirender[video]'``.
         size: height and width of the picture in pixels.
-        budget: the most of the fit's time that drawing takes.
+        budget: largest fraction of the fit's time to spend on drawing.
     Raises:
         NoWindow: there is no display, or no Vulkan driver.
     """
@@ -87,15 +86,15 @@ class Preview(Callback):
         self._due, self._idle = self._start, 0.0
 
     def update(self, step: int, losses: Mapping[str, Any], images: Images | Callable[[], Images] | None = None) -> bool:
-        """Tell of a step in a loop of your own.
+        """Report a step of a loop of your own.
 
         Args:
             step: its number, from 0.
             losses: numbers or scalar tensors by name.
             images: by caption, (H, W), (H, W, C) or (1, H, W, C) with C = 1 or at least 3, floats in [0, 1] or uint8;
-                or what gives them, which is called only where they are shown.
+                or a function that returns them, called only if they are shown.
         Returns:
-            whether to go on: False after the key to stop was pressed.
+            whether to continue; False once the key to stop was pressed.
         Raises:
             ValueError: an image of another shape.
         """
@@ -104,7 +103,7 @@ class Preview(Callback):
         return not self.stopped
 
     def close(self) -> None:
-        """Close the preview; this writes the video."""
+        """Close the preview, and write the video if there is one."""
         self.display.close()
 
     def __enter__(self) -> Preview:
@@ -123,7 +122,7 @@ class Preview(Callback):
 
     def on_end(self, run: FitRun) -> None:
         self._is_over, self._due = True, 0.0
-        if run.error is None:  # what failed may fail again
+        if run.error is None:  # after a failure, drawing may fail too
             self._follow(run)
         self.close()
 
@@ -136,7 +135,7 @@ class Preview(Callback):
         self._refresh(run.step, run.config.steps, self.images or run.images)
 
     def _refresh(self, step: int, steps: int | None, images: Any) -> None:
-        """Draw where it is time to, and do what the keys say; returns when the fit may go on."""
+        """Draw if it is time, and obey the keys; returns when the fit may continue."""
         if self._first_step is None:
             self._first_step, self._start = max(step - 1, 0), time.perf_counter()
         if not self.display.is_open:
@@ -183,7 +182,7 @@ class Preview(Callback):
         self._picture = dashboard(shown, self.history, title, step, steps, times, footer, size)
         self.display.show(self._picture)
         now = time.perf_counter()
-        # The first picture takes long, as kernels are compiled; that says nothing of the next.
+        # The first picture takes long, as kernels are compiled, so it does not count.
         cost = now - began if self._n_drawn else 0.0
         self._due = now + max(1 / FPS_MAX, cost / self.budget)
         self._n_drawn += 1
@@ -211,7 +210,7 @@ def _open(on: str, title: str, size: tuple[int, int], path: Path) -> Display:
 
 
 def _called(images: Any) -> Images:
-    """The images; the generators are left as they were, also in a loop of one's own."""
+    """The images; the random generators are restored, also for a loop of the user's own."""
     if not callable(images):
         return images or {}
     with torch.no_grad(), undisturbed():

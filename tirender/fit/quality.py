@@ -1,4 +1,4 @@
-"""How good a fit is: silhouettes, images and surfaces compared with the truth."""
+"""Measures of quality: silhouettes and images, compared with the truth."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ K1, K2 = 0.01, 0.03
 
 
 def silhouette_iou(mesh: Meshes, renderer: MeshRenderer, views: Views) -> float:
-    """Intersection over union of covered pixels (alpha > 0.5), the mean over all views.
+    """Intersection over union of covered pixels (alpha > 0.5), averaged over all views.
 
     Args:
         mesh: one mesh.
-        renderer: gives RGBA images; cameras are passed at the call.
+        renderer: returns RGBA images; it is called with cameras.
         views: the truth.
     """
     ious = []
@@ -50,7 +50,9 @@ def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
     """Peak signal-to-noise ratio in dB of values that are clipped to [0, 1].
 
     Args:
-        image, truth: of one shape; at most 300 dB, where they are equal.
+        image, truth: of the same shape.
+    Returns:
+        at most 300 dB, for equal images.
     """
     check_tensor("image", image, truth.shape)
     return -10 * math.log10(max(float((image.clamp(0, 1) - truth).square().mean()), 1e-30))
@@ -59,11 +61,11 @@ def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
 def ssim(image: torch.Tensor, truth: torch.Tensor) -> float:
     """Structural similarity of values in [0, 1] (Wang, Bovik, Sheikh and Simoncelli 2004).
 
-    With their Gaussian window of 11 x 11 and 1.5 pixels, K1 = 0.01 and K2 = 0.03, over the pixels whose window lies in
-    the image, and the mean of the channels.
+    The constants are theirs: a Gaussian window of 11 x 11 pixels and standard deviation 1.5, K1 = 0.01 and K2 = 0.03.
+    The result is averaged over channels and over the pixels whose window lies inside the image.
 
     Args:
-        image, truth: (..., H, W, C), one or more images of at least 11 x 11; values beyond [0, 1] are clipped.
+        image, truth: (..., H, W, C), one or more images of at least 11 x 11; values are clipped to [0, 1].
     Returns:
         1 for equal images.
     Raises:
@@ -73,8 +75,8 @@ def ssim(image: torch.Tensor, truth: torch.Tensor) -> float:
     check_tensor("image", image, truth.shape, like=truth)
     if min(truth.shape[-3:-1]) < WINDOW:
         fail("image", f"at least {WINDOW} x {WINDOW} pixels", f"{truth.shape[-3]} x {truth.shape[-2]}")
-    at = torch.arange(WINDOW, dtype=torch.float64, device=truth.device) - WINDOW // 2
-    weights = torch.softmax(-0.5 * (at / SIGMA) ** 2, dim=0)
+    offset = torch.arange(WINDOW, dtype=torch.float64, device=truth.device) - WINDOW // 2
+    weights = torch.softmax(-0.5 * (offset / SIGMA) ** 2, dim=0)
     x, y = (v.double().clamp(0, 1).movedim(-1, -3).reshape(-1, 1, *v.shape[-3:-1]) for v in (image, truth))
 
     def mean(values: torch.Tensor) -> torch.Tensor:
@@ -92,7 +94,7 @@ def view_quality(render: Render, views: Views) -> dict[str, float]:
     """``"psnr"`` in dB over all pixels, and ``"ssim"``, of views on black.
 
     Args:
-        render: gives images (1, H, W, 4) of a camera.
+        render: returns images (1, H, W, 4) for a camera.
         views: the truth.
     """
     with torch.no_grad():
@@ -101,6 +103,6 @@ def view_quality(render: Render, views: Views) -> dict[str, float]:
 
 
 def _rendered(mesh: Meshes, renderer: MeshRenderer, views: Views) -> torch.Tensor:
-    """(N, H, W, 4); one view after the other, so that memory does not grow with them."""
+    """Images (N, H, W, 4), rendered one by one, so that memory does not grow with their number."""
     with torch.no_grad():
         return torch.cat([renderer(mesh, cameras=views.cameras[i]) for i in range(len(views))])

@@ -1,6 +1,6 @@
-"""Views from a folder of images with cameras in a ``transforms.json``, as NeRF and instant-ngp write them.
+"""Views from a folder of images with cameras in a ``transforms.json``, as written by NeRF and instant-ngp.
 
-The file is untrusted: its numbers are checked, and nothing outside its folder is read.
+The file is untrusted: its numbers are checked, and no file outside its folder is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tirender.renderer import AmbientLights, PerspectiveCameras
 
 MAX_JSON_BYTES = 64 << 20
 MAX_PIXELS = 512 << 20
-"""The most pixels of all images together."""
+"""The largest number of pixels of all images together."""
 MAX_NUMBER = 1e12
 ROTATION_TOLERANCE = 1e-3
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
@@ -30,24 +30,24 @@ DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Views:
     """Read images, masks and cameras.
 
-    ``transforms.json`` holds ``frames``, each with ``file_path`` (".png" may be left out), ``transform_matrix`` (4x4,
-    camera to world, +X right, +Y up, looking along -Z) and perhaps ``mask_path``; and, for all frames or for each,
-    ``camera_angle_x`` (radians, across the width) or ``fl_x``, ``fl_y``, ``cx``, ``cy`` (pixels). Masks are the images'
-    alpha where no ``mask_path`` is given. Colours are laid on white.
+    ``transforms.json`` holds ``frames``. Each has a ``file_path`` (".png" may be left out), a ``transform_matrix``
+    (4x4, camera to world, +X right, +Y up, looking along -Z) and optionally a ``mask_path``. For all frames or for each
+    there is either ``camera_angle_x`` (radians, across the width) or ``fl_x``, ``fl_y``, ``cx``, ``cy`` (pixels).
+    Without a ``mask_path``, the mask is the image's alpha. Colours are laid on white.
 
     Args:
-        path: the folder, or the JSON file in it; of a folder ``transforms.json`` or else ``transforms_train.json``.
+        path: the JSON file, or its folder, where it is ``transforms.json`` or ``transforms_train.json``.
         device: of the views.
     Returns:
         views in world space, lit by ambient light.
     Raises:
-        ValueError: naming the file and frame: something missing, no number, no rotation; lens distortion; images of
-            different sizes; a path that leaves the folder.
+        ValueError: naming the file and frame: a missing entry, no number, no rotation; lens distortion; images of
+            different sizes; a path out of the folder.
         OSError: a file cannot be opened.
     """
     path = Path(path)
     if path.is_dir():
-        of_training = path / "transforms_train.json"  # as NeRF's synthetic scenes have it
+        of_training = path / "transforms_train.json"  # in NeRF's synthetic scenes
         path = path / "transforms.json"
         path = of_training if of_training.is_file() and not path.exists() else path
     source = read_source(path)
@@ -74,7 +74,7 @@ def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu")
 
 
 def _frames(source: Source) -> tuple[list[Any], dict[str, Any]]:
-    """The frames, and what is said of all of them."""
+    """The frames, and the entries that hold for all of them."""
     if len(source.data) > MAX_JSON_BYTES:
         fail(source.name, f"at most {MAX_JSON_BYTES} bytes", len(source.data))
     try:
@@ -88,7 +88,7 @@ def _frames(source: Source) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _picture(source: Source, frame: Mapping[str, Any], where: str) -> torch.Tensor:
-    """(H, W, 4): colours and coverage."""
+    """Colours and coverage (H, W, 4) of a frame."""
     found = _sibling(source, frame, "file_path", where)
     picture = decode_image(found.data, found.name, alpha=True)
     if "mask_path" not in frame:
@@ -111,7 +111,7 @@ def _sibling(source: Source, frame: Mapping[str, Any], key: str, where: str) -> 
 
 
 def _pose(frame: Mapping[str, Any], where: str) -> torch.Tensor:
-    """(4, 4): camera to world."""
+    """The matrix (4, 4) from camera to world."""
     where = f"{where}, transform_matrix"
     rows = frame.get("transform_matrix")
     is_matrix = isinstance(rows, list) and len(rows) == 4 and all(isinstance(r, list) and len(r) == 4 for r in rows)
@@ -126,7 +126,7 @@ def _pose(frame: Mapping[str, Any], where: str) -> torch.Tensor:
 
 
 def _intrinsics(values: Mapping[str, Any], height: int, width: int, where: str) -> list[float]:
-    """fl_x, fl_y, and the principal point, in NDC."""
+    """Focal lengths and principal point, x and y each, in NDC."""
 
     def number(key: str, default: float | None = None, positive: bool = True) -> float:
         value = values.get(key, default)
@@ -136,7 +136,7 @@ def _intrinsics(values: Mapping[str, Any], height: int, width: int, where: str) 
 
     if any(number(key, 0.0, positive=False) != 0 for key in DISTORTION):
         fail(where, "images without lens distortion (k1, k2, p1 ... 0)", "distorted ones")
-    # the size that the pixels below count in: the images may have been scaled since
+    # lengths are in pixels of the original size, w x h; the images may have been scaled since
     across, down = width / number("w", width), height / number("h", height)
     if "fl_x" in values:
         fl_x = number("fl_x") * across
@@ -153,7 +153,7 @@ def _intrinsics(values: Mapping[str, Any], height: int, width: int, where: str) 
 
 
 def _cameras(poses: torch.Tensor, intrinsics: torch.Tensor, device: torch.device | str) -> PerspectiveCameras:
-    """Cameras in this library's conventions: +X left, +Y up, +Z ahead, row vectors."""
+    """Cameras in tirender's conventions: +X left, +Y up, +Z ahead, row vectors."""
     R = poses[:, :3, :3] * poses.new_tensor([-1, 1, -1])
     T = -(poses[:, None, :3, 3] @ R)[:, 0]
     return PerspectiveCameras(
@@ -163,7 +163,7 @@ def _cameras(poses: torch.Tensor, intrinsics: torch.Tensor, device: torch.device
 
 def _is_finite(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) < MAX_NUMBER  # NaN is not below anything
+    return is_number and abs(value) < MAX_NUMBER  # False for NaN
 
 
 def _size(image: torch.Tensor) -> str:

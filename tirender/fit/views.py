@@ -22,9 +22,9 @@ class Views:
 
     Attributes:
         cameras: N cameras.
-        silhouettes: (N, H, W) in [0, 1], how much of a pixel the object covers.
-        images: (N, H, W, 3) in [0, 1] on a white background; None where only silhouettes are known.
-        lights: what lights the object in the images.
+        silhouettes: (N, H, W) in [0, 1], the fraction of a pixel that the object covers.
+        images: (N, H, W, 3) in [0, 1] on a white background; None if only silhouettes are known.
+        lights: the light of the images.
     """
 
     cameras: CamerasBase
@@ -55,10 +55,10 @@ class Views:
 
     @property
     def on_black(self) -> torch.Tensor:
-        """(N, H, W, 3): the images on a black background.
+        """The images (N, H, W, 3) on a black background.
 
         Raises:
-            ValueError: there are none.
+            ValueError: there are no images.
         """
         if self.images is None:
             fail("views", "images", "silhouettes only")
@@ -70,7 +70,7 @@ class Views:
         return replace(self, cameras=self.cameras[index], silhouettes=self.silhouettes[index], images=images)
 
     def resized(self, size: int) -> Views:
-        """The same views with ``size`` pixels on the short side, each the mean of those it covers; never larger ones.
+        """The same views with ``size`` pixels on the short side, averaged over areas; views are never enlarged.
 
         The cameras' intrinsics must be in NDC.
         """
@@ -86,13 +86,13 @@ class Views:
         return replace(self, images=images, silhouettes=silhouettes)
 
     def normalized(self) -> tuple[Views, torch.Tensor, float]:
-        """The same views of a world in which the object is about the unit sphere around the origin.
+        """The same views, moved and scaled so that the object fills about the unit sphere around the origin.
 
-        The centre is where the rays through the middles of the silhouettes meet; the radius is that of the sphere
-        around it which the median silhouette touches from within.
+        The centre is the point closest to the rays through the middles of the silhouettes. Each silhouette just fits
+        into a sphere around the centre; the radius is the median of theirs.
 
         Returns:
-            the views, and the centre (3,) and scale with which ``new * scale + centre`` is the old world.
+            the views, and the centre (3,) and scale that lead back: ``new * scale + centre`` is the old place.
         Raises:
             ValueError: a silhouette is empty.
         """
@@ -107,7 +107,7 @@ class Views:
             middles.append(_directions(camera, (points.amin(0) + points.amax(0))[None] / 2)[0])
             all_rays.append(_directions(camera, points))
         ahead = torch.stack(middles)
-        across = torch.eye(3, device=ahead.device) - ahead[:, :, None] * ahead[:, None]  # projections along the rays
+        across = torch.eye(3, device=ahead.device) - ahead[:, :, None] * ahead[:, None]  # project along the rays
         centre = torch.linalg.pinv(across.sum(0), hermitian=True) @ (across @ eyes[..., None]).sum(0)[:, 0]
         radii = [
             torch.linalg.cross(rays, (centre - eye).expand_as(rays)).norm(dim=1).max()
@@ -117,7 +117,7 @@ class Views:
         return self.moved(centre, scale), centre, scale
 
     def moved(self, centre: torch.Tensor, scale: float) -> Views:
-        """The same views of a world moved and scaled, so that ``new * scale + centre`` is the old one."""
+        """The same views, moved and scaled so that ``new * scale + centre`` is the old place."""
         cameras = self.cameras.clone()
         cameras.T = ((centre @ cameras.R) + cameras.T) / scale
         return replace(self, cameras=cameras)
@@ -132,16 +132,16 @@ def render_views(
     azim: torch.Tensor | None = None,
     dist: float = 2.7,
 ) -> Views:
-    """Views of a textured mesh from around it, as section 4.2 of the tutorials makes them.
+    """Render views of a textured mesh from all around, as section 4.2 of the tutorials does.
 
     Args:
-        mesh: one mesh with textures, within the unit sphere; a light at (0, 0, -3) shines on it.
-        n_views: how many.
+        mesh: one mesh with textures, within the unit sphere; its light is at (0, 0, -3).
+        n_views: number of views.
         image_size: side of the images in pixels.
-        elev, azim: (n_views,) angles in degrees; by default once around both ways, from 0 and from -180.
-        dist: of the cameras from the origin.
+        elev, azim: (n_views,) angles in degrees; by default a full turn of each, from 0 and from -180.
+        dist: distance of the cameras from the origin.
     Returns:
-        the views; silhouettes are 1 where a pixel's centre is covered.
+        the views; a silhouette is 1 where the centre of the pixel is covered, 0 elsewhere.
     """
     elev = torch.linspace(0, 360, n_views) if elev is None else elev
     azim = torch.linspace(-180, 180, n_views) if azim is None else azim
@@ -150,15 +150,15 @@ def render_views(
 
 
 def draw_views(views: Views, n: int) -> torch.Tensor:
-    """The indices of n views at random, each at most once."""
+    """The indices of n random views, each at most once."""
     return torch.randperm(len(views))[:n].to(views.silhouettes.device)
 
 
 def choose_views(views: Views, n: int) -> tuple[torch.Tensor, Part]:
-    """The views of a step: of n at random, each at most once, those that this process renders.
+    """Draw n random views, each at most once, and choose those that this process renders.
 
     Returns:
-        their indices, and which part of the n they are.
+        their indices, and this process's part of the n views.
     """
     chosen = draw_views(views, n)
     mine = part(len(chosen))
@@ -166,12 +166,12 @@ def choose_views(views: Views, n: int) -> tuple[torch.Tensor, Part]:
 
 
 def render_views_between(mesh: Meshes, n_views: int, n_between: int = 8, image_size: int = 128) -> Views:
-    """Views from halfway between those of :func:`render_views`: to see how good a fit is where it was not fitted.
+    """Render views from halfway between those of :func:`render_views`, to measure quality where nothing was fitted.
 
     Args:
         mesh, image_size: as there.
-        n_views: how many are given there.
-        n_between: at most so many, evenly spread.
+        n_views: number of views there.
+        n_between: largest number of views between them, evenly spread.
     """
     between = torch.linspace(0, max(n_views - 2, 0), min(n_views, n_between)).round() + 0.5
     angles = between * 360 / max(n_views - 1, 1)
@@ -179,7 +179,7 @@ def render_views_between(mesh: Meshes, n_views: int, n_between: int = 8, image_s
 
 
 def _covered_ndc(silhouette: torch.Tensor) -> torch.Tensor:
-    """(P, 2): the centres of covered pixels, in NDC."""
+    """The centres (P, 2) of covered pixels, in NDC."""
     height, width = silhouette.shape
     rows, columns = (silhouette > 0.5).nonzero().unbind(1)
     half = min(height, width) / 2
@@ -187,7 +187,7 @@ def _covered_ndc(silhouette: torch.Tensor) -> torch.Tensor:
 
 
 def _directions(camera: CamerasBase, points_ndc: torch.Tensor) -> torch.Tensor:
-    """(P, 3): unit directions in the world of the rays of a perspective camera through points (P, 2)."""
+    """Unit directions (P, 3) in world space of a perspective camera's rays through points (P, 2)."""
     at_depth_1 = torch.cat([points_ndc, torch.ones_like(points_ndc[:, :1])], dim=1)
     points = camera.unproject_points(at_depth_1[None], world_coordinates=True, from_ndc=True)
     return F.normalize(points.reshape(-1, 3) - camera.get_camera_center(), dim=1)

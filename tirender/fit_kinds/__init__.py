@@ -3,8 +3,7 @@
 The command line, ``load_scene``, the tour and the README's table all read these records. To add a kind, copy
 ``silhouette.py`` and add the new class to ``KINDS``.
 
-The command line imports this package even for ``--help``. So its files import
-torch and the fits inside of methods.
+The command line imports this package even for ``--help``, so its files import the fits only inside of methods.
 """
 
 from tirender.fit_kinds.base import PRESETS, FitKind, MeshTarget, Option, ViewsTarget

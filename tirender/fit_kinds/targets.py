@@ -7,12 +7,9 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tirender.fit_kinds.base import MeshTarget, Option, ViewsTarget
-
-if TYPE_CHECKING:
-    pass
 
 VIEW_OPTIONS = (
     Option(
@@ -25,7 +22,7 @@ VIEW_OPTIONS = (
     Option("views", "number of views of a mesh file (default: 20; 40 for volumes and fields)", range(1, 1001), "", "N"),
 )
 N_VIEWS, N_VIEWS_RADIANCE = 20, 40
-HELD_OUT = 8  # one in so many views is held out, and at most so many
+HELD_OUT = 8  # of a folder, one view in this many is held out; at most this many are
 
 
 def load_mesh_target(path: str, device: str) -> MeshTarget:

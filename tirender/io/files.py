@@ -42,12 +42,14 @@ class Source:
         name: what messages call it.
         folder: the folder that its companion files may be read from; None for a stream that has no file.
         path_manager: an iopath ``PathManager`` that opens the companions too, or None.
+        allow_parent: whether companions may lie in the folder above, and what is in it, too.
     """
 
     data: bytes
     name: str
     folder: str | None = None
     path_manager: Any = None
+    allow_parent: bool = False
 
     def sibling(self, reference: str) -> str | None:
         """Return the path of a companion file that this one refers to, or None where there is no such file.
@@ -60,20 +62,22 @@ class Source:
         if self.folder is None:
             return None
         relative = reference.replace("\\", "/")
-        inside = "a path inside the mesh's own folder"
+        inside = f"a path inside the mesh's {'parent' if self.allow_parent else 'own'} folder"
         windows = PureWindowsPath(relative)
         if "\0" in relative or windows.drive or windows.root:
             fail(self.name, inside, repr(reference))
         parts = PurePosixPath(os.path.normpath(relative)).parts
-        if ".." in parts:
-            fail(self.name, inside, repr(reference))
+        leaves = parts[:1] == ("..",)
+        if ".." in parts[1:] or (leaves and not self.allow_parent):
+            way_out = " (allow_parent=True, or --allow-parent, reads from the folder above too)"
+            fail(self.name, inside, repr(reference) + way_out * (leaves and ".." not in parts[1:]))
         path = os.path.join(self.folder, *parts)
         if self.path_manager is not None:
             return path if self.path_manager.exists(path) else None
-        root = os.path.realpath(self.folder)
+        root = os.path.realpath(os.path.join(self.folder, "..") if self.allow_parent else self.folder)
         if os.path.commonpath([root, os.path.realpath(path)]) != root:
             fail(self.name, inside, f"{reference!r} (a symbolic link)")
-        return path if os.path.isfile(path) else None
+        return path if os.path.isfile(path) else _of_other_case(path)
 
     def read_sibling(self, reference: str) -> Source | None:
         """Read the companion file of that name; None where there is none; ValueError where it leaves the folder."""
@@ -81,17 +85,28 @@ class Source:
         return None if path is None else read_source(path, self.path_manager)
 
 
+def _of_other_case(path: str) -> str | None:
+    """Return the file whose name differs from this path's only in upper and lower case, if there is exactly one."""
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder or "."):
+        return None
+    found = [other for other in os.listdir(folder or ".") if other.lower() == name.lower()]
+    other = os.path.join(folder, found[0]) if len(found) == 1 else ""
+    return other if os.path.isfile(other) and not os.path.islink(other) else None
+
+
 def is_path(f: Any) -> bool:
     """Whether ``f`` is a path and not a stream."""
     return isinstance(f, (str, bytes, os.PathLike))
 
 
-def read_source(f: Any, path_manager: Any = None) -> Source:
+def read_source(f: Any, path_manager: Any = None, allow_parent: bool = False) -> Source:
     """Read a whole file.
 
     Args:
         f: a path, or a text or binary stream; a stream's folder is that of the file behind it, if any.
         path_manager: an iopath ``PathManager``, or None for the local file system.
+        allow_parent: whether its companions may lie in the folder above too.
     Raises:
         ValueError: it is larger than ``MAX_FILE_BYTES``.
         OSError: it cannot be opened.
@@ -100,12 +115,12 @@ def read_source(f: Any, path_manager: Any = None) -> Source:
         path = os.fsdecode(f)
         folder: str | None = os.path.dirname(path) or "."
         with open(path, "rb") if path_manager is None else path_manager.open(path, "rb") as stream:
-            return Source(_read_bounded(stream, path), path, folder, path_manager)
+            return Source(_read_bounded(stream, path), path, folder, path_manager, allow_parent)
     name = getattr(f, "name", None)
     if not isinstance(name, str):
         name = f"<{type(f).__name__}>"
     folder = (os.path.dirname(name) or ".") if os.path.isfile(name) else None
-    return Source(_read_bounded(f, name), name, folder, path_manager)
+    return Source(_read_bounded(f, name), name, folder, path_manager, allow_parent)
 
 
 def _read_bounded(stream: Any, name: str) -> bytes:
@@ -160,13 +175,13 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
-def decode_image(data: bytes, name: str, alpha: bool = False) -> torch.Tensor:
+def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Tensor:
     """Decode an image file.
 
     Args:
         data: the file's bytes.
         name: what messages call it.
-        alpha: return alpha too, 1 where the image has none.
+        alpha: return alpha too, 1 where the image has none; None returns it only where the image has it.
     Returns:
         float32 RGB of shape (H, W, 3), or RGBA (H, W, 4), in [0, 1]; grey is repeated, with 16 bits where it has them.
     Raises:
@@ -186,6 +201,8 @@ def decode_image(data: bytes, name: str, alpha: bool = False) -> torch.Tensor:
             width, height = image.size
             if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
                 fail(name, _IMAGE_LIMIT, f"{width} x {height}")
+            if alpha is None:
+                alpha = "A" in image.getbands() or "transparency" in image.info
             try:
                 return torch.from_numpy(_pixels(image, "RGBA" if alpha else "RGB"))
             except Exception as error:

@@ -3,214 +3,264 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from tirender.checks import fail
-from tirender.io.files import read_source
-from tirender.io.gltf_parser import GltfFile
+from tirender.io import gltf_scene
+from tirender.io.colors import encode_srgb, with_alpha
+from tirender.io.file_mesh import FileMesh, join
+from tirender.io.files import Source, read_source, write_file
+from tirender.io.gltf_draco import decode_draco
+from tirender.io.gltf_materials import read_material
+from tirender.io.gltf_parser import GltfFile, unit_integers
+from tirender.io.gltf_scene import GltfScene, Instance
+from tirender.io.gltf_writer import glb_bytes
+from tirender.io.mesh_building import meshes_of
 from tirender.io.pluggable_formats import MeshFormatInterpreter, has_suffix
 from tirender.io.text import finite_float32
-from tirender.io.texturing import image_textures
+from tirender.renderer.mesh.material import Material
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
 
-MAX_VERTS = 1 << 25
-"""The largest number of vertices of a scene, all instances of its meshes counted; of faces twice as many."""
-
 _TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN = 4, 5, 6
-_CLAMP_TO_EDGE = 33071
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One instance of a primitive, in world space.
-
-    Attributes:
-        verts: (V, 3) float32.
-        faces: (F, 3) int64.
-        normals: (V, 3) float32 or None.
-        uvs: (V, 2) float32, v pointing up, or None.
-        rgb: (V, 3) float32 linear vertex colours or None.
-        material: index, or -1.
-    """
-
-    verts: np.ndarray
-    faces: np.ndarray
-    normals: np.ndarray | None
-    uvs: np.ndarray | None
-    rgb: np.ndarray | None
-    material: int
-
-
-@dataclass(frozen=True)
-class _Look:
-    """A material's colour (3,), linear, and its image with the transform (2, 3) of its uvs."""
-
-    color: np.ndarray
-    image: int = -1
-    tex_coord: int = 0
-    uv_transform: np.ndarray | None = None
-    repeats: bool = True
+_MAX_SETS = 8
 
 
 class MeshGlbFormat(MeshFormatInterpreter):
-    """glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf; reading only.
-
-    The scene's triangles become one mesh in world space; skins, morph targets and animations are left at rest, points
-    and lines out. Base colour images become ``TexturesUV`` (several maps for several images; a base colour factor
-    multiplies its image), or vertex colours ``TexturesVertex`` where there is no image. Colour factors and vertex
-    colours are linear in the file and converted to sRGB, as images are. Normals are kept if all parts have them.
-    """
+    """glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf; the latter are only read."""
 
     known_suffixes = (".glb", ".gltf")
 
     def read(
-        self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
+        self,
+        path: Any,
+        include_textures: bool,
+        device: Any,
+        path_manager: Any = None,
+        allow_parent: bool = False,
+        **kwargs: Any,
     ) -> Meshes | None:
-        """Read a scene.
+        """Read a scene as :func:`read_gltf` does.
 
-        Raises:
-            ValueError: naming the file and where: lengths or offsets that do not fit, indices out of range, nodes that
-                form no tree, required extensions that are not read, a buffer file that is missing or outside of the
-                folder, a scene without triangles, NaN and infinity.
+        Base colour images become ``TexturesUV`` (several maps for several images; a base colour factor multiplies its
+        image), or vertex colours times factors ``TexturesVertex`` where there is no image. Normals are kept if all
+        parts have them.
         """
         if not has_suffix(path, self.known_suffixes):
             return None
-        from tirender.structures.meshes import Meshes
-
-        gltf = GltfFile(read_source(path, path_manager))
-        materials = gltf.get("", gltf.root, "materials", list, [])
-        looks = [_look(gltf, i) for i in range(len(materials))] + [_Look(np.ones(3))]
-        parts = list(_parts(gltf, looks))
-        if not parts:
-            fail(gltf.name, "a scene with triangles", "none")
-        starts = np.cumsum([0] + [len(part.verts) for part in parts])
-        verts = torch.from_numpy(np.concatenate([part.verts for part in parts])).to(device)
-        faces = torch.from_numpy(np.concatenate([part.faces + n for part, n in zip(parts, starts)])).to(device)
-        normals = [part.normals for part in parts if part.normals is not None]
-        verts_normals = [torch.from_numpy(np.concatenate(normals)).to(device)] if len(normals) == len(parts) else None
-        textures = _textures(gltf, parts, looks, faces) if include_textures else None
-        return Meshes([verts], [faces], textures, verts_normals=verts_normals)
+        return meshes_of(read_gltf(read_source(path, path_manager, allow_parent)), device, include_textures)
 
     def save(
         self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
     ) -> bool:
-        """Return False: glTF is not written."""
-        return False
+        """Write one mesh as :func:`glb_bytes` does.
+
+        Raises:
+            ValueError: ``binary`` is False, or ``data`` is not one mesh.
+        """
+        if not has_suffix(path, (".glb",)):
+            return False
+        if binary is False:
+            fail("binary", "None or True, as GLB is binary", binary)
+        write_file(path, [glb_bytes(data, path)], path_manager)
+        return True
 
 
-def _parts(gltf: GltfFile, looks: list[_Look]) -> Iterator[_Part]:
-    total = 0
-    for mesh_index, matrix in _instances(gltf):
-        place, mesh = f"meshes[{mesh_index}]", gltf.item("meshes", mesh_index)
+def read_gltf(source: Source) -> FileMesh:
+    """Read the scene's triangles as one mesh in world space, with materials, normals, colours and cameras.
+
+    Skinned meshes stand in the pose of their joints' nodes, morph targets at their default weights; animations are not
+    looked at, points and lines left out with a warning. Linear factors and vertex colours are encoded as sRGB.
+
+    Raises:
+        ValueError: naming the file and where: lengths or offsets that do not fit, indices out of range, nodes that
+            form no tree, required extensions that are not read, a buffer file that is missing or outside of the
+            folder, a scene without triangles, NaN and infinity.
+        ImportError: a package that decodes a required extension is not installed.
+    """
+    gltf = GltfFile(source)
+    scene = GltfScene(gltf)
+    material = cache(partial(read_material, gltf))
+    parts, total = [], 0
+    for part in _parts(gltf, scene, material):
+        total += max(len(part.verts), len(part.faces) // 2)
+        _check_size(gltf, total)
+        parts.append(part)
+    if not parts:
+        fail(gltf.name, "a scene with triangles", "none")
+    return replace(join(gltf.name, parts), cameras=tuple(scene.cameras))
+
+
+def _check_size(gltf: GltfFile, n_verts: int) -> None:
+    limit = gltf_scene.MAX_VERTS
+    if n_verts > limit:
+        fail(gltf.name, f"a scene of at most {limit} vertices and twice as many faces", "more")
+
+
+def _parts(gltf: GltfFile, scene: GltfScene, material: Callable[[int], Material]) -> Iterator[FileMesh]:
+    for instance in scene.instances():
+        place, mesh = f"meshes[{instance.mesh}]", gltf.item("meshes", instance.mesh)
+        weights = instance.weights
+        if weights is None:
+            n_weights = len(gltf.get(place, mesh, "weights", list, []))
+            weights = gltf.floats(place, mesh, "weights", [0.0] * n_weights)
         for i, primitive in enumerate(gltf.get(place, mesh, "primitives", list)):
             if not isinstance(primitive, dict):
                 fail(gltf.where(f"{place}.primitives[{i}]"), "an object", repr(primitive)[:80])
-            part = _primitive(gltf, f"{place}.primitives[{i}]", primitive, matrix, looks)
+            part = _Primitive(gltf, f"{place}.primitives[{i}]", primitive).part(instance, weights, material)
             if part is not None:
-                total += max(len(part.verts), len(part.faces) // 2)
-                if total > MAX_VERTS:
-                    fail(gltf.name, f"a scene of at most {MAX_VERTS} vertices and twice as many faces", "more")
                 yield part
 
 
-def _instances(gltf: GltfFile) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the mesh index and the world matrix (4, 4) of each node of the scene that has a mesh."""
-    n_nodes = len(gltf.get("", gltf.root, "nodes", list, []))
-    if not n_nodes:
-        yield from ((i, np.eye(4)) for i in range(len(gltf.get("", gltf.root, "meshes", list, []))))
-        return
-    if gltf.get("", gltf.root, "scenes", list, []):
-        scene = gltf.get("", gltf.root, "scene", int, 0)
-        roots = gltf.get(f"scenes[{scene}]", gltf.item("scenes", scene), "nodes", list, [])
-    else:
-        lists = [gltf.get(f"nodes[{i}]", gltf.item("nodes", i), "children", list, []) for i in range(n_nodes)]
-        children = {child for nodes in lists for child in nodes if isinstance(child, int)}
-        roots = [i for i in range(n_nodes) if i not in children]
-    stack = [(root, np.eye(4)) for root in reversed(roots)]
-    seen: set[int] = set()
-    while stack:
-        index, parent = stack.pop()
-        place, node = f"nodes[{index}]", gltf.item("nodes", index)
-        if index in seen:
-            fail(gltf.where(place), "nodes that form trees", "a node that is reached twice")
-        seen.add(index)
-        world = parent @ _local_matrix(gltf, place, node)
-        if "mesh" in node:
-            yield gltf.get(place, node, "mesh", int), world
-        stack.extend((child, world) for child in reversed(gltf.get(place, node, "children", list, [])))
+class _Primitive:
+    """A primitive and what its attributes hold."""
 
+    def __init__(self, gltf: GltfFile, place: str, primitive: dict) -> None:
+        self.gltf, self.place, self.primitive = gltf, place, primitive
+        self.attributes: dict = gltf.get(place, primitive, "attributes", dict)
+        self.n_verts: int | None = None
+        self.draco = decode_draco(gltf, place, primitive)
 
-def _local_matrix(gltf: GltfFile, place: str, node: dict) -> np.ndarray:
-    if "matrix" in node:
-        return gltf.floats(place, node, "matrix", [0.0] * 16).reshape(4, 4).T
-    x, y, z, w = gltf.floats(place, node, "rotation", [0.0, 0.0, 0.0, 1.0])
-    norm = x * x + y * y + z * z + w * w
-    s = 2.0 / norm if norm > 0.0 else 0.0
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
-        [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
-        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
-    ]
-    matrix[:3, :3] *= gltf.floats(place, node, "scale", [1.0, 1.0, 1.0])
-    matrix[:3, 3] = gltf.floats(place, node, "translation", [0.0, 0.0, 0.0])
-    return matrix
-
-
-def _primitive(gltf: GltfFile, place: str, primitive: dict, matrix: np.ndarray, looks: list[_Look]) -> _Part | None:
-    mode = gltf.get(place, primitive, "mode", int, _TRIANGLES)
-    if mode not in (_TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN):
-        warnings.warn(f"{gltf.where(place)}: points or lines, left out", stacklevel=2)
-        return None
-    attributes = gltf.get(place, primitive, "attributes", dict)
-    positions = gltf.accessor(gltf.get(place, attributes, "POSITION", int), ("VEC3",)).astype(np.float64)
-    n_verts = len(positions)
-
-    def attribute(key: str, *types: str) -> np.ndarray | None:
-        if key not in attributes:
+    def part(self, instance: Instance, weights: np.ndarray, material: Callable[[int], Material]) -> FileMesh | None:
+        """Return all instances of the primitive in world space; None, with a warning, for points and lines."""
+        gltf, place = self.gltf, self.place
+        mode = gltf.get(place, self.primitive, "mode", int, _TRIANGLES)
+        if mode not in (_TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN):
+            warnings.warn(f"{gltf.where(place)}: points or lines, left out", stacklevel=2)
             return None
-        values = gltf.accessor(gltf.get(place, attributes, key, int), types, n_verts)
-        return finite_float32(values, key, lambda row: gltf.where(f"{place}, {key} {row}"))
+        positions = self._values("POSITION", ("VEC3",)).astype(np.float64)
+        self.n_verts = n_verts = len(positions)
+        faces = self._faces(mode)
+        n = len(instance.matrices)
+        _check_size(gltf, n * max(n_verts, len(faces) // 2))
+        positions = positions + self._morphed("POSITION", weights)
+        normals = self.floats("NORMAL", "VEC3")
+        if normals is not None:
+            normals = normals + self._morphed("NORMAL", weights)
+        matrices = instance.matrices if instance.joints is None else self._skinned(instance.joints)
+        # (I or V, 4, 4) against (V, 3): instances in turn, or each vertex by its own.
+        order = "nij,vj->nvi" if instance.joints is None else "vij,vj->vi"
+        with np.errstate(over="ignore", invalid="ignore"):
+            shift = matrices[:, None, :3, 3] if instance.joints is None else matrices[:, :3, 3]
+            verts = (np.einsum(order, matrices[:, :3, :3], positions) + shift).reshape(-1, 3)
+            mirrored = np.linalg.det(matrices[:, :3, :3]) < 0
+        finite_float32(verts, "POSITION", lambda row: gltf.where(f"{place}, POSITION {row % n_verts}"))
+        if normals is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                cofactors = _cofactors(matrices[:, :3, :3]) * np.where(mirrored, -1.0, 1.0)[:, None, None]
+                turned = np.einsum(order, cofactors, normals).reshape(-1, 3)
+                length = np.linalg.norm(turned, axis=1, keepdims=True)
+                turned /= np.where(length > 0, length, 1.0)
+            normals = finite_float32(turned, "NORMAL", lambda row: gltf.where(f"{place}, NORMAL {row % n_verts}"))
+        flips = np.array([mirrored.mean() > 0.5]) if instance.joints is not None else mirrored
+        faces = np.where(flips[:, None, None], faces[:, ::-1], faces) + (np.arange(n) * n_verts)[:, None, None]
+        faces = faces.reshape(-1, 3)
+        return FileMesh(
+            gltf.name, verts, faces, normals, None if normals is None else faces, **self._looks(n, faces, material)
+        )
 
-    corners: np.ndarray = np.arange(n_verts)
-    if "indices" in primitive:
-        corners = gltf.accessor(gltf.get(place, primitive, "indices", int), ("SCALAR",))[:, 0]
-        if corners.dtype.kind != "u" and len(corners):
-            fail(gltf.where(place), "indices of an unsigned integer type", corners.dtype)
+    def _looks(self, n: int, faces: np.ndarray, material: Callable[[int], Material]) -> dict[str, Any]:
+        """Return the fields of texture coordinates, colours and material, for n instances."""
+        gltf, place = self.gltf, self.place
+        fields: dict[str, Any] = {}
+        index = gltf.get(place, self.primitive, "material", int, -1)
+        n_materials = len(gltf.get("", gltf.root, "materials", list, []))
+        if index >= n_materials:
+            fail(gltf.where(place), f"an index into its {n_materials} materials", index)
+        n_sets = max((k + 1 for k in range(_MAX_SETS) if f"TEXCOORD_{k}" in self.attributes), default=0)
+        fields["uvs"], fields["faces_uvs"] = (), ()
+        for k in range(n_sets):
+            table = self.floats(f"TEXCOORD_{k}", "VEC2")
+            down = np.zeros((0, 2), np.float32) if table is None else table
+            fields["uvs"] += (np.tile(np.stack([down[:, 0], 1.0 - down[:, 1]], axis=1), (n, 1)),)
+            fields["faces_uvs"] += (np.full_like(faces, -1) if table is None else faces,)
+        if index >= 0:
+            fields |= {"materials": (material(index),), "faces_material": np.zeros(len(faces), np.int64)}
+        colors = self.floats("COLOR_0", "VEC3", "VEC4", unit=True)
+        if colors is not None:
+            has_alpha = colors.shape[1] == 4 and index >= 0 and material(index).alpha_mode != "opaque"
+            rgb = encode_srgb(colors[:, :3].clip(0.0, 1.0)).astype(np.float32)
+            rgba = with_alpha(rgb, colors[:, 3].clip(0.0, 1.0) if has_alpha else None)
+            fields["verts_rgba"] = np.tile(rgba, (n, 1))
+        return fields
+
+    def _values(self, key: str, types: tuple[str, ...]) -> np.ndarray:
+        """Return an attribute as stored, or normalized where its accessor says so."""
+        gltf, index = self.gltf, self.gltf.get(self.place, self.attributes, key, int)
+        if self.draco is None or key not in self.draco[1]:
+            return gltf.accessor(index, types, self.n_verts)
+        values = self.draco[1][key]
+        widths = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+        if values.shape[1] not in [widths[kind] for kind in types]:
+            fail(gltf.where(self.place), f"{key} of {' or '.join(types)}", f"{values.shape[1]} numbers")
+        return gltf.normalized(f"accessors[{index}]", gltf.item("accessors", index), values)
+
+    def floats(self, key: str, *types: str, unit: bool = False) -> np.ndarray | None:
+        """Return an attribute as finite float32, None where there is none; ``unit`` divides all integers."""
+        if key not in self.attributes:
+            return None
+        values = self._values(key, types)
+        values = unit_integers(values) if unit and values.dtype.kind in "iu" else values
+        return finite_float32(values, key, partial(self._where, self.place, key))
+
+    def _faces(self, mode: int) -> np.ndarray:
+        gltf, place, n_verts = self.gltf, self.place, self.n_verts or 0
+        corners: np.ndarray = np.arange(n_verts)
+        if self.draco is not None:
+            corners, mode = self.draco[0], _TRIANGLES
+        elif "indices" in self.primitive:
+            corners = gltf.accessor(gltf.get(place, self.primitive, "indices", int), ("SCALAR",))[:, 0]
+            if corners.dtype.kind != "u" and len(corners):
+                fail(gltf.where(place), "indices of an unsigned integer type", corners.dtype)
         if len(corners) and corners.max() >= n_verts:
             fail(gltf.where(place), f"indices of its {n_verts} vertices", corners.max())
-    faces = _triangles(gltf, place, corners.astype(np.int64), mode)
+        return _triangles(gltf, place, corners.astype(np.int64), mode)
 
-    world = positions @ matrix[:3, :3].T + matrix[:3, 3]
-    verts = finite_float32(world, "POSITION", lambda row: gltf.where(f"{place}, POSITION {row}"))
-    mirrored = np.linalg.det(matrix[:3, :3]) < 0
-    normals = attribute("NORMAL", "VEC3")
-    if normals is not None:
-        a, b, c = matrix[:3, :3]
-        cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
-        turned = normals @ cofactors.T * (-1.0 if mirrored else 1.0)
-        length = np.linalg.norm(turned, axis=1, keepdims=True)
-        normals = (turned / np.where(length > 0, length, 1.0)).astype(np.float32)
-    material = gltf.get(place, primitive, "material", int, -1)
-    if material >= len(looks) - 1:
-        fail(gltf.where(place), f"an index into its {len(looks) - 1} materials", material)
-    look = looks[material]
-    uvs = attribute(f"TEXCOORD_{look.tex_coord}", "VEC2") if look.image >= 0 else None
-    if uvs is not None:
-        if look.uv_transform is not None:
-            uvs = (uvs @ look.uv_transform[:, :2].T + look.uv_transform[:, 2]).astype(np.float32)
-        uvs = np.stack([uvs[:, 0], 1.0 - uvs[:, 1]], axis=1)
-    rgb = attribute("COLOR_0", "VEC3", "VEC4")
-    return _Part(
-        verts, faces[:, ::-1].copy() if mirrored else faces, normals, uvs, None if rgb is None else rgb[:, :3], material
-    )
+    def _morphed(self, key: str, weights: np.ndarray) -> np.ndarray | float:
+        """Return what the morph targets add to an attribute."""
+        gltf, total = self.gltf, 0.0
+        for i, target in enumerate(gltf.get(self.place, self.primitive, "targets", list, [])):
+            place = f"{self.place}.targets[{i}]"
+            if not isinstance(target, dict):
+                fail(gltf.where(place), "an object", repr(target)[:80])
+            if i < len(weights) and weights[i] != 0.0 and key in target:
+                values = gltf.accessor(gltf.get(place, target, key, int), ("VEC3",), self.n_verts)
+                finite_float32(values, key, partial(self._where, place, key))
+                total = total + weights[i] * values.astype(np.float64)
+        return total
+
+    def _where(self, place: str, key: str, row: int) -> str:
+        return self.gltf.where(f"{place}, {key} {row}")
+
+    def _skinned(self, joints: np.ndarray) -> np.ndarray:
+        """Return the matrix (V, 4, 4) of each vertex: its joints' by its weights."""
+        gltf, place = self.gltf, self.place
+        total, sums = np.zeros((self.n_verts or 0, 4, 4)), np.zeros(self.n_verts or 0)
+        for k in range(_MAX_SETS):
+            weights = self.floats(f"WEIGHTS_{k}", "VEC4", unit=True)
+            if weights is None:
+                break
+            index = self._values(f"JOINTS_{k}", ("VEC4",))
+            if index.dtype.kind != "u" or (len(index) and index.max() >= len(joints)):
+                fail(gltf.where(place), f"JOINTS_{k} that count the skin's {len(joints)} joints", index.dtype)
+            for column in range(4):
+                total += weights[:, column, None, None] * joints[index[:, column]]
+                sums += weights[:, column]
+        if not (sums > 0).all():
+            fail(gltf.where(place), "weights of joints above 0 at every vertex", "none")
+        return total / sums[:, None, None]
+
+
+def _cofactors(matrices: np.ndarray) -> np.ndarray:
+    """Return the cofactors of (N, 3, 3): what turns normals, whose length they change."""
+    a, b, c = matrices[:, 0], matrices[:, 1], matrices[:, 2]
+    return np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
 
 
 def _triangles(gltf: GltfFile, place: str, corners: np.ndarray, mode: int) -> np.ndarray:
@@ -222,71 +272,3 @@ def _triangles(gltf: GltfFile, place: str, corners: np.ndarray, mode: int) -> np
     if mode == _TRIANGLE_FAN:
         return corners[np.stack([i + 1, i + 2, np.zeros_like(i)], axis=1)]
     return corners[np.stack([i, i + 1 + i % 2, i + 2 - i % 2], axis=1)]
-
-
-def _look(gltf: GltfFile, index: int) -> _Look:
-    place, material = f"materials[{index}]", gltf.item("materials", index)
-    pbr = gltf.get(place, material, "pbrMetallicRoughness", dict, {})
-    color = gltf.floats(place, pbr, "baseColorFactor", [1.0, 1.0, 1.0, 1.0])[:3].clip(0.0, 1.0)
-    if "baseColorTexture" not in pbr:
-        return _Look(color)
-    info = gltf.get(place, pbr, "baseColorTexture", dict)
-    texture_index = gltf.get(place, info, "index", int)
-    texture = gltf.item("textures", texture_index)
-    webp = gltf.get(place, gltf.get(place, texture, "extensions", dict, {}), "EXT_texture_webp", dict, {})
-    image = gltf.get(f"textures[{texture_index}]", webp or texture, "source", int, -1)
-    sampler = gltf.item("samplers", texture["sampler"]) if "sampler" in texture else {}
-    repeats = sampler.get("wrapS") != _CLAMP_TO_EDGE or sampler.get("wrapT") != _CLAMP_TO_EDGE
-    tex_coord = gltf.get(place, info, "texCoord", int, 0)
-    extension = gltf.get(place, gltf.get(place, info, "extensions", dict, {}), "KHR_texture_transform", dict, {})
-    if not extension:
-        return _Look(color, image, tex_coord, None, repeats)
-    x, y = gltf.floats(place, extension, "offset", [0.0, 0.0])
-    scale_x, scale_y = gltf.floats(place, extension, "scale", [1.0, 1.0])
-    angle = gltf.floats(place, {"rotation": [extension.get("rotation", 0.0)]}, "rotation", [0.0])[0]
-    c, s = np.cos(angle), np.sin(angle)
-    transform = np.array([[c * scale_x, s * scale_y, x], [-s * scale_x, c * scale_y, y]])
-    return _Look(color, image, gltf.get(place, extension, "texCoord", int, tex_coord), transform, repeats)
-
-
-def _textures(gltf: GltfFile, parts: list[_Part], looks: list[_Look], faces: torch.Tensor) -> Any:
-    from tirender.renderer.mesh.textures import TexturesVertex
-
-    device = faces.device
-    images: list[torch.Tensor] = []
-    image_of: dict[int, int] = {}
-    for material in sorted({part.material for part in parts}):
-        look = looks[material]
-        image = gltf.image(look.image) if look.image >= 0 else None
-        if image is not None:
-            image_of[material] = len(images)
-            images.append(image.to(device) * _srgb(look.color, device))
-    if not images and all(part.rgb is not None for part in parts):
-        linear = [part.rgb * looks[part.material].color for part in parts if part.rgb is not None]
-        return TexturesVertex(verts_features=[_srgb(np.concatenate(linear), device)])
-    if not images and all(part.material < 0 for part in parts):
-        return None
-    n_faces = torch.tensor([len(part.faces) for part in parts], device=device)
-
-    def per_face(values: list[Any]) -> torch.Tensor:
-        return torch.repeat_interleave(torch.tensor(values, device=device), n_faces, dim=0)
-
-    uvs = [np.zeros((len(part.verts), 2), np.float32) if part.uvs is None else part.uvs for part in parts]
-    has_uvs = per_face([part.uvs is not None for part in parts])
-    colors = _srgb(np.stack([looks[part.material].color for part in parts]), device)
-    return image_textures(
-        gltf.name,
-        torch.from_numpy(np.concatenate(uvs)).to(device),
-        torch.where(has_uvs[:, None], faces, -1),
-        per_face([image_of.get(part.material, -1) for part in parts]),
-        images,
-        torch.repeat_interleave(colors, n_faces, dim=0),
-        per_face([looks[part.material].repeats for part in parts]),
-    )
-
-
-def _srgb(linear: np.ndarray, device: Any) -> torch.Tensor:
-    """Encode linear colours as sRGB (IEC 61966-2-1)."""
-    linear = linear.clip(0.0, 1.0)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055)
-    return torch.from_numpy(encoded.astype(np.float32)).to(device)

@@ -9,6 +9,8 @@ import base64
 import json
 import struct
 import warnings
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,11 +18,27 @@ import numpy as np
 import torch
 
 from tirender.checks import fail
-from tirender.io.files import Source, decode_image
+from tirender.io.companions import find_companion
+from tirender.io.files import Source, decode_image, read_source
 
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
-_EXTENSIONS = ("KHR_texture_transform", "KHR_mesh_quantization", "KHR_lights_punctual", "EXT_texture_webp")
+_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+_MAX_EMPTY = 1 << 22
+"""Numbers of the largest accessor that holds no data: it takes memory for as much as it claims."""
+_EXTENSIONS = (
+    "EXT_mesh_gpu_instancing",
+    "EXT_texture_webp",
+    "KHR_draco_mesh_compression",
+    "KHR_materials_emissive_strength",
+    "KHR_materials_pbrSpecularGlossiness",
+    "KHR_materials_unlit",
+    "KHR_mesh_quantization",
+    "KHR_node_visibility",
+    "KHR_texture_transform",
+    "MSFT_texture_dds",
+)
+_WITHOUT_LOOK = ("KHR_materials_variants", "KHR_xmp", "KHR_xmp_json_ld", "KHR_animation_pointer")
+_COMPRESSION = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 _REQUIRED: Any = object()
 
 
@@ -49,11 +67,20 @@ class GltfFile:
         version = self.get("asset", self.get("", self.root, "asset", dict), "version", str)
         if not version.startswith("2."):
             fail(self.name, "glTF of version 2", repr(version))
-        for extension in self.get("", self.root, "extensionsRequired", list, []):
-            if extension not in _EXTENSIONS and not str(extension).startswith("KHR_materials_"):
-                fail(self.name, "a file that needs no extension but " + ", ".join(_EXTENSIONS), repr(extension))
+        self._check_extensions()
         self._buffers: dict[int, bytes] = {}
-        self._images: dict[int, torch.Tensor | None] = {}
+        self._images: dict[int, Callable[[], torch.Tensor] | None] = {}
+
+    def _check_extensions(self) -> None:
+        """Refuse what is required and not understood; warn of what is used and not understood."""
+        for extension in self.get("", self.root, "extensionsRequired", list, []):
+            if extension not in _EXTENSIONS and extension not in _WITHOUT_LOOK:
+                way_out = " (decompress it first, as with gltf-transform)" if extension in _COMPRESSION else ""
+                expected = "a file that needs no extension but " + ", ".join(_EXTENSIONS)
+                fail(self.name, expected, f"{str(extension)[:80]!r}{way_out}")
+        used = {str(extension)[:80] for extension in self.get("", self.root, "extensionsUsed", list, [])}
+        for extension in sorted(used - {*_EXTENSIONS, *_WITHOUT_LOOK}):
+            warnings.warn(f"{self.name}: extension {extension} is not read", stacklevel=5)
 
     def _split_glb(self, data: bytes) -> tuple[bytes, bytes | None]:
         if len(data) < 20:
@@ -104,25 +131,35 @@ class GltfFile:
             fail(self.where(place), f"{key} of {len(default)} finite numbers", repr(values)[:80])
         return np.array(values, dtype=np.float64)
 
-    def _bytes_of(self, place: str, uri: str) -> bytes | None:
-        """Return what a data: URI holds, or the file that a relative one names; None if there is no such file."""
-        if uri.startswith("data:"):
-            header, comma, payload = uri.partition(",")
-            if not comma or not header.endswith(";base64"):
-                fail(self.where(place), "a base64 data: URI", repr(uri[:40]))
-            try:
-                return base64.b64decode(payload, validate=True)
-            except ValueError as error:
-                fail(self.where(place), "valid base64", error)
-        found = self.source.read_sibling(unquote(uri))
-        return None if found is None else found.data
+    def extension(self, place: str, owner: dict, name: str) -> dict | None:
+        """Return an extension of an object, or None."""
+        extensions = self.get(place, owner, "extensions", dict, {})
+        return self.get(f"{place}.extensions", extensions, name, dict) if name in extensions else None
+
+    def number(self, place: str, owner: dict, key: str, default: float) -> float:
+        """Return ``owner[key]`` as a finite number."""
+        return float(self.floats(place, {key: [owner.get(key, default)]}, key, [default])[0])
+
+    def _bytes_of_data_uri(self, place: str, uri: str) -> bytes:
+        header, comma, payload = uri.partition(",")
+        if not comma or not header.endswith(";base64"):
+            fail(self.where(place), "a base64 data: URI", repr(uri[:40]))
+        try:
+            return base64.b64decode(payload, validate=True)
+        except ValueError as error:
+            return fail(self.where(place), "valid base64", error)
 
     def _buffer(self, index: int) -> bytes:
         if index not in self._buffers:
             place = f"buffers[{index}]"
             buffer = self.item("buffers", index)
             uri = self.get(place, buffer, "uri", str, "")
-            data = self._bytes_of(place, uri) if uri else (self._binary if index == 0 else None)
+            data = self._binary if index == 0 and not uri else None
+            if uri.startswith("data:"):
+                data = self._bytes_of_data_uri(place, uri)
+            elif uri:
+                found = self.source.read_sibling(unquote(uri)) or self.source.read_sibling(uri)
+                data = None if found is None else found.data
             size = self.get(place, buffer, "byteLength", int)
             if data is None:
                 expected = "a buffer file beside the mesh" if uri else "a GLB binary chunk"
@@ -132,7 +169,7 @@ class GltfFile:
             self._buffers[index] = data[:size]
         return self._buffers[index]
 
-    def _buffer_view(self, index: int) -> tuple[memoryview, int]:
+    def buffer_view(self, index: int) -> tuple[memoryview, int]:
         """Return the bytes and the stride, 0 if packed."""
         place, view = f"bufferViews[{index}]", self.item("bufferViews", index)
         buffer = self._buffer(self.get(place, view, "buffer", int))
@@ -146,7 +183,7 @@ class GltfFile:
 
         Args:
             index: which one.
-            types: what it may be: "SCALAR", "VEC2", "VEC3", "VEC4".
+            types: what it may be: "SCALAR", "VEC2", "VEC3", "VEC4", "MAT4".
             count: how many values it must have.
         """
         place, accessor = f"accessors[{index}]", self.item("accessors", index)
@@ -154,16 +191,29 @@ class GltfFile:
         component = self.get(place, accessor, "componentType", int)
         if kind not in types or component not in _COMPONENTS:
             fail(self.where(place), f"{' or '.join(types)} of a known componentType", f"{kind} of {component}")
-        if "sparse" in accessor or "bufferView" not in accessor:
-            fail(self.where(place), "values in a bufferView", "a sparse or empty accessor, which are not read")
         if count is not None and n != count:
             fail(self.where(place), f"{count} values, one a vertex", n)
-        view, stride = self._buffer_view(self.get(place, accessor, "bufferView", int))
-        offset, dtype, width = (
-            self.get(place, accessor, "byteOffset", int, 0),
-            np.dtype(_COMPONENTS[component]),
-            _WIDTHS[kind],
-        )
+        dtype, width = np.dtype(_COMPONENTS[component]), _WIDTHS[kind]
+        if "bufferView" in accessor:
+            values = self._values(place, accessor, n, dtype, width)
+        elif n * width > _MAX_EMPTY:
+            return fail(self.where(place), f"at most {_MAX_EMPTY} numbers without a bufferView", n * width)
+        else:
+            values = np.zeros((n, width), dtype)
+        if "sparse" in accessor:
+            self._replace(f"{place}.sparse", self.get(place, accessor, "sparse", dict), values)
+        return self.normalized(place, accessor, values)
+
+    def normalized(self, place: str, accessor: dict, values: np.ndarray) -> np.ndarray:
+        """Return an accessor's values, integers that it calls normalized as float64 in [-1, 1]."""
+        if not self.get(place, accessor, "normalized", bool, False) or values.dtype.kind == "f":
+            return values
+        return unit_integers(values)
+
+    def _values(self, place: str, owner: dict, n: int, dtype: np.dtype, width: int) -> np.ndarray:
+        """Return n rows of numbers at an object's bufferView and byteOffset."""
+        view, stride = self.buffer_view(self.get(place, owner, "bufferView", int))
+        offset = self.get(place, owner, "byteOffset", int, 0)
         size = dtype.itemsize * width
         stride = stride or size
         if stride < size or stride > 252:
@@ -172,29 +222,49 @@ class GltfFile:
         if end > len(view):
             fail(self.where(place), f"a range inside the bufferView's {len(view)} bytes", f"{offset} to {end}")
         if not n:
-            return np.zeros((0, width))
-        values: np.ndarray = np.ndarray((n, width), dtype, view, offset, (stride, dtype.itemsize)).copy()
-        if not self.get(place, accessor, "normalized", bool, False) or dtype.kind == "f":
-            return values
-        return np.maximum(values / float(np.iinfo(dtype).max), -1.0)
+            return np.zeros((0, width), dtype)
+        return np.ndarray((n, width), dtype, view, offset, (stride, dtype.itemsize)).copy()
 
-    def image(self, index: int) -> torch.Tensor | None:
-        """Return an image as float32 (H, W, 3); None, with a warning, if its file is missing or outside the folder."""
+    def _replace(self, place: str, sparse: dict, values: np.ndarray) -> None:
+        """Put a sparse accessor's own values in."""
+        n = self.get(place, sparse, "count", int)
+        indices, replaced = self.get(place, sparse, "indices", dict), self.get(place, sparse, "values", dict)
+        component = self.get(f"{place}.indices", indices, "componentType", int)
+        if component not in (5121, 5123, 5125):
+            fail(self.where(f"{place}.indices"), "an unsigned componentType", component)
+        rows = self._values(f"{place}.indices", indices, n, np.dtype(_COMPONENTS[component]), 1)[:, 0]
+        if n and rows.max() >= len(values):
+            fail(self.where(f"{place}.indices"), f"indices below {len(values)}", rows.max())
+        values[rows] = self._values(f"{place}.values", replaced, n, values.dtype, values.shape[1])
+
+    def image(self, index: int) -> Callable[[], torch.Tensor] | None:
+        """Return what decodes an image; None, with a warning, if its file is missing or outside the folder."""
         if index not in self._images:
             place, image = f"images[{index}]", self.item("images", index)
-            data: bytes | None
+            read: Callable[[], bytes] | None = None
             if "bufferView" in image:
-                data = bytes(self._buffer_view(self.get(place, image, "bufferView", int))[0])
+                view = self.buffer_view(self.get(place, image, "bufferView", int))[0]
+                read = partial(bytes, view)
             else:
                 uri = self.get(place, image, "uri", str)
-                problem = f"{self.where(place)}: {uri[:80]!r} not found, ignored"
-                try:
-                    data = self._bytes_of(place, uri)
-                except ValueError as error:
-                    if uri.startswith("data:"):
-                        raise
-                    data, problem = None, f"{error}; it is not read"
-                if data is None:
-                    warnings.warn(problem, stacklevel=2)
-            self._images[index] = None if data is None else decode_image(data, self.where(place))
+                if uri.startswith("data:"):
+                    read = partial(self._bytes_of_data_uri, place, uri)
+                else:
+                    path, problem = find_companion(self.source, f"image {uri[:80]!r}", [unquote(uri), uri])
+                    if path is None:
+                        warnings.warn(problem, stacklevel=2)
+                    else:
+                        read = partial(self._bytes_of_file, path)
+            self._images[index] = None if read is None else cache(partial(self._decode, place, read))
         return self._images[index]
+
+    def _bytes_of_file(self, path: str) -> bytes:
+        return read_source(path, self.source.path_manager).data
+
+    def _decode(self, place: str, read: Callable[[], bytes]) -> torch.Tensor:
+        return decode_image(read(), self.where(place), None)
+
+
+def unit_integers(values: np.ndarray) -> np.ndarray:
+    """Return integers divided by their type's maximum, float64 in [-1, 1]."""
+    return np.maximum(values / float(np.iinfo(values.dtype).max), -1.0)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from tirender.checks import FLOATS, check_choice, check_tensor, fail
-from tirender.io.files import encode_png, is_path, read_source, write_file
+from tirender.io.colors import with_alpha
+from tirender.io.file_mesh import FileMesh
+from tirender.io.files import Source, encode_png, is_path, read_source, write_file
+from tirender.io.mesh_building import textures_of
 from tirender.io.mtl_io import Materials, load_materials
 from tirender.io.obj_parser import ObjText, parse_obj
 from tirender.io.pluggable_formats import MeshFormatInterpreter, check_indices, check_rows, has_suffix, one_mesh
 from tirender.io.text import format_rows, number_format
 from tirender.io.texture_atlas import make_mesh_texture_atlas
-from tirender.io.texturing import fill_missing_textures, image_textures, single_map
+from tirender.io.texturing import fill_missing_textures, single_map
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
@@ -54,24 +60,28 @@ def load_obj(
     load_textures: bool = True,
     create_texture_atlas: bool = False,
     texture_atlas_size: int = 4,
-    texture_wrap: str = "repeat",
+    texture_wrap: str | None = "repeat",
     device: torch.device | str = "cpu",
     path_manager: Any = None,
+    *,
+    allow_parent: bool = False,
 ) -> tuple[torch.Tensor, Faces, Properties]:
     """Load a mesh, its materials and textures from an OBJ file.
 
-    Polygons are cut into triangle fans; negative indices count from the end. Of ``v x y z w`` and ``v x y z r g b`` the
-    first three numbers are read. A missing MTL file or image, or one whose path leaves the OBJ file's folder, is a
-    warning. Line and point elements, curves, and the scale and offset options of maps are ignored.
+    Polygons are cut into triangles: convex ones into fans, others by ear clipping; negative indices count from the end.
+    Of ``v x y z w`` and ``v x y z r g b`` the first three numbers are read. A missing MTL file or image, or one whose
+    path leaves the OBJ file's folder, is a warning. Line and point elements, curves and smoothing groups are ignored.
 
     Args:
         f: a path, or a text or binary stream.
         load_textures: whether to read materials and images.
         create_texture_atlas: whether to sample a texture atlas for ``TexturesAtlas``.
         texture_atlas_size: texels a side R of each face's square in it.
-        texture_wrap: texture coordinates outside [0, 1] in the atlas: "repeat" or "clamp".
+        texture_wrap: texture coordinates outside [0, 1] in the atlas: "repeat", "clamp", or None for the border of the
+            image (as "clamp").
         device: of the tensors returned.
         path_manager: an iopath ``PathManager``, or None for the local file system.
+        allow_parent: whether materials and images may lie in the folder above the OBJ file's, and what is in it, too.
     Returns:
         verts (V, 3) float32, ``Faces`` and ``Properties``.
     Raises:
@@ -79,7 +89,7 @@ def load_obj(
             parts, fewer than 3 of them, fields that are missing or no number, NaN and infinity; a damaged image.
         OSError: the file cannot be opened.
     """
-    text, materials = _read(f, load_textures, path_manager, device)
+    _, text, materials = _read(f, load_textures, path_manager, allow_parent)
     return _as_tuple(text, materials, create_texture_atlas, texture_atlas_size, texture_wrap, device)
 
 
@@ -89,19 +99,22 @@ def load_objs_as_meshes(
     load_textures: bool = True,
     create_texture_atlas: bool = False,
     texture_atlas_size: int = 4,
-    texture_wrap: str = "repeat",
+    texture_wrap: str | None = "repeat",
     path_manager: Any = None,
+    *,
+    allow_parent: bool = False,
 ) -> Meshes:
     """Load OBJ files as one batch of meshes.
 
     Textures are ``TexturesAtlas`` if asked for. Else they are ``TexturesUV`` where a file has images: all of them, each
-    face with its own (the plain colours of faces without an image included), or ``TexturesVertex`` where it has no
-    image, but a colour at each vertex; else there are none.
+    face with its own (the plain colours of faces without an image included), ``TexturesVertex`` where it has no image,
+    but colours at vertices (times the diffuse colours), or ``TexturesUV`` of the diffuse colours where it has only
+    these; else there are none. Normals are computed, as PyTorch3D does, not those of the file.
 
     Args:
         files: paths or streams, one a mesh.
         device: of the meshes; the CPU by default.
-        load_textures, create_texture_atlas, texture_atlas_size, path_manager: as for ``load_obj``.
+        load_textures, create_texture_atlas, texture_atlas_size, path_manager, allow_parent: as for ``load_obj``.
         texture_wrap: as for ``load_obj``; with "repeat", faces wholly outside [0, 1] are also moved there for
             ``TexturesUV``.
     Returns:
@@ -114,33 +127,73 @@ def load_objs_as_meshes(
     if is_path(files) or not len(files):
         fail("files", "a list of at least one path or stream", repr(files))
     device = "cpu" if device is None else device
+    read = [_read(f, load_textures, path_manager, allow_parent) for f in files]
+    records = [_file_mesh(*parts) for parts in read]
+    if len(records) > 1 and any(record.verts_rgba is not None for record in records):
+        # Plain colours as colours of vertices, so that these files can be one batch.
+        records = [r if r.verts_rgba is not None else replace(r, verts_rgba=_white(len(r.verts))) for r in records]
     meshes = []
-    for f in files:
-        text, materials = _read(f, load_textures, path_manager, device)
+    for (_, text, materials), record in zip(read, records):
         verts, faces, aux = _as_tuple(text, materials, create_texture_atlas, texture_atlas_size, texture_wrap, device)
-        textures = _textures(str(f), text, materials, faces, aux, texture_wrap) if load_textures else None
+        textures: Any = None
+        if aux.texture_atlas is not None and load_textures:
+            from tirender.renderer.mesh.textures import TexturesAtlas
+
+            textures = TexturesAtlas(atlas=[aux.texture_atlas])
+        elif load_textures:
+            textures = textures_of(record, device, texture_wrap == "repeat")
         meshes.append(Meshes(verts=[verts], faces=[faces.verts_idx], textures=textures))
     return meshes[0] if len(meshes) == 1 else join_meshes_as_batch(fill_missing_textures(meshes))
 
 
-def _read(f: Any, load_textures: bool, path_manager: Any, device: Any) -> tuple[ObjText, Materials | None]:
-    source = read_source(f, path_manager)
+def read_obj(source: Source) -> FileMesh:
+    """Read all that an OBJ file and its materials say; errors as for :func:`load_obj`."""
+    return _file_mesh(*_parse(source, True))
+
+
+def _read(f: Any, load_textures: bool, path_manager: Any, allow_parent: bool) -> tuple[str, ObjText, Materials | None]:
+    return _parse(read_source(f, path_manager, allow_parent), load_textures)
+
+
+def _parse(source: Source, load_textures: bool) -> tuple[str, ObjText, Materials | None]:
     text = parse_obj(source)
-    if not load_textures:
-        return text, None
-    materials = load_materials(source, text.material_files, text.material_names)
-    if materials.names and not text.material_names:
+    materials = load_materials(source, text.material_files, text.material_names) if load_textures else None
+    if materials is not None and materials.names and not text.material_names:
         text.materials_idx[:] = 0  # a single material that no usemtl names is that of all faces
-    colors = {name: {key: v.to(device) for key, v in values.items()} for name, values in materials.colors.items()}
-    images = {name: image.to(device) for name, image in materials.images.items()}
-    return text, Materials(materials.names, colors, images)
+    return source.name, text, materials
+
+
+def _file_mesh(name: str, text: ObjText, materials: Materials | None) -> FileMesh:
+    for elements in text.not_read:
+        warnings.warn(f"{name}: {elements} are not read", stacklevel=3)
+    names = [] if materials is None else materials.names
+    known = {} if materials is None else materials.records
+    index = np.array([list(known).index(n) if n in known else -1 for n in names] + [-1])
+    has_normals, has_uvs = len(text.normals) > 0, len(text.verts_uvs) > 0
+    return FileMesh(
+        name,
+        text.verts,
+        np.ascontiguousarray(text.corners[..., 0]),
+        text.normals if has_normals else None,
+        np.ascontiguousarray(text.corners[..., 2]) if has_normals else None,
+        (text.verts_uvs,) if has_uvs else (),
+        (np.ascontiguousarray(text.corners[..., 1]),) if has_uvs else (),
+        None if text.verts_rgb is None else with_alpha(text.verts_rgb),
+        materials=tuple(known.values()),
+        faces_material=index[text.materials_idx] if known else None,
+    )
+
+
+def _white(n: int) -> np.ndarray:
+    return np.ones((n, 4), dtype=np.float32)
 
 
 def _as_tuple(
-    text: ObjText, materials: Materials | None, create_atlas: bool, atlas_size: int, wrap: str, device: Any
+    text: ObjText, materials: Materials | None, create_atlas: bool, atlas_size: int, wrap: str | None, device: Any
 ) -> tuple[torch.Tensor, Faces, Properties]:
-    check_choice("texture_wrap", wrap, ("repeat", "clamp"))
-    verts = torch.from_numpy(text.verts).to(device)
+    if wrap is not None:
+        check_choice("texture_wrap", wrap, ("repeat", "clamp"))
+    verts = torch.from_numpy(text.verts.astype(np.float32)).to(device)
     corners = torch.from_numpy(text.corners).to(device)
     verts_idx, textures_idx, normals_idx = (corners[..., part].contiguous() for part in range(3))
     faces = Faces(verts_idx, normals_idx, textures_idx, torch.from_numpy(text.materials_idx).to(device))
@@ -152,29 +205,9 @@ def _as_tuple(
         atlas = make_mesh_texture_atlas(known, faces.materials_idx, textures_idx, verts_uvs, atlas_size, wrap)
     if materials is None:
         return verts, faces, Properties(normals, verts_uvs, None, None, atlas)
-    return verts, faces, Properties(normals, verts_uvs, materials.colors, materials.images, atlas)
-
-
-def _textures(name: str, text: ObjText, materials: Materials | None, faces: Faces, aux: Properties, wrap: str) -> Any:
-    from tirender.renderer.mesh.textures import TexturesAtlas, TexturesVertex
-
-    if aux.texture_atlas is not None:
-        return TexturesAtlas(atlas=[aux.texture_atlas])
-    if materials is not None and materials.images:
-        names = list(materials.images)
-        # One entry more at the end, for the index -1: no material.
-        image_of = torch.tensor([names.index(n) if n in names else -1 for n in materials.names] + [-1])
-        white = torch.ones(3, device=faces.verts_idx.device)
-        color_of = [materials.colors.get(n, {}).get("diffuse_color", white) for n in materials.names] + [white]
-        verts_uvs = faces.verts_idx.new_zeros((0, 2), dtype=torch.float32) if aux.verts_uvs is None else aux.verts_uvs
-        face_images = image_of.to(faces.materials_idx.device)[faces.materials_idx]
-        face_colors = torch.stack(color_of)[faces.materials_idx]
-        images = list(materials.images.values())
-        repeats = torch.full_like(face_images, wrap == "repeat", dtype=torch.bool)
-        return image_textures(name, verts_uvs, faces.textures_idx, face_images, images, face_colors, repeats)
-    if text.verts_rgb is not None:
-        return TexturesVertex(verts_features=[torch.from_numpy(text.verts_rgb).to(faces.verts_idx.device)])
-    return None
+    colors = {name: {key: v.to(device) for key, v in values.items()} for name, values in materials.colors.items()}
+    images = {name: image.to(device) for name, image in materials.images().items()}
+    return verts, faces, Properties(normals, verts_uvs, colors, images, atlas)
 
 
 def save_obj(
@@ -270,15 +303,15 @@ class MeshObjFormat(MeshFormatInterpreter):
         path_manager: Any = None,
         create_texture_atlas: bool = False,
         texture_atlas_size: int = 4,
-        texture_wrap: str = "repeat",
+        texture_wrap: str | None = "repeat",
+        allow_parent: bool = False,
         **kwargs: Any,
     ) -> Meshes | None:
         """Read a mesh as ``load_objs_as_meshes`` does, or return None for another kind of path."""
         if not has_suffix(path, self.known_suffixes):
             return None
-        return load_objs_as_meshes(
-            [path], device, include_textures, create_texture_atlas, texture_atlas_size, texture_wrap, path_manager
-        )
+        atlas = (create_texture_atlas, texture_atlas_size, texture_wrap)
+        return load_objs_as_meshes([path], device, include_textures, *atlas, path_manager, allow_parent=allow_parent)
 
     def save(
         self,

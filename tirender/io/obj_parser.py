@@ -6,33 +6,38 @@ Format: http://paulbourke.net/dataformats/obj/. Statements other than v, vt, vn,
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tirender.checks import fail
+from tirender.io.colors import unit_range
 from tirender.io.files import Source
-from tirender.io.text import count_fields, fan_triangles, finite_float32, is_number, is_space
+from tirender.io.polygons import triangulate
+from tirender.io.text import count_fields, finite_float32, is_number, is_space
 
 _CHUNK_LINES = 1 << 18
 _INLINE_COMMENT = re.compile(rb"(?m)^((?:v|vt|vn|f)[ \t][^\n#]*)#[^\n]*")
+_NOT_READ = {"l": "lines", "p": "points", "curv": "curves", "curv2": "curves", "surf": "surfaces"}
 _STATEMENT = re.compile(rb"(?m)^(v|vt|vn|vp|f|fo|l|p|g|o|s|usemtl|mtllib|deg|curv2?|surf|cstype|mg)[ \t\n]")
 
 
 @dataclass(frozen=True)
 class ObjText:
-    """What an OBJ file says, polygons cut into triangle fans.
+    """What an OBJ file says, polygons cut into triangles.
 
     Attributes:
-        verts: (V, 3) float32.
-        verts_rgb: (V, 3) float32 in [0, 1] where every v line has a colour, else None.
+        verts: (V, 3) float64, finite in float32.
+        verts_rgb: (V, 3) float32 in [0, 1], or None; white, with a warning, where only some v lines have a colour.
         normals: (N, 3) float32.
         verts_uvs: (T, 2) float32.
         corners: (F, 3, 3) int64: of each face's corners the vertex, uv and normal index; -1 where the file has none.
         materials_idx: (F,) int64 into ``material_names``; -1 before the first usemtl.
         material_names: in the order of their first use.
         material_files: what the mtllib statements name.
+        not_read: other elements that it has: lines, points, curves, surfaces.
     """
 
     verts: np.ndarray
@@ -43,6 +48,7 @@ class ObjText:
     materials_idx: np.ndarray
     material_names: list[str]
     material_files: list[str]
+    not_read: list[str]
 
 
 def parse_obj(source: Source) -> ObjText:
@@ -54,14 +60,14 @@ def parse_obj(source: Source) -> ObjText:
     """
     lines = _Lines(source)
     is_vert, is_uv, is_normal, is_face = (lines.starting_with(word) for word in ("v", "vt", "vn", "f"))
-    verts, colors = lines.floats(np.flatnonzero(is_vert), 1, 3)
-    verts_uvs, _ = lines.floats(np.flatnonzero(is_uv), 2, 2)
-    normals, _ = lines.floats(np.flatnonzero(is_normal), 2, 3)
+    verts, colors = lines.floats(np.flatnonzero(is_vert), 1, 3, np.float64)
+    verts_uvs, _ = lines.floats(np.flatnonzero(is_uv), 2, 2, np.float32)
+    normals, _ = lines.floats(np.flatnonzero(is_normal), 2, 3, np.float32)
 
     face_lines = np.flatnonzero(is_face)
     totals = np.array([len(verts), len(verts_uvs), len(normals)])
     before = np.stack([np.cumsum(kind, dtype=np.int64)[face_lines] for kind in (is_vert, is_uv, is_normal)], axis=1)
-    corners, triangle_lines = _parse_faces(lines, face_lines, before, totals)
+    corners, triangle_lines = _parse_faces(lines, face_lines, before, totals, verts)
 
     names: dict[str, int] = {}
     use_lines, use_idx = [-1], [-1]
@@ -70,18 +76,25 @@ def parse_obj(source: Source) -> ObjText:
         use_idx.append(names.setdefault(name, len(names)) if name else -1)
     materials_idx = np.array(use_idx)[np.searchsorted(use_lines, triangle_lines) - 1]
     material_files = [argument for _, argument in lines.arguments("mtllib")]
-    return ObjText(verts, colors, normals, verts_uvs, corners, materials_idx, list(names), material_files)
+    initials = np.bincount(lines.initials(), minlength=256)
+    found = {_NOT_READ[word] for word in _NOT_READ if initials[ord(word[0])] and lines.starting_with(word).any()}
+    return ObjText(
+        verts, colors, normals, verts_uvs, corners, materials_idx, list(names), material_files, sorted(found)
+    )
 
 
 def clean_text(source: Source) -> bytes:
-    """Return a text file with one kind of line end, no byte-order mark and no blanks at the start of a line.
+    """Return a text file in UTF-8 with one kind of line end, no byte-order mark and no blanks at the start of a line.
 
     Continued lines are joined, and empty lines put behind them, so that line numbers stay.
 
     Raises:
         ValueError: the file holds NUL bytes.
     """
-    text = source.data.removeprefix(b"\xef\xbb\xbf") + b"\n"
+    data = source.data
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        data = data.decode("utf-16", errors="replace").encode()
+    text = data.removeprefix(b"\xef\xbb\xbf") + b"\n"
     if b"\0" in text:
         fail(source.name, "a text file", "binary data")
     if b"\r" in text:
@@ -131,6 +144,10 @@ class _Lines:
             matches &= self.buffer[np.minimum(self.starts + i, self.ends)] == character
         return matches & is_space(self.buffer[np.minimum(self.starts + n, self.ends)])
 
+    def initials(self) -> np.ndarray:
+        """Return the first byte of each line."""
+        return self.buffer[self.starts]
+
     def where(self, line: int) -> str:
         return f"{self.name}, line {line + 1}"
 
@@ -156,10 +173,12 @@ class _Lines:
         lengths = ends - starts
         return body, np.cumsum(lengths) - lengths
 
-    def floats(self, selected: np.ndarray, skip: int, n_values: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the first ``n_values`` numbers of each line, and numbers 4 to 6 where all lines have them."""
-        values = np.empty((len(selected), n_values), dtype=np.float32)
-        colors: np.ndarray | None = np.empty((len(selected), 3), dtype=np.float32) if n_values == 3 else None
+    def floats(
+        self, selected: np.ndarray, skip: int, n_values: int, dtype: type
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the first ``n_values`` numbers of each line, and of vertices numbers 4 to 6 as colours."""
+        values: np.ndarray = np.empty((len(selected), n_values), dtype=dtype)
+        colors: np.ndarray | None = None
         for start in range(0, len(selected), _CHUNK_LINES):
             chunk = selected[start : start + _CHUNK_LINES]
             rows = slice(start, start + len(chunk))
@@ -173,16 +192,28 @@ class _Lines:
             except ValueError:
                 self._fail_at_non_number(chunk)
                 raise
-            first = (np.cumsum(counts) - counts)[:, None]
+            first = np.cumsum(counts) - counts
             where = lambda row, chunk=chunk: self.where(chunk[row])  # noqa: E731
-            values[rows] = finite_float32(flat[first + np.arange(n_values)], "numbers", where)
-            if colors is not None and counts.min() >= 6:
-                colors[rows] = finite_float32(flat[first + np.arange(3, 6)], "colours", where)
-            else:
-                colors = None
-        if colors is None or not len(selected):
-            return values, None
-        return values, (colors / 255.0 if colors.max() > 1.0 else colors).clip(0.0, 1.0)
+            table = flat[first[:, None] + np.arange(n_values)]
+            single = finite_float32(table, "numbers", where)
+            values[rows] = table if dtype is np.float64 else single
+            colored = np.flatnonzero(counts >= 6)
+            if dtype is np.float64 and len(colored):
+                where = lambda row, lines=chunk[colored]: self.where(lines[row])  # noqa: E731
+                rgb = flat[first[colored, None] + np.arange(3, 6)]
+                finite_float32(rgb, "colours", where)
+                colors = np.full((len(selected), 3), np.nan) if colors is None else colors
+                colors[start + colored] = rgb
+        return values, None if colors is None else self._unit_colors(colors)
+
+    def _unit_colors(self, colors: np.ndarray) -> np.ndarray:
+        known = ~np.isnan(colors[:, 0])
+        result = np.ones((len(colors), 3), dtype=np.float32)
+        result[known] = unit_range(colors[known], f"{self.name}: vertex colours", whole=True)
+        if not known.all():
+            n = int((~known).sum())
+            warnings.warn(f"{self.name}: {n} vertices without a colour, taken as white", stacklevel=2)
+        return result
 
     def _fail_at_non_number(self, selected: np.ndarray) -> None:
         for line in selected:
@@ -192,7 +223,7 @@ class _Lines:
 
 
 def _parse_faces(
-    lines: _Lines, selected: np.ndarray, before: np.ndarray, totals: np.ndarray
+    lines: _Lines, selected: np.ndarray, before: np.ndarray, totals: np.ndarray, verts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Parse the f lines.
 
@@ -201,20 +232,21 @@ def _parse_faces(
         selected: (L,) its face lines.
         before: (L, 3) how many vertices, uvs and normals were defined above each, for negative indices.
         totals: (3,) how many there are in all.
+        verts: (V, 3) positions.
     Returns:
         (F, 3, 3) indices and (F,) the line each triangle comes from.
     """
     parts = []
     for start in range(0, len(selected), _CHUNK_LINES):
         rows = slice(start, start + _CHUNK_LINES)
-        parts.append(_parse_face_lines(lines, selected[rows], before[rows], totals))
+        parts.append(_parse_face_lines(lines, selected[rows], before[rows], totals, verts))
     if not parts:
         return np.zeros((0, 3, 3), dtype=np.int64), np.zeros(0, dtype=np.int64)
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _parse_face_lines(
-    lines: _Lines, selected: np.ndarray, before: np.ndarray, totals: np.ndarray
+    lines: _Lines, selected: np.ndarray, before: np.ndarray, totals: np.ndarray, verts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     body, line_starts = lines.bodies(selected, 1)
 
@@ -264,7 +296,7 @@ def _parse_face_lines(
         outside = given[:, part] & ((index[:, part] < 0) | (index[:, part] >= totals[part]))
         check(outside, corner_rows, f"indices into the file's {totals[part]} {what}")
     index[~given] = -1
-    triangles, polygon = fan_triangles(counts)
+    triangles, polygon = triangulate(counts, index[:, 0], verts)
     return index[triangles], selected[polygon]
 
 

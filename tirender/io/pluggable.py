@@ -13,6 +13,8 @@ from tirender.io.obj_io import MeshObjFormat
 from tirender.io.off_io import MeshOffFormat
 from tirender.io.pluggable_formats import MeshFormatInterpreter, PointcloudFormatInterpreter
 from tirender.io.ply_io import MeshPlyFormat, PointcloudPlyFormat
+from tirender.io.stl_io import MeshStlFormat
+from tirender.io.trimesh_io import MeshTrimeshFormat
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
@@ -24,7 +26,8 @@ Interpreter = MeshFormatInterpreter | PointcloudFormatInterpreter
 class IO:
     """Loads and saves meshes and point clouds; the ending of a path decides the format.
 
-    Meshes: .obj, .ply, .off, .glb and .gltf (reading only). Clouds: .ply, .npz. Formats of your own can be registered.
+    Meshes: .obj, .ply, .off, .glb; reading only .gltf, .stl, and by trimesh .3mf, .dae, .zae, .xaml and .3dxml. Clouds:
+    .ply, .npz. Streams are read as PLY. Formats of your own can be registered.
 
     Args:
         include_default_formats: whether to register these formats.
@@ -45,8 +48,8 @@ class IO:
 
     def register_default_formats(self) -> None:
         """Register the formats that come with tirender."""
-        for interpreter in (MeshObjFormat(), MeshOffFormat(), MeshPlyFormat(), MeshGlbFormat()):
-            self.register_meshes_format(interpreter)
+        for kind in (MeshObjFormat, MeshOffFormat, MeshPlyFormat, MeshGlbFormat, MeshStlFormat, MeshTrimeshFormat):
+            self.register_meshes_format(kind())
         for cloud_interpreter in (PointcloudNpzFormat(), PointcloudPlyFormat()):
             self.register_pointcloud_format(cloud_interpreter)
 

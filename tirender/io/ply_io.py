@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from tirender.checks import fail
-from tirender.io.files import Source, read_source, write_file
+from tirender.io.files import is_path, read_source, write_file
+from tirender.io.mesh_building import meshes_of
 from tirender.io.pluggable_formats import (
     MeshFormatInterpreter,
     PointcloudFormatInterpreter,
@@ -20,8 +21,8 @@ from tirender.io.pluggable_formats import (
     one_cloud,
     one_mesh,
 )
-from tirender.io.ply_parser import Element, parse_ply
-from tirender.io.text import fan_triangles, finite_float32, format_rows, number_format
+from tirender.io.ply_reading import read_ply
+from tirender.io.text import format_rows, number_format
 from tirender.io.texturing import colors_as_bytes, vertex_colors
 
 if TYPE_CHECKING:
@@ -36,64 +37,15 @@ def load_ply(f: Any, *, path_manager: Any = None) -> tuple[torch.Tensor, torch.T
         f: a path or a binary stream.
         path_manager: an iopath ``PathManager``, or None for the local file system.
     Returns:
-        verts (V, 3) float32, and faces (F, 3) int64, polygons cut into triangle fans; F is 0 if there are none.
+        verts (V, 3) float32, and faces (F, 3) int64, polygons cut into triangles; F is 0 if there are none.
+            Where all faces are polygons of one size, the first triangle of each comes first, then the second of each.
     Raises:
         ValueError: naming the file and where: a malformed header, one that claims more than the file holds, truncated
             data, a face index out of range, a polygon of less than 3 corners, NaN and infinity.
         OSError: the file cannot be opened.
     """
-    source = read_source(f, path_manager)
-    elements = parse_ply(source)
-    verts = _positions(source, elements)
-    return verts, _faces(source, elements, len(verts))
-
-
-def _positions(source: Source, elements: dict[str, Element]) -> torch.Tensor:
-    verts = _vertex_columns(source, elements, "x", "y", "z")
-    if verts is None:
-        fail(source.name, "a 'vertex' element with x, y and z", "none")
-    return verts
-
-
-def _normals(source: Source, elements: dict[str, Element]) -> torch.Tensor | None:
-    return _vertex_columns(source, elements, "nx", "ny", "nz")
-
-
-def _colors(source: Source, elements: dict[str, Element]) -> torch.Tensor | None:
-    """RGB; integers count to 255."""
-    colors = _vertex_columns(source, elements, "red", "green", "blue")
-    is_integer = colors is not None and elements["vertex"].scalars["red"].dtype.kind in "iu"
-    return colors / 255.0 if colors is not None and is_integer else colors
-
-
-def _vertex_columns(source: Source, elements: dict[str, Element], *names: str) -> torch.Tensor | None:
-    columns = elements["vertex"].columns(*names) if "vertex" in elements else None
-    if columns is None:
-        return None
-    where = lambda row: f"{source.name}, element 'vertex', row {row}"  # noqa: E731
-    return torch.from_numpy(finite_float32(columns, f"{', '.join(names)}", where))
-
-
-def _faces(source: Source, elements: dict[str, Element], n_verts: int) -> torch.Tensor:
-    if "tristrips" in elements and "face" not in elements:
-        fail(source.name, "a 'face' element", "'tristrips', which are not read")
-    element = elements.get("face")
-    if element is None or not element.count:
-        return torch.zeros((0, 3), dtype=torch.int64)
-    lists = [element.lists[key] for key in ("vertex_indices", "vertex_index") if key in element.lists]
-    if not lists:
-        fail(source.name, "a list 'vertex_indices' or 'vertex_index' in element 'face'", "none")
-    counts, values = lists[0]
-    if (counts < 3).any():
-        row = int(np.argmax(counts < 3))
-        fail(f"{source.name}, element 'face', row {row}", "at least 3 corners", counts[row])
-    bad = ~((values >= 0) & (values < n_verts) & (values == np.floor(values)))
-    if bad.any():
-        row = int(np.searchsorted(np.cumsum(counts), np.argmax(bad), side="right"))
-        where = f"{source.name}, element 'face', row {row}"
-        fail(where, f"indices of the {n_verts} vertices", values[np.argmax(bad)])
-    triangles, _ = fan_triangles(counts)
-    return torch.from_numpy(values.astype(np.int64)[triangles])
+    mesh = read_ply(read_source(f, path_manager), with_looks=False)
+    return torch.from_numpy(mesh.verts.astype(np.float32)), torch.from_numpy(mesh.faces)
 
 
 def save_ply(
@@ -177,27 +129,28 @@ def _contents(
 
 
 class MeshPlyFormat(MeshFormatInterpreter):
-    """PLY in the ``IO`` registry: paths that end in .ply."""
+    """PLY in the ``IO`` registry: paths that end in .ply, and streams."""
 
     known_suffixes = (".ply",)
 
     def read(
-        self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
+        self,
+        path: Any,
+        include_textures: bool,
+        device: Any,
+        path_manager: Any = None,
+        allow_parent: bool = False,
+        **kwargs: Any,
     ) -> Meshes | None:
-        """Read a mesh, its vertex normals, and vertex colours (integers count to 255) as ``TexturesVertex``."""
-        if not has_suffix(path, self.known_suffixes):
-            return None
-        from tirender.renderer.mesh.textures import TexturesVertex
-        from tirender.structures.meshes import Meshes
+        """Read a mesh, its vertex normals, and its texture or colours, as :func:`read_ply` finds them.
 
-        source = read_source(path, path_manager)
-        elements = parse_ply(source)
-        verts, normals = _positions(source, elements), _normals(source, elements)
-        faces = _faces(source, elements, len(verts))
-        colors = _colors(source, elements) if include_textures else None
-        textures = None if colors is None else TexturesVertex(verts_features=[colors.to(device)])
-        verts_normals = None if normals is None else [normals.to(device)]
-        return Meshes([verts.to(device)], [faces.to(device)], textures, verts_normals=verts_normals)
+        Images named by a ``TextureFile`` comment become ``TexturesUV``, else vertex colours ``TexturesVertex``, else
+        face colours a ``TexturesAtlas`` of one texel.
+        """
+        if is_path(path) and not has_suffix(path, self.known_suffixes):
+            return None
+        source = read_source(path, path_manager, allow_parent)
+        return meshes_of(read_ply(source, with_looks=include_textures), device, include_textures)
 
     def save(
         self,
@@ -220,23 +173,24 @@ class MeshPlyFormat(MeshFormatInterpreter):
 
 
 class PointcloudPlyFormat(PointcloudFormatInterpreter):
-    """PLY clouds in the ``IO`` registry: paths that end in .ply; faces are not looked at."""
+    """PLY clouds in the ``IO`` registry: paths that end in .ply, and streams; faces are not looked at."""
 
     known_suffixes = (".ply",)
 
     def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
-        """Read points, normals, and RGB (integers count to 255) as features."""
-        if not has_suffix(path, self.known_suffixes):
+        """Read points, normals, and colours, as :func:`read_ply` finds them, as RGB features."""
+        if is_path(path) and not has_suffix(path, self.known_suffixes):
             return None
         from tirender.structures.pointclouds import Pointclouds
 
-        source = read_source(path, path_manager)
-        elements = parse_ply(source)
-        points, normals, colors = _positions(source, elements), _normals(source, elements), _colors(source, elements)
+        cloud = read_ply(read_source(path, path_manager), with_faces=False)
+        rgba = cloud.verts_rgba
+        if rgba is not None and (rgba[:, 3] < 1.0).any():
+            warnings.warn(f"{cloud.name}: alpha is not part of a cloud's features, left out", stacklevel=3)
         return Pointclouds(
-            [points.to(device)],
-            None if normals is None else [normals.to(device)],
-            None if colors is None else [colors.to(device)],
+            [torch.from_numpy(cloud.verts.astype(np.float32)).to(device)],
+            None if cloud.normals is None else [torch.from_numpy(cloud.normals).to(device)],
+            None if rgba is None else [torch.from_numpy(rgba[:, :3].copy()).to(device)],
         )
 
     def save(

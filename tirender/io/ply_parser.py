@@ -65,14 +65,14 @@ class Element:
         return np.stack([self.scalars[name] for name in names], axis=1)
 
 
-def parse_ply(source: Source) -> dict[str, Element]:
-    """Parse a PLY file; the elements by name.
+def parse_ply(source: Source) -> tuple[dict[str, Element], list[str]]:
+    """Parse a PLY file: the elements by name, and the header's comments.
 
     Raises:
         ValueError: naming the file and the line or row: a header that is malformed or claims more than the file holds,
             truncated data, a field that is no number.
     """
-    elements, order, body_start, header_lines = _parse_header(source)
+    elements, order, body_start, header_lines, comments = _parse_header(source)
     body = source.data[body_start:]
     for element in elements:
         row = [p.length_dtype or p.dtype for p in element.properties]
@@ -85,17 +85,18 @@ def parse_ply(source: Source) -> dict[str, Element]:
             offset = _read_binary(source.name, element, body, offset, order)
     else:
         _read_ascii(source.name, elements, body, header_lines)
-    return {element.name: element for element in elements}
+    return {element.name: element for element in elements}, comments
 
 
-def _parse_header(source: Source) -> tuple[list[Element], str, int, int]:
-    """Return the elements, the byte order ("" for ascii), where the data starts, and the number of header lines."""
+def _parse_header(source: Source) -> tuple[list[Element], str, int, int, list[str]]:
+    """Return the elements, the byte order ("" for ascii), where the data starts, the number of lines, the comments."""
     data, name = source.data, source.name
     match = re.compile(rb"ply[ \t]*(\r\n|\n|\r)").match(data)
     if match is None:
         fail(f"{name}, line 1", "'ply'", repr(data[:16]))
     newline = match[1]
     elements: list[Element] = []
+    comments: list[str] = []
     order: str | None = None
     position, number = match.end(), 1
     while True:
@@ -109,7 +110,9 @@ def _parse_header(source: Source) -> tuple[list[Element], str, int, int]:
         match line.split():
             case ["end_header"]:
                 break
-            case [] | ["comment" | "obj_info", *_]:
+            case ["comment", *_]:
+                comments.append(line.removeprefix("comment").strip())
+            case [] | ["obj_info", *_]:
                 continue
             case ["format", kind, *_] if kind in _ORDERS:
                 order = _ORDERS[kind]
@@ -130,7 +133,7 @@ def _parse_header(source: Source) -> tuple[list[Element], str, int, int]:
             fail(name, f"properties of different names in element {element.name!r}", "the same name twice")
     if len({element.name for element in elements}) < len(elements):
         fail(name, "elements of different names", "the same name twice")
-    return elements, order, position, number
+    return elements, order, position, number, comments
 
 
 def _read_binary(name: str, element: Element, body: bytes, offset: int, order: str) -> int:

@@ -62,21 +62,6 @@ def finite_float32(values: np.ndarray, what: str, where: Callable[[int], str]) -
     return result
 
 
-def fan_triangles(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut polygons into fans around their first corner.
-
-    Args:
-        counts: corners of each polygon (>= 3), which lie one after the other.
-    Returns:
-        (T, 3) indices into all corners, and (T,) which polygon each triangle is part of.
-    """
-    triangles = counts - 2
-    polygon = np.repeat(np.arange(len(counts)), triangles)
-    first = (np.cumsum(counts) - counts)[polygon]
-    step = np.arange(len(polygon)) - (np.cumsum(triangles) - triangles)[polygon]
-    return np.stack([first, first + step + 1, first + step + 2], axis=1), polygon
-
-
 def number_format(values: torch.Tensor, decimal_places: int | None) -> str:
     """Return the ``%`` format of these numbers; without ``decimal_places`` with all digits that the floats need."""
     if not values.is_floating_point():

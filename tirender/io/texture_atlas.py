@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import grid_sample
 
-from tirender.checks import check_choice, fail
+from tirender.checks import fail
 from tirender.io.mtl_io import Materials
 
 
@@ -15,7 +15,7 @@ def make_mesh_texture_atlas(
     faces_uvs: torch.Tensor,
     verts_uvs: torch.Tensor | None,
     texture_size: int,
-    texture_wrap: str,
+    texture_wrap: str | None,
 ) -> torch.Tensor:
     """Sample a small square of texels for each face, laid out as ``TexturesAtlas`` reads it.
 
@@ -25,12 +25,11 @@ def make_mesh_texture_atlas(
         faces_uvs: (F, 3) int64 into ``verts_uvs``; faces with a -1 keep their material's colour.
         verts_uvs: (T, 2) texture coordinates, v pointing up, or None.
         texture_size: texels a side, R >= 1.
-        texture_wrap: coordinates outside [0, 1]: "repeat" or "clamp" (each sample, not each corner, is wrapped).
+        texture_wrap: coordinates outside [0, 1]: "repeat", "clamp" or None (each sample, not each corner, is wrapped).
     Returns:
         (F, R, R, 3) float32, bilinear samples (``align_corners=True``) at the centres of the R * R small triangles that
         a face is divided into.
     """
-    check_choice("texture_wrap", texture_wrap, ("repeat", "clamp"))
     if texture_size < 1:
         fail("texture_atlas_size", "at least 1", texture_size)
     device = faces_uvs.device
@@ -42,18 +41,21 @@ def make_mesh_texture_atlas(
         return atlas
     bary = _texel_barycentrics(texture_size).to(device)
     has_uvs = (faces_uvs >= 0).all(dim=1)
+    images = materials.images()
     for i, name in enumerate(materials.names):
         chosen = torch.nonzero((materials_idx == i) & has_uvs)[:, 0]
-        if name not in materials.images or not len(chosen):
+        if name not in images or not len(chosen):
             continue
         uvs = torch.einsum("yxk,fkc->fyxc", bary, verts_uvs[faces_uvs[chosen]])
+        layout = materials.records[name].base_map
+        if layout is not None and layout.transform is not None:
+            transform = uvs.new_tensor(layout.transform)
+            uvs = uvs @ transform[:, :2].T + transform[:, 2]
         if texture_wrap == "repeat":
             uvs = torch.where((uvs < 0) | (uvs > 1), uvs - uvs.floor(), uvs)
-        else:
-            uvs = uvs.clamp(0.0, 1.0)
         grid = torch.stack([uvs[..., 0], 1.0 - uvs[..., 1]], dim=-1) * 2.0 - 1.0
         flat = grid.reshape(1, -1, texture_size, 2)
-        image = materials.images[name].to(atlas).permute(2, 0, 1)[None]
+        image = images[name].to(atlas).permute(2, 0, 1)[None]
         texels = grid_sample(image, flat, mode="bilinear", padding_mode="border", align_corners=True)
         atlas[chosen] = texels[0].permute(1, 2, 0).reshape(-1, texture_size, texture_size, 3)
     return atlas

@@ -1,4 +1,4 @@
-"""Things to look at, whatever they are made of: ``load_scene(path).render(cameras)``."""
+"""Things to look at, whatever their representation: ``load_scene(path).render(cameras)``."""
 
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.cloud import CloudScene

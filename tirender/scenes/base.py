@@ -1,4 +1,4 @@
-"""What the scenes of all kinds share: how they are asked to look, how they are placed, how pixels are made."""
+"""What all scenes share: their look, their placement, and their pixels."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Look:
         image_size: height and width in pixels.
         shader: one of the scene's ``shaders``; None for the first.
         background: RGB in [0, 1].
-        light: where it is in world space, for shaders that have one; None: above and beside the camera.
-        supersample: n x n samples are averaged in each pixel; None: what suits the scene.
-        wireframe: draw the edges of the faces that are seen, too; meshes only.
+        light: its position in world space, for shaders with a light; None: above the camera and to its right.
+        supersample: n x n samples are averaged in each pixel; None for the scene's own n.
+        wireframe: whether to draw the edges of visible faces, too; meshes only.
     """
 
     image_size: tuple[int, int] = (512, 512)
@@ -39,8 +39,8 @@ class Scene(ABC):
     """Something to look at, in the unit sphere around the origin, +Y up.
 
     Attributes:
-        shaders: the ways in which it can be drawn.
-        supersample: samples a pixel and side that suit it.
+        shaders: the names of the ways to draw it.
+        supersample: n, if n x n samples a pixel suit it.
     """
 
     shaders: tuple[str, ...]
@@ -49,25 +49,25 @@ class Scene(ABC):
     @property
     @abstractmethod
     def facts(self) -> str:
-        """What it consists of, in a few words."""
+        """Its size in a few words."""
 
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where it is; cameras must be there too."""
+        """The device of its tensors; cameras must be on the same."""
 
     @torch.no_grad()
     def render(self, cameras: CamerasBase, look: Look | None = None) -> torch.Tensor:
-        """Draw it, without gradients.
+        """Draw the scene, without gradients.
 
         Args:
-            cameras: N cameras that look at the origin from outside of the unit sphere; from inside, what is near may
-                be cut off.
-            look: how.
+            cameras: N cameras that look at the origin from outside of the unit sphere; from inside, near parts may be
+                cut off.
+            look: how to draw it.
         Returns:
             (N, H, W, 3) float32 images in [0, 1].
         Raises:
-            ValueError: another shader, or a size that is not positive.
+            ValueError: an unknown shader, or a size that is not positive.
         """
         look = look or Look()
         shader = check_choice("shader", look.shader or self.shaders[0], self.shaders)
@@ -82,7 +82,7 @@ class Scene(ABC):
 
     @abstractmethod
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
-        """Images (N, H, W, 3 or 1) of ``look.image_size``, one sample a pixel."""
+        """Draw images (N, H, W, 3 or 1) of ``look.image_size``, one sample a pixel."""
 
 
 def placement(points: torch.Tensor, name: str, size: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, float]:
@@ -90,10 +90,10 @@ def placement(points: torch.Tensor, name: str, size: torch.Tensor | float = 0.0)
 
     Args:
         points: in world space.
-        name: what messages call them.
-        size: of boxes around the points, (3,) or of cubes, which the sphere holds too.
+        name: for messages.
+        size: of a box (3,) or a cube around each point, which the sphere holds too.
     Raises:
-        ValueError: with ``name``, where they are not finite, or all one point.
+        ValueError: the points are not finite, or all the same.
     """
     centre = (points.amin(0) + points.amax(0)) / 2
     radius = float(((points - centre).abs() + size / 2).norm(dim=1).max())
@@ -103,24 +103,26 @@ def placement(points: torch.Tensor, name: str, size: torch.Tensor | float = 0.0)
 
 
 def origin_depth(cameras: CamerasBase) -> torch.Tensor:
-    """How deep (N,) the world's origin lies in the view space of each camera."""
+    """The depths (N,) of the world's origin in the view space of each camera."""
     origin = torch.zeros(1, 3, device=cameras.device)
     return cameras.get_world_to_view_transform().transform_points(origin).reshape(-1, 3)[:, 2]
 
 
 def depth_picture(depth: torch.Tensor, coverage: torch.Tensor, cameras: CamerasBase) -> torch.Tensor:
-    """Grey images (N, H, W, 1) of depths: white at the near end of the unit sphere, dark grey at its far end, black
-    where nothing is. Arguments (N, H, W, 1)."""
-    away = (depth - origin_depth(cameras)[:, None, None, None] + 1) / 2
-    return coverage * (1 - 0.8 * away.clamp(0, 1))
+    """Grey images (N, H, W, 1) of depths (N, H, W, 1) with a coverage (N, H, W, 1).
+
+    White is the near end of the unit sphere, dark grey its far end, black the background.
+    """
+    distance = (depth - origin_depth(cameras)[:, None, None, None] + 1) / 2
+    return coverage * (1 - 0.8 * distance.clamp(0, 1))
 
 
 def mean_depth(positions: torch.Tensor, opacity: torch.Tensor, cameras: CamerasBase) -> torch.Tensor:
-    """Depths (N, H, W, 1) of mean positions (N, H, W, 3), which are still weighted by opacities (N, H, W, 1)."""
-    where = positions / opacity.clamp(min=1e-9)
-    return cameras.get_world_to_view_transform().transform_points(where.flatten(1, 2))[..., 2].view_as(opacity)
+    """Depths (N, H, W, 1) of mean positions (N, H, W, 3), which are multiplied by opacities (N, H, W, 1)."""
+    means = positions / opacity.clamp(min=1e-9)
+    return cameras.get_world_to_view_transform().transform_points(means.flatten(1, 2))[..., 2].view_as(opacity)
 
 
 def over_background(colors: torch.Tensor, opacity: torch.Tensor, look: Look) -> torch.Tensor:
-    """Colours (N, H, W, 3), weighted by opacities (N, H, W, 1), in front of the background."""
+    """Colours (N, H, W, 3), multiplied by opacities (N, H, W, 1), over the background."""
     return colors + (1 - opacity) * colors.new_tensor(look.background)

@@ -12,7 +12,7 @@ from tirender.scenes.base import Look, Scene, depth_picture, over_background, pl
 from tirender.structures import Pointclouds
 
 POINTS_PER_PIXEL = 12
-WIDEST = 0.1  # of a point on the screen, in NDC units: those at the camera itself hide no more
+WIDEST = 0.1  # largest radius of a point on the screen, in NDC units, so that a near point hides little
 
 
 class CloudScene(Scene):
@@ -22,10 +22,10 @@ class CloudScene(Scene):
 
     Args:
         cloud: a batch of one.
-        name: what messages call it.
-        radius: of points, after scaling; None: so that neighbours overlap.
+        name: for messages.
+        radius: of points, after scaling; None: neighbours overlap.
     Raises:
-        ValueError: no points, or points that are not finite, or all one.
+        ValueError: no points, or points that are not finite, or all the same.
     """
 
     shaders = ("color", "silhouette", "depth")
@@ -51,7 +51,7 @@ class CloudScene(Scene):
 
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
         n = len(cameras)
-        smallest = 1.2 / min(look.image_size)  # more than half a pixel: no point falls between pixels
+        smallest = 1.2 / min(look.image_size)  # more than half a pixel, so that no point falls between pixels
         radii = self._radii_ndc(cameras).clamp(smallest, WIDEST)
         settings = PointsRasterizationSettings(look.image_size, radii, POINTS_PER_PIXEL)
         rasterizer = PointsRasterizer(cameras, settings)
@@ -65,7 +65,7 @@ class CloudScene(Scene):
         return opacity if shader == "silhouette" else over_background(colors, opacity, look)
 
     def _radii_ndc(self, cameras: CamerasBase) -> torch.Tensor:
-        """(N, P): how large the radius is on the screen, of points of each depth."""
+        """The radius (N, P) of each point on the screens of N cameras."""
         to_the_left = cameras.R[:, :, 0] * self.radius  # the view's X axis in world space
         here, there = (
             cameras.transform_points_ndc(self.points + shift)[..., :2] for shift in (0, to_the_left[:, None])
@@ -83,7 +83,7 @@ def _by_height(points: torch.Tensor) -> torch.Tensor:
 
 
 def _spacing(points: torch.Tensor) -> float:
-    """A radius with which discs at the points of a surface cover it: the median distance of the seventh neighbours."""
+    """A radius for which discs at its points cover a surface: the median distance to the seventh neighbour."""
     chosen = points[torch.linspace(0, len(points) - 1, min(len(points), 4096), device=points.device).long()]
     k = min(8, len(points))
     return float(knn_points(chosen[None], points[None], K=k).dists[0, :, -1].median().sqrt())

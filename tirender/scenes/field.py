@@ -13,17 +13,17 @@ from tirender.renderer import EmissionAbsorptionRaymarcher, NDCMultinomialRaysam
 from tirender.renderer.cameras import CamerasBase
 from tirender.scenes.base import Look, Scene, depth_picture, mean_depth, over_background
 
-NEAREST = 0.05  # where samples begin for a camera inside of the field
+NEAREST = 0.05  # distance of the first sample for a camera inside the field
 SAMPLES_AT_ONCE = 1 << 21
 
 
 class FieldScene(Scene):
-    """A radiance field around an object about the size of the unit sphere; it stays where it is.
+    """A radiance field around an object at the origin, about as large as the unit sphere; it is not moved.
 
     Args:
-        field: gives opacities (..., P, 1) of samples and colours (..., P, 3) of a ray bundle; a ``HashGridField`` takes
-            samples of its own.
-        extent: how far it reaches, from the origin both ways, is half of this.
+        field: returns opacities (..., P, 1) and colours (..., P, 3) of a ray bundle's samples; a ``HashGridField``
+            places its own samples.
+        extent: side of the cube around the origin that it fills.
         step: the distance between samples along a ray.
     """
 
@@ -42,9 +42,9 @@ class FieldScene(Scene):
         return next(self.field.parameters()).device
 
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
-        away = cameras.get_camera_center().norm(dim=-1)
-        near = max(float(away.min()) - self.extent / 2, NEAREST)
-        far = float(away.max()) + self.extent / 2
+        distance = cameras.get_camera_center().norm(dim=-1)
+        near = max(float(distance.min()) - self.extent / 2, NEAREST)
+        far = float(distance.max()) + self.extent / 2
         has_own_samples = isinstance(self.field, HashGridField) and shader != "depth"
         n_points = 1 if has_own_samples else math.ceil((far - near) / self.step) + 1
         sampler = NDCMultinomialRaysampler(
@@ -67,7 +67,7 @@ class FieldScene(Scene):
         return depth_picture(mean_depth(features, opacity, cameras), opacity, cameras)
 
     def _march(self, rays: RayBundle, shader: str, has_own_samples: bool) -> torch.Tensor:
-        """(R, 4): colours, or positions for depths, and opacity."""
+        """Colours, or positions to compute depths from, and opacity (R, 4) of R rays."""
         field: Any = self.field
         if has_own_samples:
             return field.render_rays(rays.origins, rays.directions)

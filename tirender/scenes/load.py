@@ -15,10 +15,12 @@ from tirender.fit import load_checkpoint
 from tirender.fit_kinds import KINDS
 from tirender.io import IO, load_volume
 from tirender.io.npz_io import array_names
+from tirender.io.reading import MESH_SUFFIXES
 from tirender.scenes.base import Scene
 from tirender.scenes.cloud import CloudScene
 from tirender.scenes.field import FieldScene
 from tirender.scenes.mesh import MeshScene
+from tirender.scenes.mesh_file import load_mesh_scene
 from tirender.scenes.volume import VolumeScene
 from tirender.structures import Meshes, Pointclouds, Volumes
 
@@ -28,7 +30,12 @@ if TYPE_CHECKING:
 CHECKPOINT = ".pt"
 
 
-def load_scene(path: str | os.PathLike[str], device: torch.device | str = "cpu", io: IO | None = None) -> Scene:
+def load_scene(
+    path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    io: IO | None = None,
+    allow_parent: bool = False,
+) -> Scene:
     """Load the scene in a file.
 
     Args:
@@ -36,11 +43,13 @@ def load_scene(path: str | os.PathLike[str], device: torch.device | str = "cpu",
             array ``densities``), the ``checkpoint.pt`` of ``tirender fit``, or a folder with one; or a short name, see
             :func:`tirender.datasets.path_of`.
         device: of the scene.
-        io: the registry of formats; the formats of tirender by default.
+        io: a registry of formats of your own; by default the formats of tirender, with all that they say of materials.
+        allow_parent: whether materials and images may lie in the folder above the file's.
     Raises:
         ValueError: another kind of file, or a damaged one; the message names it.
         OSError: the file cannot be opened.
     """
+    is_default = io is None
     io = IO() if io is None else io
     path = datasets.path_of(path)
     if path.is_dir() and (path / "checkpoint.pt").is_file():
@@ -50,6 +59,10 @@ def load_scene(path: str | os.PathLike[str], device: torch.device | str = "cpu",
         return _load_fit(path, device)
     if ending == ".npz" and "densities" in array_names(path):
         return make_scene(load_volume(path, device), str(path))
+    if is_default and path.suffix.lower() in MESH_SUFFIXES:
+        scene = load_mesh_scene(path, device, allow_parent)
+        if scene is not None:
+            return scene
     structure = io.read(path, device)
     if structure is None:
         endings, names = ", ".join([*io.known_suffixes, CHECKPOINT]), ", ".join(datasets.SHORT_NAMES)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 
 from tirender.checks import fail
 from tirender.renderer import (
     BlendParams,
-    HardFlatShader,
     HardGouraudShader,
-    HardNormalShader,
-    HardPhongShader,
     MeshRasterizer,
     MeshRenderer,
     PointLights,
@@ -22,21 +18,25 @@ from tirender.renderer import (
     TexturesVertex,
 )
 from tirender.renderer.cameras import CamerasBase
+from tirender.renderer.mesh.as_material import as_material
+from tirender.renderer.mesh.material_shader import MaterialShader
+from tirender.renderer.mesh.material_shading import looks_of, surface_points
+from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.scenes.base import GREY, Look, Scene, depth_picture, placement
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
-LIT = {"phong": HardPhongShader, "gouraud": HardGouraudShader, "flat": HardFlatShader, "normal": HardNormalShader}
+VISIBLE = 0.5  # the opacity from which a face counts as seen where one face alone is shown
 
 
 class MeshScene(Scene):
-    """A mesh, moved and scaled into the unit sphere; grey if it has no texture.
+    """A mesh, moved and scaled into the unit sphere; grey if it has no texture. Back faces are lit like front faces.
 
     Args:
         mesh: a batch of one.
-        name: what messages call it.
+        name: for messages.
     Raises:
-        ValueError: no faces, or vertices that are not finite, or all one point.
+        ValueError: no faces, or vertices that are not finite, or all the same.
     """
 
     shaders = ("phong", "gouraud", "flat", "silhouette", "depth", "normal")
@@ -48,6 +48,8 @@ class MeshScene(Scene):
         self.mesh = mesh.offset_verts(-centre).scale_verts(1 / radius)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
+        if not isinstance(self.mesh.textures, TexturesMaterial):
+            self.mesh.textures = as_material(self.mesh) or self.mesh.textures
         self._by_vertex: Meshes | None = None
 
     @property
@@ -63,23 +65,31 @@ class MeshScene(Scene):
         meshes = mesh.extend(len(cameras))
         settings = RasterizationSettings(image_size=look.image_size)
         rasterizer = MeshRasterizer(cameras, settings)
-        if shader == "depth":
-            fragments = rasterizer(meshes)
-            depths = depth_picture(fragments.zbuf, (fragments.pix_to_face >= 0).float(), cameras)
-            return _with_edges(depths, fragments, look)
         if shader == "silhouette":
             blend = BlendParams()
-            settings.blur_radius = math.log(1 / 1e-4 - 1) * blend.sigma  # where the coverage falls to 1e-4
+            settings.blur_radius = math.log(1 / 1e-4 - 1) * blend.sigma  # out to where the coverage falls to 1e-4
             settings.faces_per_pixel = None
             return MeshRenderer(rasterizer, SoftSilhouetteShader(blend))(meshes)[..., 3:]
-        make: Any = LIT[shader]
-        made = make(self.device, cameras, blend_params=BlendParams(background_color=look.background))
+        if isinstance(mesh.textures, TexturesMaterial) and mesh.textures.maps().needs_all_fragments:
+            settings.faces_per_pixel = None
         fragments = rasterizer(meshes)
-        images = made(fragments, meshes, lights=_lights(cameras, look))[..., :3]
-        return _with_edges((images + 1) / 2 if shader == "normal" else images, fragments, look)
+        seen = _Seen(fragments, meshes)
+        if shader == "depth":
+            images = depth_picture(seen.image(fragments.packed.zbuf[:, None]), seen.hit, cameras)
+        elif shader == "normal":
+            images = (seen.image(surface_points(fragments.packed, meshes).normals) + 1) / 2
+        else:
+            blend = BlendParams(background_color=look.background)
+            shade = (
+                HardGouraudShader(self.device, cameras, blend_params=blend)
+                if shader == "gouraud"
+                else MaterialShader(flat=shader == "flat", device=self.device, cameras=cameras, blend_params=blend)
+            )
+            images = shade(fragments, meshes, lights=_lights(cameras, look))[..., :3]
+        return _with_edges(images, fragments, seen, look) if look.wireframe else images
 
     def _colored_by_vertex(self) -> Meshes:
-        """The mesh with one colour a vertex: the mean over the corners that meet there."""
+        """The mesh with a colour at each vertex, the mean of the corners that meet there."""
         if self._by_vertex is None:
             faces = self.mesh.faces_packed()
             corners = self.mesh.textures.faces_verts_textures_packed(faces_packed=faces).flatten(0, 1)
@@ -91,21 +101,50 @@ class MeshScene(Scene):
         return self._by_vertex
 
 
-def _with_edges(images: torch.Tensor, fragments: Fragments, look: Look) -> torch.Tensor:
-    """Images with dark lines, a pixel wide, along the edges of the faces that are seen."""
-    if not look.wireframe:
-        return images
+class _Seen:
+    """The fragment that is seen in each pixel: the nearest that is not transparent.
+
+    Attributes:
+        hit: (N, H, W, 1), 1 where there is one, else 0.
+    """
+
+    def __init__(self, fragments: Fragments, meshes: Meshes) -> None:
+        packed = fragments.packed
+        assert packed is not None
+        n_pixels = len(packed.offsets) - 1
+        index = torch.arange(len(packed), device=meshes.device)
+        if isinstance(meshes.textures, TexturesMaterial) and meshes.textures.maps().needs_all_fragments:
+            index = index[looks_of(packed, meshes).opacity >= VISIBLE]
+        pixels = packed.pixel_index.index_select(0, index)
+        first = torch.ones_like(pixels, dtype=torch.bool)
+        first[1:] = pixels[1:] != pixels[:-1]
+        self._pixels, self._fragments = pixels[first], index[first]
+        self._shape = (n_pixels, (packed.n_images, *packed.image_size))
+        self.hit = self.image(torch.ones(len(packed), 1, device=meshes.device))
+
+    def image(self, values: torch.Tensor) -> torch.Tensor:
+        """(N, H, W, C): the values (M, C) of the fragments that are seen; 0 where there is none."""
+        n_pixels, shape = self._shape
+        seen = values.index_select(0, self._fragments)
+        return values.new_zeros(n_pixels, values.shape[1]).index_copy(0, self._pixels, seen).view(*shape, -1)
+
+
+def _with_edges(images: torch.Tensor, fragments: Fragments, seen: _Seen, look: Look) -> torch.Tensor:
+    """Images with dark lines, a pixel wide, along the edges of visible faces."""
     to_pixels = min(look.image_size) / 2
-    distance = fragments.dists[..., :1].abs().sqrt() * to_pixels
+    distance = seen.image(fragments.packed.dists[:, None]).abs().sqrt() * to_pixels  # type: ignore[union-attr]
     width = look.supersample or MeshScene.supersample
-    line = ((width + 1) / 2 - distance).clamp(0, 1) * (fragments.pix_to_face[..., :1] >= 0)
+    line = ((width + 1) / 2 - distance).clamp(0, 1) * seen.hit
     return images * (1 - 0.75 * line)
 
 
 def _lights(cameras: CamerasBase, look: Look) -> PointLights:
-    """One light, as far again as 0.7 of the cameras' distance; by default 22 degrees above each and 12 to its right."""
+    """Point lights: the look's, or one a camera.
+
+    The latter is 22 degrees above its camera and 12 to the right, as seen from the origin, and 1.7 times as far away.
+    """
     if look.light is not None:
-        place = torch.tensor([look.light])
+        position = torch.tensor([look.light])
     else:
         world_to_view = cameras.get_world_to_view_transform()
         origin = world_to_view.transform_points(torch.zeros(1, 3, device=cameras.device)).reshape(-1, 1, 3)
@@ -114,5 +153,5 @@ def _lights(cameras: CamerasBase, look: Look) -> PointLights:
             [-math.cos(above) * math.sin(beside), math.sin(above), -math.cos(above) * math.cos(beside)]
         )
         in_view = origin + 1.7 * origin.norm(dim=-1, keepdim=True) * towards
-        place = world_to_view.inverse().transform_points(in_view).reshape(-1, 3)
-    return PointLights([[0.45] * 3], [[0.6] * 3], location=place, device=cameras.device)
+        position = world_to_view.inverse().transform_points(in_view).reshape(-1, 3)
+    return PointLights([[0.45] * 3], [[0.6] * 3], location=position, device=cameras.device)

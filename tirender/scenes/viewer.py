@@ -1,6 +1,6 @@
-"""A scene to look at from all sides: what mouse and keys do to its camera and its looks, and how well it is drawn when.
+"""A scene to look at from all sides: what mouse and keys do to camera and look, and at what resolution it is drawn.
 
-Nothing here knows a window: a :class:`~tirender.vis.display.Display` shows the pictures and tells of events.
+No window is involved: a :class:`~tirender.vis.display.Display` shows the pictures and reports events.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KEYS = {
 }
 HELP = (
     ("left drag, arrows", "turn"),
-    ("middle drag, shift + drag or arrows", "shift"),
+    ("middle drag, shift + drag or arrows", "pan"),
     ("right drag, z and x, wheel on a page", "nearer and farther"),
     ("ctrl + drag", "move the light"),
     ("s", "next shading"),
@@ -53,32 +53,32 @@ HELP = (
 BACKGROUNDS = ((1.0, 1.0, 1.0), (0.5, 0.5, 0.5), (0.08, 0.09, 0.1), (0.85, 0.92, 1.0))
 ARROWS = {"arrow_left": (-1, 0), "arrow_right": (1, 0), "arrow_up": (0, 1), "arrow_down": (0, -1)}
 ZOOMS = {"z": 1, "x": -1}
-ARROW_SPEED = 0.5  # short sides a second
-ZOOM_SPEED = 2.5  # a factor a second
+ARROW_SPEED = 0.5  # short sides of the picture a second
+ZOOM_SPEED = 2.5  # factor a second
 TURN_SPEED = 0.2  # short sides a second
-DRAG_ZOOM = 4.0  # a factor a short side
-WHEEL_ZOOM = 1.1  # a factor a notch
+DRAG_ZOOM = 4.0  # factor a short side
+WHEEL_ZOOM = 1.1  # factor a notch
 LIGHT = (12.0, 22.0)  # degrees to the right of the camera, and above
 
-FRAME_SECONDS = 1 / 35  # what a picture may take while something moves
-REST_SECONDS = 0.15  # after which pictures may take longer
-REPAINT_SECONDS = 0.25  # after which a picture is shown again, which windows need
+FRAME_SECONDS = 1 / 35  # the longest time for a picture while something moves
+REST_SECONDS = 0.15  # after this time at rest, pictures may take longer
+REPAINT_SECONDS = 0.25  # after this time a picture is shown again, which windows need
 MESSAGE_SECONDS = 3.0
-FACTS_SECONDS = 0.25  # between two readings of what changes all the time
-SHARES = (0.25, 0.35, 0.5, 0.7, 1.0)  # of the picture's width that is rendered, one sample a pixel
+FACTS_SECONDS = 0.25  # between updates of the facts while something moves
+RESOLUTIONS = (0.25, 0.35, 0.5, 0.7, 1.0)  # fractions of the picture's width to render, with one sample a pixel
 
 
 class Viewer:
-    """What is seen of a scene, and what the user has done to that.
+    """Shows a scene; the user moves its camera and changes its look.
 
     Args:
         scene: to look at.
         name: of the scene.
         folder: for saved pictures.
         shader: one of the scene's; None for its first.
-        background: RGB in [0, 1], the first of those that a key goes through.
+        background: RGB in [0, 1]; a key changes it to others.
     Raises:
-        ValueError: another shader.
+        ValueError: an unknown shader.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Viewer:
         self.wireframe = self.turning = self.closed = self.shows_help = False
         self.shows_facts = True
         self._light_angles = LIGHT
-        self._light_camera: OrbitCamera | None = None  # beside which the light stays
+        self._light_camera: OrbitCamera | None = None  # the light stays beside it
         self._held: set[str] = set()
         self._cursor = (0.0, 0.0)
         self._pace = _Pace(max(scene.supersample, 1))
@@ -132,7 +132,7 @@ class Viewer:
         display.close()
 
     def handle(self, events: Sequence[Event]) -> None:
-        """Do what the user asks for."""
+        """React to what the user did."""
         for event in events:
             if event.kind == "release":
                 self._held.discard(event.key)
@@ -148,7 +148,7 @@ class Viewer:
                 self._cursor = (event.x, event.y)
 
     def advance(self, seconds: float) -> None:
-        """Go on with what held keys do, and with turning."""
+        """Move for this time, as held keys say, and turn."""
         seconds = min(seconds, 0.1)  # no leaps after a slow picture
         for key, (right, up) in ARROWS.items():
             if key in self._held:
@@ -164,9 +164,9 @@ class Viewer:
             self._pace.move()
 
     def picture(self, size: tuple[int, int]) -> np.ndarray | None:
-        """A new picture (H, W, 3) uint8, or None where the last one is as good as it gets.
+        """A new picture (H, W, 3) uint8, or None if the last one is up to date and of full quality.
 
-        It is coarse as long as something moves, where better ones would take too long, and gets better afterwards.
+        While something moves it is as coarse as speed demands; afterwards it gets better in steps.
 
         Args:
             size: its height and width.
@@ -189,18 +189,18 @@ class Viewer:
         return picture
 
     def render(self, size: tuple[int, int], supersample: int | None = None) -> torch.Tensor:
-        """The scene (H, W, 3) as it is seen now.
+        """The current picture (H, W, 3) of the scene, without facts and help.
 
         Args:
             size: height and width in pixels.
-            supersample: n x n samples a pixel; None: as suits the scene.
+            supersample: n x n samples a pixel; None for the scene's own n.
         """
         x, y, z = (self._light_camera or self.camera).beside(*self._light_angles).reshape(3).tolist()
         look = Look(size, self.shader, self.background, (x, y, z), supersample, self.wireframe)
         return self.scene.render(self.camera.cameras(self.scene.device), look)[0]
 
     def save_picture(self, size: tuple[int, int]) -> Path:
-        """Write the scene as it is seen now to a file that does not exist yet, ``view_000.png`` or so."""
+        """Save the current picture as a new file, ``view_000.png`` or the next number that is free."""
         number = 0
         while (path := self.folder / f"view_{number:03d}.png").exists():
             number += 1
@@ -209,7 +209,7 @@ class Viewer:
         return path
 
     def _warm_up(self) -> None:
-        """Compile the kernels, and see how long they take."""
+        """Compile the kernels, and measure how fast they are."""
         self.render((128, 128), 1)
         began = time.perf_counter()
         self.render((128, 128), 1)
@@ -266,7 +266,7 @@ class Viewer:
         self._message, self._message_end = message, time.perf_counter() + MESSAGE_SECONDS
 
     def _write_on(self, picture: np.ndarray) -> None:
-        """Lay help, facts and message over a picture, in place."""
+        """Lay help, facts and the message over a picture, in place."""
         height, width = picture.shape[:2]
         letters = 13 if min(height, width) >= 400 else 10
         if self.shows_facts and not self.shows_help:
@@ -301,16 +301,16 @@ def _after(value: Any, values: Sequence[Any]) -> Any:
 
 
 class _Pace:
-    """How well to draw, so that pictures come quickly while something moves, and are good when nothing does.
+    """Chooses the quality of pictures: quick ones while something moves, good ones at rest.
 
-    A quality is the share of the picture's width that is rendered, and the samples a pixel and side.
+    A quality is a fraction of the picture's width to render, and the n of n x n samples a pixel.
     """
 
     def __init__(self, supersample: int) -> None:
         self.size = (512, 512)
         self.cost = 1e-7  # seconds a sample
-        self._qualities = [(share, 1) for share in SHARES] + [(1.0, supersample)] * (supersample > 1)
-        self._drawn: int | None = None  # the quality of the last picture; None: it is out of date
+        self._qualities = [(share, 1) for share in RESOLUTIONS] + [(1.0, supersample)] * (supersample > 1)
+        self._drawn: int | None = None  # index of the last picture's quality; None: it is out of date
         self._moved = 0.0
 
     @property
@@ -318,15 +318,15 @@ class _Pace:
         return time.perf_counter() - self._moved < REST_SECONDS
 
     def move(self) -> None:
-        """Say that the camera or the light moves."""
+        """The camera or the light moves."""
         self._moved, self._drawn = time.perf_counter(), None
 
     def change(self) -> None:
-        """Say that something else changes."""
+        """Something else has changed."""
         self._drawn = None
 
     def next(self, size: tuple[int, int]) -> tuple[float, int] | None:
-        """The quality of the next picture, which has this size; None where none is due."""
+        """The quality of the next picture, which has this size; None if none is due."""
         if size != self.size:
             self.size, self._drawn = size, None
         if self._drawn is None:
@@ -338,12 +338,12 @@ class _Pace:
         return self._qualities[self._drawn]
 
     def measure(self, share: float, seconds: float) -> None:
-        """Learn from a picture with one sample a pixel; once in a while one takes long, as kernels are compiled."""
+        """Learn from the time of a picture with one sample a pixel; one that compiles kernels counts little."""
         cost = seconds / (share**2 * self.size[0] * self.size[1])
         self.cost += 0.3 * (min(cost, 3 * self.cost) - self.cost)
 
     def _quick(self) -> int:
-        """The best quality that takes no longer than pictures may while something moves."""
+        """The best quality that is quick enough while something moves."""
         n_samples = self.size[0] * self.size[1]
-        fits = [i for i, share in enumerate(SHARES) if share**2 * n_samples * self.cost <= FRAME_SECONDS]
+        fits = [i for i, share in enumerate(RESOLUTIONS) if share**2 * n_samples * self.cost <= FRAME_SECONDS]
         return max(fits, default=0)

@@ -15,20 +15,20 @@ from tirender.scenes.base import GREY, Look, Scene, depth_picture, mean_depth, o
 from tirender.structures import Volumes
 from tirender.structures.volumes import voxel_sizes
 
-NEAREST = 0.02  # where samples begin for a camera inside of the volume
-EMPTY = 0.1  # of the highest density: voxels below it do not count where the volume is placed
+NEAREST = 0.02  # distance of the first sample for a camera inside the volume
+EMPTY = 0.1  # fraction of the highest density; voxels below it count as empty
 
 
 class VolumeScene(Scene):
-    """A volume, moved and scaled so that its voxels lie in the unit sphere, but for those that are nearly empty.
+    """A volume, moved and scaled so that its voxels lie in the unit sphere, except for those that are nearly empty.
 
-    Features of three or more channels are its colours, fewer are grey levels; a volume without is grey.
+    Features of three or more channels are its colours, fewer are grey levels; a volume without features is grey.
 
     Args:
         volume: a batch of one; its densities are the opacities of samples.
-        name: what messages call it.
+        name: for messages.
         step: the distance between samples along a ray, in the volume's world units; None: the least voxel size.
-        place: whether to move and scale it at all.
+        place: whether to move and scale it.
     Raises:
         ValueError: a batch of another size, or densities of several channels.
     """
@@ -54,8 +54,9 @@ class VolumeScene(Scene):
             "voxel_size": spacing / radius,
             "volume_translation": (centre - centres.reshape(-1, 3).mean(0)) / radius,
         }
-        densities, colors = F.pad(densities, (1,) * 6), F.pad(colors, (1,) * 6, mode="replicate")
-        self.colored = Volumes(densities, colors.expand(-1, 3, -1, -1, -1), **placed)  # colours do not fade at the end
+        densities = F.pad(densities, (1,) * 6)
+        colors = F.pad(colors, (1,) * 6, mode="replicate")  # only opacity fades at the border
+        self.colored = Volumes(densities, colors.expand(-1, 3, -1, -1, -1), **placed)
         self.located = Volumes(densities, self.colored.get_coord_grid().permute(0, 4, 1, 2, 3), **placed)
 
     @property
@@ -67,9 +68,9 @@ class VolumeScene(Scene):
         return self.colored.device
 
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
-        away = cameras.get_camera_center().norm(dim=-1)
-        near = max(float(away.min()) - self.reach, NEAREST)
-        far = float(away.max()) + self.reach
+        distance = cameras.get_camera_center().norm(dim=-1)
+        near = max(float(distance.min()) - self.reach, NEAREST)
+        far = float(distance.max()) + self.reach
         sampler = NDCMultinomialRaysampler(
             image_height=look.image_size[0],
             image_width=look.image_size[1],

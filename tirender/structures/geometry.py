@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tirender.structures.corner_normals import CornerNormals
 from tirender.structures.packing import Ragged, repeat_rows
 from tirender.structures.topology import Topology
 
@@ -24,14 +25,19 @@ class Geometry:
         topology: the connectivity.
         positions: the vertices, float32 or float64: packed (V, 3), or in the layout in which they were given.
         normals: (V, 3) vertex normals that replace computed ones, or None.
+        corners: normals of corners that faces are lit by in place of vertex normals, or None.
     """
 
     def __init__(
-        self, topology: Topology, positions: torch.Tensor | Ragged, normals: torch.Tensor | None = None
+        self,
+        topology: Topology,
+        positions: torch.Tensor | Ragged,
+        normals: torch.Tensor | None = None,
+        corners: CornerNormals | None = None,
     ) -> None:
         if isinstance(positions, torch.Tensor):
             positions = Ragged(topology.vert_rows, [positions])
-        self.topology, self.positions, self.normals = topology, positions, normals
+        self.topology, self.positions, self.normals, self.corners = topology, positions, normals, corners
         self._cache: dict[str, tuple[tuple[int, int], torch.Tensor]] = {}
         self._base: tuple[Geometry, int] | None = None
         self._repeated_as: Any = None
@@ -41,15 +47,32 @@ class Geometry:
         """(V, 3): the packed vertices."""
         return self.positions.packed()
 
-    def with_verts(self, positions: torch.Tensor | Ragged, normals: torch.Tensor | None = None) -> Geometry:
+    def with_verts(
+        self,
+        positions: torch.Tensor | Ragged,
+        normals: torch.Tensor | None = None,
+        corners: CornerNormals | None = None,
+    ) -> Geometry:
         """Other positions on the same topology."""
-        return Geometry(self.topology, positions, normals)
+        return Geometry(self.topology, positions, normals, corners)
+
+    def moved(self, positions: torch.Tensor, matrices: torch.Tensor | None = None) -> Geometry:
+        """Positions after an affine map; given normals are kept, and turned by its matrices (N or 1, 3, 3), if any."""
+        normals, corners = self.normals, self.corners
+        if matrices is not None and normals is not None:
+            inverse = torch.linalg.inv(matrices).expand(self.topology.n_meshes, 3, 3)
+            turned = normals[:, None].to(inverse) @ inverse.index_select(0, self.topology.vert_to_mesh).mT
+            normals = _normalize(turned[:, 0])
+        if matrices is not None and corners is not None:
+            corners = corners.turned(matrices)
+        return self.with_verts(positions, None if normals is None else normals.to(positions.dtype), corners)
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Geometry:
         """The same geometry after a function of the given tensors, such as one that clones or moves them."""
         positions = self.positions.map(function)
         normals = None if self.normals is None else function(self.normals)
-        return Geometry(self.topology.to(positions.like.device), positions, normals)
+        corners = None if self.corners is None else self.corners.map(function)
+        return Geometry(self.topology.to(positions.like.device), positions, normals, corners)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is derived, which may be part of a graph and then cannot be copied."""
@@ -59,10 +82,42 @@ class Geometry:
         """Each mesh n times in a row. Vertex normals are computed once, on this geometry, and repeated."""
         counts = self.topology.num_verts
         normals = None if self.normals is None else repeat_rows(self.normals, counts, n)
-        extended = Geometry(self.topology.extend(n), repeat_rows(self.verts, counts, n), normals)
+        corners = (
+            None if self.corners is None else self.corners.select([i for i in range(len(counts)) for _ in range(n)])
+        )
+        extended = Geometry(self.topology.extend(n), repeat_rows(self.verts, counts, n), normals, corners)
         extended._base = (self, n)
         extended._repeated_as = extended._base_state()
         return extended
+
+    @classmethod
+    def joined(cls, parts: list[Geometry]) -> Geometry:
+        """The meshes of several geometries, one or more, in one batch."""
+        given = [part.normals for part in parts if part.normals is not None]
+        topology = Topology(
+            torch.cat([part.topology.faces_local for part in parts]),
+            [n for part in parts for n in part.topology.num_verts],
+            [n for part in parts for n in part.topology.num_faces],
+        )
+        verts = [mesh for part in parts for mesh in part.positions.list()]
+        corners = None
+        if any(part.corners is not None for part in parts):
+            first, *others = [part.corners or part.vertices_as_corners() for part in parts]
+            corners = first.join(others)
+        normals = torch.cat(given) if len(given) == len(parts) else None
+        return cls(topology, Ragged.of_parts(verts, parts[0].positions.like), normals, corners)
+
+    def as_scene(self) -> Geometry:
+        """All meshes in one."""
+        topology = Topology(self.topology.faces_packed, [self.topology.n_verts], [self.topology.n_faces])
+        corners = None if self.corners is None else self.corners.as_scene()
+        return Geometry(topology, self.verts, self.normals, corners)
+
+    def vertices_as_corners(self) -> CornerNormals:
+        """The vertex normals, as an attribute of corners."""
+        return CornerNormals(
+            tuple(self.topology.vert_rows.split(self.vertex_normals())), tuple(self.topology.faces_list)
+        )
 
     @property
     def has_vertex_normals(self) -> bool:

@@ -158,6 +158,14 @@ class MeshViews(PrivateNamesOfMeshes):
         """
         return self._geometry.vertex_normals()
 
+    def corner_normals_packed(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The normals that faces are lit by: (n, 3), and their rows at the corners of all faces, (sum F_i, 3) int64.
+
+        They are the vertex normals unless normals of corners were given.
+        """
+        corners = self._geometry.corners
+        return (self.verts_normals_packed(), self.topology.faces_packed) if corners is None else corners.packed
+
     def verts_normals_padded(self) -> torch.Tensor:
         """(N, max V_i, 3): vertex normals, padded with 0."""
         return self.topology.vert_rows.pad(self.verts_normals_packed())

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from tirender.checks import as_floats, batch_index, check_tensor, fail
+from tirender.structures.corner_normals import CornerNormals
 from tirender.structures.geometry import Geometry
 from tirender.structures.mesh_input import check_faces, check_selection
 from tirender.structures.mesh_views import MeshViews
 from tirender.structures.packing import PartsOrPadded, Ragged, check_ragged, concatenate, per_item, split_slices
 from tirender.structures.topology import Topology
+from tirender.transforms import Transform3d
 
 
 class Meshes(MeshViews):
@@ -35,6 +37,9 @@ class Meshes(MeshViews):
         textures: ``TexturesVertex``, ``TexturesUV`` or ``TexturesAtlas`` for these meshes.
         verts_normals: vertex normals shaped like ``verts``, used in place of computed ones. One offset for all vertices
             keeps them; other offsets drop them.
+        corner_normals: N tensors (n_i, 3), normals that faces are lit by in place of vertex normals. They are kept, and
+            turned, as ``verts_normals`` are.
+        faces_corner_normals: N tensors (F_i, 3), the rows of ``corner_normals`` at the corners of each face.
     Raises:
         ValueError: if shapes, dtypes, devices or lengths do not fit, or a face index is not a vertex of its mesh.
     """
@@ -46,6 +51,8 @@ class Meshes(MeshViews):
         textures: Any = None,
         *,
         verts_normals: PartsOrPadded | None = None,
+        corner_normals: Sequence[torch.Tensor] | None = None,
+        faces_corner_normals: Sequence[torch.Tensor] | None = None,
     ) -> None:
         positions = check_ragged("verts", verts, as_floats)
         topology = check_faces(faces, positions)
@@ -57,7 +64,10 @@ class Meshes(MeshViews):
             if given.like.device != positions.like.device:
                 fail("verts_normals", f"a tensor on {positions.like.device} as verts", given.like.device)
             normals = given.packed().to(positions.like.dtype)
-        self._geometry = Geometry(topology, positions, normals)
+        corners = None
+        if corner_normals is not None:
+            corners = CornerNormals.checked(corner_normals, faces_corner_normals or (), topology.num_faces)
+        self._geometry = Geometry(topology, positions, normals, corners)
         self.textures = textures
 
     @classmethod
@@ -111,9 +121,9 @@ class Meshes(MeshViews):
             fail("vert_offsets_packed", f"shape {tuple(verts.shape)} or (3,)", tuple(offsets.shape))
         if offsets.device != verts.device:
             fail("vert_offsets_packed", f"a tensor on {verts.device}", offsets.device)
-        moved, normals = verts + offsets, self._geometry.normals
-        turns = normals is not None and offsets.numel() > 3
-        self._geometry = self._geometry.with_verts(moved, None if turns or normals is None else normals.to(moved.dtype))
+        moved = verts + offsets
+        is_shift = offsets.numel() <= 3
+        self._geometry = self._geometry.moved(moved) if is_shift else self._geometry.with_verts(moved)
         return self
 
     def offset_verts(self, vert_offsets_packed: torch.Tensor) -> Meshes:
@@ -121,7 +131,9 @@ class Meshes(MeshViews):
         return self._shallow_copy().offset_verts_(vert_offsets_packed)
 
     def scale_verts_(self, scale: float | torch.Tensor) -> Meshes:
-        """Scale the vertices of these meshes about the origin. Given vertex normals are kept.
+        """Scale the vertices of these meshes about the origin.
+
+        Given normals are kept. Other factors along each axis turn them.
 
         Args:
             scale: a number, or a tensor of any real dtype: (N,) or (N, 1) has one factor a mesh, (N, 3) one an axis;
@@ -132,8 +144,9 @@ class Meshes(MeshViews):
             ValueError: if the shape, dtype or device is wrong.
         """
         scaled = self.verts_packed() * per_item("scale", scale, self._geometry.positions)
-        normals = self._geometry.normals
-        self._geometry = self._geometry.with_verts(scaled, None if normals is None else normals.to(scaled.dtype))
+        is_uneven = isinstance(scale, torch.Tensor) and scale.dim() == 2 and scale.shape[1] == 3
+        matrices = torch.diag_embed(scale[: len(self)].to(scaled)) if is_uneven else None  # type: ignore[index]
+        self._geometry = self._geometry.moved(scaled, matrices)
         return self
 
     def scale_verts(self, scale: float | torch.Tensor) -> Meshes:
@@ -155,6 +168,22 @@ class Meshes(MeshViews):
         padded = as_floats("new_verts_padded", new_verts_padded)
         positions = Ragged(rows, [padded], "padded") if rows.is_even else rows.unpad(padded)
         return self._of(self._geometry.with_verts(positions), self.textures)
+
+    def transform_verts(self, transform: Transform3d) -> Meshes:
+        """New Meshes after an affine transform of the vertices, with topology and textures shared.
+
+        Given normals are multiplied by the inverse transpose of its matrix.
+
+        Args:
+            transform: one for all meshes, or N.
+        Raises:
+            ValueError: if it is not affine, or its number does not fit.
+        """
+        matrix = transform.get_matrix()
+        if bool((matrix[:, :, 3] != matrix.new_tensor([0.0, 0, 0, 1])).any()):
+            fail("transform", "an affine transform", "one that divides")
+        moved = self.topology.vert_rows.unpad(transform.transform_points(self.verts_padded()))
+        return self._of(self._geometry.moved(moved, matrix[:, :3, :3]), self.textures)
 
     # --- copies ---
 
@@ -212,6 +241,7 @@ class Meshes(MeshViews):
             [verts[i] for i in ids],
             [self.topology.faces_list[i] for i in ids],
             None if given is None else [given[i] for i in ids],
+            None if self._geometry.corners is None else self._geometry.corners.select(ids),
         )
         return self._of(geometry, None if self.textures is None else self.textures[ids])
 
@@ -253,7 +283,8 @@ class Meshes(MeshViews):
                 faces.append(renumbered.reshape(-1, 3))
                 if all_normals is not None:
                     normals.append(all_normals[mesh].index_select(0, used))
-        geometry = self._assemble(verts, faces, None if given is None else normals)
+        corners = None if self._geometry.corners is None else self._geometry.corners.of_faces(face_ids)
+        geometry = self._assemble(verts, faces, None if given is None else normals, corners)
         textures = None
         if self.textures is not None and verts:
             textures = self.textures.submeshes(vertex_ids, face_ids)
@@ -289,13 +320,17 @@ class Meshes(MeshViews):
         return self._of(self._geometry, self.textures)
 
     def _assemble(
-        self, verts: list[torch.Tensor], faces: list[torch.Tensor], normals: list[torch.Tensor] | None
+        self,
+        verts: list[torch.Tensor],
+        faces: list[torch.Tensor],
+        normals: list[torch.Tensor] | None,
+        corners: CornerNormals | None,
     ) -> Geometry:
         """The geometry of already validated parts; an empty batch has this batch's dtype and device."""
         positions = Ragged.of_parts(verts, self.verts_packed())
         packed = concatenate(faces, like=self.topology.faces_local)
         topology = Topology(packed, positions.rows.counts, [len(f) for f in faces])
-        return Geometry(topology, positions, None if normals is None else concatenate(normals, positions.like))
+        return Geometry(topology, positions, None if normals is None else concatenate(normals, positions.like), corners)
 
 
 def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True) -> Meshes:
@@ -305,7 +340,8 @@ def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True
         meshes: a list of batches of one dtype on one device.
         include_textures: whether to join the textures too. They must all be None or all have one type.
     Returns:
-        the joined batch; differentiable. Given vertex normals are kept if every batch has them.
+        the joined batch; differentiable. Given vertex normals are kept if every batch has them. Given normals of
+        corners are kept, beside the vertex normals of batches without.
     Raises:
         ValueError: if meshes is not a list of Meshes, or their dtypes, devices or textures do not fit.
     """
@@ -317,16 +353,7 @@ def join_meshes_as_batch(meshes: Sequence[Meshes], include_textures: bool = True
         return Meshes(verts=[], faces=[])
     for i, batch in enumerate(meshes):
         check_tensor(f"meshes[{i}].verts", batch._geometry.positions.like, like=meshes[0]._geometry.positions.like)
-    geometries = [batch._geometry for batch in meshes]
-    given = [geometry.normals for geometry in geometries if geometry.normals is not None]
-    topology = Topology(
-        torch.cat([geometry.topology.faces_local for geometry in geometries]),
-        [n for geometry in geometries for n in geometry.topology.num_verts],
-        [n for geometry in geometries for n in geometry.topology.num_faces],
-    )
-    normals = torch.cat(given) if len(given) == len(geometries) else None
-    verts = [part for geometry in geometries for part in geometry.positions.list()]
-    joined = Geometry(topology, Ragged.of_parts(verts, geometries[0].positions.like), normals)
+    joined = Geometry.joined([batch._geometry for batch in meshes])
     return Meshes._of(joined, _join_textures(meshes) if include_textures else None)
 
 
@@ -345,9 +372,7 @@ def join_meshes_as_scene(meshes: Meshes | Sequence[Meshes], include_textures: bo
     textures = batch.textures if include_textures else None
     if len(batch) <= 1:
         return Meshes._of(batch._geometry, textures)
-    topology = Topology(batch.faces_packed(), [batch.topology.n_verts], [batch.topology.n_faces])
-    geometry = Geometry(topology, batch.verts_packed(), batch._geometry.normals)
-    return Meshes._of(geometry, None if textures is None else textures.join_scene())
+    return Meshes._of(batch._geometry.as_scene(), None if textures is None else textures.join_scene())
 
 
 def _join_textures(meshes: Sequence[Meshes]) -> Any:

@@ -1,4 +1,4 @@
-"""What a tour looks at."""
+"""The files that a tour looks at."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class TourData:
     """Files, and what they show.
 
     Attributes:
-        mesh: of sections 2, 4, 5 and 6, with a texture; ``subject`` names it.
+        mesh: the textured mesh of sections 2, 4, 5 and 6; ``subject`` names it.
         target: the mesh of section 1; ``target_name`` names it.
-        cloud: of section 3; ``cloud_name`` names it.
-        note: why the cloud is another than was asked for.
+        cloud: the cloud of section 3; ``cloud_name`` names it.
+        note: why the cloud is not the one asked for.
     """
 
     mesh: Path
@@ -34,12 +34,12 @@ class TourData:
 
 
 def find_data(name: str, sections: Collection[int]) -> TourData:
-    """Find the files of a tour, downloading those that only the tutorials have.
+    """Find the files of a tour; the tutorials' own files are downloaded.
 
     Args:
-        name: "creature" for what comes with tirender, "tutorials" for the cow, the dolphin and the bridge; where the
-            bridge cannot be had, a warning says so and the harbour takes its place.
-        sections: those that are to be done; only their files are needed.
+        name: "creature" for files that come with tirender, "tutorials" for the cow, the dolphin and the bridge. If the
+            bridge is not available, the harbour replaces it, with a warning.
+        sections: the sections to do; only their files are needed.
     Raises:
         ValueError, ImportError, FileNotFoundError: as :func:`tirender.datasets.find`, for the meshes.
     """
@@ -53,6 +53,6 @@ def find_data(name: str, sections: Collection[int]) -> TourData:
         try:
             cloud, cloud_name = datasets.bridge(), "bridge"
         except (ImportError, OSError, ValueError) as error:
-            note = "The tutorial's bridge could not be had; tirender's own harbour stands in for it."
+            note = "The tutorial's bridge is not available; tirender's own harbour replaces it."
             warnings.warn(f"{note} ({error})", stacklevel=2)
     return TourData(cow, "cow", dolphin, "dolphin", cloud, cloud_name, note)

@@ -1,4 +1,4 @@
-"""One HTML file of a tour: no script, nothing that is loaded from elsewhere, pictures within."""
+"""The report of a tour: one HTML file with its pictures inside, without scripts and without links to other files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tirender.engine import runtime
 from tirender.io.files import decode_image, read_source, write_file
 from tirender.tour.results import Figure, Picture, Result, Work, picture_path
 
-WIDEST = 1200  # of a picture in the report, in pixels
+WIDEST = 1200  # largest width of a picture in the report, in pixels
 QUALITY = 85
 N_SECTIONS = 6
-PRIVATE = ("kernel cache",)  # says who the user is
+PRIVATE = ("kernel cache",)  # its path may name the user
 
 
 def write_report(folder: Path, results: Mapping[int, Result], path: Path) -> None:
@@ -28,8 +28,8 @@ def write_report(folder: Path, results: Mapping[int, Result], path: Path) -> Non
 
     Args:
         folder: of the pictures.
-        results: the sections that are done, by number.
-        path: of the HTML file, which is written whole or not at all.
+        results: of the sections that are done, by number.
+        path: of the HTML file; a failure leaves no partial file.
     Raises:
         ValueError: a picture is damaged, too large, or outside the folder.
     """
@@ -76,7 +76,7 @@ def _figure(folder: Path, figure: Figure) -> str:
 
 
 def _rows(result: Result) -> str:
-    """Rows of the table; the first names the tutorial."""
+    """The tutorial's rows of the table; the first one names it."""
     rows = []
     for i, work in enumerate(result.work):
         head = f'<th scope="rowgroup" rowspan="{len(result.work)}">{result.number} {escape(result.title)}</th>'
@@ -107,14 +107,14 @@ def _duration(seconds: float) -> str:
 
 
 def _image(folder: Path, picture: Picture) -> str:
-    """A picture within the page, with its size, so that nothing moves when it is decoded."""
+    """An image element with the picture inside; it has its size, so that the layout does not move."""
     data, width, height = _webp(picture_path(folder, picture))
     source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     return f'<img src="{source}" alt="{escape(picture.alt)}" width="{width}" height="{height}">'
 
 
 def _webp(path: Path) -> tuple[bytes, int, int]:
-    """A picture as WebP, no wider than need be, and its width and height; animations as they are."""
+    """A picture as WebP, with its width and height; wide ones are reduced, animations are kept as they are."""
     data = read_source(path).data
     image = decode_image(data, str(path))
     if path.suffix == ".webp":

@@ -1,4 +1,4 @@
-"""What a section of the tour has come to, kept as JSON beside its pictures."""
+"""The result of a section of the tour, saved as JSON beside its pictures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Picture:
 
     Attributes:
         file: its path below that folder.
-        alt: what it shows, for who cannot see it.
-        label: below it, where a figure has several.
+        alt: a description for readers who cannot see it.
+        label: below it, if its figure has several pictures.
     """
 
     file: str
@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Figure:
-    """Pictures under one caption; ``number`` is the tutorials', or None where they have no such figure."""
+    """Pictures with a caption; ``number`` is that in the tutorials, None for figures that they do not have."""
 
     number: int | None
     caption: str
@@ -39,15 +39,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Work:
-    """A row of the table: what was computed, for how long, and how good it is.
+    """A row of the table: what was computed, how long it took, and how good it is.
 
     Attributes:
         name: of the work.
-        seconds, cpu_seconds: that it took, on the clock and summed over threads.
+        seconds, cpu_seconds: wall-clock time, and time summed over threads.
         steps: of a fit.
-        began_at: the step from which an interrupted fit went on; the seconds are those since then.
-        losses: in the end, the mean of the last steps; with ``"total"``.
-        quality: name -> a number with its unit.
+        began_at: the step at which an interrupted fit was resumed; the seconds count from there.
+        losses: means over the last steps, by name, with ``"total"``.
+        quality: numbers with their units, by name.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Result:
     Attributes:
         number: 1 to 6.
         title: of the tutorial.
-        text: a paragraph on what is seen.
+        text: a paragraph about it.
         cover: a small picture.
         figures: in order.
-        work: what was computed.
-        note: a word on what is not as it should be.
+        work: its rows of the table.
+        note: a remark on what is different from the tutorial.
     """
 
     number: int
@@ -83,15 +83,15 @@ class Result:
 
 
 def save_result(result: Result, path: Path) -> None:
-    """Write a result, whole or not at all."""
+    """Write a result; a failure leaves no partial file."""
     write_file(path, [(json.dumps(asdict(result), indent=1) + "\n").encode()])
 
 
 def load_result(path: Path) -> Result | None:
-    """Read a result; None where there is none, or where it is damaged, of another version or without its pictures.
+    """Read a result; None if there is none, or if it is damaged, of another version, or lacks pictures.
 
     Args:
-        path: ``section3/result.json``, or its like, in the tour's folder.
+        path: of ``result.json`` in a section's folder, such as ``section3``.
     """
     if not path.exists():
         return None
@@ -108,10 +108,10 @@ def load_result(path: Path) -> Result | None:
 
 
 def picture_path(folder: Path, picture: Picture) -> Path:
-    """Where a picture of the tour in this folder is.
+    """The path of a picture of the tour in this folder.
 
     Raises:
-        ValueError: there is none, or outside the folder.
+        ValueError: there is no such file, or it is outside the folder.
     """
     path = (folder / picture.file).resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
@@ -120,7 +120,7 @@ def picture_path(folder: Path, picture: Picture) -> Path:
 
 
 def _read(kind: Any, value: Any) -> Any:
-    """A value of this type, of what ``asdict`` and JSON have made of it; another is a ValueError or TypeError."""
+    """A value of a type, from JSON of its ``asdict``; raises ``ValueError`` or ``TypeError`` for other JSON."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind in (Result, Figure, Picture, Work) and isinstance(value, dict):
         types = get_type_hints(kind)

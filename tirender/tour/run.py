@@ -1,4 +1,4 @@
-"""The sections of a tour in turn; those that are done are not done again."""
+"""Run the sections of a tour; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ def run_tour(
     device: str = "cpu",
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Do the six tutorials and write a report of them; interrupted, it goes on when called again.
+    """Do the six tutorials and write a report; an interrupted tour continues when called again.
+
+    An interrupted tour also writes the report, of the sections that are done.
 
     Args:
         config: sizes and settings.
-        folder: for all files; ``section3/result.json`` and its like tell which sections are done.
+        folder: for all files. A section is done if its folder, such as ``section3``, has a ``result.json``.
         data: "creature" or "tutorials", see :func:`~tirender.tour.data.find_data`.
         only: numbers of the sections to do, 1 to 6; all by default.
-        device: where tensors go.
-        say: takes lines of progress.
+        device: of tensors.
+        say: is called with lines of progress.
     Returns:
-        the path of ``report.html``, which is written too, of the sections that are done, where the tour is interrupted.
+        the path of ``report.html``.
     Raises:
         ValueError: there is no such section, or the folder holds a tour with other settings.
     """
@@ -79,7 +81,7 @@ def _summary(result: Result) -> str:
 
 
 def _check_settings(config: TourConfig, data: str, folder: Path) -> None:
-    """The folder is this tour's, or becomes so."""
+    """Raise if the folder holds a tour with other settings; otherwise write the settings."""
     path = folder / "tour.json"
     settings = json.dumps({"data": data, **dataclasses.asdict(config)}, indent=1)
     if path.exists():

@@ -1,4 +1,4 @@
-"""Figures: grids of images, textures, and scenes in 3D; animations."""
+"""Figures: grids of images, textures, scenes in 3D, fits; and animations."""
 
 from .animation import save_animation
 from .camera_wireframe import get_camera_wireframe

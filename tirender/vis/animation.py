@@ -1,4 +1,4 @@
-"""Pictures in a row, written as one file: GIF, animated PNG, WebP, or MP4."""
+"""Animations as files: GIF, animated PNG, WebP, or MP4."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def save_animation(
 ) -> None:
     """Write frames as an animation; GIF, PNG and WebP repeat for ever.
 
-    Frames may come from a generator, and are not kept longer than the format needs them. The file appears once all
-    are written. MP4 (H.264, which repeats the last row or column where a side is odd) needs ``pip install
-    'tirender[video]'``.
+    Frames may come from a generator; they are kept only as long as the format needs them. The file appears when all
+    frames are written. MP4 is H.264 and needs ``pip install 'tirender[video]'``; an odd side gets one more row or
+    column, a copy of the last.
 
     Args:
         frames: images (H, W, 3), (H, W, 1) or (H, W) of one size: floats in [0, 1] (clipped) or uint8.
-        path: ends in .gif, .png, .webp or .mp4.
-        fps: frames per second; a GIF's are rounded to hundredths of a second.
+        path: of the file; it ends in .gif, .png, .webp or .mp4.
+        fps: frames per second; a GIF rounds durations to hundredths of a second.
     Raises:
         ValueError: another ending, no frames, frames of another shape or of different sizes, or fps not above 0.
-        ImportError: an MP4 is asked for and imageio-ffmpeg is not installed.
+        ImportError: imageio-ffmpeg is not installed, and the file is an MP4.
     """
     path = Path(path)
     kind = check_choice("path's ending", path.suffix.lower(), ANIMATIONS)
@@ -56,7 +56,7 @@ def save_animation(
 
 
 def _pictures(frames: Iterable[Any]) -> Iterator[np.ndarray]:
-    """The frames as uint8 (H, W, 3), checked."""
+    """The frames as uint8 (H, W, 3); raises if they are no images of one size."""
     size = None
     for i, frame in enumerate(frames):
         array = frame.detach().cpu().numpy() if isinstance(frame, torch.Tensor) else np.asarray(frame)
@@ -76,11 +76,11 @@ def _write_images(first: np.ndarray, others: Iterator[np.ndarray], path: Path, f
     kind = path.suffix[1:].upper()
     rest: Iterable[Image.Image] = map(Image.fromarray, others)
     if kind == "PNG":
-        rest = list(rest)  # Pillow walks over them twice
-    looks: dict[str, Any] = {"quality": 90, "method": 3} if kind == "WEBP" else {}
-    duration = max(round(1000 / fps), 1)
+        rest = list(rest)  # Pillow iterates over them twice
+    options: dict[str, Any] = {"quality": 90, "method": 3} if kind == "WEBP" else {}
+    options |= {"save_all": True, "append_images": rest, "loop": 0, "duration": max(round(1000 / fps), 1)}
     with path.open("wb") as stream:
-        Image.fromarray(first).save(stream, kind, save_all=True, append_images=rest, duration=duration, loop=0, **looks)
+        Image.fromarray(first).save(stream, kind, **options)
 
 
 def _write_video(first: np.ndarray, others: Iterator[np.ndarray], path: Path, fps: float) -> None:

@@ -1,4 +1,4 @@
-"""The little pyramid that stands for a camera in figures."""
+"""The wireframe of a camera in figures."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 
 
 def get_camera_wireframe(scale: float = 0.3) -> torch.Tensor:
-    """One stroke, in view space, that draws a camera: its image plane, what it sees, its optical axis, a notch for up.
+    """A polyline in view space that draws a camera: image plane, frustum, optical axis, and a notch that shows up.
 
     Args:
         scale: in world units; the image plane is ``2 * scale`` in front of the pinhole.
     Returns:
-        Points (15, 3), float32, to be joined in order. Transform them with
-        ``cameras.get_world_to_view_transform().inverse().transform_points``.
+        Points (15, 3), float32, to join in order. ``cameras.get_world_to_view_transform().inverse().transform_points``
+        takes them to world space.
     """
     pinhole, axis = (0.0, 0.0, 0.0), (0.0, 0.0, 3.0)
     left_up, right_up = (1.0, 0.75, 2.0), (-1.0, 0.75, 2.0)  # the image plane; +X is left

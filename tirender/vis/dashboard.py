@@ -1,4 +1,4 @@
-"""The picture of a fit in progress: images side by side, the curves of the losses, the step and the time."""
+"""The picture of a fit in progress: images side by side, curves of the losses, step and time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tirender.vis.drawing import BACKGROUND, DIM, LINES, PANEL, TEXT, draw_curve
 
 HEADER, CAPTION, MARGIN, FOOTER = 44, 26, 12, 30
 BAR = 4
-CURVES = 0.3  # of the height, beneath images
+CURVES = 0.3  # fraction of the height, below images
 
 
 def dashboard(
@@ -25,14 +25,14 @@ def dashboard(
     footer: str = "",
     size: tuple[int, int] = (720, 960),
 ) -> np.ndarray:
-    """Draw it.
+    """Draw the picture.
 
     Args:
         images: by caption, (H, W), (H, W, 1) or (H, W, 3 or more) each: floats in [0, 1] (clipped) or uint8.
         history: the losses by name, one value a step.
         title: at the top.
-        step: how many steps have been made.
-        steps: of how many; None: not known.
+        step: number of steps so far.
+        steps: number of steps in all; None if unknown.
         facts: at the top, on the right.
         footer: at the bottom.
         size: height and width in pixels.
@@ -53,13 +53,13 @@ def dashboard(
     curves_top = bottom - round(CURVES * height) if images else top
     if bottom - curves_top > 60:
         picture.paste(draw_curves(history, (width - 2 * MARGIN, bottom - curves_top)), (MARGIN, curves_top))
-    room = (width - MARGIN) // max(len(images), 1) - MARGIN
+    panel_width = (width - MARGIN) // max(len(images), 1) - MARGIN
     for i, (caption, image) in enumerate(images.items()):
-        left = MARGIN + i * (room + MARGIN)
-        box = (left, top, left + room, curves_top - MARGIN)
+        left = MARGIN + i * (panel_width + MARGIN)
+        box = (left, top, left + panel_width, curves_top - MARGIN)
         draw.rounded_rectangle(box, 4, PANEL)
         draw.text(((box[0] + box[2]) // 2, box[1] + CAPTION // 2), caption, DIM, font(14), anchor="mm")
-        fitted = _fitted(to_picture(image), room - MARGIN, box[3] - box[1] - CAPTION - MARGIN // 2)
+        fitted = _fitted(to_picture(image), panel_width - MARGIN, box[3] - box[1] - CAPTION - MARGIN // 2)
         x = (box[0] + box[2] - fitted.width) // 2
         y = box[1] + CAPTION + (box[3] - MARGIN // 2 - box[1] - CAPTION - fitted.height) // 2
         picture.paste(fitted, (x, y))
@@ -67,7 +67,7 @@ def dashboard(
 
 
 def _fitted(image: np.ndarray, width: int, height: int) -> Image.Image:
-    """An image as large as fits in a box."""
+    """An image, scaled to just fit in a box."""
     scale = min(width / image.shape[1], height / image.shape[0])
     size = max(round(scale * image.shape[1]), 1), max(round(scale * image.shape[0]), 1)
     return Image.fromarray(image).resize(size, Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX)

@@ -1,4 +1,4 @@
-"""What pictures are shown on while something runs: a window, or a page in a browser."""
+"""The interface of a display that shows pictures while something runs: a window, or a page in a browser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 Kind = Literal["press", "release", "move", "scroll"]
-Keys = Mapping[str, str]  # keys that do something, and what; a page has a button for each
+Keys = Mapping[str, str]  # by key, what it does; a page has a button for each
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Event:
     """Something that the user did.
 
     Attributes:
-        kind: of a key or mouse button, of the cursor, or of the mouse wheel.
+        kind: "press" and "release" are of a key or mouse button, "move" of the cursor, "scroll" of the mouse wheel.
         key: "a" to "z", "space", "return", "escape", "shift", "control", "arrow_left" and so on, "mouse_left",
             "mouse_middle" or "mouse_right"; "" for moves and scrolls.
-        x, y: where the cursor is, from the lower left corner, in short sides of the picture; of a scroll, y is how far
-            forward, in notches.
+        x, y: the cursor's distance from the lower left corner, in short sides of the picture. For a scroll, y is the
+            number of notches forward.
     """
 
     kind: Kind
@@ -31,21 +31,21 @@ class Event:
 
 
 class Display(Protocol):
-    """Shows pictures, and tells what the user does."""
+    """Shows pictures, and reports what the user does."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the user has not closed it."""
+        """Whether it is open; the user may close it."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels that a picture should have."""
+        """Height and width in pixels that pictures should have."""
 
     def show(self, picture: np.ndarray) -> None:
-        """Show a picture: (H, W, 3) uint8, stretched where its size is another."""
+        """Show a picture (H, W, 3) uint8; one of another size is stretched."""
 
     def events(self) -> list[Event]:
-        """What has happened since the last call."""
+        """The events since the last call."""
 
     def close(self) -> None:
-        """Close it; it cannot be opened again."""
+        """Close it for good."""

@@ -1,4 +1,4 @@
-"""Text, panels and curves in pictures, drawn quickly enough to be drawn anew many times a second."""
+"""Text, panels and curves in pictures, fast enough to redraw many times a second."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ COLORS = [
     (212, 190, 90),
     (120, 200, 210),
 ]
-SHARPNESS = 2  # curves are drawn so many times larger, for smooth lines
+SHARPNESS = 2  # curves are drawn larger by this factor, and reduced, for smooth lines
 
 
 @lru_cache(maxsize=16)
 def font(size: int) -> Any:
-    """DejaVu Sans, which comes with matplotlib."""
+    """The font DejaVu Sans, which comes with matplotlib."""
     import matplotlib
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
 
 
 def to_picture(image: torch.Tensor | np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of an image (H, W), (H, W, 1) or (H, W, 3 or more): floats in [0, 1] (clipped) or uint8."""
+    """An image as (H, W, 3) uint8.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3 or more), floats in [0, 1] (clipped) or uint8.
+    """
     array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
     array = array[..., None] if array.ndim == 2 else array[..., :3]
     if array.dtype != np.uint8:
@@ -45,7 +49,7 @@ def to_picture(image: torch.Tensor | np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def text_panel(rows: tuple[tuple[str, str], ...], size: int) -> np.ndarray:
-    """(H, W, 4) uint8: a translucent panel with rows of a name and a value, or of a heading and ""."""
+    """A translucent panel (H, W, 4) uint8 with rows of a name and a value, or of a heading and ""."""
     letters, pad, line = font(size), size, round(1.6 * size)
     name_width = max((math.ceil(letters.getlength(name)) for name, value in rows if value), default=0)
     widths = [
@@ -62,7 +66,7 @@ def text_panel(rows: tuple[tuple[str, str], ...], size: int) -> np.ndarray:
 
 
 def overlay(picture: np.ndarray, panel: np.ndarray, x: int, y: int) -> None:
-    """Lay a panel over a picture (H, W, 3), in place, its upper left corner at (x, y); what sticks out is cut off."""
+    """Lay a panel over a picture (H, W, 3), in place, with its upper left corner at (x, y); overhang is cut off."""
     place = picture[max(y, 0) : y + panel.shape[0], max(x, 0) : x + panel.shape[1]]
     panel = panel[max(-y, 0) :, max(-x, 0) :][: place.shape[0], : place.shape[1]]
     alpha = panel[..., 3:].astype(np.uint16)
@@ -73,7 +77,7 @@ def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -
     """A picture of loss curves over the steps, on a logarithmic scale.
 
     Args:
-        history: name -> one value a step; what is not above 0 is left out.
+        history: by name, one value a step; values that are not above 0 are left out.
         size: width and height in pixels.
     """
     width, height = size
@@ -84,19 +88,19 @@ def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -
     shown = np.concatenate([values[values > 0] for _, values in curves.values()] or [np.ones(1)])
     low, high = _decades(shown)
 
-    def place(step: Any, value: Any) -> tuple[Any, Any]:
-        across = (right - left) * step / (steps - 1)
-        return left + across, bottom - (bottom - top) * (np.log10(value) - low) / (high - low)
+    def to_pixels(step: Any, value: Any) -> tuple[Any, Any]:
+        x = left + (right - left) * step / (steps - 1)
+        return x, bottom - (bottom - top) * (np.log10(value) - low) / (high - low)
 
     large = Image.new("RGB", (SHARPNESS * width, SHARPNESS * height), PANEL)
     draw = ImageDraw.Draw(large)
     ticks = range(math.ceil(low), math.floor(high) + 1)
     for tick in ticks:
-        y = SHARPNESS * place(0, 10.0**tick)[1]
+        y = SHARPNESS * to_pixels(0, 10.0**tick)[1]
         draw.line((SHARPNESS * left, y, SHARPNESS * right, y), LINES, SHARPNESS)
-    for (at, values), color in zip(curves.values(), COLORS * (1 + len(curves) // len(COLORS))):
-        seen = values > 0
-        x, y = place(at[seen], values[seen])
+    for (at_steps, values), color in zip(curves.values(), COLORS * (1 + len(curves) // len(COLORS))):
+        positive = values > 0
+        x, y = to_pixels(at_steps[positive], values[positive])
         points = np.stack([x, y], 1) * SHARPNESS
         if len(points) > 1:
             draw.line(points.ravel().tolist(), color, round(1.5 * SHARPNESS), joint="curve")
@@ -104,7 +108,7 @@ def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -
 
     draw = ImageDraw.Draw(picture)
     for tick in ticks[:: math.ceil(len(ticks) / 6)]:
-        draw.text((left - 8, place(0, 10.0**tick)[1]), f"1e{tick}", DIM, letters, anchor="rm")
+        draw.text((left - 8, to_pixels(0, 10.0**tick)[1]), f"1e{tick}", DIM, letters, anchor="rm")
     for step in (0, steps // 2, steps):
         anchor = "ra" if step == steps else "ma"
         draw.text((left + (right - left) * step / steps, bottom + 6), str(step), DIM, letters, anchor=anchor)
@@ -120,7 +124,7 @@ def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -
 
 
 def _thinned(values: Sequence[float], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of a curve, at most about ``n`` of each extreme of its stretches."""
+    """Steps and values of a curve; a long one is cut into about ``n`` stretches, and each gives its two extremes."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) <= 2 * n:
         return np.arange(len(array)), array
@@ -128,12 +132,12 @@ def _thinned(values: Sequence[float], n: int) -> tuple[np.ndarray, np.ndarray]:
     whole = array[: len(array) // stretch * stretch].reshape(-1, stretch)
     starts = stretch * np.arange(len(whole))
     both = np.stack([starts + whole.argmin(1), starts + whole.argmax(1)], 1)
-    at = np.append(np.sort(both, 1).ravel(), len(array) - 1)
-    return at, array[at]
+    steps = np.append(np.sort(both, 1).ravel(), len(array) - 1)
+    return steps, array[steps]
 
 
 def _decades(values: np.ndarray) -> tuple[float, float]:
-    """The range of logarithms to show, a decade at least."""
+    """The range of decimal logarithms to show, at least 1 and at most 8 wide."""
     values = values[np.isfinite(values)]
     if not len(values):
         return -1.0, 0.0

@@ -1,4 +1,4 @@
-"""Figures of a fit in progress, under the names that the tutorials call them by."""
+"""Figures of a fit in progress, under their names in the tutorials."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ N_POINTS = 5000
 
 
 def plot_pointcloud(mesh: Meshes, title: str = "") -> None:
-    """Draw points sampled from a mesh in 3D, in a new pyplot figure, which is current afterwards (``plt.gcf()``).
+    """Draw points sampled from a mesh in 3D, in a new pyplot figure, which becomes the current one (``plt.gcf()``).
 
-    The random numbers that a fit draws are not disturbed.
+    The random generators are left as they are.
 
     Args:
         mesh: a batch of meshes with faces, drawn together.
@@ -33,9 +33,9 @@ def plot_pointcloud(mesh: Meshes, title: str = "") -> None:
     axes.scatter(x, z, -y, s=4)
     axes.set(xlabel="x", ylabel="z", zlabel="y", title=title, aspect="equal")
     axes.locator_params(nbins=4)
-    axes.locator_params("x", nbins=2)  # seen nearly end-on, where labels would overlap
+    axes.locator_params("x", nbins=2)  # few, as this axis is seen nearly end-on and its labels would overlap
     axes.tick_params(labelsize=8)
-    axes.view_init(190, 30)  # upright, as y points down
+    axes.view_init(190, 30)  # upright: the vertical axis shows -y, which points down
 
 
 def visualize_prediction(
@@ -45,14 +45,14 @@ def visualize_prediction(
     title: str = "",
     silhouette: bool = False,
 ) -> None:
-    """Draw a rendered mesh beside its target, in a new pyplot figure, which is current afterwards (``plt.gcf()``).
+    """Draw a rendered mesh beside its target, in a new pyplot figure, which becomes the current one (``plt.gcf()``).
 
     Args:
         predicted_mesh: one mesh.
-        renderer: gives (1, H, W, 4) RGBA images of it, as ``MeshRenderer`` does.
+        renderer: returns RGBA images (1, H, W, 4) of it, as ``MeshRenderer`` does.
         target_image: (H, W, 3) colours, or (H, W) a silhouette; values in [0, 1].
         title: of the figure.
-        silhouette: show the prediction's alpha in place of its colours.
+        silhouette: show the prediction's alpha instead of its colours.
     Raises:
         ValueError: the target has another shape.
     """
@@ -74,7 +74,7 @@ def compare_view(
 ) -> None:
     """Draw a rendered view's colours and opacity beside their targets, as section 5.4 of the tutorials does.
 
-    The new pyplot figure is the current one afterwards (``plt.gcf()``).
+    The new pyplot figure becomes the current one (``plt.gcf()``).
 
     Args:
         rendered: (H, W, 4).
@@ -82,7 +82,7 @@ def compare_view(
         target_silhouette: (H, W), in [0, 1].
         title: of the figure.
     Raises:
-        ValueError: where the shapes do not fit.
+        ValueError: the shapes do not fit together.
     """
     height, width, _ = check_tensor("rendered", rendered, ("H", "W", 4)).shape
     check_tensor("target_image", target_image, (height, width, 3))
@@ -102,14 +102,14 @@ def compare_view(
 
 
 def plot_losses(losses: Mapping[str, Mapping[str, Sequence[float]] | Sequence[float]]) -> None:
-    """Draw the curves of losses in a new pyplot figure, which is current afterwards (``plt.gcf()``).
+    """Draw the curves of losses in a new pyplot figure, which becomes the current one (``plt.gcf()``).
 
     Args:
-        losses: name -> the loss of each step, or name -> {"values": the loss of each step} as the tutorials keep them.
+        losses: by name, the loss of each step; or {"values": the loss of each step}, as in the tutorials.
     """
     axes = plt.figure(figsize=(13, 5)).gca()
     for name, loss in losses.items():
         axes.plot(loss["values"] if isinstance(loss, Mapping) else loss, label=f"{name} loss")
     axes.set(xlabel="iteration", ylabel="loss", title="Loss vs iterations")
     if losses:
-        axes.legend(fontsize=16, loc="upper right")  # to look for the best place takes long for long curves
+        axes.legend(fontsize=16, loc="upper right")  # matplotlib's search for the best place is slow for long curves

@@ -19,15 +19,15 @@ def image_grid(
     show_axes: bool = False,
     rgb: bool = True,
 ) -> None:
-    """Draw images in rows and columns into a new pyplot figure, which is current afterwards (``plt.gcf()``).
+    """Draw images in rows and columns, in a new pyplot figure, which becomes the current one (``plt.gcf()``).
 
     Args:
         images: (N, H, W, C) or N images (H, W, C), tensors or arrays; floats in [0, 1] (clipped) or uint8.
-        rows, cols: size of the grid, both or neither (one column). Images beyond it are not shown; cells beyond the
-            last image stay empty.
-        fill: no space between the images.
-        show_axes: ticks and frame of each image.
-        rgb: show the first three channels; else the fourth, alpha.
+        rows, cols: size of the grid; both, or neither for one column. Images that do not fit are left out; cells after
+            the last image stay empty.
+        fill: leave no space between the images.
+        show_axes: draw ticks and a frame around each image.
+        rgb: show the first three channels; otherwise the fourth, alpha.
     Raises:
         ValueError: only one of ``rows`` and ``cols``, or an image of another shape.
     """

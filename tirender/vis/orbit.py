@@ -1,4 +1,4 @@
-"""A camera that moves around a point, as the mouse and keys of a viewer move it."""
+"""A camera that orbits a point, moved by the mouse and the keys of a viewer."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import torch
 from tirender.checks import fail
 from tirender.renderer import FoVPerspectiveCameras, camera_position_from_spherical_angles, look_at_view_transform
 
-ELEVATION_MAX = 89.0  # at the pole there is no up
-ZOOM_RANGE = (0.02, 50.0)  # of the distance, in those of the first view
+ELEVATION_MAX = 89.0  # degrees; at the pole, up is undefined
+ZOOM_RANGE = (0.02, 50.0)  # of the distance, relative to that of the first view
 
 
 class OrbitCamera:
-    """A perspective camera that looks at a target from a distance and two angles.
+    """A perspective camera that looks at a target, given by a distance and two angles.
 
-    Lengths on the screen are in short sides of the picture, to the right and up, and what is seen follows them.
+    Its methods take distances on the screen, in short sides of the picture, to the right and up. The scene follows
+    them.
 
     Args:
         centre: of the scene, in world space: the first target.
-        radius: of the scene, which just fits the first view.
+        radius: of the scene, which just fits into the first view.
         azimuth, elevation: of the first view, in degrees; azimuth 0 is on +Z, 90 on +X, 180 on -Z.
         fov: field of view along the short side, in degrees.
     Raises:
-        ValueError: a radius or field of view that is none.
+        ValueError: a radius that is not positive, or a field of view out of range.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class OrbitCamera:
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the first view."""
+        """Return to the first view."""
         target, self.azimuth, self.elevation, self.distance = self._first
         self.target = torch.tensor(target)
 
@@ -55,28 +56,28 @@ class OrbitCamera:
         self.elevation = min(max(self.elevation - 180 * up, -ELEVATION_MAX), ELEVATION_MAX)
 
     def pan(self, right: float, up: float) -> None:
-        """Shift the scene: what lies at the target's depth moves by so many short sides."""
+        """Shift the scene; a point at the target's depth moves by this distance."""
         left_axis, up_axis = self._view()[0][0, :, :2].unbind(1)
         height = 2 * self.distance * math.tan(math.radians(self.fov) / 2)
         self.target = self.target + height * (right * left_axis - up * up_axis)
 
     def zoom(self, factor: float) -> None:
-        """Go nearer: the scene grows by ``factor``."""
+        """Move towards the target; the scene grows by ``factor``."""
         low, high = (limit * self._first[3] for limit in ZOOM_RANGE)
         self.distance = min(max(self.distance / factor, low), high)
 
     def cameras(self, device: torch.device | str = "cpu") -> FoVPerspectiveCameras:
-        """This camera, for a renderer; what is nearer than a hundredth of the distance is cut away."""
+        """This camera, for a renderer; its near plane is at a hundredth of the distance."""
         R, T = self._view()
         zfar = self.distance + 100 * self.radius
         return FoVPerspectiveCameras(znear=0.01 * self.distance, zfar=zfar, fov=self.fov, R=R, T=T, device=device)
 
     def beside(self, right: float, up: float, distance: float = 1.7) -> torch.Tensor:
-        """(1, 3): a place in the world at two angles (degrees) from the camera as seen from the target.
+        """A position (1, 3) in world space, at two angles from the camera as seen from the target.
 
         Args:
-            right, up: the angles; ``up`` goes no further than the poles.
-            distance: from the target, in that of the camera.
+            right, up: the angles in degrees; the elevation stops short of the poles.
+            distance: from the target, relative to the camera's.
         """
         elevation = min(max(self.elevation + up, -ELEVATION_MAX), ELEVATION_MAX)
         offset = camera_position_from_spherical_angles(distance * self.distance, elevation, self.azimuth + right)

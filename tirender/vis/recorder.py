@@ -1,4 +1,4 @@
-"""Pictures kept, and written as a video at the end."""
+"""Pictures that are kept and written as a video."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PICTURES_MAX = 300
 
 
 class Recorder:
-    """A :class:`~tirender.vis.display.Display` that nobody sees: closing it writes the video.
+    """A :class:`~tirender.vis.display.Display` that shows nothing; closing it writes a video.
 
-    Where there are more than 300 pictures, every second is dropped, again and again.
+    Whenever it has more than 300 pictures, it drops every second one.
 
     Args:
         path: see :func:`~tirender.vis.save_animation`.

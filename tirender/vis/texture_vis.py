@@ -1,4 +1,4 @@
-"""Pictures of texture maps with the uv vertices drawn in."""
+"""Pictures of texture maps with their uv vertices."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def texturesuv_image_matplotlib(
 
     Args:
         texture: the textures.
-        texture_index: which mesh's map.
+        texture_index: index of the mesh.
         radius: of the circles, in texels.
         color: of the circles, as matplotlib takes it.
-        subsample: draw about this many vertices at most, evenly picked; None draws all.
-        origin: "upper" or "lower": where the map's first row is shown.
+        subsample: largest number of vertices to draw, evenly picked; None draws all.
+        origin: "upper" or "lower": the place of the map's first row.
     Raises:
-        ValueError: where ``texture`` is not a TexturesUV with one map a mesh, or an argument does not fit.
+        ValueError: ``texture`` is not a TexturesUV with one map a mesh, or an argument is out of range.
     """
     import matplotlib.pyplot as plt
     from matplotlib.collections import PatchCollection
@@ -55,18 +55,18 @@ def texturesuv_image_PIL(
     color: Any = "red",
     subsample: int | None = 10000,
 ) -> PILImage:
-    """One mesh's texture map, with its uv vertices drawn in, as an 8-bit picture.
+    """One mesh's texture map and its uv vertices, as an 8-bit picture.
 
     Args:
         texture: the textures.
-        texture_index: which mesh's map.
+        texture_index: index of the mesh.
         radius: of the circles, in texels.
         color: of the circles, as PIL takes it.
-        subsample: draw about this many vertices at most, evenly picked; None draws all.
+        subsample: largest number of vertices to draw, evenly picked; None draws all.
     Returns:
-        the picture; values outside [0, 1] are clipped.
+        the picture; values are clipped to [0, 1].
     Raises:
-        ValueError: where ``texture`` is not a TexturesUV with one map a mesh, or an argument does not fit.
+        ValueError: ``texture`` is not a TexturesUV with one map a mesh, or an argument is out of range.
     """
     pixels, centers = _map_and_centers(texture, texture_index, subsample)
     picture = Image.fromarray((pixels * 255).round().astype(np.uint8))
@@ -77,7 +77,7 @@ def texturesuv_image_PIL(
 
 
 def _map_and_centers(texture: TexturesUV, index: int, subsample: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The map (H, W, 3) in [0, 1] and the vertices in it (n, 2), x to the right and y downwards."""
+    """The map (H, W, 3) in [0, 1], and its vertices (n, 2) in texels, x to the right and y down."""
     if not isinstance(texture, TexturesUV):
         fail("texture", "TexturesUV", type(texture).__name__)
     if not 0 <= index < len(texture):

@@ -1,4 +1,4 @@
-"""What a figure draws, whichever library draws it: structures turned into arrays of triangles, points and strokes."""
+"""What figures draw, whichever library draws it: structures as arrays of triangles, points and polylines."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Trace:
     """One named thing in a subplot.
 
     Attributes:
-        kind: "triangles", "points", "strokes" or "rays".
+        kind: "triangles", "points", "strokes" (polylines) or "rays".
         name: for the legend.
-        positions: world space: triangles (F, 3, 3), points (P, 3), strokes (N, P, 3), samples along rays (R, P, 3).
-        colors: (F, 3), (P, 3) in [0, 1], or None: the trace has one colour of the figure's choice.
+        positions: in world space: triangles (F, 3, 3), points (P, 3), strokes (N, P, 3), samples along rays (R, P, 3).
+        colors: (F, 3) or (P, 3) in [0, 1]; None: the figure chooses one colour for the trace.
     """
 
     kind: str
@@ -49,9 +49,9 @@ def make_trace(
         name: of the trace.
         struct: Meshes, Pointclouds (anything with ``points_list`` and ``features_list``), cameras or a ray bundle.
         camera_scale: size of a camera's wireframe, in world units.
-        max_points: of a batch of clouds, at most so many points are drawn, chosen at random (always the same ones).
-        max_rays: of a bundle, at most so many rays are drawn, chosen likewise.
-        max_points_per_ray: at most so many samples of each are drawn, the first and the last among them.
+        max_points: a larger batch of clouds is reduced to this many random points, always the same ones.
+        max_rays: a larger bundle is reduced to this many random rays, always the same ones.
+        max_points_per_ray: a longer ray is reduced to this many samples, with the first and the last.
     Raises:
         ValueError: ``struct`` is none of these.
     """
@@ -70,7 +70,7 @@ def make_trace(
 
 
 def view_direction(camera: CamerasBase) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (3,) in world space of one camera: towards the eye, and up in its image."""
+    """Unit vectors (3,) of one camera in world space: towards the eye, and up in the image."""
     rotation = _numpy(camera.get_world_to_view_transform().get_matrix()[0, :3, :3])
     return -rotation[:, 2] / np.linalg.norm(rotation[:, 2]), rotation[:, 1] / np.linalg.norm(rotation[:, 1])
 
@@ -80,7 +80,7 @@ def _triangles(meshes: Meshes) -> np.ndarray:
 
 
 def _face_colors(meshes: Meshes) -> np.ndarray | None:
-    """The texture, of whatever class, sampled at the centre of each face."""
+    """The texture's colour at the centre of each face."""
     if meshes.textures is None:
         return None
     colors = []
@@ -100,8 +100,8 @@ def _point_trace(name: str, clouds: Any, max_points: int) -> Trace:
     points = np.concatenate([_numpy(p) for p in clouds.points_list()] or [np.zeros((0, 3), np.float32)])
     features = clouds.features_list()
     colors = None if features is None else _rgb(np.concatenate([_numpy(f) for f in features]))
-    kept = _chosen(len(points), max_points)
-    points, colors = points[kept], None if colors is None else colors[kept]
+    rows = _chosen(len(points), max_points)
+    points, colors = points[rows], None if colors is None else colors[rows]
     return Trace("points", name, points, colors)
 
 
@@ -117,12 +117,12 @@ def _samples(rays: RayBundle | HeterogeneousRayBundle, max_rays: int, max_points
 
 
 def _chosen(n: int, at_most: int) -> np.ndarray:
-    """Indices of all n things, or of so many of them, always the same ones."""
+    """Indices of n things, or of ``at_most`` random ones, always the same."""
     return np.arange(n) if n <= at_most else np.random.default_rng(0).choice(n, at_most, replace=False)
 
 
 def _rgb(features: np.ndarray) -> np.ndarray | None:
-    """The first three channels in [0, 1]; features that are no colours (fewer than three) are not shown."""
+    """The first three channels in [0, 1]; None if there are fewer, which are no colours."""
     return np.clip(features[:, :3], 0, 1) if features.shape[1] >= 3 else None
 
 

@@ -1,4 +1,4 @@
-"""A page in a browser, which shows pictures as they are made and tells what is done to them."""
+"""A page in a browser that shows pictures as they are made, and reports mouse and keys."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from PIL import Image
 from tirender.vis.display import Event, Keys, Kind
 
 PORT = 8123
-PATIENCE = 20.0  # seconds for which a request waits for a new picture
-EVENTS_MAX = 1000  # that wait to be read
+PATIENCE = 20.0  # seconds that a request waits for a new picture
+EVENTS_MAX = 1000  # events that wait to be read
 BODY_MAX = 1 << 20
 
 
 class WebPage:
-    """A page on 127.0.0.1, with an address that nobody can guess; a :class:`~tirender.vis.display.Display`.
+    """A page on 127.0.0.1 with an address that nobody can guess; a :class:`~tirender.vis.display.Display`.
 
-    On another machine, forward the port: ``ssh -L 8123:127.0.0.1:8123 machine``.
+    From another machine, forward the port: ``ssh -L 8123:127.0.0.1:8123 machine``.
 
     Args:
         title: of the page.
         size: height and width that pictures should have.
-        keys: keys with what they do: each gets a button.
-        port: of the server; where it is taken, another.
+        keys: by key, what it does; each gets a button.
+        port: of the server; if it is taken, another one is used.
     """
 
     def __init__(self, title: str, size: tuple[int, int], keys: Keys | None = None, port: int = PORT) -> None:
@@ -57,9 +57,9 @@ class WebPage:
 
     def events(self) -> list[Event]:
         with self._changed:
-            found = list(self._events)
+            events = list(self._events)
             self._events.clear()
-        return found
+        return events
 
     def close(self) -> None:
         if not self.is_open:
@@ -71,7 +71,7 @@ class WebPage:
         self._server.server_close()
 
     def _after(self, number: int) -> tuple[int, np.ndarray | None]:
-        """The newest picture and its number, once there is a newer one than ``number``; None where none came."""
+        """Wait for a newer picture than ``number``; its number, and the picture or None if none came."""
         with self._changed:
             self._changed.wait_for(lambda: self._number > number or not self.is_open, PATIENCE)
             return self._number, self._picture if self._number > number else None

@@ -1,6 +1,6 @@
 """A window on the screen (Taichi's GGUI), which shows pictures whatever arch the kernels run on.
 
-Presenting goes through Vulkan: a driver must be there, lavapipe on a machine without GPU.
+It needs a Vulkan driver, which may be lavapipe on a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import tirender
 from tirender.vis.display import Event
 
-NAMES = {  # what GGUI calls keys, where we say it otherwise
+NAMES = {  # GGUI's names of keys -> ours, where they differ
     " ": "space",
     "Return": "return",
     "Escape": "escape",
@@ -60,7 +60,7 @@ class Window:
         self._tags = {"press": ti.ui.PRESS, "release": ti.ui.RELEASE}
         self._cursor = self._window.get_cursor_pos()
         self._closed = False
-        atexit.register(self.close)  # after the import of Taichi, so before its own end
+        atexit.register(self.close)  # after the import of Taichi, so that it runs before Taichi's own exit
 
     @property
     def is_open(self) -> bool:
@@ -76,7 +76,7 @@ class Window:
         rgba = np.full((height, width, 4), 255, np.uint8)
         rgba[..., :3] = picture
         self._columns = np.ascontiguousarray(rgba.view(np.uint32)[::-1, :, 0].T)  # [x, y], from the lower left corner
-        # What set_image of the canvas itself does too, after making the same array more slowly.
+        # set_image of the canvas does the same, but makes the array more slowly.
         self._canvas.canvas.set_image(self._describe(self._columns))
         self._window.show()
 
@@ -85,16 +85,16 @@ class Window:
         cursor = self._window.get_cursor_pos()
         height, width = self.size
         x, y = cursor[0] * width / min(height, width), cursor[1] * height / min(height, width)
-        found = [Event("move", "", x, y)] if cursor != self._cursor else []
+        moves = [Event("move", "", x, y)] if cursor != self._cursor else []
         self._cursor = cursor
-        return found + [Event(kind, NAMES.get(key, key.lower()), x, y) for kind, key in pressed]  # type: ignore[arg-type]
+        return moves + [Event(kind, NAMES.get(key, key.lower()), x, y) for kind, key in pressed]  # type: ignore[arg-type]
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         atexit.unregister(self.close)
-        settings = Path("imgui.ini")  # which Taichi's Dear ImGui leaves in the working folder
+        settings = Path("imgui.ini")  # Taichi's Dear ImGui leaves it in the working folder
         is_mine = not settings.exists()
         self._window.destroy()
         if is_mine:
@@ -119,12 +119,12 @@ def _open(title: str, size: tuple[int, int]) -> Any:
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """Raise where Taichi would end the process because it finds no display; else hold a connection to it.
+    """Raise if there is no display, as Taichi would end the process; otherwise keep a connection to it meanwhile.
 
-    An X server without other clients starts anew when the last one leaves, and refuses the next for that moment.
+    Without that connection, an X server may restart when its last client leaves, and refuse the next one.
 
     Raises:
-        NoWindow: there is none.
+        NoWindow: there is no display.
     """
     if not sys.platform.startswith("linux"):
         yield

@@ -2,8 +2,8 @@
 
 How to read one:
 
-- **Numbers** of a kernel come in groups: a NamedTuple, ``struct_of`` it as the parameter's type, and the same
-  NamedTuple at the launch.
+- **Numbers** of a kernel come in groups: a NamedTuple, ``struct_of`` it as the parameter's type, and the NamedTuple at
+  the launch.
 - **Arrays** are parameters, with their shapes beside them. Inside a kernel they are grouped in a NamedTuple by
   ``ti.static``, which ``@ti.func``s take as ``ti.template()``. ``types.py`` has their types.
 - **Adjoints** are written by hand, since Taichi's autodiff is wrong for tensors (on Vulkan, and in loops of varying

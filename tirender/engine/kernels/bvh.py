@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
+from tirender.engine.kernels.hilbert import hilbert_code
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import is_cpu, task_block
-from tirender.engine.kernels.types import FloatArray, FloatArray2D, I32Array
+from tirender.engine.kernels.types import FloatArray, FloatArray2D, I32Array, I64Array
 
 NO_INDEX = 2**31 - 1
 FAN_BITS = 3
@@ -41,6 +42,13 @@ class Search(NamedTuple):
     leaf_bits: int  # log2 of the primitives in a leaf
     norm: int = 2  # 1, or 2 for squared distances
     by_index: bool = False  # whether low indices are looked for instead of short distances
+
+
+@ti.kernel
+def hilbert_codes(cells: FloatArray2D, bits: ti.i32, codes: I64Array):
+    """The place along the Hilbert curve of cells, whose coordinates (3, n) are in [0, 2**bits), bits <= 20."""
+    for i in codes:
+        codes[i] = hilbert_code(ti.Vector([ti.cast(cells[a, i], ti.i32) for a in ti.static(range(3))]), bits)
 
 
 @ti.kernel

@@ -1,20 +1,14 @@
-"""Places along the Hilbert curve through the cells of a cube."""
+"""Where a cell of a cube lies along the Hilbert curve."""
 
 import taichi as ti
-
-from tirender.engine.kernels.types import FloatArray2D, I64Array
-
-
-@ti.kernel
-def hilbert_codes(cells: FloatArray2D, bits: ti.i32, codes: I64Array):
-    """The place along the Hilbert curve of cells given by coordinates (3, n) in [0, 2**bits), bits <= 20."""
-    for i in codes:
-        codes[i] = hilbert_code(ti.Vector([ti.cast(cells[a, i], ti.i32) for a in ti.static(range(3))]), bits)
 
 
 @ti.func
 def hilbert_code(cell, bits: ti.i32):
-    """After Skilling, "Programming the Hilbert curve", 2004."""
+    """The place of a cell with coordinates in [0, 2**bits), bits <= 20.
+
+    After Skilling, "Programming the Hilbert curve", 2004.
+    """
     x = cell
     for k in range(bits - 1):  # without branches, which would be random
         b = bits - 1 - k

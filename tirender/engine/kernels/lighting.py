@@ -65,7 +65,7 @@ def to_light_of(params: ti.template(), n: ti.i32, kind: ti.i32, point):
 
 
 @ti.func
-def phong(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal):
+def phong(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, shininess):
     """The factor on the albedo, and the specular light (0 ** 0 is 1: a shininess of 0 lights unlit sides too)."""
     albedo_factor, specular = vector(params, n, AMBIENT), 0 * point
     if kind != UNLIT:
@@ -76,7 +76,7 @@ def phong(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal):
             albedo_factor += vector(params, n, DIFFUSE) * cosine
             view = unit(vector(params, n, CAMERA) - point)
             r_dot_v = view.dot(2 * cosine * normal_unit - light)
-        specular = vector(params, n, SPECULAR) * power(r_dot_v, params[n, SHININESS])
+        specular = vector(params, n, SPECULAR) * power(r_dot_v, shininess)
     return albedo_factor, specular
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
-from tirender.engine.kernels.lighting import N_PARAMS, phong, phong_vjp
+from tirender.engine.kernels.lighting import N_PARAMS, SHININESS, phong, phong_vjp
 from tirender.engine.kernels.partial_sums import add_row
 from tirender.engine.kernels.texture import map_of, sample, sample_vjp, texture_coord, texture_coord_vjp
 from tirender.engine.kernels.types import struct_of
@@ -74,7 +74,7 @@ def shade(surface: ti.template(), texture: ti.template(), n: ti.i32, t: ti.i32, 
     coord = texture_coord(texture, sampling.kind, t, b)
     texel = sample(texture.texels, map_of(texture, sampling.kind, t), sampling, coord)
     point, normal = surface_point(surface, t, b, shading)
-    albedo_factor, specular = phong(surface.params, n, shading.light, point, normal)
+    albedo_factor, specular = phong(surface.params, n, shading.light, point, normal, surface.params[n, SHININESS])
     return albedo_factor * texel + specular
 
 
@@ -95,7 +95,7 @@ def shade_vjp(
     map_layout = map_of(texture, sampling.kind, t)
     texel = sample(texture.texels, map_layout, sampling, coord)
     point, normal = surface_point(surface, t, b, mode.shading)
-    albedo_factor, specular = phong(surface.params, n, light, point, normal)
+    albedo_factor, specular = phong(surface.params, n, light, point, normal, surface.params[n, SHININESS])
     grad_coord = sample_vjp(texture.texels, map_layout, sampling, coord, g * albedo_factor, sums, owners.texels)
     grad_b = texture_coord_vjp(texture, sampling.kind, t, b, grad_coord, sums, owners.coords)
     if light and (owners.verts >= 0 or owners.positions >= 0) or owners.params >= 0:

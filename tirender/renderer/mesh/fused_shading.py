@@ -47,7 +47,7 @@ def check_belong(fragments: Fragments | PackedFragments, meshes: Meshes) -> None
 def can_fuse(textures: Any, lights: Any, materials: Any) -> bool:
     """Whether the fused kernel shades these: own kinds (a subclass may mean anything), with three channels."""
     colors = (lights.ambient_color, materials.ambient_color, materials.diffuse_color, materials.specular_color)
-    if _light_kind(lights) is None or any(color.shape[-1] != 3 for color in colors):
+    if light_kind(lights) is None or any(color.shape[-1] != 3 for color in colors):
         return False
     if type(textures) is TexturesVertex:
         return textures.verts_features_packed().shape[-1] == 3
@@ -71,20 +71,20 @@ def shade(
         soft: softmax blend, else the nearest face alone.
         vertex_colors: (V, 3) in place of the meshes' textures.
     """
-    light = UNLIT if shading == "unlit" else _light_kind(scene.lights)
+    light = UNLIT if shading == "unlit" else light_kind(scene.lights)
     assert light is not None
     surface = None if light == UNLIT else _surface(rasterization, meshes, flat=shading == "flat")
     if vertex_colors is None:
         texture = _texture_source(rasterization, meshes)
     else:
         texture = TextureSource("vertex", *rasterization.corner_values(vertex_colors, meshes.topology.faces_int32))
-    params = _params(len(meshes), meshes.verts_packed(), scene, lit=shading != "unlit")
+    params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=shading != "unlit")
     mode = ShadingMode(light, soft, float(scene.blend_params.sigma), float(scene.blend_params.gamma))
     offsets, index = rasterization.selection(by_depth=True)
     return shade_mesh(rasterization.triangles, rasterization.mode, offsets, index, surface, texture, params, mode)
 
 
-def _light_kind(lights: Any) -> int | None:
+def light_kind(lights: Any) -> int | None:
     """The kernel's kind of a light; None for one that only the torch path knows, such as a subclass."""
     return vars(type(lights)).get("fused_kind")
 
@@ -95,12 +95,8 @@ def _surface(rasterization: MeshRasterization, meshes: Meshes, flat: bool) -> Su
         centroids = meshes.verts_packed().index_select(0, faces.flatten()).view(-1, 3, 3).mean(1)
         positions = rasterization.face_values(centroids)
         return SurfaceSource(positions, rasterization.face_values(meshes.faces_normals_packed()), faces, flat=True)
-    if rasterization.clipping is None:
-        return SurfaceSource(meshes.verts_packed(), meshes.verts_normals_packed(), faces)
-    both, rows = rasterization.corner_values(
-        torch.cat([meshes.verts_packed(), meshes.verts_normals_packed()], 1), faces
-    )
-    return SurfaceSource(both[:, :3], both[:, 3:], rows)
+    positions, _ = rasterization.corner_values(meshes.verts_packed(), faces)
+    return SurfaceSource(positions, *rasterization.corner_values(*meshes.corner_normals_packed()))
 
 
 def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> TextureSource:
@@ -142,7 +138,7 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
     )
 
 
-def _params(n: int, like: torch.Tensor, scene: SceneProperties, lit: bool) -> torch.Tensor:
+def kernel_params(n: int, like: torch.Tensor, scene: SceneProperties, lit: bool) -> torch.Tensor:
     """(n, N_PARAMS) rows in the order of ``engine/kernels/lighting.py``."""
     zeros = like.new_zeros(1, 3)
     ambient, diffuse, specular, shininess, camera, vector = zeros + 1, zeros, zeros, zeros[:, 0], zeros, zeros

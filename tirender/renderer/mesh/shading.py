@@ -58,9 +58,9 @@ def _phong_shading_with_pixels(
     """The colours of :func:`phong_shading`, and the fragments' points in world space (N, H, W, K, 3) or (M, 3)."""
     check_kind("meshes", meshes, Meshes)
     check_kind("cameras", cameras, CamerasBase)
-    corners = meshes.faces_packed().reshape(-1)
-    vertices = torch.cat((meshes.verts_packed(), meshes.verts_normals_packed()), dim=1)
-    attributes = vertices.index_select(0, corners).view(-1, 3, 6)
+    corner_normals, rows = meshes.corner_normals_packed()
+    parts = ((meshes.verts_packed(), meshes.faces_packed()), (corner_normals, rows))
+    attributes = torch.cat([v.index_select(0, f.reshape(-1)).view(-1, 3, 3) for v, f in parts], dim=2)
     pixels = interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, attributes)
     points, normals = pixels[..., :3], pixels[..., 3:]
     light = _lighting(points, normals, lights, cameras, materials, _image_index(fragments))

@@ -1,0 +1,83 @@
+"""Meshes written as GLB: what is read back, and what trimesh reads."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tirender.io import IO
+from tirender.io.experimental_gltf_io import MeshGlbFormat
+from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
+from tirender.structures.meshes import Meshes
+
+VERTS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0.5], [0, 1, 0]])
+FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])
+
+
+def written(folder: Path, mesh: Meshes) -> Meshes:
+    IO().save_mesh(mesh, folder / "m.glb")
+    return IO().load_mesh(folder / "m.glb")
+
+
+def test_geometry_and_normals(tmp_path) -> None:
+    normals = torch.nn.functional.normalize(torch.randn(4, 3), dim=1)
+    loaded = written(tmp_path, Meshes([VERTS], [FACES], verts_normals=[normals]))
+    assert torch.equal(loaded.verts_packed(), VERTS)
+    assert torch.equal(loaded.faces_packed(), FACES)
+    assert torch.allclose(loaded.verts_normals_packed(), normals, atol=1e-6)
+    assert not written(tmp_path, Meshes([VERTS], [FACES])).has_verts_normals()
+
+
+def test_vertex_colours(tmp_path) -> None:
+    colors = torch.rand(4, 3)
+    loaded = written(tmp_path, Meshes([VERTS], [FACES], TexturesVertex([colors])))
+    assert torch.allclose(loaded.textures.verts_features_packed(), colors, atol=1e-5)
+    data = (tmp_path / "m.glb").read_bytes()
+    root = json.loads(data[20 : 20 + struct.unpack("<I", data[12:16])[0]])
+    accessor = root["accessors"][root["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
+    start = len(data) - root["buffers"][0]["byteLength"] + root["bufferViews"][accessor["bufferView"]]["byteOffset"]
+    linear = np.frombuffer(data, "<f4", 12, start).reshape(4, 3)
+    expected = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    assert np.allclose(linear, expected, atol=1e-6)
+
+
+def test_images_and_seams(tmp_path) -> None:
+    """The corner that two texture coordinates share becomes two vertices, at one place."""
+    image = torch.randint(0, 256, (4, 5, 3)) / 255.0
+    uvs = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5]])
+    faces_uvs = torch.tensor([[0, 1, 2], [4, 2, 3]])
+    mesh = Meshes([VERTS], [FACES], TexturesUV([image], [faces_uvs], [uvs]))
+    loaded = written(tmp_path, mesh)
+    assert len(loaded.verts_packed()) == 5
+    assert torch.equal(loaded.verts_packed()[loaded.faces_packed()], VERTS[FACES])
+    colors = [m.textures.faces_verts_textures_packed() for m in (mesh, loaded)]
+    assert torch.allclose(*colors, atol=1e-6)
+
+
+def test_by_trimesh(tmp_path) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    written(tmp_path, Meshes([VERTS], [FACES], TexturesVertex([torch.rand(4, 3)])))
+    mesh = trimesh.load(tmp_path / "m.glb", force="mesh", process=False)
+    assert np.allclose(mesh.vertices, VERTS)
+    assert mesh.faces.tolist() == FACES.tolist()
+
+
+def test_other_textures_are_left_out_with_a_warning(tmp_path) -> None:
+    with pytest.warns(UserWarning, match="TexturesAtlas cannot be saved in this format"):
+        loaded = written(tmp_path, Meshes([VERTS], [FACES], TexturesAtlas([torch.rand(2, 2, 2, 3)])))
+    assert torch.equal(loaded.verts_packed(), VERTS)
+
+
+def test_what_is_not_written(tmp_path) -> None:
+    mesh = Meshes([VERTS], [FACES])
+    assert not MeshGlbFormat().save(mesh, tmp_path / "m.gltf")
+    with pytest.raises(ValueError, match="binary: expected None or True, as GLB is binary, got False"):
+        IO().save_mesh(mesh, tmp_path / "m.glb", binary=False)
+    with pytest.raises(ValueError, match="data: expected one mesh"):
+        IO().save_mesh(mesh.extend(2), tmp_path / "m.glb")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,254 @@
+"""Faces with materials, lit and blended front to back: pictures without gradients, one pass a pixel.
+
+The mathematics is that of its twin in torch, ``renderer/mesh/material_shading.py``, which also has gradients, normal
+maps and near clipping.
+"""
+
+from typing import Any, NamedTuple
+
+import taichi as ti
+
+from tirender.engine.kernels.lighting import AMBIENT, BACKGROUND, CAMERA, phong, unit, vector
+from tirender.engine.kernels.scalars import cast_like
+from tirender.engine.kernels.texture import N_PADDINGS, padded, texel_index
+from tirender.engine.kernels.triangle import RasterStruct, centre_of, surface_coords
+from tirender.engine.kernels.types import (
+    FloatArray2D,
+    I32Array,
+    I32Array2D,
+    IVec3Array,
+    IVec4Array,
+    Vec3Array,
+    Vec4Array,
+    struct_of,
+)
+
+BASE_MAP, EMISSION_MAP, OCCLUSION_MAP = 0, 1, 3  # columns of maps
+N_SLOTS = 4  # the set of texture coordinates of each follows after so many columns
+NEAREST = N_PADDINGS * N_PADDINGS  # added to a map's padding where its texels are not interpolated
+
+# columns of numbers
+BASE, PLAIN, EMISSION, PHONG = 0, 4, 8, 11
+ALPHA_MODE, CUTOFF, OCCLUSION_STRENGTH, DOUBLE_SIDED, UNLIT = 15, 16, 17, 18, 19
+TRANSFORM = 20  # (slot, 2, 3)
+N_NUMBERS = TRANSFORM + 6 * N_SLOTS
+MASK, BLEND = 1, 2
+
+
+class Lighting(NamedTuple):
+    """How faces are lit.
+
+    Attributes:
+        light: a kind in kernels/lighting.py.
+        flat: whether each face is lit by its own normal.
+        n_sets: how many sets of texture coordinates there are.
+    """
+
+    light: int
+    flat: bool
+    n_sets: int
+
+
+class Inputs(NamedTuple):
+    """What is drawn.
+
+    Attributes:
+        offsets: (pixels + 1,) int32 where the fragments of each pixel begin.
+        triangles: (M,) int32 sorted by depth within a pixel.
+        faces: (F, 3) int32 rows of verts and positions.
+        verts: (V, 3) in NDC.
+        positions: (V, 3) in world space.
+        normal_faces: (F, 3) int32 rows of normals.
+        normals: (n, 3) of any length.
+        uvs: (T, 2).
+        uv_rows: (F, 3 n_sets) int32 rows of uvs at the corners, set by set; -1 for none.
+        colors: (C, 4).
+        color_faces: (F, 3) int32 rows of colors; -1 for white.
+        material: (F,) int32.
+        numbers: (materials, N_NUMBERS).
+        maps: (materials, 2 N_SLOTS) int32: the map in each slot, -1 for none, and its set of texture coordinates.
+        layout: (maps, 4) int32 first texel, rows, columns, padding (see texture.py) plus NEAREST.
+        texels: (texels, 4) RGBA.
+        params: (N, N_PARAMS) see kernels/lighting.py.
+    """
+
+    offsets: Any
+    triangles: Any
+    faces: Any
+    verts: Any
+    positions: Any
+    normal_faces: Any
+    normals: Any
+    uvs: Any
+    uv_rows: Any
+    colors: Any
+    color_faces: Any
+    material: Any
+    numbers: Any
+    maps: Any
+    layout: Any
+    texels: Any
+    params: Any
+
+
+@ti.kernel
+def material_shading(
+    raster: RasterStruct,
+    lighting: struct_of(Lighting),
+    offsets: I32Array,  # these seventeen as in Inputs
+    triangles: I32Array,
+    faces: IVec3Array,
+    verts: Vec3Array,
+    positions: Vec3Array,
+    normal_faces: IVec3Array,
+    normals: Vec3Array,
+    uvs: FloatArray2D,
+    uv_rows: I32Array2D,
+    colors: FloatArray2D,
+    color_faces: IVec3Array,
+    material: I32Array,
+    numbers: FloatArray2D,
+    maps: I32Array2D,
+    layout: IVec4Array,
+    texels: Vec4Array,
+    params: FloatArray2D,
+    image: Vec4Array,  # (pixels, 4) RGBA
+):
+    inputs = ti.static(
+        Inputs(
+            offsets=offsets,
+            triangles=triangles,
+            faces=faces,
+            verts=verts,
+            positions=positions,
+            normal_faces=normal_faces,
+            normals=normals,
+            uvs=uvs,
+            uv_rows=uv_rows,
+            colors=colors,
+            color_faces=color_faces,
+            material=material,
+            numbers=numbers,
+            maps=maps,
+            layout=layout,
+            texels=texels,
+            params=params,
+        )
+    )
+    for pixel in image:
+        n = pixel // (raster.height * raster.width)
+        background = vector(params, n, BACKGROUND)
+        p = centre_of(pixel, raster, background.x)
+        color, transmittance = 0 * background, cast_like(1, background.x)
+        m = offsets[pixel]
+        while m < offsets[pixel + 1] and transmittance > 0:
+            t = triangles[m]
+            f = faces[t]
+            _unclipped, b = surface_coords(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
+            rgb, alpha = shade(inputs, lighting, n, t, b)
+            color += transmittance * alpha * rgb
+            transmittance *= 1 - alpha
+            m += 1
+        color += transmittance * background
+        image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance])
+
+
+@ti.func
+def shade(inputs: ti.template(), lighting, n: ti.i32, t: ti.i32, b):
+    """The lit colour of face t at barycentric coordinates b, and its opacity."""
+    k = inputs.material[t]
+    base, emission, occlusion = surface_colors(inputs, lighting.n_sets, t, k, b)
+    rgb = base.xyz
+    if inputs.numbers[k, UNLIT] == 0:
+        point, normal = facing_point(inputs, lighting.flat, n, t, k, b)
+        shininess = inputs.numbers[k, PHONG + 3]
+        albedo_factor, specular = phong(inputs.params, n, lighting.light, point, normal, shininess)
+        albedo_factor -= (1 - occlusion) * vector(inputs.params, n, AMBIENT)
+        rgb = albedo_factor * base.xyz + specular * vector(inputs.numbers, k, PHONG)
+    mode = inputs.numbers[k, ALPHA_MODE]
+    alpha = cast_like(1, base.w)
+    if mode == BLEND:
+        alpha = ti.math.clamp(base.w, 0 * base.w, 0 * base.w + 1)
+    if mode == MASK and base.w < inputs.numbers[k, CUTOFF]:
+        alpha = 0 * alpha
+    return rgb + emission, alpha
+
+
+@ti.func
+def surface_colors(inputs: ti.template(), n_sets: ti.i32, t: ti.i32, k: ti.i32, b):
+    """Base colour with alpha, emission, and the part of the ambient light that arrives."""
+    base, has_base = read_map(inputs, n_sets, t, k, BASE_MAP, b)
+    for c in ti.static(range(4)):
+        base[c] *= inputs.numbers[k, BASE + c] if has_base else inputs.numbers[k, PLAIN + c]
+    f = inputs.color_faces[t]
+    corner_colors = 0 * base
+    for i in ti.static(range(3)):
+        for c in ti.static(range(4)):
+            corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
+    glow, _has_glow = read_map(inputs, n_sets, t, k, EMISSION_MAP, b)
+    emission = vector(inputs.numbers, k, EMISSION) * glow.xyz
+    shade_map, has_occlusion = read_map(inputs, n_sets, t, k, OCCLUSION_MAP, b)
+    occlusion = cast_like(1, b.x)
+    if has_occlusion:
+        occlusion += inputs.numbers[k, OCCLUSION_STRENGTH] * (shade_map.x - 1)
+    return base * corner_colors, emission, occlusion
+
+
+@ti.func
+def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: ti.i32, b):
+    """Position, and the normal, turned to the camera where a double-sided face is seen from behind."""
+    f, h = inputs.faces[t], inputs.normal_faces[t]
+    p0, p1, p2 = inputs.positions[f[0]], inputs.positions[f[1]], inputs.positions[f[2]]
+    point = b[0] * p0 + b[1] * p1 + b[2] * p2
+    of_face = (p1 - p0).cross(p2 - p0)
+    normal = b[0] * inputs.normals[h[0]] + b[1] * inputs.normals[h[1]] + b[2] * inputs.normals[h[2]]
+    normal = unit(of_face if flat else normal)
+    away = of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0
+    if away and inputs.numbers[k, DOUBLE_SIDED] != 0:
+        normal = -normal
+    return point, normal
+
+
+@ti.func
+def read_map(inputs: ti.template(), n_sets: ti.i32, t: ti.i32, k: ti.i32, slot: ti.template(), b):
+    """The texel of a kind of map, RGBA, and whether there is one; white where there is none."""
+    one = cast_like(1, b.x)
+    texel, found = ti.Vector([one, one, one, one]), False
+    which, uv_set = inputs.maps[k, slot], inputs.maps[k, N_SLOTS + slot]
+    if which >= 0 and uv_set < n_sets:
+        uv = ti.Vector([0 * one, 0 * one])
+        found = True
+        for i in ti.static(range(3)):
+            row = inputs.uv_rows[t, 3 * uv_set + i]
+            if row < 0:
+                found = False
+            else:
+                uv += b[i] * ti.Vector([inputs.uvs[row, 0], inputs.uvs[row, 1]])
+        if found:
+            a = ti.static(TRANSFORM + 6 * slot)
+            u = inputs.numbers[k, a] * uv.x + inputs.numbers[k, a + 1] * uv.y + inputs.numbers[k, a + 2]
+            v = inputs.numbers[k, a + 3] * uv.x + inputs.numbers[k, a + 4] * uv.y + inputs.numbers[k, a + 5]
+            texel = sample_rgba(inputs.texels, inputs.layout[which], u, v)
+    return texel, found
+
+
+@ti.func
+def sample_rgba(texels: ti.template(), map_layout, u, v):
+    nearest = map_layout[3] >= NEAREST
+    map_layout[3] %= NEAREST
+    x, _dx = padded(u, map_layout[2], map_layout[3] % N_PADDINGS, False)
+    y, _dy = padded(v, map_layout[1], map_layout[3] // N_PADDINGS, False)
+    out = ti.Vector([0 * x, 0 * x, 0 * x, 0 * x])
+    if nearest:
+        index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
+        if index >= 0:
+            out = texels[index]
+    else:
+        x0, y0 = ti.floor(x), ti.floor(y)
+        for j, i in ti.static(ti.ndrange(2, 2)):
+            index = texel_index(map_layout, ti.cast(y0, ti.i32) + j, ti.cast(x0, ti.i32) + i)
+            if index >= 0:
+                wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
+                wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
+                out += wx * wy * texels[index]
+    return out

@@ -1,0 +1,31 @@
+"""Pictures of faces with materials, over ``kernels/material_shading.py``; without gradients."""
+
+from __future__ import annotations
+
+import torch
+
+from tirender.engine import runtime
+from tirender.engine.kernels import material_shading as kernels
+from tirender.engine.rasterize_meshes import RasterMode
+
+
+@runtime.not_compiled
+def draw_materials(mode: RasterMode, light: int, flat: bool, inputs: kernels.Inputs) -> torch.Tensor:
+    """Light the fragments of each pixel and blend them front to back.
+
+    Args:
+        mode: how they were rasterized.
+        light: a kind in ``kernels/lighting.py``.
+        flat: whether each face is lit by its own normal.
+        inputs: see there; detached.
+    Returns:
+        (N, H, W, 4) RGBA, the background behind what is transparent.
+    """
+    n_images, n_pixels = len(inputs.params), len(inputs.offsets) - 1
+    image = inputs.verts.new_empty(n_pixels, 4)
+    if n_pixels:
+        floats = (t.to(image.dtype) if t.is_floating_point() else t.int() for t in inputs)
+        lighting = kernels.Lighting(light=light, flat=flat, n_sets=inputs.uv_rows.shape[1] // 3)
+        arrays = (t.detach().contiguous() for t in floats)
+        runtime.launch(kernels.material_shading, mode.raster, lighting, *arrays, image)
+    return image.view(n_images, *mode.image_size, 4)

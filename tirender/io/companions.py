@@ -1,0 +1,43 @@
+"""Files that a mesh refers to by name: its materials and images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cache
+
+from tirender.io.files import Source, decode_image, read_source
+
+
+def find_companion(source: Source, what: str, names: Iterable[str]) -> tuple[str | None, str]:
+    """Return the path of the first of these files that exists, or None and what to warn of.
+
+    A path that leaves the folder, as the absolute ones of the machine on which a file was made, stands for a file of
+    that name beside the mesh.
+
+    Args:
+        source: the mesh's file.
+        what: the companion, for the warning.
+        names: as written in the file.
+    """
+    problem = f"{source.name}: {what} not found, ignored"
+    for name in names:
+        try:
+            path = source.sibling(name)
+        except ValueError as error:
+            problem = f"{error}; it is not read"
+            try:
+                path = source.sibling(os.path.basename(name.replace("\\", "/")))
+            except ValueError:
+                continue
+        if path is not None:
+            return path, ""
+    return None, problem
+
+
+class Images:
+    """Decodes the images beside a mesh, each once."""
+
+    def __init__(self, source: Source) -> None:
+        self.decode = cache(lambda path: decode_image(read_source(path, source.path_manager).data, path, None))
+        """Return the image at a path, float32 (H, W, 3), or (H, W, 4) where it has alpha."""

@@ -1,0 +1,53 @@
+"""Any mesh file as a record, for what shows more of it than ``Meshes`` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tirender.checks import fail
+from tirender.io.file_mesh import FileMesh, centered
+from tirender.io.files import Source, is_path, read_source
+from tirender.io.gltf_io import read_gltf
+from tirender.io.obj_io import read_obj
+from tirender.io.off_reading import read_off
+from tirender.io.pluggable_formats import has_suffix
+from tirender.io.ply_reading import read_ply
+from tirender.io.stl_io import read_stl
+from tirender.io.trimesh_io import MeshTrimeshFormat, read_by_trimesh
+
+_READERS: dict[tuple[str, ...], Callable[[Source], FileMesh]] = {
+    (".obj",): read_obj,
+    (".ply",): read_ply,
+    (".off",): read_off,
+    (".glb", ".gltf"): read_gltf,
+    (".stl",): read_stl,
+    MeshTrimeshFormat.known_suffixes: read_by_trimesh,
+}
+
+MESH_SUFFIXES = tuple(suffix for suffixes in _READERS for suffix in suffixes)
+"""The endings of files that :func:`read_mesh_file` reads."""
+
+
+def read_mesh_file(
+    f: Any, *, path_manager: Any = None, allow_parent: bool = False, center_far: bool = False
+) -> FileMesh:
+    """Read all that a mesh file says: positions in double precision, normals, texture coordinates, materials.
+
+    ``meshes_of`` makes ``Meshes`` of it.
+
+    Args:
+        f: a path, or a binary stream, which is read as PLY.
+        path_manager: an iopath ``PathManager``, or None for the local file system.
+        allow_parent: whether materials and images may lie in the folder above the file's, and what is in it, too.
+        center_far: whether an ``origin`` is taken off positions that lie so far out that float32 would blur them.
+    Raises:
+        ValueError: naming the file and where: no known ending, or damaged.
+        ImportError: the format needs a package that is not installed.
+        OSError: the file cannot be opened.
+    """
+    for suffixes, read in _READERS.items():
+        if has_suffix(f, suffixes) or (not is_path(f) and ".ply" in suffixes):
+            mesh = read(read_source(f, path_manager, allow_parent))
+            return centered(mesh) if center_far else mesh
+    return fail("f", f"a path that ends in {', '.join(MESH_SUFFIXES)}", repr(f))

@@ -1,0 +1,181 @@
+"""Formats that the optional package trimesh reads: 3MF, COLLADA and a few more."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import numpy as np
+import torch
+
+from tirender.checks import fail
+from tirender.io.colors import with_alpha
+from tirender.io.companions import find_companion
+from tirender.io.file_mesh import FileMesh, join
+from tirender.io.files import MAX_FILE_BYTES, Source, read_source
+from tirender.io.mesh_building import meshes_of
+from tirender.io.pluggable_formats import MeshFormatInterpreter, has_suffix
+from tirender.io.text import finite_float32
+from tirender.renderer.mesh.material import Material, TextureMap
+
+if TYPE_CHECKING:
+    from tirender.structures.meshes import Meshes
+
+
+class MeshTrimeshFormat(MeshFormatInterpreter):
+    """What trimesh reads, in the ``IO`` registry: paths that end in .3mf, .dae, .zae, .xaml or .3dxml; reading only."""
+
+    known_suffixes = (".3mf", ".dae", ".zae", ".xaml", ".3dxml")
+
+    def read(
+        self,
+        path: Any,
+        include_textures: bool,
+        device: Any,
+        path_manager: Any = None,
+        allow_parent: bool = False,
+        **kwargs: Any,
+    ) -> Meshes | None:
+        """Read a scene as :func:`read_by_trimesh` does."""
+        if not has_suffix(path, self.known_suffixes):
+            return None
+        return meshes_of(read_by_trimesh(read_source(path, path_manager, allow_parent)), device, include_textures)
+
+    def save(
+        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+    ) -> bool:
+        """Return False: these formats are not written."""
+        return False
+
+
+def read_by_trimesh(source: Source) -> FileMesh:
+    """Read a scene's triangles as one mesh in world space, with materials, colours and texture coordinates.
+
+    COLLADA's Z_UP is turned, so that Y points up as in the other formats that say so.
+
+    Raises:
+        ImportError: trimesh, or what it needs for this format, is not installed.
+        ValueError: naming the file: damaged, an archive that is too large, a scene without triangles, NaN and infinity.
+    """
+    kind = source.name.lower().rpartition(".")[2]
+    try:
+        import trimesh
+    except ImportError as error:
+        raise ImportError(_needed(source, kind)) from error
+    if source.data[:2] == b"PK":
+        _check_archive(source)
+    resolver: Any = _Resolver(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scene = trimesh.load_scene(io.BytesIO(source.data), file_type=kind, resolver=resolver)
+            parts = list(_parts(source, scene))
+    except ImportError as error:
+        raise ImportError(f"{_needed(source, kind)} ({error})") from error
+    except Exception as error:  # a parser may raise anything on hostile input
+        if "not supported" in str(error) or "No module" in str(error):
+            raise ImportError(f"{_needed(source, kind)} ({error})") from error
+        fail(source.name, f"an undamaged {kind.upper()} file", f"{type(error).__name__}: {error}")
+    if not parts:
+        fail(source.name, "a scene with triangles", "none")
+    for problem in resolver.problems:
+        warnings.warn(problem, stacklevel=3)
+    mesh = join(source.name, parts)
+    if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.verts):
+        fail(source.name, f"indices of its {len(mesh.verts)} vertices", mesh.faces.max())
+    if kind == "dae" and b"<up_axis>Z_UP" in source.data:
+        mesh = replace(mesh, verts=mesh.verts[:, [0, 2, 1]] * [1.0, 1.0, -1.0])
+    finite_float32(mesh.verts, "positions", lambda row: f"{source.name}, vertex {row}")
+    return mesh
+
+
+def _needed(source: Source, kind: str) -> str:
+    return f"{source.name}: .{kind} files are read by trimesh; install it with: pip install tirender[formats]"
+
+
+def _check_archive(source: Source) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
+            n_bytes = sum(member.file_size for member in archive.infolist())
+    except Exception as error:
+        fail(source.name, "an undamaged archive", error)
+    if n_bytes > MAX_FILE_BYTES:
+        fail(source.name, f"an archive of at most {MAX_FILE_BYTES} bytes", n_bytes)
+
+
+class _Resolver:
+    """Lets trimesh read what lies beside the file, and nothing else."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.problems: list[str] = []
+
+    def get(self, name: str) -> bytes:
+        path, problem = find_companion(self.source, f"companion {name!r}", [name, unquote(name)])
+        if path is None:
+            self.problems.append(problem)
+            raise FileNotFoundError(name)
+        return read_source(path, self.source.path_manager).data
+
+    def __getitem__(self, name: str) -> bytes:
+        return self.get(name)
+
+    def namespaced(self, namespace: str) -> _Resolver:
+        return self
+
+
+def _parts(source: Source, scene: Any) -> Iterator[FileMesh]:
+    """The scene's meshes in world space."""
+    looks: dict[int, Material] = {}
+    for node in scene.graph.nodes_geometry:
+        matrix, name = scene.graph[node]
+        geometry = scene.geometry[name]
+        faces = getattr(geometry, "faces", None)
+        if faces is None or not len(faces):
+            continue
+        faces = np.asarray(faces, dtype=np.int64)
+        if np.linalg.det(matrix[:3, :3]) < 0:
+            faces = faces[:, ::-1].copy()
+        verts = np.asarray(geometry.vertices, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        yield FileMesh(source.name, verts, faces, **_looks(geometry.visual, faces, looks))
+
+
+def _looks(visual: Any, faces: np.ndarray, known: dict[int, Material]) -> dict[str, Any]:
+    """Return the fields of colours, texture coordinates and materials."""
+    if visual.kind in ("vertex", "face"):
+        rgba = np.asarray(visual.vertex_colors if visual.kind == "vertex" else visual.face_colors) / 255.0
+        return {"verts_rgba" if visual.kind == "vertex" else "faces_rgba": with_alpha(rgba[:, :3], rgba[:, 3])}
+    material = getattr(visual, "material", None)
+    if material is None:
+        return {}
+    record = known.setdefault(id(material), _record(material))
+    fields: dict[str, Any] = {"materials": (record,), "faces_material": np.zeros(len(faces), np.int64)}
+    uvs = getattr(visual, "uv", None)
+    if uvs is not None:
+        fields |= {"uvs": (np.ascontiguousarray(uvs, dtype=np.float32),), "faces_uvs": (faces,)}
+    return fields
+
+
+def _record(material: Any) -> Material:
+    """A material of trimesh's: of Phong's kind, or of glTF's."""
+    image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    color = getattr(material, "baseColorFactor", None)
+    color = getattr(material, "diffuse", None) if color is None else color
+    red, green, blue, alpha = (1.0,) * 4 if color is None else (np.asarray(color).ravel()[:4] / 255.0).tolist()
+    base_map = None
+    if image is not None:
+        mode = "RGBA" if "A" in image.getbands() else "RGB"
+        pixels = torch.from_numpy(np.asarray(image.convert(mode), dtype=np.float32) / 255.0)
+        base_map = TextureMap(lambda: pixels)
+    return Material(
+        str(getattr(material, "name", "")),
+        (red, green, blue, alpha) if image is None else (1.0, 1.0, 1.0, alpha),
+        base_map,
+        None if image is None else (red, green, blue),
+        "blend" if alpha < 1.0 else "opaque",
+    )

@@ -1,0 +1,82 @@
+"""What a file says of a surface, for any renderer: materials and the images that they lay on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class TextureMap:
+    """An image, decoded when it is first asked for, and how it is laid on a surface.
+
+    Attributes:
+        read: returns ``image``; ValueError, naming the file, where that is damaged.
+        uv_set: which of the mesh's texture coordinates it uses.
+        wrap: what lies outside [0, 1] along u and along v: "repeat", "mirror" or "clamp".
+        transform: (2, 3); u and v are first turned into ``transform @ (u, v, 1)``, v pointing up; None leaves them.
+        nearest: whether texels are not to be interpolated.
+    """
+
+    read: Callable[[], torch.Tensor]
+    uv_set: int = 0
+    wrap: tuple[str, str] = ("repeat", "repeat")
+    transform: np.ndarray | None = None
+    nearest: bool = False
+
+    @cached_property
+    def image(self) -> torch.Tensor:
+        """Float32 (H, W, 3), or (H, W, 4) with alpha, in [0, 1] as stored: colours are sRGB, data plain numbers."""
+        return self.read()
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """A surface: a factor a quantity, and a map that multiplies it where there is one.
+
+    Attributes:
+        name: as in the file.
+        base_color: RGBA, sRGB like the images.
+        base_map: RGB or RGBA.
+        unmapped_color: RGB, sRGB, of faces that have no texture coordinates for ``base_map``, where it is not
+            ``base_color``: MTL's Kd, which by custom does not multiply its map.
+        alpha_mode: "opaque" (alpha is ignored), "mask" (nothing is drawn where alpha lies below ``alpha_cutoff``) or
+            "blend".
+        alpha_cutoff: see there.
+        emission: RGB, sRGB; its light is added, and may exceed 1.
+        emission_map: RGB.
+        normal_map: RGB, tangent space, (0.5, 0.5, 1) straight up, x along u and y along v pointing up.
+        normal_scale: of the map's x and y.
+        occlusion_map: its red channel is the part of the ambient light that arrives.
+        occlusion_strength: how far it is followed, from 0 to 1.
+        metallic, roughness: from 0 to 1; None where the file says nothing.
+        metallic_roughness_map: roughness in green, metallic in blue.
+        specular: RGB of Phong's highlights, or None.
+        shininess: Phong's exponent, or None.
+        double_sided: whether back faces are drawn and lit from their own side; None where the file says nothing.
+        unlit: whether the base colour is shown as it is, without light.
+    """
+
+    name: str = ""
+    base_color: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    base_map: TextureMap | None = None
+    unmapped_color: tuple[float, float, float] | None = None
+    alpha_mode: str = "opaque"
+    alpha_cutoff: float = 0.5
+    emission: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    emission_map: TextureMap | None = None
+    normal_map: TextureMap | None = None
+    normal_scale: float = 1.0
+    occlusion_map: TextureMap | None = None
+    occlusion_strength: float = 1.0
+    metallic: float | None = None
+    roughness: float | None = None
+    metallic_roughness_map: TextureMap | None = None
+    specular: tuple[float, float, float] | None = None
+    shininess: float | None = None
+    double_sided: bool | None = None
+    unlit: bool = False

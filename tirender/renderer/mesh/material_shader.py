@@ -1,0 +1,120 @@
+"""The shader of meshes with ``TexturesMaterial``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tirender.checks import fail
+from tirender.engine.kernels.material_shading import NEAREST, Inputs
+from tirender.engine.material_shading import draw_materials
+from tirender.renderer.blending import background_tensor
+from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong, kernel_params, light_kind
+from tirender.renderer.mesh.material_shading import shade_materials
+from tirender.renderer.mesh.shader import ShaderBase
+from tirender.renderer.mesh.textures_material import SLOTS, TexturesMaterial
+from tirender.structures.fragments import Fragments
+from tirender.structures.meshes import Meshes
+
+
+class MaterialShader(ShaderBase):
+    """Faces with materials: base colours and maps, vertex colours, transparency, normal maps, occlusion, emission.
+
+    The lights are those of the Phong shaders. Colours are multiplied, lit and blended as they are stored, in sRGB.
+    Transparent faces are blended by depth, so that the rasterizer must keep all faces of a pixel
+    (``faces_per_pixel=None``) where ``textures.maps().needs_all_fragments``. Other textures are the base colour of a
+    plain material.
+
+    Args:
+        flat: light each face by its own normal.
+        kwargs: as for the other shaders; ``materials`` is not read.
+    """
+
+    def __init__(self, flat: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.flat = flat
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 4) RGBA images, differentiable in vertices, vertex colours, lights and cameras.
+
+        Args:
+            fragments: of N images, from the rasterizer.
+            meshes: the N meshes they show, with textures.
+            kwargs: ``cameras``, ``lights``, ``blend_params`` for this call.
+        Raises:
+            ValueError: without cameras or textures, or for fragments made by hand.
+        """
+        scene = self._scene(meshes, kwargs)
+        check_belong(fragments, meshes)
+        if meshes.textures is None:
+            fail("meshes.textures", "textures", None)
+        packed = fragments.packed
+        if packed is None:
+            fail("fragments", "those of a rasterizer", "fragments made by hand")
+        rasterization = fragments.rasterization
+        if rasterization is not None and rasterization.clipping is None and _is_drawn_by_kernel(meshes, scene):
+            offsets, triangles = rasterization.selection(by_depth=True)
+            verts = rasterization.triangles.verts_ndc
+            inputs = _kernel_inputs(meshes, scene, verts, offsets, triangles)
+            kind = light_kind(scene.lights)
+            assert kind is not None
+            return draw_materials(rasterization.mode, kind, self.flat, inputs)
+        background = background_tensor(scene.blend_params, meshes.verts_packed())
+        return shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat)
+
+
+def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
+    """Whether nothing is asked for that only the torch path has: gradients, normal maps, lights of other kinds."""
+    if type(meshes.textures) is not TexturesMaterial:
+        return False
+    if light_kind(scene.lights) is None or scene.lights.ambient_color.shape[-1] != 3:
+        return False
+    table = meshes.textures.maps()
+    if bool((table.map_of[:, SLOTS.index("normal_map")] >= 0).any()):
+        return False
+    colors = meshes.textures.packed().colors
+    of_scene = (value for part in (scene.lights, scene.cameras) for value in part._attributes().values())
+    leaves = [meshes.verts_packed(), colors, *of_scene]
+    wants_grad = any(isinstance(t, torch.Tensor) and t.requires_grad for t in leaves)
+    return not (wants_grad and torch.is_grad_enabled())
+
+
+def _kernel_inputs(
+    meshes: Meshes, scene: SceneProperties, verts: torch.Tensor, offsets: torch.Tensor, triangles: torch.Tensor
+) -> Inputs:
+    packed, table = meshes.textures.packed(), meshes.textures.maps()
+    normals, normal_faces = meshes.corner_normals_packed()
+    layout = table.layout.clone()
+    layout[:, 3] += NEAREST * table.nearest.int()
+    numbers = torch.cat(
+        [
+            table.base_color,
+            table.plain_color,
+            table.emission,
+            table.phong,
+            table.settings[:, [0, 1, 3]],
+            table.flags.to(table.base_color),
+            table.transform.flatten(1),
+        ],
+        1,
+    )
+    return Inputs(
+        offsets=offsets,
+        triangles=triangles,
+        faces=meshes.topology.faces_int32,
+        verts=verts,
+        positions=meshes.verts_packed(),
+        normal_faces=normal_faces,
+        normals=normals,
+        uvs=packed.uvs,
+        uv_rows=packed.faces_uvs.flatten(1),
+        colors=packed.colors,
+        color_faces=packed.faces_colors,
+        material=packed.faces_material,
+        numbers=numbers,
+        maps=torch.cat([table.map_of, table.uv_set], 1),
+        layout=layout,
+        texels=table.maps.texels,
+        params=kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True),
+    )

@@ -1,0 +1,188 @@
+"""The colours of faces with materials, in torch: the twin of the kernel that draws them without gradients.
+
+Phong's reflection (1975) of the lights, with the material's base colour in place of the texel, then emission. sRGB
+colours are multiplied and blended as they are, as PyTorch3D does. Double-sided faces are lit from the side that is
+seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from tirender.engine.compositing import composite
+from tirender.renderer.lighting import per_point, unit_vectors
+from tirender.renderer.mesh.textures_material import SLOTS, TexturesMaterial
+from tirender.structures.fragments import PackedFragments
+from tirender.structures.meshes import Meshes
+
+
+class Looks(NamedTuple):
+    """What materials say of M fragments.
+
+    Attributes:
+        base: (M, 3) colour.
+        opacity: (M,): 1 for opaque materials, 0 or 1 for masked ones, else alpha.
+        emission: (M, 3).
+        occlusion: (M, 1), the part of the ambient light that arrives.
+        phong: (M, 4), colour and exponent of highlights.
+        double_sided, unlit: (M, 1) bool.
+    """
+
+    base: torch.Tensor
+    opacity: torch.Tensor
+    emission: torch.Tensor
+    occlusion: torch.Tensor
+    phong: torch.Tensor
+    double_sided: torch.Tensor
+    unlit: torch.Tensor
+
+
+class SurfacePoints(NamedTuple):
+    """Points (M, 3) in world space and unit normals (M, 3)."""
+
+    points: torch.Tensor
+    normals: torch.Tensor
+
+
+def shade_materials(
+    fragments: PackedFragments, meshes: Meshes, lights: Any, cameras: Any, background: torch.Tensor, flat: bool = False
+) -> torch.Tensor:
+    """Light the fragments and blend them front to back.
+
+    Args:
+        fragments: of the meshes; all of them, where a material is transparent.
+        meshes: N meshes with textures; others than ``TexturesMaterial`` give the base colour of a plain material.
+        lights, cameras: one for all images, or N.
+        background: (3,).
+        flat: light each face by its own normal.
+    Returns:
+        (N, H, W, 4) RGBA; the background is behind what is transparent, and alpha says how much is covered.
+        Differentiable in vertices, colours, lights and cameras.
+    """
+    looks = looks_of(fragments, meshes)
+    surface = surface_points(fragments, meshes, flat)
+    eye = cameras.get_camera_center()
+    eye = eye if len(eye) == 1 else eye.index_select(0, fragments.image_index)
+    face_normals = meshes.faces_normals_packed().index_select(0, fragments.pix_to_face.long())
+    away = (face_normals * (eye - surface.points)).sum(1, keepdim=True) < 0
+    facing = surface._replace(normals=torch.where(away & looks.double_sided, -surface.normals, surface.normals))
+    color = _lit(looks, facing, lights, eye, fragments.image_index) + looks.emission
+    index = torch.arange(len(color), dtype=torch.int32, device=color.device)
+    features = torch.cat([color, torch.ones_like(color[:, :1])], 1)
+    image = composite(fragments.offsets, index, looks.opacity.to(color.dtype), features, "alpha")
+    rgb = image[:, :3] + (1 - image[:, 3:]) * background.to(image)
+    return torch.cat([rgb, image[:, 3:]], 1).view(fragments.n_images, *fragments.image_size, 4)
+
+
+def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
+    """What the meshes' textures say of fragments."""
+    textures, faces, bary = meshes.textures, fragments.pix_to_face.long(), fragments.bary_coords
+    if not isinstance(textures, TexturesMaterial):
+        base = meshes.sample_textures(fragments)[:, :3]
+        one = torch.ones_like(base[:, :1])
+        return Looks(
+            base=base,
+            opacity=one[:, 0],
+            emission=torch.zeros_like(base),
+            occlusion=one,
+            phong=torch.cat([one, one, one, 64 * one], 1),
+            double_sided=one > 0,
+            unlit=one < 0,
+        )
+    table = textures.maps()
+    material = textures.packed().faces_material.index_select(0, faces)
+    base = textures.base_color(faces, bary)
+    emission, _ = textures.sample("emission_map", faces, bary)
+    shadow, has_shadow = textures.sample("occlusion_map", faces, bary)
+    mode, cutoff, _, strength = table.settings[material].unbind(1)
+    masked = torch.where(base[:, 3] >= cutoff, 1.0, 0.0)
+    return Looks(
+        base=base[:, :3],
+        opacity=torch.where(mode == 2, base[:, 3].clamp(0, 1), torch.where(mode == 1, masked, 1.0)),
+        emission=table.emission[material] * emission[:, :3],
+        occlusion=torch.where(has_shadow, 1 + strength * (shadow[:, 0] - 1), 1.0)[:, None],
+        phong=table.phong[material],
+        double_sided=table.flags[material, :1],
+        unlit=table.flags[material, 1:],
+    )
+
+
+def surface_points(fragments: PackedFragments, meshes: Meshes, flat: bool = False) -> SurfacePoints:
+    """Where the fragments lie, and the normals there, with normal maps; or those of the faces."""
+    faces, bary = fragments.pix_to_face.long(), fragments.bary_coords
+    points = _interpolate(meshes.verts_packed(), meshes.faces_packed(), faces, bary)
+    if flat:
+        return SurfacePoints(points, meshes.faces_normals_packed().index_select(0, faces))
+    normals = unit_vectors(_interpolate(*meshes.corner_normals_packed(), faces, bary))
+    if isinstance(meshes.textures, TexturesMaterial):
+        normals = _with_normal_map(normals, meshes, faces, bary)
+    return SurfacePoints(points, normals)
+
+
+def tangents_of(meshes: Meshes, uvs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """The direction in which u rises at each row of uvs, the mean over faces.
+
+    Args:
+        uvs: (T, 2).
+        rows: (F, 3) int64, the rows of the faces' corners; -1 for none.
+    Returns:
+        (T + 1, 4): the direction, and 1 or -1: v rises along normal x direction times this. The last row is for -1.
+    """
+    corners = meshes.verts_packed().index_select(0, meshes.faces_packed().flatten()).view(-1, 3, 3)
+    table = torch.cat([uvs, uvs.new_zeros(1, 2)])
+    places = torch.where(rows < 0, len(uvs), rows)
+    coords = table.index_select(0, places.flatten()).view(-1, 3, 2)
+    e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    d1, d2 = coords[:, 1] - coords[:, 0], coords[:, 2] - coords[:, 0]
+    sign = (d1[:, 0] * d2[:, 1] - d1[:, 1] * d2[:, 0]).sign()[:, None]
+    tangent = unit_vectors((e1 * d2[:, 1:] - e2 * d1[:, 1:]) * sign)
+    of_face = torch.cat([tangent, sign], 1)
+    sums = table.new_zeros(len(table), 4).index_add(0, places.flatten(), of_face.repeat_interleave(3, 0))
+    return torch.cat([unit_vectors(sums[:, :3]), torch.where(sums[:, 3:] < 0, -1.0, 1.0)], 1)
+
+
+def _interpolate(values: torch.Tensor, rows: torch.Tensor, faces: torch.Tensor, bary: torch.Tensor) -> torch.Tensor:
+    """(M, D): values (n, D) at the corners' rows (F, 3), at barycentric coordinates (M, 3) of faces (M,)."""
+    corners = values.index_select(0, rows.index_select(0, faces).flatten()).view(-1, 3, values.shape[1])
+    return (bary[:, :, None] * corners).sum(1)
+
+
+def _with_normal_map(normals: torch.Tensor, meshes: Meshes, faces: torch.Tensor, bary: torch.Tensor) -> torch.Tensor:
+    """Unit normals (M, 3), bent where a material has a normal map."""
+    textures: TexturesMaterial = meshes.textures
+    texel, has_map = textures.sample("normal_map", faces, bary)
+    points, slot, out = has_map.nonzero()[:, 0], SLOTS.index("normal_map"), normals
+    table, packed = textures.maps(), textures.packed()
+    material = packed.faces_material.index_select(0, faces)
+    sets = table.uv_set[material[points], slot]
+    for uv_set in sets.unique().tolist():
+        here = points[sets == uv_set]
+        of_points, normal = material[here], normals[here]
+        rows = packed.faces_uvs[:, uv_set]
+        tangent = _interpolate(tangents_of(meshes, packed.uvs, rows), rows, faces[here], bary[here])
+        along_u = unit_vectors(tangent[:, :3] - normal * (normal * tangent[:, :3]).sum(1, keepdim=True))
+        along_v = torch.linalg.cross(normal, along_u) * torch.where(tangent[:, 3:] < 0, -1.0, 1.0)
+        x, y, z = (texel[here, i : i + 1] * 2 - 1 for i in range(3))
+        # the directions of the map's own coordinates, which may be turned against the mesh's
+        turn = torch.linalg.pinv(table.transform[of_points, slot, :, :2])
+        turn = turn / turn.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        scale = table.settings[of_points, 2:3]
+        u, v = (scale * (x * turn[:, i, :1] + y * turn[:, i, 1:]) for i in range(2))
+        out = out.index_copy(0, here, unit_vectors(u * along_u + v * along_v + z * normal))
+    return out
+
+
+def _lit(
+    looks: Looks, surface: SurfacePoints, lights: Any, eye: torch.Tensor, image_index: torch.Tensor
+) -> torch.Tensor:
+    """(M, 3): base colours under the lights; as they are where the material is unlit."""
+    lights = lights.clone().gather_props(image_index)
+    diffuse = lights.diffuse(normals=surface.normals, points=surface.points)
+    specular = lights.specular(
+        normals=surface.normals, points=surface.points, camera_position=eye, shininess=looks.phong[:, 3]
+    )
+    ambient = per_point("ambient_color", lights.ambient_color, surface.points) * looks.occlusion
+    lit = (ambient + diffuse) * looks.base + looks.phong[:, :3] * specular
+    return torch.where(looks.unlit, looks.base, lit)

@@ -1,0 +1,361 @@
+"""Materials of a file: base colours and maps, alpha, emission, normal and occlusion maps, vertex colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+
+from tirender.checks import as_indices, check_range, fail
+from tirender.engine.mesh_shading import padding_code
+from tirender.ops.interp_face_attrs import evaluate_filled
+from tirender.renderer.mesh.material import Material, TextureMap
+from tirender.renderer.mesh.texture_maps import PackedMaps, check_padding, pack_maps, sample_maps
+from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
+
+SLOTS = ("base_map", "emission_map", "normal_map", "occlusion_map")  # the maps that are shown
+
+
+class TexturesMaterial(TexturesBase):
+    """Materials of faces, the texture coordinates that their maps are read at, and colours that multiply them.
+
+    Args:
+        materials: what ``faces_material`` counts; shared by all meshes of the batch.
+        faces_material: N tensors (F_i,) int64, -1 for a plain white material.
+        verts_uvs: N tensors (T_i, 2), v pointing up; all sets of texture coordinates, one after the other.
+        faces_uvs: N tensors (F_i, K, 3) int64, the rows of K sets at each corner; -1 where a face has none: there a map
+            is not read.
+        colors: N tensors (n_i, 4), RGBA in [0, 1].
+        faces_colors: N tensors (F_i, 3) int64, the row of ``colors`` at each corner; -1 is white.
+    Raises:
+        ValueError: if a shape, dtype or index does not fit.
+    """
+
+    _fields: ClassVar[dict[str, str | None]] = {
+        "_faces_material": "faces",
+        "_verts_uvs": None,
+        "_faces_uvs": "faces",
+        "_colors": None,
+        "_faces_colors": "faces",
+    }
+
+    def __init__(
+        self,
+        materials: Sequence[Material],
+        faces_material: PerMesh,
+        verts_uvs: PerMesh | None = None,
+        faces_uvs: PerMesh | None = None,
+        colors: PerMesh | None = None,
+        faces_colors: PerMesh | None = None,
+    ) -> None:
+        self.materials = tuple(materials)
+        self._faces_material = check_per_mesh("faces_material", faces_material, "F", cast=as_indices)
+        sizes = [len(t) for t in faces_material]
+        device = device_of(self._faces_material)
+        self._verts_uvs, self._faces_uvs = _indexed(
+            ("verts_uvs", verts_uvs, 2), ("faces_uvs", faces_uvs, ("K", 3)), sizes, device
+        )
+        self._colors, self._faces_colors = _indexed(
+            ("colors", colors, 4), ("faces_colors", faces_colors, (3,)), sizes, device
+        )
+        for rows in faces_material:
+            if len(rows) and int(rows.min()) < -1:
+                fail("faces_material", "indices of materials, or -1", int(rows.min()))
+            check_range("faces_material", rows.clamp(min=0), max(len(self.materials), 1), "materials")
+        self._start(len(sizes), device, sizes, None)
+
+    def maps(self) -> MapTable:
+        """The maps of all materials, on the device of these textures."""
+        table = self.__dict__.get("_map_table")
+        if table is None or table.maps.texels.device != self.device:
+            table = self._map_table = MapTable.of(self.materials, self.device)
+        return table
+
+    def packed(self) -> PackedMaterials:
+        """The indices of all faces, into tables without repetition."""
+        uvs, faces_uvs = self._pack("_verts_uvs", "_faces_uvs")
+        colors, faces_colors = self._pack("_colors", "_faces_colors")
+        rows = [torch.where(t < 0, len(self.materials), t) for t in self._list("_faces_material")]
+        faces_material = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.int64, device=self.device)
+        return PackedMaterials(faces_material, uvs, faces_uvs, colors, faces_colors)
+
+    def _pack(self, values: str, rows: str) -> tuple[torch.Tensor, torch.Tensor]:
+        tables, which = distinct(self._list(values))
+        if not tables:
+            width, shape = (2, (0, 0, 3)) if values == "_verts_uvs" else (4, (0, 3))
+            empty = torch.zeros(0, width, device=self.device)
+            return empty, torch.zeros(shape, dtype=torch.int64, device=self.device)
+        starts = [0]
+        for table in tables:
+            starts.append(starts[-1] + len(table))
+        moved = [torch.where(t < 0, -1, t + starts[w]) for t, w in zip(self._list(rows), which)]
+        return torch.cat(tables), torch.cat(moved)
+
+    def sample_textures(self, fragments: Any, **kwargs: Any) -> torch.Tensor:
+        """The base colour of fragments, without light, alpha and emission.
+
+        Args:
+            fragments: dense fragments (N, H, W, K) or packed ones (M,).
+        Returns:
+            (N, H, W, K, 3) or (M, 3), 0 in empty slots; differentiable in colours and barycentric coordinates.
+        """
+        coords = fragments.bary_coords.reshape(-1, 3)
+
+        def look_up(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+            return self.base_color(faces, coords.index_select(0, slots))[:, :3]
+
+        return evaluate_filled(fragments.pix_to_face, look_up)
+
+    def base_color(self, faces: torch.Tensor, bary: torch.Tensor) -> torch.Tensor:
+        """(M, 4): factor times colour times map at barycentric coordinates (M, 3) of packed faces (M,)."""
+        packed, table = self.packed(), self.maps()
+        material = packed.faces_material.index_select(0, faces)
+        sampled, has_map = self.sample("base_map", faces, bary)
+        factor = torch.where(has_map[:, None], table.base_color[material], table.plain_color[material])
+        return factor * sampled * packed.color_at(faces, bary)
+
+    def sample(self, slot: str, faces: torch.Tensor, bary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A kind of map at barycentric coordinates (M, 3) of packed faces (M,).
+
+        Args:
+            slot: the attribute of ``Material``.
+            faces, bary: the points.
+        Returns:
+            (M, 4), 1 where the material has no such map or the face no coordinates; and where it has (M,) bool.
+        """
+        packed, table = self.packed(), self.maps()
+        channel = SLOTS.index(slot)
+        material = packed.faces_material.index_select(0, faces)
+        which = table.map_of[material, channel]
+        n_sets = packed.faces_uvs.shape[1]
+        uv_set = table.uv_set[material, channel]
+        has_map = (which >= 0) & (uv_set < n_sets)
+        values = bary.new_ones(len(faces), 4)
+        if not bool(has_map.any()):
+            return values, has_map
+        rows = packed.faces_uvs[faces, uv_set.clamp(max=n_sets - 1)]
+        has_map = has_map & (rows >= 0).all(1)
+        points = has_map.nonzero()[:, 0]
+        corners = packed.uvs.index_select(0, rows[points].flatten()).view(-1, 3, 2)
+        uv = (bary[points][:, :, None] * corners).sum(1)
+        transform = table.transform[material[points], channel]
+        uv = (transform[:, :, :2] * uv[:, None]).sum(2) + transform[:, :, 2]
+        return values.index_copy(0, points, table.read(which[points], uv)), has_map
+
+    def faces_verts_textures_packed(self, **kwargs: Any) -> torch.Tensor:
+        """(F, 3, 3): the base colours at the corners of the faces."""
+        n_faces = sum(self._num_faces_per_mesh)
+        faces = torch.arange(n_faces, device=self.device).repeat_interleave(3)
+        bary = torch.eye(3, device=self.device).repeat(n_faces, 1)
+        return self.base_color(faces, bary)[:, :3].view(-1, 3, 3)
+
+    def join_batch(self, textures: Sequence[TexturesMaterial]) -> TexturesMaterial:  # type: ignore[override]
+        """Concatenate these textures and those of ``textures`` to one batch.
+
+        Raises:
+            ValueError: if one is not TexturesMaterial, or has another number of sets of texture coordinates.
+        """
+        for other in textures:
+            if not isinstance(other, TexturesMaterial):
+                fail("textures", "all of type TexturesMaterial", type(other).__name__)
+        n_sets = max(t.shape[1] for part in (self, *textures) for t in part._list("_faces_uvs"))
+        parts: list[TexturesMaterial] = []
+        materials: list[Material] = []
+        for part in (self, *textures):
+            shifted = part._select(list(range(len(part))))
+            shifted._faces_material = [
+                torch.where(t < 0, -1, t + len(materials)) for t in part._list("_faces_material")
+            ]
+            shifted._faces_uvs = [_with_sets(t, n_sets) for t in part._list("_faces_uvs")]
+            parts.append(shifted)
+            materials += part.materials
+        joined = super(TexturesMaterial, parts[0]).join_batch(parts[1:])
+        joined.materials = tuple(materials)
+        joined.__dict__.pop("_map_table", None)
+        return joined
+
+    def join_scene(self) -> TexturesMaterial:
+        """The textures of the mesh that joins all meshes."""
+        packed = self.packed()
+        material = torch.where(packed.faces_material == len(self.materials), -1, packed.faces_material)
+        return TexturesMaterial(
+            self.materials, [material], [packed.uvs], [packed.faces_uvs], [packed.colors], [packed.faces_colors]
+        )
+
+    def submeshes(
+        self, vertex_ids_list: list[list[torch.Tensor]], faces_ids_list: list[list[torch.Tensor]]
+    ) -> TexturesMaterial:
+        """The textures of submeshes, which share the tables; see :meth:`TexturesBase.submeshes`."""
+        fields: dict[str, list[torch.Tensor]] = {name: [] for name in self._fields}
+        for i, parts in enumerate(faces_ids_list):
+            for ids in parts:
+                for name, rows in self._fields.items():
+                    values = self._list(name)[i]
+                    fields[name].append(values if rows is None else values.index_select(0, ids))
+        return TexturesMaterial(self.materials, *fields.values())
+
+    def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
+        """Whether there are materials for ``batch_size`` meshes of ``max_num_faces`` padded faces."""
+        return (self._N, max((len(t) for t in self._faces_material), default=0)) == (batch_size, max_num_faces)
+
+
+class PackedMaterials(NamedTuple):
+    """The materials of all faces of a batch.
+
+    Attributes:
+        faces_material: (F,) int64; the number of materials for the plain one.
+        uvs: (T, 2).
+        faces_uvs: (F, K, 3) int64 into uvs, or -1.
+        colors: (n, 4).
+        faces_colors: (F, 3) int64 into colors, or -1.
+    """
+
+    faces_material: torch.Tensor
+    uvs: torch.Tensor
+    faces_uvs: torch.Tensor
+    colors: torch.Tensor
+    faces_colors: torch.Tensor
+
+    def color_at(self, faces: torch.Tensor, bary: torch.Tensor) -> torch.Tensor:
+        """(M, 4): the colours at barycentric coordinates (M, 3) of faces (M,); white where there are none."""
+        table = torch.cat([self.colors, self.colors.new_ones(1, 4)])
+        rows = torch.where(self.faces_colors < 0, len(self.colors), self.faces_colors)
+        corners = table.index_select(0, rows.index_select(0, faces).flatten()).view(-1, 3, 4)
+        return (bary[:, :, None] * corners).sum(1)
+
+
+class MapTable(NamedTuple):
+    """Numbers and maps of M materials and of the plain one after them.
+
+    Attributes:
+        maps: all maps, RGBA.
+        layout: (maps, 4) int32 as kernels read it: first texel, rows, columns and padding.
+        nearest: (maps,) bool: whether texels are not interpolated.
+        map_of: (M + 1, 4) int64, the map in each of SLOTS; -1 for none.
+        uv_set: (M + 1, 4) int64, the set of texture coordinates that it is read at.
+        transform: (M + 1, 4, 2, 3), what they are transformed by.
+        base_color: (M + 1, 4); plain_color: the same for faces without coordinates for the base map.
+        emission: (M + 1, 3).
+        phong: (M + 1, 4): colour and exponent of highlights.
+        settings: (M + 1, 4): alpha mode (0 opaque, 1 mask, 2 blend), alpha cutoff, scale of the normal map, strength of
+            the occlusion map.
+        flags: (M + 1, 2) bool: double-sided (what the file does not say is), unlit.
+    """
+
+    maps: PackedMaps
+    layout: torch.Tensor
+    nearest: torch.Tensor
+    map_of: torch.Tensor
+    uv_set: torch.Tensor
+    transform: torch.Tensor
+    base_color: torch.Tensor
+    plain_color: torch.Tensor
+    emission: torch.Tensor
+    phong: torch.Tensor
+    settings: torch.Tensor
+    flags: torch.Tensor
+
+    @classmethod
+    def of(cls, materials: Sequence[Material], device: torch.device) -> MapTable:
+        """Decode the maps and lay out everything on a device."""
+        everything = [*materials, Material(name="plain")]
+        slots = [[getattr(m, slot) for slot in SLOTS] for m in everything]
+        different: dict[tuple[Any, ...], int] = {}
+        images: list[TextureMap] = []
+        numbers = [[_number(found, different, images) for found in row] for row in slots]
+        maps = pack_maps([_rgba(m.image) for m in images] or [torch.ones(1, 1, 4)])
+        codes = [padding_code(*check_padding("wrap", m.wrap)) for m in images] or [0]
+        layout = torch.cat(
+            [maps.first_texel[:, None], maps.size, torch.tensor(codes, device=maps.size.device)[:, None]], 1
+        ).int()
+        eye = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+        modes = ("opaque", "mask", "blend")
+        tensors: dict[str, Any] = {
+            "layout": layout,
+            "nearest": torch.tensor([m.nearest for m in images] or [False]),
+            "map_of": torch.tensor(numbers),
+            "uv_set": torch.tensor([[0 if m is None else m.uv_set for m in row] for row in slots]),
+            "transform": torch.tensor(
+                [[eye if m is None or m.transform is None else m.transform.tolist() for m in row] for row in slots]
+            ),
+            "base_color": torch.tensor([m.base_color for m in everything]),
+            "plain_color": torch.tensor(
+                [(*(m.unmapped_color or m.base_color[:3]), m.base_color[3]) for m in everything]
+            ),
+            "emission": torch.tensor([m.emission for m in everything]),
+            "phong": torch.tensor([(*(m.specular or (1.0,) * 3), m.shininess or 64.0) for m in everything]),
+            "settings": torch.tensor(
+                [[modes.index(m.alpha_mode), m.alpha_cutoff, m.normal_scale, m.occlusion_strength] for m in everything]
+            ),
+            "flags": torch.tensor([[m.double_sided is not False, m.unlit] for m in everything]),
+        }
+        moved = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return cls(maps=PackedMaps(*(t.to(device) for t in maps)), **moved)
+
+    def read(self, which: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+        """(M, 4): the maps ``which`` (M,) at coordinates (M, 2)."""
+        values = uv.new_zeros(len(uv), 4)
+        codes = self.layout[which, 3] * 2 + self.nearest[which]
+        for code in codes.unique().tolist():
+            points = (codes == code).nonzero()[:, 0]
+            padding = next(p for p in _PAIRS if padding_code(*p) == code // 2)
+            mode = "nearest" if code % 2 else "bilinear"
+            read = sample_maps(self.maps, which[points], uv[points], mode, padding, align_corners=False)
+            values = values.index_copy(0, points, read)
+        return values
+
+    @property
+    def needs_all_fragments(self) -> bool:
+        """Whether a pixel may see more than the nearest face."""
+        return bool((self.settings[:, 0] > 0).any())
+
+
+_PAIRS = [(u, v) for u in ("repeat", "reflection", "border") for v in ("repeat", "reflection", "border")]
+
+
+def _number(found: TextureMap | None, different: dict[tuple[Any, ...], int], images: list[TextureMap]) -> int:
+    """Which of the different maps this is; -1 for none."""
+    if found is None:
+        return -1
+    key = (id(found.image), found.wrap, found.nearest)
+    if key not in different:
+        different[key] = len(images)
+        images.append(found)
+    return different[key]
+
+
+def _rgba(image: torch.Tensor) -> torch.Tensor:
+    return image if image.shape[-1] == 4 else torch.cat([image, torch.ones_like(image[..., :1])], -1)
+
+
+def _with_sets(faces_uvs: torch.Tensor, n_sets: int) -> torch.Tensor:
+    missing = faces_uvs.new_full((len(faces_uvs), n_sets - faces_uvs.shape[1], 3), -1)
+    return torch.cat([faces_uvs, missing], 1)
+
+
+def _indexed(
+    table: tuple[str, PerMesh | None, int],
+    rows: tuple[str, PerMesh | None, tuple[int | str, ...]],
+    sizes: list[int],
+    device: torch.device,
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Checked values and their rows at the corners of faces; empty where there are none."""
+    (name, values, width), (rows_name, indices, shape) = table, rows
+    if values is None or indices is None:
+        if (values is None) != (indices is None):
+            fail(name if values is None else rows_name, f"a value, as {rows_name if values is None else name}", None)
+        none = (0, 3) if "K" in shape else (3,)
+        return (
+            [torch.zeros(0, width, device=device) for _ in sizes],
+            [torch.full((n, *none), -1, dtype=torch.int64, device=device) for n in sizes],
+        )
+    values = list(check_per_mesh(name, values, "n", width))
+    indices = list(check_per_mesh(rows_name, indices, "F", *shape, cast=as_indices))
+    if [len(t) for t in indices] != sizes or len(values) != len(sizes):
+        fail(rows_name, f"tensors of {sizes} faces", [len(t) for t in indices])
+    for of_mesh, index in zip(values, indices):
+        if index.numel() and int(index.min()) < -1:
+            fail(rows_name, "indices or -1", int(index.min()))
+        check_range(rows_name, index.clamp(min=0), max(len(of_mesh), 1), f"rows of {name}")
+    return values, indices
