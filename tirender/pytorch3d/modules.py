@@ -34,7 +34,6 @@ LOADED_LATE = ("vis", "vis.plotly_vis", "vis.texture_vis")
 ALIAS_ONLY = (
     "common",
     "datasets",
-    "io.experimental_gltf_io",
     "io.utils",
     "renderer.camera_conversions",
     "renderer.mesh.clip",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +10,10 @@ import numpy as np
 import torch
 
 from tirender.io import texture_atlas
-from tirender.io.files import decode_image, read_source
-from tirender.io.mtl_io import Materials, parse_mtl
+from tirender.io.files import read_source
+from tirender.io.mtl_io import Materials, _Maps, parse_mtl
 from tirender.pytorch3d.shims.common.datatypes import Device
+from tirender.renderer.mesh.material import Material, TextureMap
 
 MaterialProperties = dict[str, dict[str, torch.Tensor]]
 TextureFiles = dict[str, str]
@@ -39,19 +39,13 @@ def load_mtl(
     """
     source = read_source(f, path_manager)
     defined = parse_mtl(source)
-    images_source = dataclasses.replace(source, folder=str(data_dir))
-    properties: MaterialProperties = {}
-    images: TextureImages = {}
-    for name in material_names:
-        if name in defined:
-            properties[name] = {key: value.to(device) for key, value in defined[name].colors.items()}
-            file = defined[name].image_file
-            found = None if file is None else images_source.read_sibling(file)
-            if found is not None:
-                images[name] = decode_image(found.data, found.name).to(device)
-            elif file is not None:
-                warnings.warn(f"{source.name}: texture {file!r} not found, ignored", stacklevel=2)
-    return properties, images
+    maps = _Maps(dataclasses.replace(source, folder=str(data_dir)))
+    used = {name: defined[name] for name in material_names if name in defined}
+    properties = {
+        name: {key: value.to(device) for key, value in material.colors.items()} for name, material in used.items()
+    }
+    found = {name: maps.find(material, "map_kd") for name, material in used.items()}
+    return properties, {name: each.image[..., :3].to(device) for name, each in found.items() if each is not None}
 
 
 def make_mesh_texture_atlas(
@@ -71,20 +65,16 @@ def make_mesh_texture_atlas(
         faces_uvs: (F, 3) int64 into ``verts_uvs``.
         verts_uvs: (T, 2), v pointing up.
         texture_size: texels a side, R.
-        texture_wrap: coordinates outside [0, 1]: "repeat" or "clamp".
+        texture_wrap: coordinates outside [0, 1]: "repeat", "clamp" or None.
     Returns:
         (F, R, R, 3) float32.
     """
     names, index = np.unique(np.asarray(face_material_names), return_inverse=True)
-    materials = Materials(names.tolist(), material_properties, texture_images)
+    records = {name: Material(base_map=TextureMap(image.contiguous)) for name, image in texture_images.items()}
+    materials = Materials(names.tolist(), material_properties, records)
     material_of_face = torch.from_numpy(index).to(faces_uvs.device)
     return texture_atlas.make_mesh_texture_atlas(
-        materials,
-        material_of_face,
-        faces_uvs,
-        verts_uvs,
-        texture_size,
-        texture_wrap,  # type: ignore[arg-type]
+        materials, material_of_face, faces_uvs, verts_uvs, texture_size, texture_wrap
     )
 
 

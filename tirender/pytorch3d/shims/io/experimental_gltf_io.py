@@ -1,5 +1,0 @@
-"""glTF, under its older path."""
-
-from tirender.io.gltf_io import MeshGlbFormat
-
-__all__ = ["MeshGlbFormat"]
