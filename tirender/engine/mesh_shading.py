@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import check_tensor
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import mesh_shading as kernels
 from tirender.engine.kernels.lighting import N_PARAMS
 from tirender.engine.kernels.surface import Owners, Shading
@@ -156,7 +156,7 @@ def shade_mesh(
     return image.view(triangles.n_images, *raster.image_size, 4)
 
 
-class _ShadeMesh(torch.autograd.Function):
+class _ShadeMesh(FirstOrder):
     @staticmethod
     def forward(ctx: Any, numbers: Any, keep: bool, *args: torch.Tensor) -> torch.Tensor:
         inputs = kernels.Inputs(*(t.detach().contiguous() for t in args))
@@ -175,7 +175,6 @@ class _ShadeMesh(torch.autograd.Function):
         return image
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
         n_inputs = len(kernels.Inputs._fields)
         inputs, kept = kernels.Inputs(*ctx.saved_tensors[:n_inputs]), ctx.saved_tensors[n_inputs:]

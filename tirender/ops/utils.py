@@ -32,11 +32,12 @@ def wmean(
     Raises:
         ValueError: if the weights do not broadcast.
     """
-    check_tensor("x", x, dtype=FLOATS)
+    check_tensor("x", x, ("...", "D"), dtype=FLOATS)
     if weight is None:
         return x.mean(dim=dim, keepdim=keepdim)
     check_tensor("weight", weight, dtype=(*FLOATS, *INTEGERS, torch.bool))
     check_broadcast("weight", weight, x[..., 0])
+    weight = weight.reshape(*[1] * (x.dim() - 1 - weight.dim()), *weight.shape)
     total = weight[..., None].sum(dim=dim, keepdim=keepdim)
     return (x * weight[..., None]).sum(dim=dim, keepdim=keepdim) / total.clamp(min=eps)
 

@@ -54,6 +54,13 @@ class _Dense:
         self.packed, self._dense, self._slots = packed, {}, slots
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The dense tensors by name, as PyTorch3D pickles them."""
+        return {name: getattr(self, name) for name, slots in vars(type(self)).items() if isinstance(slots, _Slots)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
     def _get(self, name: str) -> torch.Tensor | None:
         if name not in self._dense:
             with torch.set_grad_enabled(self.packed._with_grad):

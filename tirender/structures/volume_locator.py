@@ -56,6 +56,21 @@ class VolumeLocator:
         self._to_world = _scale_then_translate(scale, -translation)
         self._to_local = _scale_then_translate(1 / scale, translation / scale)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled locator, also one of PyTorch3D."""
+        if "_sizes" not in state:
+            to_world = state["_local_to_world_transform"].get_matrix()
+            sizes = _grid_sizes(state["_grid_sizes"], state["_batch_size"], to_world.device)
+            state = {
+                "_batch_size": state["_batch_size"],
+                "_align_corners": state["_align_corners"],
+                "_sizes": sizes,
+                "_resolution": sizes.amax(0).tolist(),
+                "_to_world": to_world,
+                "_to_local": torch.linalg.inv(to_world),
+            }
+        self.__dict__.update(state)
+
     def __len__(self) -> int:
         return self._batch_size
 

@@ -256,10 +256,15 @@ class _FirstOfEqual(torch.autograd.Function):
     The gradient stays an expanded tensor. Slicing would allocate N gradients, N - 1 of them 0.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        ctx.n = len(values)
+    def forward(values: torch.Tensor) -> torch.Tensor:
         return values[:1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        ctx.n = len(inputs[0])
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:

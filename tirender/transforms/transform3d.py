@@ -46,6 +46,13 @@ class Transform3d:
             fail("matrix", "shape (4, 4) or (N, 4, 4)", tuple(matrix.shape))
         self._factors: tuple[torch.Tensor, ...] = (matrix.reshape(-1, 4, 4),)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore pickled transforms, also those of PyTorch3D."""
+        if "_matrix" in state:
+            others = (other.get_matrix() for other in state["_transforms"])
+            state = {"_factors": (state["_matrix"].reshape(-1, 4, 4), *others)}
+        self.__dict__.update(state)
+
     @property
     def _matrix(self) -> torch.Tensor:
         """(N, 4, 4): PyTorch3D's private name of the first factor; assigned values are heeded."""

@@ -1,8 +1,9 @@
-"""Figures that turn in the browser, under PyTorch3D's module path: plotly's, unless told otherwise."""
+"""Figures under PyTorch3D's module path, drawn with plotly: ``pip install 'tirender[plotly]'``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import wraps
 from typing import Any
 
 from tirender.vis import plotting
@@ -12,11 +13,13 @@ from tirender.vis.plot_style import AxisArgs, Lighting
 __all__ = ["AxisArgs", "Lighting", "get_camera_wireframe", "plot_batch_individually", "plot_scene"]
 
 
-def plot_scene(plots: Mapping[str, Mapping[str, Any]], *, backend: str = "plotly", **kwargs: Any) -> Any:
-    """Draw scenes side by side; see :func:`tirender.vis.plot_scene`."""
-    return plotting.plot_scene(plots, backend=backend, **kwargs)
+@wraps(plotting.plot_scene, assigned=())
+def plot_scene(plots: Mapping[str, Mapping[str, Any]], **kwargs: Any) -> Any:
+    """:func:`tirender.vis.plot_scene`, whose ``backend`` is here "plotly" by default."""
+    return plotting.plot_scene(plots, **{"backend": "plotly", **kwargs})
 
 
-def plot_batch_individually(batched_structs: Any, *, backend: str = "plotly", **kwargs: Any) -> Any:
-    """Draw each element of a batch in a subplot of its own; see :func:`tirender.vis.plot_batch_individually`."""
-    return plotting.plot_batch_individually(batched_structs, backend=backend, **kwargs)
+@wraps(plotting.plot_batch_individually, assigned=())
+def plot_batch_individually(batched_structs: Any, **kwargs: Any) -> Any:
+    """:func:`tirender.vis.plot_batch_individually`, whose ``backend`` is here "plotly" by default."""
+    return plotting.plot_batch_individually(batched_structs, **{"backend": "plotly", **kwargs})

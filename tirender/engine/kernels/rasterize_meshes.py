@@ -183,7 +183,10 @@ def record_overlaps(
                     z = 0 * v0.z
                     if not depth_later:
                         z = depth_at(p, v0, v1, v2, raster)
-                    if z >= 0 and (sibling < 0 or not is_seen_before(binned, sibling, t, x, y, raster)):
+                    is_first = z >= 0
+                    if sibling >= 0:  # `or` would read what lies before the arrays
+                        is_first = is_first and not is_seen_before(binned, sibling, t, x, y, raster)
+                    if is_first:
                         record(scratch, place, base + y * raster.width + x, t, z)
                         place += 1
     return place

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tirender.checks import check_kind, check_number
+from tirender.engine.first_order import refuse_transforms
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.mesh.rasterize_meshes import raster_mode
 from tirender.renderer.projection import from_ndc, pick_cameras, to_clip, to_ndc
@@ -97,6 +98,7 @@ class MeshRasterizer(nn.Module):
         Raises:
             ValueError: if there are no cameras, or a setting is out of range.
         """
+        refuse_transforms(type(self))
         check_kind("meshes_world", meshes_world, Meshes)
         given = kwargs.pop("raster_settings", None)
         settings = self.raster_settings if given is None else given

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tirender.checks import all_finite, check_kind
+from tirender.engine.first_order import refuse_transforms
 from tirender.renderer.points.rasterize_points import Radius, packed_radius, point_rasterization
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.renderer.utils import parse_image_size
@@ -85,6 +86,7 @@ class PointsRasterizer(nn.Module):
         Raises:
             ValueError: if there are no cameras, or a setting is out of range.
         """
+        refuse_transforms(type(self))
         check_kind("point_clouds", point_clouds, Pointclouds)
         settings = kwargs.pop("raster_settings", None) or self.raster_settings
         passed = dict(kwargs)
