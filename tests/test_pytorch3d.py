@@ -134,7 +134,7 @@ MISSING = {
     "from pytorch3d.implicitron.tools.config import registry": ("ImportError", "implicitron is not part"),
     "from pytorch3d.renderer.opengl import EGLContext": ("ImportError", "the OpenGL rasterizer is not part"),
     "from pytorch3d.datasets import R2N2": ("ImportError", "loaders of R2N2 and ShapeNet are not part of tirender"),
-    "from pytorch3d import _C": ("ImportError", "compiled code"),
+    "from pytorch3d._C import rasterize_meshes": ("ImportError", "rasterize_meshes"),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tirender.pytorch3d.shims import _C as compiled
 from tirender.pytorch3d.shims.common import get_device, make_device
 from tirender.pytorch3d.shims.common.compat import meshgrid_ij, prod
 from tirender.pytorch3d.shims.common.linear_with_repeat import LinearWithRepeat
@@ -185,6 +186,38 @@ def test_point_mesh_distances():
     to_points = distance._EdgePointDistance.apply(points, first, segments, first, 2)
     torch.testing.assert_close(to_points, torch.tensor([1.0, 4.25]))
     assert distance._DEFAULT_MIN_TRIANGLE_AREA == 5e-3
+
+
+def test_compiled_distances():
+    first, second = torch.tensor([0]), torch.tensor([0])
+    points = torch.tensor([[3.0, 0, 0], [0.5, 0.5, 2], [0.5, 0.5, -1]])
+    triangles = torch.tensor([[[9.0, 9, 9], [9, 8, 9], [8, 9, 9]], [[0, 0, 0], [2, 0, 0], [0, 2, 0]]])
+    dists, nearest = compiled.point_face_dist_forward(points, first, triangles, second, 3, 5e-3)
+    assert nearest.tolist() == [1, 1, 1]
+    torch.testing.assert_close(dists, torch.tensor([1.0, 4, 1]))
+    dists, nearest = compiled.face_point_dist_forward(points, first, triangles, second, 2, 5e-3)
+    assert nearest.tolist()[1] in (0, 2)  # both at distance 1
+    torch.testing.assert_close(dists[1], torch.tensor(1.0))
+    segments = triangles[:, :2]
+    dists, nearest = compiled.point_edge_dist_forward(points, first, segments, second, 3)
+    assert nearest.tolist() == [1, 1, 1]
+    torch.testing.assert_close(dists, torch.tensor([1.0, 4.25, 1.25]))
+    assert compiled.edge_point_dist_forward(points, first, segments, second, 2)[1].tolist()[1] == 0
+    # of the squared height over the middle of a triangle: twice the height, and the opposite, shared by the corners
+    middle = torch.tensor([[2 / 3, 2 / 3, 3.0]])
+    for_points = compiled.point_face_dist_backward(middle, triangles, torch.tensor([1]), torch.tensor([0.5]))
+    for_faces = compiled.face_point_dist_backward(middle, triangles[1:], torch.tensor([0]), torch.tensor([0.5]))
+    for grad_points, grad_triangles in (for_points, for_faces):
+        torch.testing.assert_close(grad_points, torch.tensor([[0.0, 0, 3]]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(grad_triangles[-1], torch.tensor([[0.0, 0, -1]] * 3), atol=1e-5, rtol=0)
+    above = torch.tensor([[1.0, 0, 3]])  # over the middle of the segment from 0 to 2
+    for_points = compiled.point_edge_dist_backward(above, segments, torch.tensor([1]), torch.tensor([1.0]))
+    for_edges = compiled.edge_point_dist_backward(above, segments[1:], torch.tensor([0]), torch.tensor([1.0]))
+    for grad_points, grad_segments in (for_points, for_edges):
+        torch.testing.assert_close(grad_points, torch.tensor([[0.0, 0, 6]]))
+        torch.testing.assert_close(grad_segments[-1], torch.tensor([[0.0, 0, -3]] * 2))
+    with pytest.raises(ValueError, match="idxs"):
+        compiled.point_edge_dist_backward(above, segments, torch.tensor([2]), torch.tensor([1.0]))
 
 
 # --- ops ---

@@ -1,7 +1,7 @@
 """The modules of PyTorch3D that exist here, and what is left out."""
 
 PACKAGES: dict[str, str] = {
-    "": "common datasets io loss ops renderer structures transforms utils vis",
+    "": "_C common datasets io loss ops renderer structures transforms utils vis",
     "common": "compat datatypes linear_with_repeat workaround",
     "common.workaround": "symeig3x3 utils",
     "datasets": "r2n2 shapenet shapenet_base utils",
@@ -32,6 +32,7 @@ LOADED_LATE = ("vis", "vis.plotly_vis", "vis.texture_vis")
 """Modules that need matplotlib or an extra; they are loaded when one of their names is first used."""
 
 ALIAS_ONLY = (
+    "_C",
     "common",
     "datasets",
     "io.utils",
