@@ -135,6 +135,12 @@ def test_clouds_without_points_need_no_features():
         Pointclouds([V, V[:3]], features=[features, None])
 
 
+def test_no_clouds_have_no_normals():
+    none = Pointclouds([], [])
+    assert none.normals_list() is none.normals_padded() is none.normals_packed() is None
+    assert Pointclouds([], [], []).features_list() is None
+
+
 def test_submeshes_of_integer_indices():
     part = Meshes([V], [F]).submeshes([[torch.tensor([1], dtype=torch.int32)]])
     assert torch.equal(part.verts_packed(), V[1:])

@@ -242,7 +242,7 @@ class Pointclouds(CloudViews):
 
     def _match(self, name: str, value: PartsOrPadded | None, n_columns: int | None) -> Ragged | None:
         """Check normals or features against the points."""
-        if value is None:
+        if value is None or (isinstance(value, list | tuple) and not value and not len(self)):
             return None
         if isinstance(value, torch.Tensor):
             check_tensor(name, value, (len(self), self._rows.largest, n_columns or "C"))
