@@ -34,7 +34,7 @@ def _check_faces_indices(faces_indices: torch.Tensor, max_index: int, pad_value:
     if pad_value is not None:
         outside &= (faces_indices != pad_value).any(-1, keepdim=True)
     if bool(outside.any()):
-        warnings.warn("Faces have invalid indices", stacklevel=2)
+        warnings.warn(f"faces_indices: expected 0 to {max_index - 1}, got others", stacklevel=2)
     return faces_indices
 
 
