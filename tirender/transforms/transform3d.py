@@ -54,6 +54,15 @@ class Transform3d:
         self.__dict__.update(state)
 
     @property
+    def _matrix(self) -> torch.Tensor:
+        """(N, 4, 4): PyTorch3D's private name of the first factor; assigned values are heeded."""
+        return self._factors[0]
+
+    @_matrix.setter
+    def _matrix(self, matrix: torch.Tensor) -> None:
+        self._factors = (Transform3d(matrix=matrix)._factors[0], *self._factors[1:])
+
+    @property
     def device(self) -> torch.device:
         """The device of the matrices."""
         return self._factors[0].device

@@ -12,7 +12,7 @@ from tirender.checks import check_kind, check_number
 from tirender.engine.first_order import refuse_transforms
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.mesh.rasterize_meshes import raster_mode
-from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
+from tirender.renderer.projection import from_ndc, pick_cameras, to_clip, to_ndc
 from tirender.structures.fragments import Fragments, PackedFragments
 from tirender.structures.meshes import Meshes
 
@@ -102,6 +102,7 @@ class MeshRasterizer(nn.Module):
         check_kind("meshes_world", meshes_world, Meshes)
         given = kwargs.pop("raster_settings", None)
         settings = self.raster_settings if given is None else given
+        passed = dict(kwargs)
         cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")
         perspective, clip_bary = settings.perspective_correct, settings.clip_barycentric_coords
         mode = raster_mode(
@@ -112,17 +113,21 @@ class MeshRasterizer(nn.Module):
             clip_bary,
             settings.cull_backfaces,
         )
-        if cameras.get_image_size() is None:
+        if cameras.get_image_size() is None and not cameras.in_ndc():
             kwargs.setdefault("image_size", (mode.image_size,))
-        padded = to_clip(_padded(meshes_world), cameras, kwargs)
-        clip = padded.reshape(-1, 4)
-        if len(clip) != len(meshes_world.verts_packed()):
-            clip = clip.index_select(0, meshes_world.verts_padded_to_packed_idx())
+        if type(self).transform is not MeshRasterizer.transform:  # a subclass projects in its own way
+            meshes = self.transform(meshes_world, **passed)
+            clip = from_ndc(meshes.verts_packed(), cameras.is_perspective())
+        else:
+            meshes = meshes_world
+            clip = to_clip(_padded(meshes), cameras, kwargs).reshape(-1, 4)
+            if len(clip) != len(meshes.verts_packed()):
+                clip = clip.index_select(0, meshes.verts_padded_to_packed_idx())
         rasterization = MeshRasterization(
             clip,
-            meshes_world.topology.faces_int32,
-            meshes_world.faces_packed_to_mesh_idx().int(),
-            len(meshes_world),
+            meshes.topology.faces_int32,
+            meshes.faces_packed_to_mesh_idx().int(),
+            len(meshes),
             mode,
             _near_plane(settings, cameras),
             cameras.is_perspective(),

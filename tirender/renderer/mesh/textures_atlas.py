@@ -8,10 +8,11 @@ import torch
 
 from tirender.checks import check_tensor, fail
 from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
+from tirender.renderer.mesh.private_names import PrivateNamesOfAtlases
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
 
 
-class TexturesAtlas(TexturesBase):
+class TexturesAtlas(PrivateNamesOfAtlases, TexturesBase):
     """R x R texels a face, each for one small triangle of the face (the surface texture of SoftRas, Liu et al. 2019).
 
     The first two barycentric coordinates of a fragment select a cell, and the cell's half selects the texel. There is

@@ -185,6 +185,10 @@ class TexturesBase(ABC):
                 fields[name] = None if values is None else change(values)
         return self._rebuilt(fields, list(self._num_faces_per_mesh), list(self._num_verts_per_mesh), self.valid.clone())
 
+    def _like(self, *fields: Any) -> TexturesBase:
+        """Textures of this class from other fields, which the constructor checks."""
+        return type(self)(*fields)
+
     def _rebuilt(
         self: Self, fields: dict[str, PerMesh | None], n_faces: list[int], n_verts: list[int], valid: torch.Tensor
     ) -> Self:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from tirender.checks import FLOATS, as_floats, as_indices, check_choice, check_tensor, fail
 from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
+from tirender.renderer.mesh.private_names import PrivateNamesOfUVTextures
 from tirender.renderer.mesh.texture_maps import (
     SAMPLING_MODES,
     check_padding,
@@ -28,7 +29,7 @@ from tirender.renderer.mesh.textures_base import (
 )
 
 
-class TexturesUV(TexturesBase):
+class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
     """One or several texture maps a mesh, sampled at interpolated uv coordinates.
 
     (u, v) = (0, 0) is the lower left of a map, (1, 1) the upper right. Maps in a list may differ in size; each is

@@ -89,12 +89,17 @@ class PointsRasterizer(nn.Module):
         refuse_transforms(type(self))
         check_kind("point_clouds", point_clouds, Pointclouds)
         settings = kwargs.pop("raster_settings", None) or self.raster_settings
+        passed = dict(kwargs)
         cameras = pick_cameras(self.cameras, kwargs, len(point_clouds), "clouds")
-        if cameras.get_image_size() is None:
+        if cameras.get_image_size() is None and not cameras.in_ndc():
             kwargs.setdefault("image_size", (parse_image_size(settings.image_size),))
-        points_ndc = _ndc_padded(point_clouds, cameras, kwargs).reshape(-1, 3)
-        if len(points_ndc) != len(point_clouds.points_packed()):
-            points_ndc = points_ndc.index_select(0, point_clouds.padded_to_packed_idx())
+        if type(self).transform is not PointsRasterizer.transform:  # a subclass projects in its own way
+            point_clouds = self.transform(point_clouds, **passed)
+            points_ndc = point_clouds.points_packed()
+        else:
+            points_ndc = _ndc_padded(point_clouds, cameras, kwargs).reshape(-1, 3)
+            if len(points_ndc) != len(point_clouds.points_packed()):
+                points_ndc = points_ndc.index_select(0, point_clouds.padded_to_packed_idx())
         rasterization = point_rasterization(
             point_clouds,
             points_ndc,
