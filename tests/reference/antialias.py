@@ -62,7 +62,7 @@ def _follow(around, t, forward, faces, partners, third_beyond) -> torch.Tensor:
             a, c = around[i], around[j]
             if corner != entered and (a[1] > 0) != (c[1] > 0):
                 u = a[0] + a[1] / (a[1] - c[1]) * (c[0] - a[0])
-                exits.append((float(u if forward else 1 - u), corner, u, i, j))
+                exits.append((float((u if forward else 1 - u).detach()), corner, u, i, j))
         if not exits or max(exits)[0] > 1:
             return nowhere
         way, corner, u, i, j = max(exits)
