@@ -36,7 +36,7 @@ class _BlendOutlines(FirstOrder):
         verts = verts.detach().contiguous()
         picture = picture._replace(verts=verts, depths=picture.depths.to(verts.dtype))
         picture = kernels.Picture(*(t.contiguous() for t in picture))
-        image = torch.empty_like(colors)
+        image = colors.clone()
         if colors.numel():
             runtime.launch(kernels.antialias_forward, size, *picture, colors, image)
         ctx.size = size
@@ -49,7 +49,7 @@ class _BlendOutlines(FirstOrder):
         verts = kernels.Picture(*picture).verts
         n_pixels, wanted = len(colors), ctx.needs_input_grad[1]
         n_parts = part_count(2 * len(verts) if wanted else 0, n_pixels)
-        grad_colors = torch.empty_like(colors)
+        grad_colors = grad_image.clone(memory_format=torch.contiguous_format)
         grad_xy = verts.new_zeros(n_parts, len(verts) if wanted else 0, 2)
         if colors.numel():
             bounds, is_gpu = part_bounds(n_pixels, n_parts, colors.device), runtime.is_parallel_device()

@@ -69,18 +69,16 @@ def antialias_forward(
     partners: IVec3Array,
     verts: Vec3Array,
     colors: FloatArray2D,  # (pixels, C)
-    image: FloatArray2D,  # (pixels, C)
+    image: FloatArray2D,  # (pixels, C), as colors before
 ):
     picture = ti.static(Picture(triangles, depths, faces, partners, verts))
     for pixel in triangles:
-        for c in range(colors.shape[1]):
-            image[pixel, c] = colors[pixel, c]
-        for side in ti.static(range(4)):
-            other = neighbour(pixel, side, size)
-            if other >= 0 and triangles[pixel] != triangles[other]:
-                axis, is_first = ti.static(side % 2, side < 2)
-                crossing, _i, _j, _r = crossing_of(picture, size, pixel if is_first else other, axis)
-                share = (0.5 - crossing) if ti.static(is_first) else (crossing - 0.5)
+        sides = other_sides(triangles, size, pixel)
+        for side in range(4):
+            if sides >> side & 1:
+                other = neighbour(pixel, side, size)
+                crossing, _i, _j, _slope = crossing_of(picture, size, ti.min(pixel, other), side % 2)
+                share = 0.5 - crossing if pixel < other else crossing - 0.5
                 if share > 0:
                     for c in range(colors.shape[1]):
                         image[pixel, c] = image[pixel, c] + share * (colors[other, c] - colors[pixel, c])
@@ -98,21 +96,20 @@ def antialias_adjoint(
     grad_image: FloatArray2D,  # (pixels, C)
     bounds: I32Array,  # (parts + 1,) the pixels of each part
     atomic: ti.template(),
-    grad_colors: FloatArray2D,  # (pixels, C)
+    grad_colors: FloatArray2D,  # (pixels, C), as grad_image before
     grad_xy: Vec2Array2D,  # (part, V, 2), zero before; empty where not wanted
 ):
     picture = ti.static(Picture(triangles, depths, faces, partners, verts))
     ti.loop_config(block_dim=ti.static(task_block()))
     for part in range(bounds.shape[0] - 1):
         for pixel in range(bounds[part], bounds[part + 1]):
-            for c in range(colors.shape[1]):
-                grad_colors[pixel, c] = grad_image[pixel, c]
-            for side in ti.static(range(4)):
-                other = neighbour(pixel, side, size)
-                if other >= 0 and triangles[pixel] != triangles[other]:
-                    axis, is_first = ti.static(side % 2, side < 2)
-                    crossing, i, j, slope = crossing_of(picture, size, pixel if is_first else other, axis)
-                    own_share = (0.5 - crossing) if ti.static(is_first) else (crossing - 0.5)
+            sides = other_sides(triangles, size, pixel)
+            for side in range(4):
+                if sides >> side & 1:
+                    other = neighbour(pixel, side, size)
+                    axis = side % 2
+                    crossing, i, j, slope = crossing_of(picture, size, ti.min(pixel, other), axis)
+                    own_share = 0.5 - crossing if pixel < other else crossing - 0.5
                     if i != j:
                         g = 0 * crossing
                         for c in range(colors.shape[1]):
@@ -120,40 +117,57 @@ def antialias_adjoint(
                             grad = grad_image[pixel, c] if own_share > 0 else grad_image[other, c]
                             grad_colors[pixel, c] = grad_colors[pixel, c] - own_share * grad
                             g += grad * (colors[pixel, c] - colors[other, c])
-                        if ti.static(is_first):
-                            if grad_xy.shape[1] > 0:
-                                gi, gj = crossing_vjp(slope, axis, g)
-                                accumulate(grad_xy, part, i, gi, atomic)
-                                accumulate(grad_xy, part, j, gj, atomic)
+                        if pixel < other and grad_xy.shape[1] > 0:
+                            gi, gj = crossing_vjp(slope, axis, g)
+                            accumulate(grad_xy, part, i, gi, atomic)
+                            accumulate(grad_xy, part, j, gj, atomic)
 
 
 @ti.func
-def neighbour(pixel: ti.i32, side: ti.template(), size):
-    """The pixel to the right (0), below (1), to the left (2) or above (3); -1 beyond the image."""
-    column, row = pixel % size.width, pixel // size.width % size.height
-    other = -1
-    if ti.static(side == 0):
-        other = pixel + 1 if column + 1 < size.width else -1
-    elif ti.static(side == 1):
-        other = pixel + size.width if row + 1 < size.height else -1
-    elif ti.static(side == 2):
-        other = pixel - 1 if column > 0 else -1
-    else:
-        other = pixel - size.width if row > 0 else -1
-    return other
+def other_sides(triangles: ti.template(), size, pixel: ti.i32):
+    """The neighbours that show other triangles, as bits: to the right (1), below (2), to the left (4), above (8)."""
+    t, n, sides = triangles[pixel], triangles.shape[0], 0
+    if pixel + 1 < n and triangles[pixel + 1] != t:
+        sides |= 1
+    if pixel + size.width < n and triangles[pixel + size.width] != t:
+        sides |= 2
+    if pixel >= 1 and triangles[pixel - 1] != t:
+        sides |= 4
+    if pixel >= size.width and triangles[pixel - size.width] != t:
+        sides |= 8
+    if sides != 0:  # most often not, so that divisions are few
+        column, row = pixel % size.width, pixel // size.width % size.height
+        if column + 1 == size.width:
+            sides &= ~1
+        if row + 1 == size.height:
+            sides &= ~2
+        if column == 0:
+            sides &= ~4
+        if row == 0:
+            sides &= ~8
+    return sides
 
 
 @ti.func
-def crossing_of(picture: ti.template(), size, first: ti.i32, axis: ti.template()):
+def neighbour(pixel: ti.i32, side: ti.i32, size):
+    """The pixel to the right (0), below (1), to the left (2) or above (3)."""
+    step = size.width if side % 2 == 1 else 1
+    return pixel + step if side < 2 else pixel - step
+
+
+@ti.func
+def crossing_of(picture: ti.template(), size, first: ti.i32, axis: ti.i32):
     """Where an outline crosses the line from a pixel's centre to the next one's along a row (0) or column (1).
 
     Returns the place in [0, 1]; the vertices at the ends of the edge; and what :func:`crossing_vjp` needs. Without a
     crossing the place is 0.5, which changes nothing, and both vertices are the same.
     """
-    second = first + (size.width if ti.static(axis) else 1)
+    second = first + (size.width if axis == 1 else 1)
     t0, t1 = picture.triangles[first], picture.triangles[second]
     from_first = t1 < 0 or (t0 >= 0 and picture.depths[first] <= picture.depths[second])
-    t = t0 if from_first else t1
+    t, goal = t0, t1
+    if not from_first:
+        t, goal = t1, t0
     zero = cast_like(0, picture.depths[first])
     p = pixel_ndc(first % size.width, first // size.width % size.height, size.height, size.width, zero)
     to_pixels = cast_like(ti.min(size.height, size.width), zero) / 2
@@ -167,7 +181,9 @@ def crossing_of(picture: ti.template(), size, first: ti.i32, axis: ti.template()
             if corner != entered:
                 va = (p - picture.verts[f[(corner + 1) % 3]].xy) * to_pixels
                 vb = (p - picture.verts[f[(corner + 2) % 3]].xy) * to_pixels
-                ua, ub, sa, sb = va[axis], vb[axis], va[1 - axis], vb[1 - axis]
+                if axis == 1:
+                    va, vb = va.yx, vb.yx
+                ua, ub, sa, sb = va.x, vb.x, va.y, vb.y
                 if (sa > 0) != (sb > 0):
                     r = sa / (sa - sb)
                     u = ua + r * (ub - ua)
@@ -186,14 +202,18 @@ def crossing_of(picture: ti.template(), size, first: ti.i32, axis: ti.template()
                 crossing, i, j = (way if from_first else 1 - way), a, b
         else:
             t, entered = partner // 3, partner % 3
+            if t == goal:
+                n_left = 0
     return crossing, i, j, slope
 
 
 @ti.func
-def crossing_vjp(slope, axis: ti.template(), g):
+def crossing_vjp(slope, axis: ti.i32, g):
     """Gradients of ``g * crossing`` in the xy of the ends of the edge."""
-    gi, gj = g * ti.Vector([slope[0], slope[1]]), g * ti.Vector([slope[2], slope[3]])
-    return (gi.yx, gj.yx) if ti.static(axis) else (gi, gj)
+    gi, gj = g * slope.xy, g * slope.zw
+    if axis == 1:
+        gi, gj = gi.yx, gj.yx
+    return gi, gj
 
 
 @ti.func
