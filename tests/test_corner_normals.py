@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import tirender.renderer as r
 from tirender.structures import Meshes, join_meshes_as_batch, join_meshes_as_scene
-from tirender.structures.corner_normals import creased_normals
+from tirender.structures.creases import creased_normals
 from tirender.transforms import Rotate, RotateAxisAngle, Scale, Transform3d, Translate
 from tirender.utils import ico_sphere
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -22,7 +23,7 @@ from tirender.renderer.mesh.as_material import as_material
 from tirender.renderer.mesh.material_shader import MaterialShader
 from tirender.renderer.mesh.material_shading import looks_of, surface_points
 from tirender.renderer.mesh.textures_material import TexturesMaterial
-from tirender.scenes.base import GREY, Look, Scene, depth_picture, placement
+from tirender.scenes.base import GREY, Look, Scene, depth_picture, from_origin, placement
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
@@ -35,17 +36,19 @@ class MeshScene(Scene):
     Args:
         mesh: a batch of one.
         name: for messages.
+        origin: what was taken off its vertices, which the scene's ``centre`` includes.
     Raises:
         ValueError: no faces, or vertices that are not finite, or all the same.
     """
 
     shaders = ("phong", "gouraud", "flat", "silhouette", "depth", "normal")
 
-    def __init__(self, mesh: Meshes, name: str = "mesh") -> None:
+    def __init__(self, mesh: Meshes, name: str = "mesh", origin: Sequence[float] | None = None) -> None:
         if len(mesh) != 1 or mesh.isempty():
             fail(name, "at least one face", "none" if len(mesh) == 1 else f"{len(mesh)} meshes")
-        centre, radius = placement(mesh.verts_packed(), name)
-        self.mesh = mesh.offset_verts(-centre).scale_verts(1 / radius)
+        centre, self.scale = placement(_used(mesh), name)
+        self.centre = from_origin(centre, origin)
+        self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
         if not isinstance(self.mesh.textures, TexturesMaterial):
@@ -99,6 +102,13 @@ class MeshScene(Scene):
             self._by_vertex = self.mesh.clone()
             self._by_vertex.textures = TexturesVertex([sums / count[:, None]])
         return self._by_vertex
+
+
+def _used(mesh: Meshes) -> torch.Tensor:
+    """The vertices that faces have; stray ones must not count."""
+    verts = mesh.verts_packed()
+    used = torch.zeros(len(verts), dtype=torch.bool, device=verts.device)
+    return verts[used.index_fill(0, mesh.faces_packed().flatten(), True)]
 
 
 class _Seen:

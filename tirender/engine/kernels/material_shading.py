@@ -196,13 +196,18 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, t: ti.i32, k: ti.i32, 
 
 @ti.func
 def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: ti.i32, b):
-    """Position, and the normal, turned to the camera where a double-sided face is seen from behind."""
+    """Position, and the normal, turned to the camera where a double-sided face is seen from behind.
+
+    A face's front is where the normals of its corners point, whichever way it is wound.
+    """
     f, h = inputs.faces[t], inputs.normal_faces[t]
     p0, p1, p2 = inputs.positions[f[0]], inputs.positions[f[1]], inputs.positions[f[2]]
     point = b[0] * p0 + b[1] * p1 + b[2] * p2
+    n0, n1, n2 = inputs.normals[h[0]], inputs.normals[h[1]], inputs.normals[h[2]]
     of_face = (p1 - p0).cross(p2 - p0)
-    normal = b[0] * inputs.normals[h[0]] + b[1] * inputs.normals[h[1]] + b[2] * inputs.normals[h[2]]
-    normal = unit(of_face if flat else normal)
+    if of_face.dot(n0 + n1 + n2) < 0:
+        of_face = -of_face
+    normal = unit(of_face if flat else b[0] * n0 + b[1] * n1 + b[2] * n2)
     away = of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0
     if away and inputs.numbers[k, DOUBLE_SIDED] != 0:
         normal = -normal

@@ -65,7 +65,7 @@ def shade_materials(
     surface = surface_points(fragments, meshes, flat)
     eye = cameras.get_camera_center()
     eye = eye if len(eye) == 1 else eye.index_select(0, fragments.image_index)
-    face_normals = meshes.faces_normals_packed().index_select(0, fragments.pix_to_face.long())
+    face_normals = _outward(meshes).index_select(0, fragments.pix_to_face.long())
     away = (face_normals * (eye - surface.points)).sum(1, keepdim=True) < 0
     facing = surface._replace(normals=torch.where(away & looks.double_sided, -surface.normals, surface.normals))
     color = _lit(looks, facing, lights, eye, fragments.image_index) + looks.emission
@@ -114,11 +114,18 @@ def surface_points(fragments: PackedFragments, meshes: Meshes, flat: bool = Fals
     faces, bary = fragments.pix_to_face.long(), fragments.bary_coords
     points = _interpolate(meshes.verts_packed(), meshes.faces_packed(), faces, bary)
     if flat:
-        return SurfacePoints(points, meshes.faces_normals_packed().index_select(0, faces))
+        return SurfacePoints(points, _outward(meshes).index_select(0, faces))
     normals = unit_vectors(_interpolate(*meshes.corner_normals_packed(), faces, bary))
     if isinstance(meshes.textures, TexturesMaterial):
         normals = _with_normal_map(normals, meshes, faces, bary)
     return SurfacePoints(points, normals)
+
+
+def _outward(meshes: Meshes) -> torch.Tensor:
+    """The normals (F, 3) of faces, on the side where those of their corners point, whichever way they are wound."""
+    values, rows = meshes.corner_normals_packed()
+    of_faces, of_corners = meshes.faces_normals_packed(), values.index_select(0, rows.flatten()).view(-1, 3, 3).sum(1)
+    return torch.where((of_faces * of_corners).sum(1, keepdim=True) < 0, -of_faces, of_faces)
 
 
 def tangents_of(meshes: Meshes, uvs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
