@@ -167,6 +167,13 @@ def weld(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return points[first[by_first]], rank[group]
 
 
+def cofactors(matrices: np.ndarray) -> np.ndarray:
+    """Return what turns normals where (N, 3, 3) turn positions, outwards where they mirror; it changes lengths."""
+    a, b, c = matrices[:, 0], matrices[:, 1], matrices[:, 2]
+    turned = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
+    return turned * np.where(np.linalg.det(matrices) < 0, -1.0, 1.0)[:, None, None]
+
+
 def join(name: str, parts: Sequence[FileMesh]) -> FileMesh:
     """Put parts into one mesh: their vertices one after the other; parts that share a material keep sharing it.
 
