@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tirender.fit_kinds.base import Fitted
 
 CHECKPOINT = ".pt"
+CLOUD_SUFFIXES = (".ply", ".npz")
 
 
 def load_scene(
@@ -42,7 +43,7 @@ def load_scene(
     """Load the scene in a file.
 
     Args:
-        path: a mesh or a point cloud in a registered format (what has no faces is a cloud), a volume (.npz with an
+        path: a mesh or a point cloud in a registered format (a .ply without faces is a cloud), a volume (.npz with an
             array ``densities``), the ``checkpoint.pt`` of ``tirender fit``, or a folder with one; or a short name, see
             :func:`tirender.datasets.path_of`.
         device: of the scene.
@@ -74,7 +75,7 @@ def load_scene(
 def _scene_of(mesh: FileMesh, device: torch.device | str) -> Scene:
     """The scene of what a file says: of its faces, or of its points where it has none."""
     origin = mesh.origin.tolist()
-    if len(mesh.faces):
+    if len(mesh.faces) or not mesh.name.lower().endswith(CLOUD_SUFFIXES):
         return MeshScene(display_mesh(mesh, device), mesh.name, origin)
     points, rgba = torch.from_numpy(mesh.verts.astype(np.float32)), mesh.verts_rgba
     if rgba is not None and (rgba[:, 3] < 1.0).any():

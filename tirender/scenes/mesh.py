@@ -12,10 +12,8 @@ from tirender.renderer import (
     BlendParams,
     HardGouraudShader,
     MeshRasterizer,
-    MeshRenderer,
     PointLights,
     RasterizationSettings,
-    SoftSilhouetteShader,
     TexturesVertex,
 )
 from tirender.renderer.cameras import CamerasBase
@@ -68,18 +66,14 @@ class MeshScene(Scene):
         meshes = mesh.extend(len(cameras))
         settings = RasterizationSettings(image_size=look.image_size)
         rasterizer = MeshRasterizer(cameras, settings)
-        if shader == "silhouette":
-            blend = BlendParams()
-            settings.blur_radius = math.log(1 / 1e-4 - 1) * blend.sigma  # out to where the coverage falls to 1e-4
-            settings.faces_per_pixel = None
-            return MeshRenderer(rasterizer, SoftSilhouetteShader(blend))(meshes)[..., 3:]
         if isinstance(mesh.textures, TexturesMaterial) and mesh.textures.maps().needs_all_fragments:
             settings.faces_per_pixel = None
         fragments = rasterizer(meshes)
-        seen = _Seen(fragments, meshes)
         if shader == "depth":
+            seen = _Seen(fragments, meshes)
             images = depth_picture(seen.image(fragments.packed.zbuf[:, None]), seen.hit, cameras)
         elif shader == "normal":
+            seen = _Seen(fragments, meshes)
             images = (seen.image(surface_points(fragments.packed, meshes).normals) + 1) / 2
         else:
             blend = BlendParams(background_color=look.background)
@@ -88,8 +82,9 @@ class MeshScene(Scene):
                 if shader == "gouraud"
                 else MaterialShader(flat=shader == "flat", device=self.device, cameras=cameras, blend_params=blend)
             )
-            images = shade(fragments, meshes, lights=_lights(cameras, look))[..., :3]
-        return _with_edges(images, fragments, seen, look) if look.wireframe else images
+            images = shade(fragments, meshes, lights=_lights(cameras, look))
+            images = images[..., 3:] if shader == "silhouette" else images[..., :3]
+        return _with_edges(images, fragments, _Seen(fragments, meshes), look) if look.wireframe else images
 
     def _colored_by_vertex(self) -> Meshes:
         """The mesh with a colour at each vertex, the mean of the corners that meet there."""
