@@ -138,17 +138,18 @@ def material_shading(
     for pixel in image:
         n = pixel // (raster.height * raster.width)
         background = vector(params, n, BACKGROUND)
-        p = centre_of(pixel, raster, background.x)
         color, transmittance = 0 * background, cast_like(1, background.x)
-        m = offsets[pixel]
-        while m < offsets[pixel + 1] and transmittance > 0:
-            t = triangles[m]
-            f = faces[t]
-            _unclipped, b = surface_coords(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
-            rgb, alpha = shade(inputs, lighting, n, t, b)
-            color += transmittance * alpha * rgb
-            transmittance *= 1 - alpha
-            m += 1
+        m, end = offsets[pixel], offsets[pixel + 1]
+        if m < end:
+            p = centre_of(pixel, raster, background.x)
+            while m < end and transmittance > 0:
+                t = triangles[m]
+                f = faces[t]
+                _unclipped, b = surface_coords(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
+                rgb, alpha = shade(inputs, lighting, n, t, b)
+                color += transmittance * alpha * rgb
+                transmittance *= 1 - alpha
+                m += 1
         color += transmittance * background
         image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance])
 
@@ -180,18 +181,20 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, t: ti.i32, k: ti.i32, 
     base, has_base = read_map(inputs, n_sets, t, k, BASE_MAP, b)
     for c in ti.static(range(4)):
         base[c] *= inputs.numbers[k, BASE + c] if has_base else inputs.numbers[k, PLAIN + c]
-    f = inputs.color_faces[t]
-    corner_colors = 0 * base
-    for i in ti.static(range(3)):
-        for c in ti.static(range(4)):
-            corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
+    if inputs.colors.shape[0] > 0:
+        f = inputs.color_faces[t]
+        corner_colors = 0 * base
+        for i in ti.static(range(3)):
+            for c in ti.static(range(4)):
+                corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
+        base *= corner_colors
     glow, _has_glow = read_map(inputs, n_sets, t, k, EMISSION_MAP, b)
     emission = vector(inputs.numbers, k, EMISSION) * glow.xyz
     shade_map, has_occlusion = read_map(inputs, n_sets, t, k, OCCLUSION_MAP, b)
     occlusion = cast_like(1, b.x)
     if has_occlusion:
         occlusion += inputs.numbers[k, OCCLUSION_STRENGTH] * (shade_map.x - 1)
-    return base * corner_colors, emission, occlusion
+    return base, emission, occlusion
 
 
 @ti.func
