@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 import torch
 
 from tirender.engine.compositing import composite
+from tirender.renderer.cameras import FoVOrthographicCameras, OrthographicCameras
 from tirender.renderer.lighting import per_point, unit_vectors
 from tirender.renderer.mesh.textures_material import SLOTS, TexturesMaterial
 from tirender.structures.fragments import PackedFragments
 from tirender.structures.meshes import Meshes
+
+FAR_BEHIND = 1e6  # world units
 
 
 class Looks(NamedTuple):
@@ -63,7 +66,7 @@ def shade_materials(
     """
     looks = looks_of(fragments, meshes)
     surface = surface_points(fragments, meshes, flat)
-    eye = cameras.get_camera_center()
+    eye = eyes_of(cameras)
     eye = eye if len(eye) == 1 else eye.index_select(0, fragments.image_index)
     face_normals = _outward(meshes).index_select(0, fragments.pix_to_face.long())
     away = (face_normals * (eye - surface.points)).sum(1, keepdim=True) < 0
@@ -74,6 +77,14 @@ def shade_materials(
     image = composite(fragments.offsets, index, looks.opacity.to(color.dtype), features, "alpha")
     rgb = image[:, :3] + (1 - image[:, 3:]) * background.to(image)
     return torch.cat([rgb, image[:, 3:]], 1).view(fragments.n_images, *fragments.image_size, 4)
+
+
+def eyes_of(cameras: Any) -> torch.Tensor:
+    """(N, 3): where cameras look from, in world space; far behind them where all their rays are parallel."""
+    centres = cameras.get_camera_center()
+    if isinstance(cameras, FoVOrthographicCameras | OrthographicCameras):
+        return centres - FAR_BEHIND * cameras.R[:, :, 2]
+    return centres
 
 
 def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
