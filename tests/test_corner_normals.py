@@ -114,6 +114,7 @@ class TestWinding:
         three = torch.tensor([[0, 1, 2], [0, 1, 3], [1, 0, 4]])  # around one edge
         assert not has_mixed_winding(three)
         assert not has_mixed_winding(torch.tensor([[0, 1, 2], [0, 1, 2]]))  # one face, doubled
+        assert not has_mixed_winding(three[:0])
 
     def test_a_strip_of_moebius_has_no_right_winding_and_is_drawn(self):
         n = 30

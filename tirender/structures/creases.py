@@ -60,7 +60,7 @@ def places(verts: torch.Tensor) -> torch.Tensor:
 
 def has_mixed_winding(faces: torch.Tensor) -> bool:
     """Whether some edge between two faces (F, 3) runs the same way in both, so that one of them is turned round."""
-    return bool(_Neighbours.of(faces).disagree.any())
+    return len(faces) > 0 and bool(_Neighbours.of(faces).disagree.any())
 
 
 def wound_against_others(faces: torch.Tensor) -> torch.Tensor:
