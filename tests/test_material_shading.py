@@ -329,3 +329,46 @@ def test_fragments_made_by_hand_are_refused():
     by_hand = type(fragments)(fragments.pix_to_face, fragments.zbuf, fragments.bary_coords, fragments.dists)
     with pytest.raises(ValueError, match="fragments: expected those of a rasterizer, got fragments made by hand"):
         MaterialShader(cameras=r.FoVOrthographicCameras())(by_hand, mesh)
+
+
+@pytest.mark.usefixtures("path")
+class TestSides:
+    """Of a sphere from outside, one side is seen: whether both are lit must not matter, whatever camera looks."""
+
+    @pytest.mark.parametrize("flat", [False, True])
+    @pytest.mark.parametrize("camera", [r.FoVPerspectiveCameras, r.FoVOrthographicCameras, r.OrthographicCameras])
+    def test_the_side_that_is_seen_is_the_front(self, camera, flat):
+        R, T = r.look_at_view_transform(1.6, 20, 30)
+        cameras, lights = camera(R=R, T=T), r.DirectionalLights(direction=[[1.0, 2, 3]])
+        images = []
+        for double_sided in (False, True):
+            sphere = ico_sphere(2)
+            sphere.textures = TexturesMaterial(
+                [Material(double_sided=double_sided)], [torch.zeros(320, dtype=torch.int64)]
+            )
+            fragments = r.MeshRasterizer(cameras, r.RasterizationSettings(32))(sphere)
+            images.append(MaterialShader(flat, cameras=cameras, lights=lights)(fragments, sphere))
+        assert torch.equal(*images)
+
+    @pytest.mark.parametrize("flat", [False, True])
+    @pytest.mark.parametrize("behind", [False, True])
+    @pytest.mark.parametrize(
+        ("outwards", "double_sided", "lit"), [(True, None, True), (False, None, True), (False, False, False)]
+    )
+    def test_normals_say_which_side_is_the_front(self, flat, behind, outwards, double_sided, lit):
+        """A lamp at the viewer; faces of either winding, whose normals point to the viewer or away."""
+        square = quad(Material(double_sided=double_sided), behind=behind)
+        normal = torch.tensor([[0.0, 0.0, -1.0 if outwards else 1.0]])
+        rows = [torch.zeros(2, 3, dtype=torch.int64)]
+        square = Meshes(
+            square.verts_list(),
+            square.faces_list(),
+            square.textures,
+            corner_normals=[normal],
+            faces_corner_normals=rows,
+        )
+        cameras = r.FoVOrthographicCameras(T=torch.tensor([[0.0, 0.0, 5.0]]))
+        lights = r.DirectionalLights([[0.1] * 3], [[0.8] * 3], [[0.0] * 3], [[0.0, 0.0, -1.0]])
+        fragments = r.MeshRasterizer(cameras, r.RasterizationSettings(4))(square)
+        image = MaterialShader(flat, cameras=cameras, lights=lights)(fragments, square)
+        assert close(image, *[0.9 if lit else 0.1] * 3)

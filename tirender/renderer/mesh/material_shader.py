@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from tirender.checks import fail
+from tirender.engine.kernels.lighting import CAMERA
 from tirender.engine.kernels.material_shading import NEAREST, Inputs
 from tirender.engine.material_shading import draw_materials
 from tirender.renderer.blending import background_tensor
 from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong, kernel_params, light_kind
-from tirender.renderer.mesh.material_shading import shade_materials
+from tirender.renderer.mesh.material_shading import eyes_of, shade_materials
 from tirender.renderer.mesh.shader import ShaderBase
 from tirender.renderer.mesh.textures_material import SLOTS, TexturesMaterial
 from tirender.structures.fragments import Fragments
@@ -100,6 +101,8 @@ def _kernel_inputs(
         ],
         1,
     )
+    params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
+    params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
     return Inputs(
         offsets=offsets,
         triangles=triangles,
@@ -117,5 +120,5 @@ def _kernel_inputs(
         maps=torch.cat([table.map_of, table.uv_set], 1),
         layout=layout,
         texels=table.maps.texels,
-        params=kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True),
+        params=params,
     )
