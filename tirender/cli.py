@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import tirender
 from tirender.commands import bench, fit, info, render, tour, view
+from tirender.signals import terminable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,8 +25,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"tirender: {message}", file=sys.stderr)
         try:
-            from tirender.fit.interrupts import terminable  # here, so that --help does not wait for this import
-
             with terminable():
                 code: int | None = args.run(args)
             return code or 0

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 import tirender
-from tirender.engine.runtime import ARCHS
+from tirender.engine.archs import ARCHS
 
 
 def number(kind: type[int] | type[float], low: float, high: float, expected: str) -> Callable[[str], float]:

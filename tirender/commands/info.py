@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 from tirender.commands.arguments import add_arch
-from tirender.engine import runtime
 
 
 def add_parser(commands: Any) -> None:
@@ -17,6 +16,8 @@ def add_parser(commands: Any) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
+    from tirender.engine import runtime
+
     runtime.init(args.arch)
     facts = runtime.describe()
     width = max(map(len, facts))

@@ -20,14 +20,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from tirender.engine.archs import ARCHS
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.first_order import refuse_transforms
 from tirender.engine.launcher import Launcher
 
-os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # importing taichi would otherwise call a version server
-os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
-
-ARCHS = ("cpu", "cuda", "vulkan")
 MAX_NUMBERS = 2**31  # Taichi counts them in int32, and reads elsewhere beyond
 
 F = TypeVar("F", bound=Callable[..., Any])

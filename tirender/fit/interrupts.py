@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from tirender.fit.run import FitRun
+from tirender.signals import handling
 
 
 class Interrupted(KeyboardInterrupt):
@@ -37,28 +37,7 @@ def interruptible(run: FitRun) -> Iterator[None]:
         run.stop()
 
     signals = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is signal.default_int_handler]
-    with _handling(signals, handle):
+    with handling(signals, handle):
         yield
     if run.interrupted:
         raise Interrupted(run)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM raise ``KeyboardInterrupt``, as Ctrl-C does, instead of ending the process."""
-    signals = [signal.SIGTERM] if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else []
-    with _handling(signals, signal.default_int_handler):
-        yield
-
-
-@contextmanager
-def _handling(signals: list[signal.Signals], handler: object) -> Iterator[None]:
-    """Install a handler for a while; does nothing outside of the main thread, where Python forbids it."""
-    if threading.current_thread() is not threading.main_thread():
-        signals = []
-    before = [signal.signal(number, handler) for number in signals]  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for number, old in zip(signals, before):
-            signal.signal(number, old)

@@ -13,7 +13,6 @@ import torch
 
 from tirender import datasets
 from tirender.checks import fail
-from tirender.fit import load_checkpoint
 from tirender.fit_kinds import KINDS
 from tirender.io import IO, load_volume
 from tirender.io.display import display_mesh
@@ -118,6 +117,8 @@ def fitted_scene(fitted: Fitted, config: Any) -> Scene:
 
 def _load_fit(path: Path, device: torch.device | str) -> Scene:
     """The scene in a checkpoint of ``tirender fit``."""
+    from tirender.fit.checkpoint import load_checkpoint
+
     state = load_checkpoint(path, device)
     if state is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
 
 from tirender.checks import check_tensor, fail
@@ -26,6 +25,8 @@ def plot_pointcloud(mesh: Meshes, title: str = "") -> None:
     Raises:
         ValueError: there are no faces, or vertices are not finite.
     """
+    import matplotlib.pyplot as plt
+
     with torch.no_grad(), torch.random.fork_rng():
         points: Any = sample_points_from_meshes(mesh, N_POINTS)
     x, y, z = points.reshape(-1, 3).cpu().unbind(1)
@@ -56,6 +57,8 @@ def visualize_prediction(
     Raises:
         ValueError: the target has another shape.
     """
+    import matplotlib.pyplot as plt
+
     if target_image.dim() not in (2, 3) or target_image.shape[2:] not in ((), (3,)):
         fail("target_image", "shape (H, W, 3) or (H, W)", tuple(target_image.shape))
     with torch.no_grad():
@@ -84,6 +87,8 @@ def compare_view(
     Raises:
         ValueError: the shapes do not fit together.
     """
+    import matplotlib.pyplot as plt
+
     height, width, _ = check_tensor("rendered", rendered, ("H", "W", 4)).shape
     check_tensor("target_image", target_image, (height, width, 3))
     check_tensor("target_silhouette", target_silhouette, (height, width))
@@ -107,6 +112,8 @@ def plot_losses(losses: Mapping[str, Mapping[str, Sequence[float]] | Sequence[fl
     Args:
         losses: by name, the loss of each step; or {"values": the loss of each step}, as in the tutorials.
     """
+    import matplotlib.pyplot as plt
+
     axes = plt.figure(figsize=(13, 5)).gca()
     for name, loss in losses.items():
         axes.plot(loss["values"] if isinstance(loss, Mapping) else loss, label=f"{name} loss")

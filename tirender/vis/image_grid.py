@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
@@ -31,6 +30,8 @@ def image_grid(
     Raises:
         ValueError: only one of ``rows`` and ``cols``, or an image of another shape.
     """
+    import matplotlib.pyplot as plt
+
     if (rows is None) != (cols is None):
         fail("rows, cols", "both or neither", (rows, cols))
     arrays = [_as_array(i, image, 3 if rgb else 4) for i, image in enumerate(images)]

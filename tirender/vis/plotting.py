@@ -9,9 +9,7 @@ from typing import Any
 from tirender.checks import check_choice, fail
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.implicit.utils import RayBundle
-from tirender.vis.matplotlib_figure import matplotlib_figure
 from tirender.vis.plot_style import AxisArgs, Layout, Lighting, PlotStyle
-from tirender.vis.plotly_figure import plotly_figure
 from tirender.vis.traces import make_trace, view_direction
 
 SUBPLOT_SIZE = 500  # pixels
@@ -90,8 +88,13 @@ def plot_scene(
     scenes = {title: [trace(name, struct) for name, struct in scene.items()] for title, scene in plots.items()}
     cameras = viewpoint_cameras
     views = None if cameras is None else [view_direction(cameras[i % len(cameras)]) for i in range(len(plots))]
-    draw = plotly_figure if backend == "plotly" else matplotlib_figure
-    return draw(scenes, views, layout, style)
+    if backend == "plotly":
+        from tirender.vis.plotly_figure import plotly_figure
+
+        return plotly_figure(scenes, views, layout, style)
+    from tirender.vis.matplotlib_figure import matplotlib_figure
+
+    return matplotlib_figure(scenes, views, layout, style)
 
 
 def plot_batch_individually(
