@@ -22,6 +22,11 @@ VIEW_OPTIONS = (
     Option("size", "short side of the views (default: 128)", range(8, 4097), "pixels", "PX", 128),
     Option("views", "number of views of a mesh file (default: 20; 40 for volumes and fields)", range(1, 1001), "", "N"),
 )
+EDGES = Option(
+    "edges",
+    "outlines blurred over many faces a pixel (soft), or drawn by one face a pixel and anti-aliased",
+    ("soft", "antialias"),
+)
 N_VIEWS, N_VIEWS_RADIANCE = 20, 40
 HELD_OUT = 8  # of a folder, one view in this many is held out; at most this many are
 

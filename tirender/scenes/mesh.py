@@ -10,7 +10,6 @@ import torch
 from tirender.checks import fail
 from tirender.renderer import (
     BlendParams,
-    HardGouraudShader,
     MeshRasterizer,
     PointLights,
     RasterizationSettings,
@@ -51,7 +50,6 @@ class MeshScene(Scene):
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
         if not isinstance(self.mesh.textures, TexturesMaterial):
             self.mesh.textures = as_material(self.mesh) or self.mesh.textures
-        self._by_vertex: Meshes | None = None
 
     @property
     def facts(self) -> str:
@@ -62,8 +60,7 @@ class MeshScene(Scene):
         return self.mesh.device
 
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
-        mesh = self._colored_by_vertex() if shader == "gouraud" else self.mesh
-        meshes = mesh.extend(len(cameras))
+        mesh, meshes = self.mesh, self.mesh.extend(len(cameras))
         settings = RasterizationSettings(image_size=look.image_size)
         rasterizer = MeshRasterizer(cameras, settings)
         if isinstance(mesh.textures, TexturesMaterial) and mesh.textures.maps().needs_all_fragments:
@@ -77,26 +74,12 @@ class MeshScene(Scene):
             images = (seen.image(surface_points(fragments.packed, meshes).normals) + 1) / 2
         else:
             blend = BlendParams(background_color=look.background)
-            shade = (
-                HardGouraudShader(self.device, cameras, blend_params=blend)
-                if shader == "gouraud"
-                else MaterialShader(flat=shader == "flat", device=self.device, cameras=cameras, blend_params=blend)
+            shade = MaterialShader(
+                shader == "flat", shader == "gouraud", device=self.device, cameras=cameras, blend_params=blend
             )
             images = shade(fragments, meshes, lights=_lights(cameras, look))
             images = images[..., 3:] if shader == "silhouette" else images[..., :3]
         return _with_edges(images, fragments, _Seen(fragments, meshes), look) if look.wireframe else images
-
-    def _colored_by_vertex(self) -> Meshes:
-        """The mesh with a colour at each vertex, the mean of the corners that meet there."""
-        if self._by_vertex is None:
-            faces = self.mesh.faces_packed()
-            corners = self.mesh.textures.faces_verts_textures_packed(faces_packed=faces).flatten(0, 1)
-            n_verts = len(self.mesh.verts_packed())
-            sums = corners.new_zeros(n_verts, corners.shape[1]).index_add(0, faces.flatten(), corners)
-            count = torch.bincount(faces.flatten(), minlength=n_verts).clamp(min=1)
-            self._by_vertex = self.mesh.clone()
-            self._by_vertex.textures = TexturesVertex([sums / count[:, None]])
-        return self._by_vertex
 
 
 def _used(mesh: Meshes) -> torch.Tensor:

@@ -29,12 +29,13 @@ class MaterialShader(ShaderBase):
 
     Args:
         flat: light each face by its own normal.
+        gouraud: shade the corners of faces and interpolate; such pictures are drawn in torch.
         kwargs: as for the other shaders; ``materials`` is not read.
     """
 
-    def __init__(self, flat: bool = False, **kwargs: Any) -> None:
+    def __init__(self, flat: bool = False, gouraud: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.flat = flat
+        self.flat, self.gouraud = flat, gouraud
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA images, differentiable in vertices, vertex colours, lights and cameras.
@@ -54,7 +55,9 @@ class MaterialShader(ShaderBase):
         if packed is None:
             fail("fragments", "those of a rasterizer", "fragments made by hand")
         rasterization = fragments.rasterization
-        if rasterization is not None and rasterization.clipping is None and _is_drawn_by_kernel(meshes, scene):
+        is_whole = rasterization is not None and rasterization.clipping is None
+        if is_whole and not self.gouraud and _is_drawn_by_kernel(meshes, scene):
+            assert rasterization is not None
             offsets, triangles = rasterization.selection(by_depth=True)
             verts = rasterization.triangles.verts_ndc
             inputs = _kernel_inputs(meshes, scene, verts, offsets, triangles)
@@ -62,7 +65,7 @@ class MaterialShader(ShaderBase):
             assert kind is not None
             return self._finish(draw_materials(rasterization.mode, kind, self.flat, inputs), fragments)
         background = background_tensor(scene.blend_params, meshes.verts_packed())
-        images = shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat)
+        images = shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat, self.gouraud)
         return self._finish(images, fragments)
 
 

@@ -50,7 +50,13 @@ class SurfacePoints(NamedTuple):
 
 
 def shade_materials(
-    fragments: PackedFragments, meshes: Meshes, lights: Any, cameras: Any, background: torch.Tensor, flat: bool = False
+    fragments: PackedFragments,
+    meshes: Meshes,
+    lights: Any,
+    cameras: Any,
+    background: torch.Tensor,
+    flat: bool = False,
+    gouraud: bool = False,
 ) -> torch.Tensor:
     """Light the fragments and blend them front to back.
 
@@ -60,10 +66,29 @@ def shade_materials(
         lights, cameras: one for all images, or N.
         background: (3,).
         flat: light each face by its own normal.
+        gouraud: shade the corners of faces and interpolate, after Gouraud (1971).
     Returns:
         (N, H, W, 4) RGBA; the background is behind what is transparent, and alpha says how much is covered.
         Differentiable in vertices, colours, lights and cameras.
     """
+    if gouraud:
+        faces, which = torch.unique(fragments.pix_to_face.long(), return_inverse=True)
+        image = torch.zeros_like(faces).index_copy(0, which, fragments.image_index.long())
+        eye = torch.eye(3, dtype=fragments.bary_coords.dtype, device=faces.device)
+        corners = _Corners(faces.repeat_interleave(3), eye.repeat(len(faces), 1), image.repeat_interleave(3))
+        shaded = _shaded(corners, meshes, lights, cameras, flat).view(-1, 3, 4).index_select(0, which)
+        rgba = (fragments.bary_coords[:, :, None] * shaded).sum(1)
+    else:
+        rgba = _shaded(fragments, meshes, lights, cameras, flat)
+    index = torch.arange(len(rgba), dtype=torch.int32, device=rgba.device)
+    features = torch.cat([rgba[:, :3], torch.ones_like(rgba[:, :1])], 1)
+    image = composite(fragments.offsets, index, rgba[:, 3].contiguous(), features, "alpha")
+    rgb = image[:, :3] + (1 - image[:, 3:]) * background.to(image)
+    return torch.cat([rgb, image[:, 3:]], 1).view(fragments.n_images, *fragments.image_size, 4)
+
+
+def _shaded(fragments: Any, meshes: Meshes, lights: Any, cameras: Any, flat: bool) -> torch.Tensor:
+    """(M, 4): the lit colours of fragments, emission included, and their opacities."""
     looks = looks_of(fragments, meshes)
     surface = surface_points(fragments, meshes, flat)
     eye = eyes_of(cameras)
@@ -72,11 +97,15 @@ def shade_materials(
     away = (face_normals * (eye - surface.points)).sum(1, keepdim=True) < 0
     facing = surface._replace(normals=torch.where(away & looks.double_sided, -surface.normals, surface.normals))
     color = _lit(looks, facing, lights, eye, fragments.image_index) + looks.emission
-    index = torch.arange(len(color), dtype=torch.int32, device=color.device)
-    features = torch.cat([color, torch.ones_like(color[:, :1])], 1)
-    image = composite(fragments.offsets, index, looks.opacity.to(color.dtype), features, "alpha")
-    rgb = image[:, :3] + (1 - image[:, 3:]) * background.to(image)
-    return torch.cat([rgb, image[:, 3:]], 1).view(fragments.n_images, *fragments.image_size, 4)
+    return torch.cat([color, looks.opacity.to(color.dtype)[:, None]], 1)
+
+
+class _Corners(NamedTuple):
+    """Points at the corners of faces, as much of fragments as shading needs."""
+
+    pix_to_face: torch.Tensor
+    bary_coords: torch.Tensor
+    image_index: torch.Tensor
 
 
 def eyes_of(cameras: Any) -> torch.Tensor:
