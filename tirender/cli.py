@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import tirender
 from tirender.commands import bench, fit, info, render, tour, view
+from tirender.commands.errors import EXPECTED, in_words
+from tirender.commands.parsing import Parser
 from tirender.signals import terminable
 
 
@@ -28,16 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             with terminable():
                 code: int | None = args.run(args)
             return code or 0
-        except OSError as error:
-            problem: object = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
-        except (ValueError, RuntimeError, ImportError) as error:
-            problem = error
+        except BrokenPipeError:  # whoever read the output has seen enough
+            sys.stderr.close()
+            return 1
+        except EXPECTED as error:
+            print(f"tirender {args.command}: {in_words(error)}", file=sys.stderr)
+            return 2
         except KeyboardInterrupt as error:
             if error.args:
                 print(f"tirender {args.command}: {error}", file=sys.stderr)
             return 130
-    print(f"tirender {args.command}: {problem}", file=sys.stderr)
-    return 2
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     The arguments that it returns have a function ``run``. It takes the arguments, and returns an exit code or None.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tirender",
         description="A differentiable renderer of meshes, point clouds, volumes and radiance fields.",
         epilog=(
@@ -60,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"tirender {tirender.__version__}")
+    parser.add_argument("-v", "--version", action="version", version=f"tirender {tirender.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     tour.add_parser(commands)
     render.add_parser(commands)

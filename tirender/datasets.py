@@ -22,6 +22,7 @@ from tirender.checks import check_choice, fail
 if TYPE_CHECKING:
     import torch
 
+    from tirender.io.orientation import Orientation
     from tirender.renderer import FoVPerspectiveCameras
     from tirender.structures import Meshes
 
@@ -121,6 +122,20 @@ def path_of(name_or_path: str | os.PathLike[str]) -> Path:
     """
     path = Path(name_or_path)
     return SHORT_NAMES[str(path)]() if str(path) in SHORT_NAMES and not path.exists() else path
+
+
+def orientation_of(name_or_path: str | os.PathLike[str]) -> Orientation | None:
+    """How data of tirender's or of the tutorials stand; None for other files, which say it themselves.
+
+    Args:
+        name_or_path: a path, or a short name, see :func:`path_of`.
+    """
+    from tirender.io.orientation import oriented
+
+    name, path = str(name_or_path), Path(name_or_path)
+    is_ours = name in SHORT_NAMES and not path.exists()
+    is_asset = path.suffix in (".obj", ".npz") and _assets_folder().resolve() in path.resolve().parents
+    return oriented("y", front=(0.0, 0.0, -1.0)) if is_ours or is_asset else None
 
 
 def names() -> list[str]:

@@ -18,7 +18,7 @@ QUICK = 0.1  # fraction of these
 PARTS = ("rows", "series", "starts")  # of the results
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``bench`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "bench",

@@ -26,7 +26,7 @@ LAST = 50  # steps that the mean of the final losses is over
 MAX_STEPS = 10**7
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``fit`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "fit",

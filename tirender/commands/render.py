@@ -1,58 +1,63 @@
-"""``tirender render``: a mesh, cloud, volume or fit as a picture or a turntable."""
+"""``tirender render``: meshes, clouds, volumes and fits as pictures, depths, turntables and videos."""
 
 from __future__ import annotations
 
 import argparse
-import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tirender.commands.arguments import add_arch, number
-from tirender.commands.scene_arguments import FILES, add_scene_arguments, load_scene_of, size_of
+from tirender.commands.arguments import TRANSPARENT, add_arch, number, numbers
+from tirender.commands.errors import EXPECTED, in_words
+from tirender.commands.parsing import takes_numbers
+from tirender.commands.progress import followed
+from tirender.commands.scene_arguments import FILES, add_scene_arguments, color_of, load_scene_of, threads_for
 
 if TYPE_CHECKING:
-    import torch
-
     from tirender.scenes import Look, Scene
+    from tirender.scenes.shots import Shot
 
 TURN_SECONDS = 3  # of a turntable
-MAX_FPS = 60
+MAX_FPS, PATH_FPS = 60, 24
+ANIMATED = "a turntable's or path's file to end in .gif, .webp, .png or .mp4"
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``render`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "render",
-        help="draw a mesh, cloud, volume or fit as a picture or a turntable",
-        usage="tirender render [FILE] [-o FILE] [options]",
+        help="draw meshes, clouds, volumes or fits as pictures, turntables or videos",
+        usage="tirender render [FILE ...] [-o FILE | -o FOLDER/] [options]",
         description=f"Draw {FILES}. FILE may also be\ncreature (default) or harbour, which come with tirender.",
         epilog=(
             "examples:\n"
-            "  tirender render -o creature.png\n"
-            "  tirender render harbour -o harbour.webp --turntable 36 --elevation 25\n"
-            "  tirender render scan.obj -o scan.png --size 1080 1920 --azimuth 200\n"
-            "  tirender render -o creature.mp4 --turntable 90\n"
-            "  tirender render scan.ply -o depth.png --shader depth\n"
-            "  tirender render out/fit_images -o fitted.gif --turntable 36 --size 256"
+            "  tirender render scan.obj -o scan.png\n"
+            "  tirender render scan.stl -o scan.jpg --size 1920 1080 --azimuth 20 --shadow\n"
+            "  tirender render a.obj b.ply c.glb -o pictures/\n"
+            "  tirender render scan.obj -o turn.mp4 --turntable 90\n"
+            "  tirender render scan.ply -o depth.npy --shader depth\n"
+            "  tirender render out/fit_images -o view3.png --camera 3\n"
+            "  tirender render out/fit_nerf -o flight.mp4 --camera-path 120"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_scene_arguments(parser, range(1, 16385), [512])
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: out.png; out.gif for a turntable")
+    add_scene_arguments(parser, range(1, 16385), (512, 512), several=True)
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="file, or folder for several (default: out.png; out.gif for views)"
+    )
+    views = number(int, 1, 10000, "1 to 10000 views")
     parser.add_argument(
         "--turntable",
-        type=number(int, 1, 10000, "1 to 10000 views"),
+        type=views,
         metavar="N",
         help="draw N views from all around, as an animation (GIF, WebP, PNG or MP4)",
     )
     parser.add_argument(
-        "--supersample",
-        type=number(int, 1, 8, "1 to 8"),
-        metavar="N",
-        help="average N x N samples in each pixel, for smooth edges (default: 2; volumes and fields: 1)",
+        "--camera-path", type=views, metavar="N", help="draw N views along a path through the file's cameras"
     )
+    parser.add_argument("--fps", type=number(float, 0.1, 1000, "0.1 to 1000"), help="views a second of an animation")
     add_arch(parser)
     _add_camera(parser)
     _add_look(parser)
@@ -60,39 +65,61 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_camera(parser: argparse.ArgumentParser) -> None:
-    camera = parser.add_argument_group(
-        "camera", "It looks at the centre of the object, which is scaled to the unit sphere."
-    )
+    camera = parser.add_argument_group("camera", "It looks at what there is to see, which just fits into the picture.")
     degrees = number(float, -1e6, 1e6, "degrees")
     camera.add_argument(
-        "--azimuth", type=degrees, default=150.0, metavar="DEG", help="0 is on +Z, 90 on +X, 180 on -Z (default: 150)"
+        "--azimuth", type=degrees, default=-30.0, metavar="DEG", help="0 is the front, 90 on its left (default: -30)"
     )
     camera.add_argument(
-        "--elevation", type=degrees, default=10.0, metavar="DEG", help="above the horizon; +Y is up (default: 10)"
+        "--elevation", type=degrees, default=10.0, metavar="DEG", help="above the horizon (default: 10)"
+    )
+    camera.add_argument(
+        "--zoom", type=number(float, 1e-3, 1e3, "0.001 to 1000"), default=1.0, metavar="F", help="enlarge so much"
+    )
+    takes_numbers(
+        camera.add_argument(
+            "--look-at", type=numbers(3, "three numbers"), metavar="X Y Z", help="a place, in the file's coordinates"
+        ),
+        3,
     )
     camera.add_argument(
         "--distance",
         type=number(float, 0.01, 1e4, "0.01 to 10000"),
         metavar="D",
-        help="from the centre, in radii of the object (default: the object just fits)",
+        help="from the place it looks at, in radii of the object (default: the object just fits)",
     )
     camera.add_argument(
         "--fov",
         type=number(float, 1, 170, "1 to 170 degrees"),
-        default=60.0,
+        default=40.0,
         metavar="DEG",
-        help="field of view along the short side (default: 60)",
+        help="field of view along the short side (default: 40)",
+    )
+    camera.add_argument(
+        "--camera", metavar="N", help="look through one of the file's cameras (glTF), or of those of a fit: 0, 1 ..."
     )
 
 
 def _add_look(parser: argparse.ArgumentParser) -> None:
-    look = parser.add_argument_group("light and points")
+    look = parser.add_argument_group("look")
+    look.add_argument("--shadow", action="store_true", help="let it cast a soft shadow on the ground")
     look.add_argument(
-        "--light",
-        type=number(float, -1e6, 1e6, "a finite number"),
-        nargs=3,
-        metavar=("X", "Y", "Z"),
-        help="position of the light, for phong, gouraud and flat (default: beside the camera)",
+        "--edges", choices=("antialias", "hard"), default="antialias", help="outlines of meshes (default: antialias)"
+    )
+    look.add_argument(
+        "--supersample",
+        type=number(int, 1, 8, "1 to 8"),
+        metavar="N",
+        help="average N x N samples in each pixel (default: 2; depths, volumes and fields: 1)",
+    )
+    takes_numbers(
+        look.add_argument(
+            "--light",
+            type=numbers(3, "three numbers"),
+            metavar="X Y Z",
+            help="position of the light, in the file's coordinates (default: beside the camera)",
+        ),
+        3,
     )
     look.add_argument(
         "--radius",
@@ -102,63 +129,180 @@ def _add_look(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _render(args: argparse.Namespace) -> None:
-    from PIL import Image
-
-    from tirender.scenes import CloudScene, Look
-    from tirender.vis import save_animation
-
-    output = _output(args)
-    height, width = size_of(args)
-    _, scene = load_scene_of(args)
-    if args.radius and isinstance(scene, CloudScene):
-        scene.radius = args.radius
-    look = Look(
-        image_size=(height, width),
-        shader=args.shader,
-        background=tuple(args.background),
-        light=args.light and tuple(args.light),
-        supersample=args.supersample,
-    )
-    n_views = args.turntable or 1
-    pictures = _views(args, scene, look, n_views)
-    if args.turntable:
-        save_animation(pictures, output, fps=min(n_views / TURN_SECONDS, MAX_FPS))
-    else:
-        Image.fromarray((next(pictures) * 255).round().byte().cpu().numpy()).save(output)
-    print(f"{output}: {width} x {height} px, {n_views} view{'s' * (n_views > 1)} of {scene.facts}")
+def _render(args: argparse.Namespace) -> int:
+    """Draw each FILE; where there are several, what fails is reported and the others are drawn."""
+    _check(args)
+    jobs = _jobs(args)
+    failed = False
+    for file, output in jobs:
+        try:
+            print(_draw(args, file, output), flush=True)
+        except EXPECTED as error:
+            if len(jobs) == 1:
+                raise
+            failed = True
+            print(f"tirender render: {in_words(error)}", file=sys.stderr)
+    return int(failed)
 
 
-def _views(args: argparse.Namespace, scene: Scene, look: Look, n_views: int) -> Iterator[torch.Tensor]:
-    """Images (H, W, 3) from all around the scene."""
-    from tqdm import tqdm
+def _check(args: argparse.Namespace) -> None:
+    """Raise for options that exclude one another."""
+    from tirender.checks import fail
 
-    from tirender.renderer import FoVPerspectiveCameras, look_at_view_transform
+    chosen = [name for name in ("turntable", "camera_path", "camera") if getattr(args, name) is not None]
+    if len(chosen) > 1:
+        fail(", ".join(f"--{name.replace('_', '-')}" for name in chosen), "one of them", "both")
+    if args.fps and not (args.turntable or args.camera_path):
+        fail("--fps", "an animation: --turntable or --camera-path", "a picture")
+    if args.shadow and args.shader in ("silhouette", "depth", "normals"):
+        fail("--shadow", "a shader that shows colours", args.shader)
+    if args.turntable or args.camera_path:
+        color_of(args)
 
-    distance = args.distance or 1.05 / math.sin(math.radians(args.fov) / 2)
-    for i in tqdm(range(n_views), desc="views", disable=n_views == 1 or not sys.stderr.isatty()):
-        R, T = look_at_view_transform(distance, args.elevation, args.azimuth + i * 360 / n_views)
-        cameras = FoVPerspectiveCameras(0.01 * distance, 100 * distance, R=R, T=T, fov=args.fov, device=scene.device)
-        yield scene.render(cameras, look)[0]
 
-
-def _output(args: argparse.Namespace) -> Path:
-    """The file to write.
+def _jobs(args: argparse.Namespace) -> list[tuple[str, Path]]:
+    """Each FILE, and the file to write.
 
     Raises:
-        ValueError: files of this kind cannot be written, or the folder does not exist.
+        ValueError: files of this kind cannot be written, a folder is missing for several FILEs, or a folder is a file.
     """
-    from PIL import Image
+    from tirender.checks import fail
 
+    files = args.file or ["creature"]
+    is_animated = bool(args.turntable or args.camera_path)
+    ending = ".gif" if is_animated else ".png"
+    given = args.output or f"out{ending}"
+    is_folder = given.endswith(("/", os.sep)) or Path(given).is_dir()
+    if len(files) > 1 and not (args.output and (is_folder or not Path(given).suffix)):
+        fail("--output", f"a folder for {len(files)} files, as -o pictures/", repr(given) if args.output else "none")
+    if not is_folder and len(files) == 1:
+        jobs = [(files[0], Path(given))]
+        _check_kind(jobs[0][1], is_animated, args.shader)
+    else:
+        jobs = []
+        for file in files:
+            stem = Path(file).resolve().name if Path(file).is_dir() else Path(file).stem
+            names = {output.name for _, output in jobs}
+            free = (f"{stem}{n}{ending}" for n in ["", *(f"_{i}" for i in range(2, len(files) + 2))])
+            jobs.append((file, Path(given) / next(name for name in free if name not in names)))
+    for file, output in jobs:
+        _check_place(file, output)
+    return jobs
+
+
+def _check_kind(output: Path, is_animated: bool, shader: str | None) -> None:
+    """Raise if no file with this ending can be written."""
     from tirender.checks import fail
     from tirender.vis.animation import ANIMATIONS
+    from tirender.vis.pictures import DEPTH_SUFFIXES, picture_suffixes
 
-    output = args.output or Path("out.gif" if args.turntable else "out.png")
-    Image.init()
-    kinds = ANIMATIONS if args.turntable else [end for end, kind in Image.EXTENSION.items() if kind in Image.SAVE]
-    if output.suffix.lower() not in kinds:
-        turntable = "a turntable's file to end in .gif, .webp, .png or .mp4"
-        fail("--output", turntable if args.turntable else "a picture, such as .png or .jpg", repr(str(output)))
-    if output.is_dir() or not output.parent.is_dir():
-        fail("--output", "a file in a folder that exists", repr(str(output)))
-    return output
+    ending = output.suffix.lower()
+    if is_animated:
+        if ending not in ANIMATIONS:
+            fail("--output", ANIMATED, repr(str(output)))
+        return
+    if ending in DEPTH_SUFFIXES:
+        if shader != "depth":
+            fail("--output", f"--shader depth for a file that ends in {ending}", f"--shader {shader or 'phong'}")
+        return
+    if ending != ".png" and ending not in picture_suffixes():
+        wanted = "a picture, such as .png or .jpg"
+        if ending in ANIMATIONS:
+            wanted += " (--turntable N makes a video)"
+        fail("--output", wanted, repr(str(output)))
+
+
+def _check_place(file: str, output: Path) -> None:
+    """Raise if the output is a folder, lies in a file, or is an image that FILE uses."""
+    from tirender.checks import fail
+
+    above = next(folder for folder in (output.parent, *output.parent.parents) if folder.exists())
+    if output.is_dir() or not above.is_dir():
+        fail("--output", "a file in a folder", repr(str(output)))
+    source = Path(file)
+    if not (output.exists() and source.is_file() and output.resolve().parent == source.resolve().parent):
+        return
+    name = os.fsencode(output.name)
+    users = [source, *source.parent.glob("*.mtl")]
+    if output.samefile(source) or any(name in user.read_bytes() for user in users if user.stat().st_size < 1 << 28):
+        fail("--output", f"another file than those that {file} reads", repr(str(output)))
+
+
+def _draw(args: argparse.Namespace, file: str, output: Path) -> str:
+    """Draw one FILE; returns what was written, in words."""
+    from tirender.scenes import CloudScene
+    from tirender.scenes.shots import camera_shot, orbit_shot, path_shots, turntable_shots
+
+    _, scene = load_scene_of(args, file)
+    if args.radius and isinstance(scene, CloudScene):
+        scene.radius = args.radius
+    size = None if args.size is None else args.size[::-1]
+    angles = {"azimuth": args.azimuth, "elevation": args.elevation, "fov": args.fov, "zoom": args.zoom}
+    angles |= {"look_at": args.look_at, "distance": args.distance, "shadow": args.shadow}
+    if args.camera is not None:
+        shots = [camera_shot(scene, args.camera, size)]
+    elif args.camera_path:
+        shots = path_shots(scene, args.camera_path, size)
+    elif args.turntable:
+        shots = turntable_shots(scene, args.turntable, size, **angles)
+    else:
+        shots = [orbit_shot(scene, size, **angles)]
+    with threads_for(scene):
+        return _write(args, scene, shots, output)
+
+
+def _write(args: argparse.Namespace, scene: Scene, shots: list[Shot], output: Path) -> str:
+    """Draw and write the file; returns what was written, in words."""
+    from tirender.vis import save_animation
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    replaced = " (replaced)" if output.exists() else ""
+    height, width = shots[0].image_size
+    note = ""
+    if args.turntable or args.camera_path:
+        usual = PATH_FPS if args.camera_path else min(len(shots) / TURN_SECONDS, MAX_FPS)
+        save_animation(_pictures(args, scene, shots), output, fps=args.fps or usual)
+        if output.suffix.lower() == ".mp4":
+            height, width = height + height % 2, width + width % 2  # as written
+    else:
+        note = _save_one(args, scene, shots[0], output)
+    views = f"{len(shots)} view{'s' * (len(shots) > 1)} of {scene.facts}"
+    return f"{output}: {width} x {height} px, {views}{note}{replaced}"
+
+
+def _save_one(args: argparse.Namespace, scene: Scene, shot: Shot, output: Path) -> str:
+    """Draw and write a picture, or depths; returns what else is to be said."""
+    from tirender.checks import fail
+    from tirender.vis.pictures import DEPTH_SUFFIXES, TRANSPARENT_SUFFIXES, save_depth, save_picture
+
+    ending = output.suffix.lower()
+    if args.shader == "depth" and ending in (*DEPTH_SUFFIXES, ".png"):
+        depth = scene.depth(shot.cameras(scene.device), shot.image_size)[0] * scene.scale
+        return f", {save_depth(output, depth)}"
+    is_transparent = args.background in (None, TRANSPARENT) and ending in TRANSPARENT_SUFFIXES
+    if args.background == TRANSPARENT and not is_transparent:
+        able = ", ".join(TRANSPARENT_SUFFIXES)
+        fail("--background", f"a colour for {ending} (only {able} may be transparent)", TRANSPARENT)
+    look = _look(args, scene, shot, is_transparent)
+    save_picture(output, scene.render(shot.cameras(scene.device), look)[0])
+    return ""
+
+
+def _pictures(args: argparse.Namespace, scene: Scene, shots: list[Shot]) -> Iterator[Any]:
+    for shot in followed(shots, "view"):
+        yield scene.render(shot.cameras(scene.device), _look(args, scene, shot))[0]
+
+
+def _look(args: argparse.Namespace, scene: Scene, shot: Shot, is_transparent: bool = False) -> Look:
+    from tirender.scenes import Look
+    from tirender.scenes.shots import place_in
+
+    return Look(
+        image_size=shot.image_size,
+        shader=args.shader,
+        background=None if is_transparent else color_of(args),
+        light=None if args.light is None else tuple(place_in(scene, args.light).tolist()),
+        supersample=args.supersample,
+        edges=args.edges,
+        shadow=args.shadow,
+    )

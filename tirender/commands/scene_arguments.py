@@ -3,72 +3,117 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tirender.commands.arguments import add_allow_parent, device_of, number
+from tirender.commands.arguments import (
+    TRANSPARENT,
+    add_allow_parent,
+    add_up,
+    background,
+    device_of,
+    size,
+)
+from tirender.commands.parsing import takes_numbers
 
 if TYPE_CHECKING:
     from tirender.scenes import Scene
 
-SHADERS = ("phong", "gouraud", "flat", "normal", "color", "silhouette", "depth")
+SHADERS = ("phong", "gouraud", "flat", "unlit", "normals", "silhouette", "depth")
 FILES = (
     "a mesh (OBJ, PLY, OFF, STL, GLB, glTF; with the extra formats\n"
     "also 3MF, DAE, ZAE, XAML, 3DXML), a point cloud (PLY, or NPZ\n"
-    "with verts and rgb), a volume (NPZ with densities and features), or the checkpoint of a fit"
+    "with verts and rgb), a volume (NPZ with densities and features), or the folder of a fit"
 )
+WHITE = (1.0, 1.0, 1.0)
 
 
-def add_scene_arguments(parser: argparse.ArgumentParser, sizes: range, default_size: list[int]) -> None:
-    """Add FILE, ``--size``, ``--shader``, ``--background`` and ``--allow-parent``.
+def add_scene_arguments(
+    parser: argparse.ArgumentParser, sizes: range, default_size: tuple[int, int], several: bool = False
+) -> None:
+    """Add FILE, ``--size``, ``--shader``, ``--background``, ``--up`` and ``--allow-parent``.
 
     Args:
         parser: of the command.
         sizes: the sizes that a picture may have, in pixels.
-        default_size: its side, or its height and width.
+        default_size: its width and height.
+        several: whether there may be several FILEs, a list.
     """
-    parser.add_argument("file", nargs="?", metavar="FILE", help="what to show; it goes before the options")
-    pixels = f"{sizes[0]} to {sizes[-1]} pixels (the file goes before the options)"
-    parser.add_argument(
-        "--size",
-        type=number(int, sizes[0], sizes[-1], pixels),
-        nargs="+",
-        default=default_size,
-        metavar="PX",
-        help=f"side, or height and width (default: {' '.join(map(str, default_size))})",
+    parser.add_argument("file", nargs="*" if several else "?", metavar="FILE", help="what to show")
+    default = " ".join(map(str, default_size[: 1 + (default_size[0] != default_size[1])]))
+    takes_numbers(
+        parser.add_argument(
+            "--size",
+            type=size(sizes[0], sizes[-1]),
+            metavar="W H",
+            help=f"width and height in pixels, or one side (default: {default})",
+        ),
+        2,
     )
+    parser.set_defaults(default_size=default_size)
     parser.add_argument(
         "--shader",
         choices=SHADERS,
-        help="meshes: phong (default), gouraud, flat, normal; others: color (default); all: silhouette, depth",
+        metavar="SHADER",
+        help="meshes: phong (default), gouraud, flat, normals; all: unlit, silhouette, depth",
     )
-    parser.add_argument(
-        "--background",
-        type=number(float, 0, 1, "0 to 1"),
-        nargs=3,
-        default=[1.0, 1.0, 1.0],
-        metavar=("R", "G", "B"),
-        help="colour of the background, each 0 to 1 (default: white)",
+    takes_numbers(
+        parser.add_argument(
+            "--background",
+            type=background,
+            metavar="COLOR",
+            help="a colour's name, RRGGBB, three numbers of 0 to 1, or transparent",
+        ),
+        3,
     )
+    add_up(parser)
     add_allow_parent(parser)
 
 
 def size_of(args: argparse.Namespace) -> tuple[int, int]:
-    """Height and width from ``--size``.
+    """Height and width from ``--size``."""
+    width, height = args.size or args.default_size
+    return height, width
+
+
+def color_of(args: argparse.Namespace) -> tuple[float, float, float]:
+    """The background of what cannot be transparent.
 
     Raises:
-        ValueError: more than two numbers.
+        ValueError: a transparent one is asked for.
     """
     from tirender.checks import fail
 
-    if len(args.size) > 2:
-        fail("--size", "the side, or height and width", " ".join(map(str, args.size)))
-    return args.size[0], args.size[-1]
+    if args.background == TRANSPARENT:
+        fail("--background", "a colour here", TRANSPARENT)
+    color: tuple[float, float, float] = args.background or WHITE
+    return color
 
 
-def load_scene_of(args: argparse.Namespace) -> tuple[Path, Scene]:
+@contextmanager
+def threads_for(scene: Scene) -> Iterator[None]:
+    """Give kernels the processor: waiting threads of torch spin, which slows down those of the kernels."""
+    import torch
+
+    from tirender.scenes import FieldScene
+
+    before = torch.get_num_threads()
+    if not isinstance(scene, FieldScene):  # fields are drawn by torch, the others by kernels
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def load_scene_of(args: argparse.Namespace, file: str | None = None) -> tuple[Path, Scene]:
     """Start the runtime and load the scene.
 
+    Args:
+        args: of the command.
+        file: to load; by default the FILE of the command, or else tirender's creature.
     Returns:
         the path of the file, and its scene.
     Raises:
@@ -78,8 +123,8 @@ def load_scene_of(args: argparse.Namespace) -> tuple[Path, Scene]:
     from tirender.checks import fail
     from tirender.scenes import load_scene
 
-    path = Path(args.file or datasets.creature())
-    scene = load_scene(path, device_of(args.arch), allow_parent=args.allow_parent)
+    name = file or args.file or "creature"
+    scene = load_scene(name, device_of(args.arch), allow_parent=args.allow_parent, up=args.up)
     if args.shader not in (None, *scene.shaders):
         fail("--shader", f"{', '.join(scene.shaders)} for {scene.facts}", args.shader)
-    return path, scene
+    return datasets.path_of(name), scene

@@ -6,13 +6,14 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tirender.commands.arguments import add_arch, device_of
 
 DATA = ("creature", "tutorials")  # as in tour.data, whose import takes seconds; a test compares them
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``tour`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "tour",

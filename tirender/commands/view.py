@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from tirender.commands.arguments import add_arch
-from tirender.commands.scene_arguments import FILES, add_scene_arguments, load_scene_of, size_of
+from tirender.commands.scene_arguments import FILES, add_scene_arguments, color_of, load_scene_of, size_of
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``view`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "view",
@@ -28,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_scene_arguments(parser, range(64, 8193), [512, 768])
+    add_scene_arguments(parser, range(64, 8193), (768, 512))
     parser.add_argument(
         "-o", "--output", type=Path, default=Path(), metavar="FOLDER", help="for pictures saved with p (default: here)"
     )
@@ -48,7 +49,7 @@ def _view(args: argparse.Namespace) -> None:
 
     size = size_of(args)
     path, scene = load_scene_of(args)
-    viewer = Viewer(scene, path.name, args.output, args.shader, tuple(args.background))
+    viewer = Viewer(scene, path.name, args.output, args.shader, color_of(args))
     title = f"tirender: {path.name}"
     try:
         display: Display = WebPage(title, size, KEYS) if args.web else Window(title, size)

@@ -61,6 +61,7 @@ class Checkpoint(Callback):
         n: the period, in steps.
         resume: whether to resume from an existing checkpoint; otherwise it is overwritten.
         settings: numbers and strings; only a checkpoint with the same ones is resumed.
+        about: what else it says, for those who show the result: tensors, numbers, strings, and dicts and lists of them.
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class Checkpoint(Callback):
         n: int = 100,
         resume: bool = True,
         settings: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         if n < 1:
             fail("n", "at least 1", n)
-        self.path, self.n, self.resume, self.settings = Path(path), n, resume, dict(settings or {})
+        self.path, self.n, self.resume = Path(path), n, resume
+        self.settings, self.about = dict(settings or {}), dict(about or {})
 
     def on_start(self, run: FitRun) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +99,7 @@ class Checkpoint(Callback):
             self._save(run)
 
     def _save(self, run: FitRun) -> None:
-        save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings})
+        save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings, "about": self.about})
 
 
 def save_figure(path: Path) -> None:

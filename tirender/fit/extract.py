@@ -61,7 +61,7 @@ def cameras_around(cameras: CamerasBase, n_frames: int) -> list[CamerasBase]:
         n_frames cameras, with the intrinsics of the first of ``cameras``.
     """
     eyes = cameras.get_camera_center()
-    up = _upright(cameras)
+    up = upright(cameras)
     height = (eyes @ up).median()
     radius = (eyes.norm(dim=1).median().square() - height.square()).clamp(min=0).sqrt()
     right = F.normalize(torch.linalg.cross(up, F.one_hot(up.abs().argmin(), 3).to(up)), dim=0)
@@ -76,7 +76,7 @@ def cameras_around(cameras: CamerasBase, n_frames: int) -> list[CamerasBase]:
     return frames
 
 
-def _upright(cameras: CamerasBase) -> torch.Tensor:
+def upright(cameras: CamerasBase) -> torch.Tensor:
     """The direction (3,) perpendicular to all cameras' horizontal axes; of several, the nearest to their tops."""
     rights, ups = cameras.R[:, :, 0].double(), cameras.R[:, :, 1].double()
     mean = ups.mean(0)
@@ -86,6 +86,14 @@ def _upright(cameras: CamerasBase) -> torch.Tensor:
     if abs(side) < 0.05:  # half of them are upside down: take +Y as up
         side = float(up[1])
     return (up if side >= 0 else -up).to(cameras.R.dtype)
+
+
+def facing(cameras: CamerasBase, up: torch.Tensor) -> torch.Tensor:
+    """The horizontal direction (3,) from the origin to the middle of cameras; to the first if they are all around."""
+    eyes = cameras.get_camera_center()
+    flat = eyes - (eyes @ up)[:, None] * up
+    middle = flat.mean(0)
+    return middle if float(middle.norm()) > 0.2 * float(flat.norm(dim=1).mean()) else flat[0]
 
 
 def _sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,6 +122,18 @@ class Views:
         cameras = self.cameras.clone()
         cameras.T = ((centre @ cameras.R) + cameras.T) / scale
         return replace(self, cameras=cameras)
+
+
+def camera_record(views: Views) -> dict[str, Any]:
+    """What a checkpoint keeps of the cameras of views: pinholes, with focal lengths and principal points in NDC."""
+    cameras = views.cameras
+    ahead = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], device=cameras.device)
+    seen = cameras.get_projection_transform().transform_points(ahead.expand(len(cameras), 3, 3))[..., :2]
+    principal = seen[:, 0]
+    focal = torch.stack([seen[:, 1, 0] - principal[:, 0], seen[:, 2, 1] - principal[:, 1]], dim=1)
+    R, T = (part.expand(len(cameras), *part.shape[1:]) for part in (cameras.R, cameras.T))
+    tensors = {"R": R, "T": T, "focal": focal, "principal": principal}
+    return {name: part.detach().cpu().clone() for name, part in tensors.items()} | {"image_size": [*views.image_size]}
 
 
 def render_views(

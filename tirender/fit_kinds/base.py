@@ -51,11 +51,27 @@ class Target:
     Attributes:
         centre, scale: the way back: ``new * scale + centre`` is the object's own place; None: it was not moved.
         origin: (3,) float64; what is added then, of an object so far away that float32 would blur it.
+        up, front: which way up it stands, see :class:`~tirender.io.orientation.Orientation`.
     """
 
     centre: torch.Tensor | None = None
     scale: float = 1.0
     origin: torch.Tensor | None = None
+    up: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    front: tuple[float, float, float] = (0.0, 0.0, 1.0)
+
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint says of the object, for those who show the result."""
+        centre = [0.0] * 3 if self.centre is None else self.centre.tolist()
+        origin = [0.0] * 3 if self.origin is None else self.origin.tolist()
+        way_back = {"centre": [a + b for a, b in zip(centre, origin)], "scale": self.scale}
+        return {"up": [*self.up], "front": [*self.front], **way_back}
+
+    def comment(self) -> str:
+        """What an exported mesh says of how it stands."""
+        from tirender.io.orientation import Orientation, to_comment
+
+        return to_comment(Orientation(self.up, self.front))
 
     def put_back(self, mesh: Meshes) -> Meshes:
         """A mesh at the origin, moved and scaled to the object's own place; in float64 where there is an ``origin``."""
@@ -82,6 +98,11 @@ class ViewsTarget(Target):
 
     views: Views
     held_out: Views | None = None
+
+    def about(self) -> dict[str, Any]:
+        from tirender.fit.views import camera_record
+
+        return {**super().about(), "cameras": camera_record(self.views)}
 
 
 class FitKind(ABC):

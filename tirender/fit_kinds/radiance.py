@@ -73,7 +73,7 @@ class RadianceFit(FitKind):
         if mesh.isempty():
             warnings.warn(f"no {path.name}: the opacity is below 0.5 everywhere", stacklevel=2)
             return
-        IO().save_mesh(target.put_back(mesh), path, colors_as_uint8=True)
+        IO().save_mesh(target.put_back(mesh), path, colors_as_uint8=True, comment=target.comment())
 
 
 def _write_turntable(run: FitRun, views: Views, n_frames: int, folder: Path) -> None:

@@ -30,7 +30,7 @@ class SphereFit(FitKind):
             mesh = target.put_back(self.result(run.module))
             if isinstance(mesh.textures, TexturesVertex):
                 mesh.textures = bake_vertex_colors(mesh)
-        IO().save_mesh(mesh, folder / "mesh.obj")
+        IO().save_mesh(mesh, folder / "mesh.obj", comment=target.comment())
         return "mesh.obj"
 
     def result(self, module: Any) -> Meshes:

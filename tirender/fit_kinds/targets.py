@@ -6,11 +6,15 @@ import errno
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tirender.fit_kinds.base import MeshTarget, Option, ViewsTarget
+from tirender.fit_kinds.base import MeshTarget, Option, Target, ViewsTarget
+
+if TYPE_CHECKING:
+    from tirender.fit import Views
+    from tirender.io.orientation import Orientation
 
 VIEW_OPTIONS = (
     Option(
@@ -31,13 +35,13 @@ N_VIEWS, N_VIEWS_RADIANCE = 20, 40
 HELD_OUT = 8  # of a folder, one view in this many is held out; at most this many are
 
 
-def load_mesh_target(path: str, device: str, allow_parent: bool = False, with_looks: bool = False) -> MeshTarget:
+def load_mesh_target(path: str, device: str, given: Mapping[str, Any], with_looks: bool = False) -> MeshTarget:
     """A mesh file, or one of tirender's own meshes by its short name, moved and scaled to the origin.
 
     Args:
         path: of the file.
         device: of the mesh.
-        allow_parent: whether materials and images may lie in the folder above the file's.
+        given: ``allow_parent``, whether materials and images may lie in the folder above the file's, and ``up``.
         with_looks: whether the mesh has the materials, colours and normals that ``tirender render`` shows; only its
             highlights are those of the fits, which find none.
     Raises:
@@ -58,7 +62,7 @@ def load_mesh_target(path: str, device: str, allow_parent: bool = False, with_lo
     file = datasets.path_of(path)
     if not file.exists():  # before the ending is looked at
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    read = without_strays(read_mesh_file(file, allow_parent=allow_parent, center_far=True))
+    read = without_strays(read_mesh_file(file, allow_parent=bool(given.get("allow_parent")), center_far=True))
     if not len(read.faces):
         fail(path, "at least one face", "none")
     materials = tuple(replace(material, specular=None, shininess=None) for material in read.materials)
@@ -69,25 +73,24 @@ def load_mesh_target(path: str, device: str, allow_parent: bool = False, with_lo
         fail(path, "finite vertices that are not all one point", f"an extent of {extent}")
     mesh, centre, scale = normalized(grey(mesh) if with_looks and mesh.textures is None else mesh)
     origin = torch.from_numpy(read.origin) if read.origin.any() else None
-    return MeshTarget(mesh=mesh, centre=centre, scale=scale, origin=origin)
+    standing = _standing(given, datasets.orientation_of(path) or read.orientation)
+    return MeshTarget(mesh=mesh, centre=centre, scale=scale, origin=origin, **standing)
 
 
 def load_views_target(given: Mapping[str, Any], device: str) -> ViewsTarget:
     """The views of SOURCE.
 
     Args:
-        given: the values of ``VIEW_OPTIONS``, and ``allow_parent``.
+        given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
         device: of the views.
     """
     from tirender.fit import load_views, render_views
 
-    source, size, allow_parent = given["source"], given["size"], bool(given.get("allow_parent"))
+    source, size = given["source"], given["size"]
     if _is_folder(source):
-        views, centre, scale = load_views(source, device, allow_parent).resized(size).normalized()
-        return ViewsTarget(views=views, centre=centre, scale=scale)
-    target = load_mesh_target(source, device, allow_parent, with_looks=True)
-    views = render_views(target.mesh, given["views"] or N_VIEWS, size)
-    return ViewsTarget(views=views, centre=target.centre, scale=target.scale, origin=target.origin)
+        return _target_of(load_views(source, device, bool(given.get("allow_parent"))).resized(size), given)
+    target = load_mesh_target(source, device, given, with_looks=True)
+    return ViewsTarget(views=render_views(target.mesh, given["views"] or N_VIEWS, size), **_place(target))
 
 
 def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarget:
@@ -97,43 +100,67 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     synthetic scenes have files of their own for that.
 
     Args:
-        given: the values of ``VIEW_OPTIONS``, and ``allow_parent``.
+        given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
         device: of the views.
     """
     from tirender.fit import render_views, render_views_between
 
-    source, size, allow_parent = given["source"], given["size"], bool(given.get("allow_parent"))
+    source, size = given["source"], given["size"]
     if _is_folder(source):
-        return _split_folder(Path(source), size, device, allow_parent)
+        return _split_folder(Path(source), device, given)
     n = given["views"] or N_VIEWS_RADIANCE
-    target = load_mesh_target(source, device, allow_parent, with_looks=True)
+    target = load_mesh_target(source, device, given, with_looks=True)
     held_out = render_views_between(target.mesh, n, HELD_OUT, size)
-    views = render_views(target.mesh, n, size)
-    return ViewsTarget(views=views, held_out=held_out, centre=target.centre, scale=target.scale, origin=target.origin)
+    return ViewsTarget(views=render_views(target.mesh, n, size), held_out=held_out, **_place(target))
 
 
 def _is_folder(source: str) -> bool:
     return Path(source).is_dir() or source.lower().endswith(".json")
 
 
-def _split_folder(source: Path, size: int, device: str, allow_parent: bool) -> ViewsTarget:
+def _split_folder(source: Path, device: str, given: Mapping[str, Any]) -> ViewsTarget:
     """The views of a folder; which are held out, see :func:`load_views_and_held_out`."""
     from tirender.fit import load_views
 
-    everything, centre, scale = load_views(source, device, allow_parent).resized(size).normalized()
+    size, allow_parent = given["size"], bool(given.get("allow_parent"))
+    target = _target_of(load_views(source, device, allow_parent).resized(size), given)
+    everything = target.views
+    assert target.centre is not None
     folder = source if source.is_dir() else source.parent
     is_synthetic = source.name == "transforms_train.json" or not (folder / "transforms.json").exists()
     for name in ("transforms_test.json", "transforms_val.json") if is_synthetic else ():
         if (folder / name).is_file():
-            others = load_views(folder / name, device, allow_parent).resized(size).moved(centre, scale)
-            held_out = others[evenly_spread(len(others), HELD_OUT)]
-            return ViewsTarget(views=everything, held_out=held_out, centre=centre, scale=scale)
+            others = load_views(folder / name, device, allow_parent).resized(size).moved(target.centre, target.scale)
+            return replace(target, held_out=others[evenly_spread(len(others), HELD_OUT)])
     n = len(everything)
     if n < HELD_OUT:
-        return ViewsTarget(views=everything, centre=centre, scale=scale)
+        return target
     chosen = evenly_spread(n, min(n // HELD_OUT, HELD_OUT))
     views = everything[[i for i in range(n) if i not in chosen]]
-    return ViewsTarget(views=views, held_out=everything[chosen], centre=centre, scale=scale)
+    return replace(target, views=views, held_out=everything[chosen])
+
+
+def _target_of(views: Views, given: Mapping[str, Any]) -> ViewsTarget:
+    """Views of photos as a target, moved and scaled to the origin; up is where their cameras' tops point."""
+    from tirender.fit.extract import facing, upright
+    from tirender.io.orientation import oriented
+
+    views, centre, scale = views.normalized()
+    up = upright(views.cameras)
+    orientation = oriented(up.tolist(), facing(views.cameras, up).tolist())
+    return ViewsTarget(views=views, centre=centre, scale=scale, **_standing(given, orientation))
+
+
+def _standing(given: Mapping[str, Any], orientation: Orientation) -> dict[str, Any]:
+    """The fields ``up`` and ``front`` of a target: as given, else as its files say."""
+    from tirender.io.orientation import oriented
+
+    return vars(oriented(given["up"], orientation.front) if given.get("up") else orientation)
+
+
+def _place(target: MeshTarget) -> dict[str, Any]:
+    """The fields that a mesh's views share with the mesh."""
+    return {field.name: getattr(target, field.name) for field in fields(Target)}
 
 
 def evenly_spread(n: int, n_chosen: int) -> list[int]:

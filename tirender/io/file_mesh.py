@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tirender.io.orientation import Orientation
 from tirender.renderer.mesh.material import Material
 
 FAR = 64.0
@@ -61,6 +62,7 @@ class FileMesh:
         faces_material: (F,) int64, -1 for no material, or None.
         cameras: those that the file lists.
         origin: (3,) float64, what was taken off all positions, not off the cameras'.
+        orientation: which way up it stands.
     """
 
     name: str
@@ -76,6 +78,7 @@ class FileMesh:
     faces_material: np.ndarray | None = None
     cameras: tuple[FileCamera, ...] = ()
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    orientation: Orientation = Orientation()
 
     def verts_normals(self) -> np.ndarray | None:
         """Return (V, 3) normals where each vertex has one and the same at all its corners, else None."""

@@ -224,6 +224,7 @@ def save_obj(
     verts_uvs: torch.Tensor | None = None,
     faces_uvs: torch.Tensor | None = None,
     texture_map: torch.Tensor | None = None,
+    comment: str | None = None,
 ) -> None:
     """Save a mesh to an OBJ file, and its texture to an MTL and a PNG file of the same name beside it.
 
@@ -238,6 +239,7 @@ def save_obj(
         verts_uvs: (T, 2) float, written together with ``faces_uvs``.
         faces_uvs: (F, 3) int into ``verts_uvs``.
         texture_map: (H, W, 3) float in [0, 1], written if there are texture coordinates.
+        comment: one line, written first.
     Raises:
         ValueError: a wrong shape or dtype, an index out of range.
     """
@@ -273,6 +275,8 @@ def save_obj(
     stem = os.path.basename(root)
 
     def lines() -> Iterator[bytes]:
+        if comment:
+            yield f"# {comment}\n".encode()
         if save_map:
             yield f"mtllib {stem}.mtl\nusemtl mesh\n\n".encode()
         for keyword, table in tables:
@@ -322,9 +326,13 @@ class MeshObjFormat(MeshFormatInterpreter):
         path_manager: Any = None,
         binary: bool | None = None,
         decimal_places: int | None = None,
+        comment: str | None = None,
         **kwargs: Any,
     ) -> bool:
-        """Write one mesh; of textures ``TexturesUV``, whose maps are put side by side into one, the others warn."""
+        """Write one mesh; of textures ``TexturesUV``, whose maps are put side by side into one, the others warn.
+
+        A comment of one line comes first.
+        """
         if not has_suffix(path, self.known_suffixes):
             return False
         verts, faces = one_mesh(data, path)
@@ -338,6 +346,7 @@ class MeshObjFormat(MeshFormatInterpreter):
             path_manager,
             normals=normals,
             faces_normals_idx=None if normals is None else faces,
+            comment=comment,
             **uvs,
         )
         return True

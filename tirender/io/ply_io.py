@@ -84,6 +84,7 @@ def _save(
     ascii: bool,
     decimal_places: int | None,
     path_manager: Any,
+    comment: str | None = None,
 ) -> None:
     """Save; ``colors`` (V, 3) are float in [0, 1] or uint8."""
     check_rows("verts", verts, 3)
@@ -99,16 +100,22 @@ def _save(
     if faces is not None:
         check_indices("faces", faces, len(verts))
         faces = faces.reshape(-1, 3)
-    write_file(f, _contents(tables, faces, ascii, decimal_places), path_manager)
+    write_file(f, _contents(tables, faces, ascii, decimal_places, comment), path_manager)
 
 
 def _contents(
-    tables: dict[tuple[str, str, str], torch.Tensor], faces: torch.Tensor | None, ascii: bool, decimals: int | None
+    tables: dict[tuple[str, str, str], torch.Tensor],
+    faces: torch.Tensor | None,
+    ascii: bool,
+    decimals: int | None,
+    comment: str | None,
 ) -> Iterator[bytes]:
     types = {torch.uint8: ("uchar", "u1"), torch.float64: ("double", "<f8")}
     columns = [(name, *types.get(t.dtype, ("float", "<f4"))) for names, t in tables.items() for name in names]
     n_verts = len(next(iter(tables.values())))
-    yield f"ply\nformat {'ascii' if ascii else 'binary_little_endian'} 1.0\nelement vertex {n_verts}\n".encode()
+    yield f"ply\nformat {'ascii' if ascii else 'binary_little_endian'} 1.0\n".encode()
+    yield f"comment {comment}\n".encode() if comment else b""
+    yield f"element vertex {n_verts}\n".encode()
     yield "".join(f"property {ply_type} {name}\n" for name, ply_type, _ in columns).encode()
     if faces is not None:
         yield f"element face {len(faces)}\nproperty list uchar int vertex_index\n".encode()
@@ -162,15 +169,19 @@ class MeshPlyFormat(MeshFormatInterpreter):
         binary: bool | None = None,
         decimal_places: int | None = None,
         colors_as_uint8: bool = False,
+        comment: str | None = None,
         **kwargs: Any,
     ) -> bool:
-        """Write one mesh, vertex normals that it was given, and RGB ``TexturesVertex`` (as float, or 0 to 255)."""
+        """Write one mesh, vertex normals that it was given, and RGB ``TexturesVertex`` (as float, or 0 to 255).
+
+        A comment of one line comes into the header.
+        """
         if not has_suffix(path, self.known_suffixes):
             return False
         verts, faces = one_mesh(data, path)
         normals = data.verts_normals_list()[0] if data.has_verts_normals() else None
         colors = vertex_colors(data, path, colors_as_uint8)
-        _save(path, verts, faces, normals, colors, binary is False, decimal_places, path_manager)
+        _save(path, verts, faces, normals, colors, binary is False, decimal_places, path_manager, comment)
         return True
 
 

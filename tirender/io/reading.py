@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from os.path import splitext
 from typing import Any
 
 from tirender.checks import fail
@@ -12,6 +14,7 @@ from tirender.io.gltf_io import read_gltf
 from tirender.io.npz_io import read_npz
 from tirender.io.obj_io import read_obj
 from tirender.io.off_reading import read_off
+from tirender.io.orientation import from_comment, orientation_of_format
 from tirender.io.pluggable_formats import has_suffix
 from tirender.io.ply_reading import read_ply
 from tirender.io.stl_io import read_stl
@@ -50,6 +53,8 @@ def read_mesh_file(
     """
     for suffixes, read in _READERS.items():
         if has_suffix(f, suffixes) or (not is_path(f) and ".ply" in suffixes):
-            mesh = read(read_source(f, path_manager, allow_parent))
-            return centered(mesh) if center_far else mesh
+            source = read_source(f, path_manager, allow_parent)
+            mesh = centered(read(source)) if center_far else read(source)
+            usual = orientation_of_format(splitext(source.name)[1])
+            return replace(mesh, orientation=from_comment(source.data) or usual)
     return fail("f", f"a path that ends in {', '.join(KNOWN_SUFFIXES)}", repr(f))

@@ -3,7 +3,8 @@
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.cloud import CloudScene
 from tirender.scenes.field import FieldScene
-from tirender.scenes.load import fitted_scene, load_scene, make_scene
+from tirender.scenes.fitted import fitted_scene
+from tirender.scenes.load import load_scene, make_scene
 from tirender.scenes.mesh import MeshScene
 from tirender.scenes.volume import VolumeScene
 

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from tirender.fields.hash_grid import HashGridField
+from tirender.io.orientation import Orientation
 from tirender.renderer import EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, RayBundle
 from tirender.renderer.cameras import CamerasBase
-from tirender.scenes.base import Look, Scene, depth_picture, mean_depth, over_background
+from tirender.scenes.base import Look, Scene, depth_of_half, depth_picture, mean_depth
 
 NEAREST = 0.05  # distance of the first sample for a camera inside the field
 SAMPLES_AT_ONCE = 1 << 21
@@ -25,13 +26,21 @@ class FieldScene(Scene):
             places its own samples.
         extent: side of the cube around the origin that it fills.
         step: the distance between samples along a ray.
+        orientation: which way up it stands.
     """
 
     shaders = ("color", "silhouette", "depth")
     supersample = 1
 
-    def __init__(self, field: nn.Module, extent: float = 3.0, step: float = 3.0 / 127) -> None:
+    def __init__(
+        self,
+        field: nn.Module,
+        extent: float = 3.0,
+        step: float = 3.0 / 127,
+        orientation: Orientation | None = None,
+    ) -> None:
         self.field, self.extent, self.step = field.eval(), extent, step
+        self.orientation = orientation or Orientation()
 
     @property
     def facts(self) -> str:
@@ -42,14 +51,25 @@ class FieldScene(Scene):
         return next(self.field.parameters()).device
 
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
+        images = self._images(cameras, shader, look.image_size)
+        opacity = images[..., 3:]
+        if shader == "depth":
+            return depth_picture(mean_depth(images[..., :3], opacity, cameras), opacity, cameras)
+        return opacity if shader == "silhouette" else images
+
+    def depth(self, cameras: CamerasBase, image_size: tuple[int, int]) -> torch.Tensor:
+        return depth_of_half(self._images(cameras, "depth", image_size), cameras)
+
+    def _images(self, cameras: CamerasBase, shader: str, image_size: tuple[int, int]) -> torch.Tensor:
+        """Colours, or positions to compute depths from, multiplied by opacity, and opacity (N, H, W, 4)."""
         distance = cameras.get_camera_center().norm(dim=-1)
         near = max(float(distance.min()) - self.extent / 2, NEAREST)
         far = float(distance.max()) + self.extent / 2
         has_own_samples = isinstance(self.field, HashGridField) and shader != "depth"
         n_points = 1 if has_own_samples else math.ceil((far - near) / self.step) + 1
         sampler = NDCMultinomialRaysampler(
-            image_height=look.image_size[0],
-            image_width=look.image_size[1],
+            image_height=image_size[0],
+            image_width=image_size[1],
             n_pts_per_ray=n_points,
             min_depth=near,
             max_depth=far,
@@ -58,13 +78,7 @@ class FieldScene(Scene):
         bundle = sampler(cameras)
         parts = zip(*(part.flatten(0, -2).split(max(SAMPLES_AT_ONCE // n_points, 1)) for part in bundle))
         images = torch.cat([self._march(RayBundle(*part), shader, has_own_samples) for part in parts])
-        images = images.reshape(*bundle.origins.shape[:-1], 4)
-        features, opacity = images[..., :3], images[..., 3:]
-        if shader == "silhouette":
-            return opacity
-        if shader == "color":
-            return over_background(features, opacity, look)
-        return depth_picture(mean_depth(features, opacity, cameras), opacity, cameras)
+        return images.reshape(*bundle.origins.shape[:-1], 4)
 
     def _march(self, rays: RayBundle, shader: str, has_own_samples: bool) -> torch.Tensor:
         """Colours, or positions to compute depths from, and opacity (R, 4) of R rays."""

@@ -1,35 +1,32 @@
-"""Scenes from files, and from what fits have found."""
+"""Scenes from files."""
 
 from __future__ import annotations
 
 import errno
 import os
 import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from tirender import datasets
 from tirender.checks import fail
-from tirender.fit_kinds import KINDS
 from tirender.io import IO, load_volume
 from tirender.io.display import display_mesh
 from tirender.io.file_mesh import FileMesh
 from tirender.io.npz_io import array_names
+from tirender.io.orientation import Orientation, orientation_of_format, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.scenes.base import Scene
+from tirender.scenes.cameras import from_file
 from tirender.scenes.cloud import CloudScene
-from tirender.scenes.field import FieldScene
+from tirender.scenes.fitted import CHECKPOINT, load_fit
 from tirender.scenes.mesh import MeshScene
 from tirender.scenes.volume import VolumeScene
 from tirender.structures import Meshes, Pointclouds, Volumes
 
-if TYPE_CHECKING:
-    from tirender.fit_kinds.base import Fitted
-
-CHECKPOINT = ".pt"
 CLOUD_SUFFIXES = (".ply", ".npz")
 
 
@@ -38,6 +35,7 @@ def load_scene(
     device: torch.device | str = "cpu",
     io: IO | None = None,
     allow_parent: bool = False,
+    up: str | Sequence[float] | None = None,
 ) -> Scene:
     """Load the scene in a file.
 
@@ -48,84 +46,72 @@ def load_scene(
         device: of the scene.
         io: a registry of formats of your own; by default the formats of tirender, with all that they say of materials.
         allow_parent: whether materials and images may lie in the folder above the file's.
+        up: the axis of the file that points up (x, y, z, -x, -y or -z), or a vector; None: what the file says, or its
+            format has, see :func:`tirender.io.orientation.orientation_of_format`.
     Raises:
         ValueError: another kind of file, or a damaged one; the message names it.
         OSError: the file cannot be opened.
     """
     is_default = io is None
     io = IO() if io is None else io
+    known = datasets.orientation_of(path)
     path = datasets.path_of(path)
     if path.is_dir() and (path / "checkpoint.pt").is_file():
         path = path / "checkpoint.pt"
+    if is_default and not path.exists():  # before its ending is looked at
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     ending = path.suffix.lower()
+
+    def orientation(of_file: Orientation) -> Orientation:
+        standing = known or of_file
+        return standing if up is None else oriented(up, standing.front)
+
     if ending == CHECKPOINT:
-        return _load_fit(path, device)
+        return load_fit(path, device, orientation)
     if ending == ".npz" and "densities" in array_names(path):
-        return make_scene(load_volume(path, device), str(path))
+        return make_scene(load_volume(path, device), str(path), orientation(Orientation()))
     if is_default and ending in KNOWN_SUFFIXES:
-        return _scene_of(read_mesh_file(path, allow_parent=allow_parent, center_far=True), device)
+        mesh = read_mesh_file(path, allow_parent=allow_parent, center_far=True)
+        return _scene_of(mesh, device, orientation(mesh.orientation))
+    if path.is_dir() and is_default:
+        kind = "a folder of photos; tirender fit fits to it" if any(path.glob("transforms*.json")) else "another folder"
+        fail(str(path), "a file, or the folder of a fit, with checkpoint.pt", kind)
     structure = io.read(path, device)
     if structure is None:
         endings, names = ", ".join([*io.known_suffixes, CHECKPOINT]), ", ".join(datasets.SHORT_NAMES)
         fail("FILE", f"one that ends in {endings}, or one of {names}", repr(str(path)))
-    return make_scene(structure, str(path))
+    return make_scene(structure, str(path), orientation(orientation_of_format(ending)))
 
 
-def _scene_of(mesh: FileMesh, device: torch.device | str) -> Scene:
+def _scene_of(mesh: FileMesh, device: torch.device | str, orientation: Orientation) -> Scene:
     """The scene of what a file says: of its faces, or of its points where it has none."""
     origin = mesh.origin.tolist()
     if len(mesh.faces) or not mesh.name.lower().endswith(CLOUD_SUFFIXES):
-        return MeshScene(display_mesh(mesh, device), mesh.name, origin)
+        scene = MeshScene(display_mesh(mesh, device), mesh.name, origin, orientation)
+        scene.cameras = from_file(mesh.cameras, scene.centre, scene.scale)
+        return scene
     points, rgba = torch.from_numpy(mesh.verts.astype(np.float32)), mesh.verts_rgba
     if rgba is not None and (rgba[:, 3] < 1.0).any():
         warnings.warn(f"{mesh.name}: transparency of points is not shown", stacklevel=3)
     colors = None if rgba is None else [torch.from_numpy(rgba[:, :3].copy())]
-    return CloudScene(Pointclouds([points], features=colors).to(device), mesh.name, origin=origin)
+    cloud = Pointclouds([points], features=colors).to(device)
+    return CloudScene(cloud, mesh.name, origin=origin, orientation=orientation)
 
 
-def make_scene(thing: Any, name: str = "scene") -> Scene:
+def make_scene(thing: Any, name: str = "scene", orientation: Orientation | None = None) -> Scene:
     """The scene of a batch of one mesh, cloud or volume.
 
     Args:
         thing: ``Meshes``, ``Pointclouds`` or ``Volumes``.
         name: for messages.
+        orientation: which way up it stands; +Y up by default.
     Raises:
         ValueError: something else, or nothing that can be seen.
     """
     if isinstance(thing, Meshes):
-        return MeshScene(thing, name)
+        return MeshScene(thing, name, orientation=orientation)
     if isinstance(thing, Pointclouds):
-        return CloudScene(thing, name)
+        return CloudScene(thing, name, orientation=orientation)
     if isinstance(thing, Volumes):
-        return VolumeScene(thing, name)
+        return VolumeScene(thing, name, orientation=orientation)
     return fail(name, "Meshes, Pointclouds or Volumes", type(thing).__name__)
-
-
-def fitted_scene(fitted: Fitted, config: Any) -> Scene:
-    """The scene of a fit's result; volumes and fields stay where they are.
-
-    Args:
-        fitted: a mesh, a volume, or a radiance field.
-        config: the fit's settings.
-    """
-    if isinstance(fitted, Meshes):
-        return MeshScene(fitted)
-    if isinstance(fitted, Volumes):
-        return VolumeScene(fitted, step=config.sample_distance, place=False)
-    return FieldScene(fitted, config.extent, config.sample_distance)
-
-
-def _load_fit(path: Path, device: torch.device | str) -> Scene:
-    """The scene in a checkpoint of ``tirender fit``."""
-    from tirender.fit.checkpoint import load_checkpoint
-
-    state = load_checkpoint(path, device)
-    if state is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    settings, parameters = state.get("settings"), state.get("module")
-    if not isinstance(settings, dict) or not isinstance(parameters, dict) or settings.get("kind") not in [*KINDS]:
-        fail(str(path), "a checkpoint of tirender fit", "another one")
-    try:
-        return fitted_scene(*KINDS[settings["kind"]].restore(settings, parameters, device))
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        return fail(str(path), "a checkpoint of tirender fit", " ".join(str(error).split()))

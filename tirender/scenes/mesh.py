@@ -8,22 +8,26 @@ from collections.abc import Sequence
 import torch
 
 from tirender.checks import fail
+from tirender.io.orientation import Orientation
 from tirender.renderer import (
+    AmbientLights,
     BlendParams,
     MeshRasterizer,
     PointLights,
     RasterizationSettings,
     TexturesVertex,
+    antialias,
 )
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.mesh.as_material import as_material
 from tirender.renderer.mesh.material_shader import MaterialShader
 from tirender.renderer.mesh.material_shading import looks_of, surface_points
 from tirender.renderer.mesh.textures_material import TexturesMaterial
-from tirender.scenes.base import GREY, Look, Scene, depth_picture, from_origin, placement
+from tirender.scenes.base import GREY, Look, Scene, depth_picture, framed, from_origin, outermost, placement
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
+AMBIENT, DIFFUSE = 0.48, 0.48  # together below 1, so that white has shades, and shows on white
 VISIBLE = 0.5  # the opacity from which a face counts as seen where one face alone is shown
 
 
@@ -34,17 +38,27 @@ class MeshScene(Scene):
         mesh: a batch of one.
         name: for messages.
         origin: what was taken off its vertices, which the scene's ``centre`` includes.
+        orientation: which way up it stands.
     Raises:
         ValueError: no faces, or vertices that are not finite, or all the same.
     """
 
-    shaders = ("phong", "gouraud", "flat", "silhouette", "depth", "normal")
+    shaders = ("phong", "gouraud", "flat", "unlit", "normals", "silhouette", "depth")
 
-    def __init__(self, mesh: Meshes, name: str = "mesh", origin: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        mesh: Meshes,
+        name: str = "mesh",
+        origin: Sequence[float] | None = None,
+        orientation: Orientation | None = None,
+    ) -> None:
         if len(mesh) != 1 or mesh.isempty():
             fail(name, "at least one face", "none" if len(mesh) == 1 else f"{len(mesh)} meshes")
-        centre, self.scale = placement(_used(mesh), name)
+        self.orientation = orientation or Orientation()
+        points = framed(_used(mesh), self.orientation)
+        centre, self.scale = placement(points, name)
         self.centre = from_origin(centre, origin)
+        self._landmarks = outermost((points - centre) / self.scale)
         self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
@@ -59,27 +73,49 @@ class MeshScene(Scene):
     def device(self) -> torch.device:
         return self.mesh.device
 
+    @property
+    def landmarks(self) -> torch.Tensor:
+        return self._landmarks
+
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
-        mesh, meshes = self.mesh, self.mesh.extend(len(cameras))
-        settings = RasterizationSettings(image_size=look.image_size)
-        rasterizer = MeshRasterizer(cameras, settings)
-        if isinstance(mesh.textures, TexturesMaterial) and mesh.textures.maps().needs_all_fragments:
-            settings.faces_per_pixel = None
-        fragments = rasterizer(meshes)
-        if shader == "depth":
+        fragments, meshes = self._rasterize(cameras, look.image_size)
+        if shader in ("depth", "normals"):
             seen = _Seen(fragments, meshes)
-            images = depth_picture(seen.image(fragments.packed.zbuf[:, None]), seen.hit, cameras)
-        elif shader == "normal":
-            seen = _Seen(fragments, meshes)
-            images = (seen.image(surface_points(fragments.packed, meshes).normals) + 1) / 2
+            if shader == "depth":
+                images = depth_picture(seen.image(fragments.packed.zbuf[:, None]), seen.hit, cameras)
+            else:
+                normals = (seen.image(surface_points(fragments.packed, meshes).normals) + 1) / 2
+                images = torch.cat([normals * seen.hit, seen.hit], dim=3)
         else:
-            blend = BlendParams(background_color=look.background)
             shade = MaterialShader(
-                shader == "flat", shader == "gouraud", device=self.device, cameras=cameras, blend_params=blend
+                shader == "flat",
+                shader == "gouraud",
+                device=self.device,
+                cameras=cameras,
+                blend_params=BlendParams(background_color=(0.0, 0.0, 0.0)),
             )
-            images = shade(fragments, meshes, lights=_lights(cameras, look))
-            images = images[..., 3:] if shader == "silhouette" else images[..., :3]
-        return _with_edges(images, fragments, _Seen(fragments, meshes), look) if look.wireframe else images
+            images = shade(fragments, meshes, lights=_lights(cameras, look, shader))
+            images = images[..., 3:] if shader == "silhouette" else images
+        if look.wireframe:
+            images = _with_edges(images, fragments, _Seen(fragments, meshes), look)
+        return images if look.edges == "hard" or self._is_seen_through else antialias(images, fragments)
+
+    def depth(self, cameras: CamerasBase, image_size: tuple[int, int]) -> torch.Tensor:
+        fragments, meshes = self._rasterize(cameras, image_size)
+        seen = _Seen(fragments, meshes)
+        depth = seen.image(fragments.packed.zbuf[:, None])  # type: ignore[union-attr]
+        return torch.where(seen.hit > 0, depth, math.inf)[..., 0]
+
+    @property
+    def _is_seen_through(self) -> bool:
+        """Whether more than the nearest face may show in a pixel."""
+        textures = self.mesh.textures
+        return isinstance(textures, TexturesMaterial) and textures.maps().needs_all_fragments
+
+    def _rasterize(self, cameras: CamerasBase, image_size: tuple[int, int]) -> tuple[Fragments, Meshes]:
+        meshes = self.mesh.extend(len(cameras))
+        settings = RasterizationSettings(image_size, faces_per_pixel=None if self._is_seen_through else 1)
+        return MeshRasterizer(cameras, settings)(meshes), meshes
 
 
 def _used(mesh: Meshes) -> torch.Tensor:
@@ -123,14 +159,16 @@ def _with_edges(images: torch.Tensor, fragments: Fragments, seen: _Seen, look: L
     distance = seen.image(fragments.packed.dists[:, None]).abs().sqrt() * to_pixels  # type: ignore[union-attr]
     width = look.supersample or MeshScene.supersample
     line = ((width + 1) / 2 - distance).clamp(0, 1) * seen.hit
-    return images * (1 - 0.75 * line)
+    return torch.cat([images[..., :3] * (1 - 0.75 * line), images[..., 3:]], dim=3)
 
 
-def _lights(cameras: CamerasBase, look: Look) -> PointLights:
-    """Point lights: the look's, or one a camera.
+def _lights(cameras: CamerasBase, look: Look, shader: str) -> AmbientLights | PointLights:
+    """Point lights: the look's, or one a camera; or the same light everywhere. White stays a little below white.
 
-    The latter is 22 degrees above its camera and 12 to the right, as seen from the origin, and 1.7 times as far away.
+    The one of a camera is 22 degrees above it and 12 to the right, as seen from the origin, and 1.7 times as far away.
     """
+    if shader == "unlit":
+        return AmbientLights(device=cameras.device)
     if look.light is not None:
         position = torch.tensor([look.light])
     else:
@@ -142,4 +180,4 @@ def _lights(cameras: CamerasBase, look: Look) -> PointLights:
         )
         in_view = origin + 1.7 * origin.norm(dim=-1, keepdim=True) * towards
         position = world_to_view.inverse().transform_points(in_view).reshape(-1, 3)
-    return PointLights([[0.45] * 3], [[0.6] * 3], location=position, device=cameras.device)
+    return PointLights([[AMBIENT] * 3], [[DIFFUSE] * 3], location=position, device=cameras.device)

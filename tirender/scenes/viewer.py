@@ -93,7 +93,7 @@ class Viewer:
         self.shader = check_choice("shader", shader or scene.shaders[0], scene.shaders)
         self.background = background
         self.backgrounds = (background, *(other for other in BACKGROUNDS if other != background))
-        self.camera = OrbitCamera()
+        self.camera = OrbitCamera(orientation=scene.orientation)
         self.wireframe = self.turning = self.closed = self.shows_help = False
         self.shows_facts = True
         self._light_angles = LIGHT

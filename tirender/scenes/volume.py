@@ -9,16 +9,18 @@ import torch
 import torch.nn.functional as F
 
 from tirender.checks import fail
+from tirender.io.orientation import Orientation
 from tirender.renderer import EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, VolumeRenderer
 from tirender.renderer.cameras import CamerasBase
 from tirender.scenes.base import (
     GREY,
     Look,
     Scene,
+    depth_of_half,
     depth_picture,
     from_origin,
     mean_depth,
-    over_background,
+    outermost,
     placement,
 )
 from tirender.structures import Volumes
@@ -38,14 +40,23 @@ class VolumeScene(Scene):
         name: for messages.
         step: the distance between samples along a ray, in the volume's world units; None: the least voxel size.
         place: whether to move and scale it.
+        orientation: which way up it stands.
     Raises:
         ValueError: a batch of another size, or densities of several channels.
     """
 
-    shaders = ("color", "silhouette", "depth")
+    shaders = ("unlit", "silhouette", "depth")
     supersample = 1
 
-    def __init__(self, volume: Volumes, name: str = "volume", step: float | None = None, place: bool = True) -> None:
+    def __init__(
+        self,
+        volume: Volumes,
+        name: str = "volume",
+        step: float | None = None,
+        place: bool = True,
+        orientation: Orientation | None = None,
+    ) -> None:
+        self.orientation = orientation or Orientation()
         densities, features = volume.densities().float(), volume.features()
         if len(volume) != 1 or densities.shape[1] != 1:
             fail(name, "one volume with densities of one channel", f"densities {tuple(densities.shape)}")
@@ -53,9 +64,12 @@ class VolumeScene(Scene):
         dense = densities[0, 0] > EMPTY * densities.amax()
         spacing = voxel_sizes(volume)[0]
         centre, radius = torch.zeros_like(spacing), 1.0
+        seen = centres[dense] if bool(dense.any()) else centres.reshape(-1, 3)
         if place:
-            centre, radius = placement(centres[dense] if bool(dense.any()) else centres.reshape(-1, 3), name, spacing)
+            centre, radius = placement(seen, name, spacing)
             self.centre, self.scale = from_origin(centre, None), radius
+        outwards = (seen - (seen.amin(0) + seen.amax(0)) / 2).sign() * spacing / 2
+        self._landmarks = outermost((seen + outwards - centre) / radius)
         self.step = (float(spacing.min()) if step is None else step) / radius
         self.reach = float((centres.reshape(-1, 3) - centre).norm(dim=1).max() + spacing.norm()) / radius
         colors = torch.full_like(densities, GREY) if features is None else features.float()
@@ -77,23 +91,32 @@ class VolumeScene(Scene):
     def device(self) -> torch.device:
         return self.colored.device
 
+    @property
+    def landmarks(self) -> torch.Tensor:
+        return self._landmarks
+
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
+        if shader != "depth":
+            images = self._march(cameras, look.image_size, self.colored)
+            return images[..., 3:] if shader == "silhouette" else images
+        images = self._march(cameras, look.image_size, self.located)
+        opacity = images[..., 3:]
+        return depth_picture(mean_depth(images[..., :3], opacity, cameras), opacity, cameras)
+
+    def depth(self, cameras: CamerasBase, image_size: tuple[int, int]) -> torch.Tensor:
+        return depth_of_half(self._march(cameras, image_size, self.located), cameras)
+
+    def _march(self, cameras: CamerasBase, image_size: tuple[int, int], volume: Volumes) -> torch.Tensor:
+        """Features, multiplied by opacity, and opacity (N, H, W, 4)."""
         distance = cameras.get_camera_center().norm(dim=-1)
         near = max(float(distance.min()) - self.reach, NEAREST)
         far = float(distance.max()) + self.reach
         sampler = NDCMultinomialRaysampler(
-            image_height=look.image_size[0],
-            image_width=look.image_size[1],
+            image_height=image_size[0],
+            image_width=image_size[1],
             n_pts_per_ray=math.ceil((far - near) / self.step) + 1,
             min_depth=near,
             max_depth=far,
             unit_directions=True,
         )
-        renderer = VolumeRenderer(sampler, EmissionAbsorptionRaymarcher())
-        images = renderer(cameras, self.located if shader == "depth" else self.colored)[0]
-        features, opacity = images[..., :3], images[..., 3:]
-        if shader == "silhouette":
-            return opacity
-        if shader == "color":
-            return over_background(features, opacity, look)
-        return depth_picture(mean_depth(features, opacity, cameras), opacity, cameras)
+        return VolumeRenderer(sampler, EmissionAbsorptionRaymarcher())(cameras, volume)[0]
