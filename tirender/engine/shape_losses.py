@@ -9,10 +9,11 @@ import torch
 from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import shape_losses as kernels
+from tirender.engine.neighbourhood import Neighbourhood
 
 
 @runtime.not_compiled
-def shape_losses(verts: torch.Tensor, neighbourhood: kernels.Neighbourhood, target_length: float) -> torch.Tensor:
+def shape_losses(verts: torch.Tensor, neighbourhood: Neighbourhood, target_length: float) -> torch.Tensor:
     """Weighted sums over edges, over pairs of faces and over vertices.
 
     Args:

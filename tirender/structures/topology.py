@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tirender.engine.edge_partners import edge_partners
-from tirender.engine.kernels.shape_losses import Neighbourhood
+from tirender.engine.neighbourhood import Neighbourhood
 from tirender.structures.gathering import Bags, Gather, gather_rows, group_by_owner, partners, scatter_rows, sum_bags
 from tirender.structures.packing import Partition, repeat_counts, repeat_rows
 

@@ -4,8 +4,6 @@ Sums over edges and over pairs of faces run over vertices and faces and their ne
 Whoever owns a gradient gathers it, in a fixed order.
 """
 
-from typing import Any, NamedTuple
-
 import taichi as ti
 
 from tirender.engine.kernels.scalars import cast_like
@@ -14,33 +12,10 @@ from tirender.engine.kernels.types import FloatArray, FloatArray2D, I32Array, IV
 EPS = 1e-8  # a cross product (twice the face's area) shorter than this gives no direction
 
 
-class Neighbourhood(NamedTuple):
-    """The connectivity of meshes. Bags are indices (n,) int32 and offsets (owners + 1,) int32.
-
-    Attributes:
-        faces: (F, 3) int32.
-        vertex_neighbours, vertex_begins: the vertices that share an edge with each vertex.
-        vertex_corners, corner_begins: the corners at each vertex; 3 f + k is corner k of face f.
-        face_neighbours, face_begins: the faces that share an edge with each face.
-        pair_weights: (n,) of each of these pairs.
-        vertex_weights: (V, 2), of a vertex and of an edge at it.
-    """
-
-    faces: Any
-    vertex_neighbours: Any
-    vertex_begins: Any
-    vertex_corners: Any
-    corner_begins: Any
-    face_neighbours: Any
-    face_begins: Any
-    pair_weights: Any
-    vertex_weights: Any
-
-
 @ti.kernel
 def shape_losses_forward(
     target_length: FloatArray,  # (1,) of edges
-    faces: IVec3Array,  # these nine as in Neighbourhood
+    faces: IVec3Array,  # these nine as in engine.neighbourhood
     vertex_neighbours: I32Array,
     vertex_begins: I32Array,
     vertex_corners: I32Array,
@@ -79,7 +54,7 @@ def shape_losses_forward(
 @ti.kernel
 def shape_losses_adjoint(
     target_length: FloatArray,  # (1,) of edges
-    faces: IVec3Array,  # these nine as in Neighbourhood
+    faces: IVec3Array,  # these nine as in engine.neighbourhood
     vertex_neighbours: I32Array,
     vertex_begins: I32Array,
     vertex_corners: I32Array,
