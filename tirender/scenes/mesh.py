@@ -110,7 +110,7 @@ class MeshScene(Scene):
     def _is_seen_through(self) -> bool:
         """Whether more than the nearest face may show in a pixel."""
         textures = self.mesh.textures
-        return isinstance(textures, TexturesMaterial) and textures.maps().needs_all_fragments
+        return isinstance(textures, TexturesMaterial) and textures.needs_all_fragments
 
     def _rasterize(self, cameras: CamerasBase, image_size: tuple[int, int]) -> tuple[Fragments, Meshes]:
         meshes = self.mesh.extend(len(cameras))
@@ -137,7 +137,7 @@ class _Seen:
         assert packed is not None
         n_pixels = len(packed.offsets) - 1
         index = torch.arange(len(packed), device=meshes.device)
-        if isinstance(meshes.textures, TexturesMaterial) and meshes.textures.maps().needs_all_fragments:
+        if isinstance(meshes.textures, TexturesMaterial) and meshes.textures.needs_all_fragments:
             index = index[looks_of(packed, meshes).opacity >= VISIBLE]
         pixels = packed.pixel_index.index_select(0, index)
         first = torch.ones_like(pixels, dtype=torch.bool)
