@@ -205,7 +205,7 @@ def check_views(path: Path) -> None:
 def check_picture(path: Path) -> None:
     scene = load_scene(path)
     R, T = look_at_view_transform(2.1, 10.0, 150.0)
-    for shader in (None, "silhouette", "normal" if "normal" in scene.shaders else "depth"):
+    for shader in (None, "silhouette", "normals" if "normals" in scene.shaders else "depth"):
         image = scene.render(FoVPerspectiveCameras(R=R, T=T), Look((12, 12), shader, supersample=1))
         assert image.shape == (1, 12, 12, 3)
         assert (image >= 0).all()

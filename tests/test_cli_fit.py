@@ -176,12 +176,18 @@ def test_sources_that_cannot_be_fitted(
 
 
 @pytest.mark.parametrize(
-    "args", [[], ["mesh"], ["mesh", "a.obj", "--steps", "0"], ["images", "a.obj", "--texture", "atlas"]]
+    ("args", "message"),
+    [
+        ([], "tirender fit: expected KIND"),
+        (["mesh"], "tirender fit mesh: expected TARGET"),
+        (["mesh", "a.obj", "--steps", "0"], "--steps: expected 1 or more steps, got '0'"),
+        (["images", "a.obj", "--texture", "atlas"], "--texture: expected vertex, uv, got 'atlas'"),
+    ],
 )
-def test_arguments_that_cannot_be_read(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_arguments_that_cannot_be_read(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         fit(*args)
-    assert "usage: tirender fit" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["mesh", "images"])
@@ -245,6 +251,6 @@ def test_views_of_a_mesh_show_what_render_shows(tmp_path: Path) -> None:
     highlight = image[1] - 0.5  # half of the white background shines through
     assert 0 <= float(highlight) < 0.11
     torch.testing.assert_close(image, torch.tensor([1.0, 0.5, 0.5]) + highlight)
-    shape = load_mesh_target(str(tmp_path / "m.glb"), "cpu")
+    shape = load_mesh_target(str(tmp_path / "m.glb"), "cpu", {})
     assert shape.mesh.verts_packed().shape == (6, 3)
     assert shape.mesh.textures is None

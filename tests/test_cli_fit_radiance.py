@@ -186,7 +186,7 @@ def test_views_that_are_too_small_and_arguments_that_cannot_be_read(
     for args in (["nerf"], ["nerf", ring, "--field", "grid"], ["volume", ring, "--frames", "-1"]):
         with pytest.raises(SystemExit, match="2"):
             fit(*args)
-        assert "usage: tirender fit" in capsys.readouterr().err
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_command_has_all_fields() -> None:

@@ -202,6 +202,7 @@ def test_formats_of_ones_own(tmp_path):
     assert load_scene(tmp_path / "a.dust", io=registry).facts == "20000 points"
     with pytest.raises(ValueError, match=r"FILE: expected one that ends in \.obj, .*, \.dust, \.pt, or one of"):
         load_scene(tmp_path / "a.xyz", io=registry)
+    (tmp_path / "a.sphere").touch()
     with pytest.raises(ValueError, match="FILE: expected one that ends in"):
         load_scene(tmp_path / "a.sphere")
     IO().save_mesh(mesh(), tmp_path / "mesh.ply")
@@ -295,7 +296,7 @@ def test_a_field_is_drawn_where_it_is():
         ("scene.xyz", b"", r"FILE: expected one that ends in \.obj, .*, \.pt, .*, got '.*scene\.xyz'"),
         ("scene.npz", b"PK", "scene.npz: expected an undamaged .npz archive"),
         ("scene.pt", b"none", "checkpoint: expected an undamaged file, got .*scene.pt"),
-        ("folder", None, r"FILE: expected one that ends in"),
+        ("folder", None, "folder: expected a file, or the folder of a fit, with checkpoint.pt, got another folder"),
     ],
 )
 def test_files_that_are_none(tmp_path, name, content, message):

@@ -29,7 +29,7 @@ class FieldScene(Scene):
         orientation: which way up it stands.
     """
 
-    shaders = ("color", "silhouette", "depth")
+    shaders = ("unlit", "silhouette", "depth")
     supersample = 1
 
     def __init__(
