@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ from gltf_files import GltfBuilder
 from test_transforms_json import write_folder
 
 from tirender.cli import main
+from tirender.commands.fit_folder import locked
 from tirender.fit import render_views
 from tirender.fit_kinds.targets import load_mesh_target, load_views_and_held_out, load_views_target
 from tirender.io import IO, save_ply
@@ -104,29 +106,69 @@ def test_resumed_it_gives_the_same_mesh(tmp_path: Path, ring: Path) -> None:
     assert (whole / "losses.json").read_bytes() == (parts / "losses.json").read_bytes()
 
 
-def test_resuming_another_fit_is_refused(tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = ("silhouette", ring, "-o", tmp_path / "out", "--views", 4, "--size", 24, *FEW)
-    assert fit(*args) == 0
-    assert fit(*args, "--seed", 1, "--resume") == 2
-    message = "checkpoint.pt: expected the checkpoint of a fit with {'seed': 1}, got {'seed': 0}"
-    assert message in capsys.readouterr().err
-    assert fit("images", *args[1:], "--resume") == 2
-    assert "'kind': 'images'}, got {" in capsys.readouterr().err
-
-
-def test_what_a_checkpoint_is_not_used_for_is_said(
+def test_resuming_another_fit_is_refused_in_words(
     tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ("silhouette", ring, "-o", tmp_path / "out", "--views", 4, "--size", 24, *FEW)
-    for options, said in (((), ""), ((), "starting anew; --resume would"), (("--resume",), "")):
-        assert fit(*args, *options) == 0
-        notes = [line for line in capsys.readouterr().err.splitlines() if str(tmp_path) in line]
-        assert said in "".join(notes)
-        assert bool(notes) == bool(said)
-    (tmp_path / "out" / "checkpoint.pt").unlink()
-    (tmp_path / "out" / "checkpoint.previous.pt").unlink(missing_ok=True)
-    assert fit(*args, "--resume") == 0
-    assert "no checkpoint to resume from" in capsys.readouterr().err
+    assert fit(*args) == 0
+    other = tmp_path / "other.ply"
+    IO().save_mesh(torus(0.5, 1.0, 10, 20), other)
+    for changed, difference in (
+        ((*args, "--seed", 1), "seed 1 instead of 0"),
+        ((args[0], other, *args[2:]), f"source {other} instead of {ring}"),
+        ((*args, "--views", 5), "views 5 instead of 4"),
+        (("images", *args[1:]), "kind images instead of silhouette"),
+    ):
+        assert fit(*changed, "--resume") == 2
+        error = capsys.readouterr().err
+        assert "checkpoint.pt: expected the settings that its fit was started with, got " in error
+        assert difference in error
+
+
+def test_a_folder_with_anything_in_it_is_left_alone(
+    tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ("mesh", ring, *FEW)
+    out = tmp_path / "out"
+    assert fit(*args, "-o", out) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert fit(*args, "-o", out, "--seed", 1) == 2
+    assert f"{out}: expected a folder without a fit, got one with a fit; --resume continues" in capsys.readouterr().err
+    assert fit(*args, "-o", tmp_path) == 2
+    assert "expected an empty or new folder, got one with 2 files, such as out; name another" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    monkeypatch.chdir(tmp_path / "out")
+    for i, name in enumerate(("fit_mesh", "fit_mesh_2", "fit_mesh_3")):
+        assert fit(*args, "--seed", i) == 0
+        assert capsys.readouterr().out.startswith(f"{Path('out', name)}: mesh.obj after 6 steps")
+    assert fit(*args, "--seed", 2, "--resume") == 0
+    assert capsys.readouterr().out.startswith(f"{Path('out', 'fit_mesh_3')}: ")
+
+
+def test_two_fits_in_one_folder(tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(tmp_path / "out"):
+        assert fit("mesh", ring, "-o", tmp_path / "out", *FEW) == 2
+    assert "got one that another fit is writing to" in capsys.readouterr().err
+    assert fit("mesh", ring, "-o", tmp_path / "out", *FEW) == 0
+
+
+def test_without_a_checkpoint_there_is_nothing_to_resume(
+    tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("mesh", ring, "-o", tmp_path / "out", *FEW, "--resume") == 0
+    assert "no checkpoint to resume from, starting" in capsys.readouterr().err
+
+
+def test_progress_in_lines_where_there_is_no_terminal(
+    tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tirender.progress.SECONDS", 0.0)
+    monkeypatch.setattr("tirender.progress.SHARE", 0.0)
+    assert fit("mesh", ring, "-o", tmp_path / "out", *FEW) == 0
+    printed = capsys.readouterr()
+    line = rf"fit mesh 3 of 6 \(50 %\); total \d\.\d+, chamfer .*; \d+ s left; {tmp_path}/out"
+    assert re.search(line, printed.out)
+    assert "it/s" not in printed.err
 
 
 def test_a_fit_that_stops_leaves_what_it_has(

@@ -277,7 +277,7 @@ def parent(tmp_path) -> Path:
 @pytest.mark.parametrize("name", ["../textures/t.png", r"..\textures\t.png", "./../textures/t.png"])
 def test_allow_parent(parent, name: str) -> None:
     path = write(parent, "usemtl a\n" + FACE, f"newmtl a\nKd 0 1 0\nmap_Kd {name}\n")
-    with pytest.warns(UserWarning, match="inside the mesh's own folder, got .*allow_parent=True, or --allow-parent"):
+    with pytest.warns(UserWarning, match="inside its own folder, got .*allow_parent=True, or --allow-parent"):
         assert corner_colors(path)[0, 0].tolist() == [0, 1, 0]
     assert corner_colors(path, allow_parent=True)[0, 0].tolist() == [1, 0, 0]
     assert load_obj(path, allow_parent=True)[2].texture_images["a"].tolist() == [[[1, 0, 0]]]

@@ -204,7 +204,7 @@ def folders(tmp_path) -> tuple[Path, Path]:
 def test_images_outside_the_folder_are_not_read(folders, escape: str) -> None:
     inside, outside = folders
     name = escape.format("secret.png", outside=outside / "secret.png")
-    with pytest.warns(UserWarning, match="expected a path inside the mesh's own folder.*not read"):
+    with pytest.warns(UserWarning, match="expected a path inside its own folder.*not read"):
         aux = load(inside, "mtllib m.mtl\nusemtl a\n" + QUAD + "f 1 2 3\n", f"newmtl a\nmap_Kd {name}\n")
     assert aux.texture_images == {}
 
@@ -213,7 +213,7 @@ def test_images_outside_the_folder_are_not_read(folders, escape: str) -> None:
 def test_materials_outside_the_folder_are_not_read(folders, escape: str) -> None:
     inside, outside = folders
     name = escape.format("secret.mtl", outside=outside / "secret.mtl")
-    with pytest.warns(UserWarning, match="expected a path inside the mesh's own folder.*not read"):
+    with pytest.warns(UserWarning, match="expected a path inside its own folder.*not read"):
         aux = load(inside, f"mtllib {name}\nusemtl a\n" + QUAD + "f 1 2 3\n", None)
     assert aux.material_colors is None
 
@@ -239,7 +239,7 @@ def test_links_inside_the_folder_and_to_it_are_followed(folders) -> None:
 
 def test_a_path_manager_is_not_led_out_of_the_folder() -> None:
     source = Source(b"", "x", "store://a/b", path_manager=object())
-    with pytest.raises(ValueError, match="x: expected a path inside the mesh's own folder, got '../c.png'"):
+    with pytest.raises(ValueError, match="x: expected a path inside its own folder, got '../c.png'"):
         source.sibling("../c.png")
 
 

@@ -267,8 +267,18 @@ def test_images_without_masks(tmp_path: Path, views: Views) -> None:
         with Image.open(path) as picture:
             opaque = picture.convert("RGB")
         opaque.save(path)
-    with pytest.raises(ValueError, match="expected images with alpha, or a mask_path in each frame, got neither"):
+    with pytest.raises(ValueError, match="expected a mask_path in each frame, or images whose alpha .*, got opaque"):
         load_views(tmp_path)
+
+
+def test_masks_that_cover_everything_are_masks(tmp_path: Path, views: Views) -> None:
+    write_folder(tmp_path, views)
+    content = json.loads((tmp_path / "transforms.json").read_text("utf-8"))
+    Image.new("L", views.image_size[::-1], 255).save(tmp_path / "mask.png")
+    for frame in content["frames"]:
+        frame["mask_path"] = "mask.png"
+    (tmp_path / "transforms.json").write_text(json.dumps(content), "utf-8")
+    assert float(load_views(tmp_path).silhouettes.min()) == 1
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:

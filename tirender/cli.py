@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = make_parser().parse_args(argv)
     with warnings.catch_warnings():
+        # numbers that are not finite are reported where they are checked
+        warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
         warnings.showwarning = lambda message, *_: print(f"tirender: {message}", file=sys.stderr)
         try:
             with terminable():

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.commands.arguments import add_allow_parent, add_arch, device_of, number
-from tirender.fit_kinds import KINDS, PRESETS, FitKind, Option
+from tirender.commands.arguments import add_allow_parent, add_arch, add_up, device_of, number, numbers
+from tirender.commands.fit_folder import CHECKPOINTS, choose_folder, locked
+from tirender.commands.parsing import takes_numbers
+from tirender.fit_kinds import KINDS, PRESETS, FitKind, Numbers, Option
+from tirender.progress import prints_lines, shows_bar
 
 if TYPE_CHECKING:
     import torch
@@ -59,18 +62,30 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     if isinstance(option.values, range):
         low, high = option.values[0], option.values[-1]
         settings["type"] = number(int, low, high, f"{low} to {high} {option.unit}".strip())
+    elif isinstance(option.values, Numbers):
+        n, least, most = option.values.n, option.values.low, option.values.high
+        is_one = number(float, least, most, f"{least:g} to {most:g}")
+        settings["type"] = numbers(n, f"{n} numbers") if n > 1 else is_one
     elif option.values is not None:
         settings["choices"] = option.values
     if option.required:
         parser.add_argument(option.name, **settings)
-    else:
-        parser.add_argument(f"--{option.name}", default=option.default, **settings)
+        return
+    action = parser.add_argument(f"--{option.name}", default=option.default, **settings)
+    if isinstance(option.values, Numbers):
+        takes_numbers(action, option.values.n)
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of all kinds of fits."""
     steps = number(int, 1, MAX_STEPS, "1 or more steps")
-    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for the results (default: out/fit_KIND)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="new or empty, for the results (default: out/fit_KIND, out/fit_KIND_2 ...)",
+    )
     parser.add_argument(
         "--preset", choices=PRESETS, default=PRESETS[0], help="the tutorials' settings, or better ones of our own"
     )
@@ -94,6 +109,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         choices=PREVIEWS,
         help="watch the fit in a window (default), on a page on 127.0.0.1, or as a video in the output folder",
     )
+    add_up(parser)
     add_allow_parent(parser)
     add_arch(parser)
 
@@ -103,18 +119,19 @@ def _fit(args: argparse.Namespace) -> None:
     from tirender.fit.distributed import is_main, process_group
 
     kind = KINDS[args.kind]
-    names = ("steps", "seed", "allow_parent", *(option.name for option in kind.options))
+    names = ("steps", "seed", "allow_parent", "up", *(option.name for option in kind.options))
     given = {name: getattr(args, name) for name in names}
     with process_group(gpus=args.arch == "cuda" if args.arch else None):
+        folder = choose_folder(args.output, kind.name, args.resume) if is_main() else Path()
         target = kind.load(given, device_of(args.arch))
-        config = dataclasses.replace(kind.configure(args.preset, given), progress=None)
+        config = dataclasses.replace(kind.configure(args.preset, given), progress=shows_bar())
         if not is_main():  # the first process shows and writes
             kind.fit(target, config, ())
             return
-        folder = args.output or Path("out") / f"fit_{kind.name}"
         settings = {name: value for name, value in vars(config).items() if name not in ("steps", "progress")}
         settings |= {"kind": kind.name, "digest of what is fitted to": _digest(kind.data(target))}
-        _run(_Job(kind, target, config, settings, given, folder), args)
+        with locked(folder):
+            _run(_Job(kind, target, config, settings, given, folder), args)
 
 
 @dataclass(frozen=True)
@@ -141,18 +158,18 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
     import matplotlib
 
     from tirender.fit import Checkpoint, Figures, NonFiniteLoss, Preview
-    from tirender.fit.checkpoint import previous
+    from tirender.fit.callbacks import ProgressLines
     from tirender.fit.interrupts import Interrupted
 
     matplotlib.use("agg")
     kind, target, config, folder = job.kind, job.target, job.config, job.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
-    if args.resume != (checkpoint.exists() or previous(checkpoint).exists()):
-        note = "no checkpoint to resume from" if args.resume else "starting anew; --resume would have resumed"
-        print(f"tirender: {folder}: {note}", file=sys.stderr)
+    if args.resume and not any((folder / name).exists() for name in CHECKPOINTS):
+        print(f"tirender: {folder}: no checkpoint to resume from, starting", file=sys.stderr)
+    asked = {name: value for name, value in job.given.items() if isinstance(value, (str, int, float))}
+    about = {**target.about(), "asked": asked}
     callbacks: list[Callback] = [
-        Checkpoint(checkpoint, args.checkpoint, args.resume, job.settings),
+        *([ProgressLines(f"fit {kind.name}", str(folder))] if prints_lines() else []),
+        Checkpoint(folder / CHECKPOINTS[0], args.checkpoint, args.resume, job.settings, about),
         Figures(args.every or math.ceil(config.steps / 8), lambda run: kind.draw(run, target), folder),
     ]
     with contextlib.ExitStack() as stack:

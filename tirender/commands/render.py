@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tirender.commands.arguments import TRANSPARENT, add_arch, number, numbers
 from tirender.commands.errors import EXPECTED, in_words
 from tirender.commands.parsing import takes_numbers
-from tirender.commands.progress import followed
 from tirender.commands.scene_arguments import FILES, add_scene_arguments, color_of, load_scene_of, threads_for
+from tirender.progress import followed
 
 if TYPE_CHECKING:
     from tirender.scenes import Look, Scene
@@ -104,7 +104,10 @@ def _add_look(parser: argparse.ArgumentParser) -> None:
     look = parser.add_argument_group("look")
     look.add_argument("--shadow", action="store_true", help="let it cast a soft shadow on the ground")
     look.add_argument(
-        "--edges", choices=("antialias", "hard"), default="antialias", help="outlines of meshes (default: antialias)"
+        "--edges",
+        choices=("antialias", "hard"),
+        default="antialias",
+        help="smooth outlines and mipmaps of meshes (default), or neither",
     )
     look.add_argument(
         "--supersample",

@@ -1,4 +1,4 @@
-"""Callbacks of a fit: draw figures, save checkpoints, call a function."""
+"""Callbacks of a fit: draw figures, print progress, save checkpoints, call a function."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tirender.checks import fail
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.run import Callback, FitRun
 from tirender.io.files import write_file
+from tirender.progress import Lines
 
 
 class Every(Callback):
@@ -51,6 +52,24 @@ class Figures(Every):
         save_figure(self.folder / f"iter_{run.step:05d}.png")
 
 
+class ProgressLines(Callback):
+    """Prints a line with step, losses and time left every few seconds or percent, for where there is no terminal.
+
+    Args:
+        label: at the beginning of each line.
+        note: at its end, such as the folder of the results.
+    """
+
+    def __init__(self, label: str, note: str = "") -> None:
+        self.label, self.note = label, note
+        self._lines: Lines | None = None
+
+    def on_step(self, run: FitRun) -> None:
+        if self._lines is None:
+            self._lines = Lines(self.label, run.config.steps, run.step - 1, self.note)
+        self._lines.step(run.step, run.losses_in_words())
+
+
 class Checkpoint(Callback):
     """Saves the state of the fit every n steps and at the end, and resumes from an earlier state at the start.
 
@@ -62,6 +81,7 @@ class Checkpoint(Callback):
         resume: whether to resume from an existing checkpoint; otherwise it is overwritten.
         settings: numbers and strings; only a checkpoint with the same ones is resumed.
         about: what else it says, for those who show the result: tensors, numbers, strings, and dicts and lists of them.
+            ``about["asked"]``, numbers and strings by name, is compared in the message when the settings differ.
     """
 
     def __init__(
@@ -83,11 +103,11 @@ class Checkpoint(Callback):
         if state is None:
             return
         saved = state.get("settings", {})
-        differing = sorted(k for k in {*saved, *self.settings} if saved.get(k) != self.settings.get(k))
-        if differing:
-            differing = [k for k in differing if k in saved and k in self.settings] or differing
-            want, got = ({k: d.get(k) for k in differing} for d in (self.settings, saved))
-            fail(str(self.path), f"the checkpoint of a fit with {want}", got)
+        if saved != self.settings:
+            differing = _differences(saved, self.settings)
+            asked = _differences(state.get("about", {}).get("asked", {}), self.about.get("asked", {}))
+            got = ", ".join({**differing, **asked}.values())
+            fail(str(self.path), "the settings that its fit was started with", got)
         run.load_state_dict(state)
 
     def on_step(self, run: FitRun) -> None:
@@ -100,6 +120,13 @@ class Checkpoint(Callback):
 
     def _save(self, run: FitRun) -> None:
         save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings, "about": self.about})
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """What of ``new`` differs from ``old``, by name, in words; what one of them lacks only if nothing else differs."""
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    names = [name for name in names if name in old and name in new] or names
+    return {name: f"{name} {new.get(name)} instead of {old.get(name)}" for name in names}
 
 
 def save_figure(path: Path) -> None:

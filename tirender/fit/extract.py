@@ -22,6 +22,7 @@ def extract_mesh(
     size: int = 128,
     isolevel: float = 0.5,
     device: torch.device | str = "cpu",
+    box: torch.Tensor | None = None,
 ) -> Meshes:
     """Extract the surface where a field's opacity crosses a level, with the colours seen along its normals.
 
@@ -29,23 +30,29 @@ def extract_mesh(
         field: a radiance field or a ``VolumeSampler``: returns densities (..., P, 1) and colours (..., P, 3) of a ray
             bundle.
         extent: side of the cube around the origin to sample, in world units; its sides close the surface.
-        size: points along an axis.
+        size: points along an axis; of a box, along its longest.
         isolevel: the level of the opacity.
         device: of the field.
+        box: (2, 3) corners of what to sample in place of that cube, as far as it lies in the cube.
     Returns:
         one mesh with ``TexturesVertex``; its faces look outwards. It has no faces if there is no such surface.
     """
     if size < 2:
         fail("size", "at least 2", size)
-    axis = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * extent
+    cube = torch.tensor([[-0.5] * 3, [0.5] * 3], device=device) * extent
+    low, high = cube if box is None else box.to(cube).clamp(cube[0], cube[1])
+    if bool((high <= low).any()):
+        return Meshes([low.new_zeros(0, 3)], [torch.zeros(0, 3, dtype=torch.long, device=device)])
+    spacing = float((high - low).max()) / size
+    shape = ((high - low) / spacing).round().clamp(min=2).long().tolist()
+    x, y, z = (low[i] + (torch.arange(shape[i], device=device) + 0.5) * (high - low)[i] / shape[i] for i in range(3))
     with torch.no_grad():
-        z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-        points = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+        points = torch.stack([*torch.meshgrid(z, y, x, indexing="ij")][::-1], dim=-1).reshape(-1, 3)
         densities, _ = _sample(field, points, torch.zeros_like(points))
         # faces look to higher values
-        surface = F.pad(-densities.reshape(1, size, size, size), (1, 1, 1, 1, 1, 1))
+        surface = F.pad(-densities.reshape(1, *shape[::-1]), (1, 1, 1, 1, 1, 1))
         verts, faces = marching_cubes(surface, -isolevel, return_local_coords=False)
-        mesh = Meshes([((verts[0] - 0.5) / size - 0.5) * extent], faces)
+        mesh = Meshes([low + (verts[0] - 0.5) * (high - low) / low.new_tensor(shape)], faces)
         _, colors = _sample(field, mesh.verts_packed(), -mesh.verts_normals_packed())
     mesh.textures = TexturesVertex([colors.clamp(0, 1)])
     return mesh

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from tirender.fit import distributed
 from tirender.fit.generators import seeded, undisturbed
 from tirender.fit.interrupts import interruptible
-from tirender.fit.run import TOTAL, Callback, FitConfig, FitRun, Images
+from tirender.fit.run import Callback, FitConfig, FitRun, Images
 
 Losses = Callable[[int], Mapping[str, torch.Tensor]]
 
@@ -72,7 +72,7 @@ def fit(
                 _step(run, losses, callbacks)
                 going = run._agree()
                 if not bar.disable:
-                    bar.set_postfix_str(_in_words(run.losses), refresh=False)
+                    bar.set_postfix_str(run.losses_in_words(), refresh=False)
                 bar.update()
     return run
 
@@ -92,12 +92,6 @@ def _step(run: FitRun, losses: Losses, callbacks: Sequence[Callback]) -> None:
         run.scheduler.step()
     run.step += 1
     _call(callbacks, "on_step", run)
-
-
-def _in_words(losses: Mapping[str, float]) -> str:
-    """The losses in a line; the total comes first, as a narrow terminal cuts the end off."""
-    ordered = {TOTAL: losses[TOTAL], **losses}
-    return ", ".join(f"{name} {value:.5f}" for name, value in ordered.items())
 
 
 @contextlib.contextmanager

@@ -112,6 +112,11 @@ class FitRun:
         """The losses of the latest step, and their ``"total"``."""
         return {name: values[-1] for name, values in self.history.items() if values}
 
+    def losses_in_words(self) -> str:
+        """The losses in a line; the total comes first, as a narrow terminal cuts the end off."""
+        ordered = {TOTAL: self.losses[TOTAL], **self.losses}
+        return ", ".join(f"{name} {value:.5f}" for name, value in ordered.items())
+
     def stop(self) -> None:
         """End the fit before its next step; callbacks still get their ``on_end``."""
         self.stopped = True

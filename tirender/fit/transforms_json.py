@@ -75,8 +75,8 @@ def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu",
         _check_lens({**shared, **frame}, where)
         intrinsics.append(_intrinsics(frame, shared, picture.shape[0], picture.shape[1], where))
     rgb, alpha = torch.stack(pictures).to(device).split([3, 1], dim=-1)
-    if float(alpha.min()) == 1:
-        fail(str(path), "images with alpha, or a mask_path in each frame", "neither")
+    if float(alpha.min()) == 1 and not any("mask_path" in frame for frame in frames):
+        fail(str(path), "a mask_path in each frame, or images whose alpha shows the object", "opaque images")
     cameras = _cameras(torch.stack(poses), torch.tensor(intrinsics), device)
     return Views(cameras, alpha[..., 0].contiguous(), rgb * alpha + (1 - alpha), AmbientLights(device=device))
 

@@ -6,7 +6,7 @@ The command line, ``load_scene``, the tour and the README's table all read these
 The command line imports this package even for ``--help``, so its files import the fits only inside of methods.
 """
 
-from tirender.fit_kinds.base import PRESETS, FitKind, MeshTarget, Option, ViewsTarget
+from tirender.fit_kinds.base import PRESETS, FitKind, MeshTarget, Numbers, Option, ViewsTarget
 from tirender.fit_kinds.images import ImageFit
 from tirender.fit_kinds.mesh import MeshFit
 from tirender.fit_kinds.nerf import NerfFit
@@ -17,4 +17,4 @@ KINDS: dict[str, FitKind] = {
     kind.name: kind for kind in (MeshFit(), SilhouetteFit(), ImageFit(), VolumeFit(), NerfFit())
 }
 
-__all__ = ["KINDS", "PRESETS", "FitKind", "MeshTarget", "Option", "ViewsTarget"]
+__all__ = ["KINDS", "PRESETS", "FitKind", "MeshTarget", "Numbers", "Option", "ViewsTarget"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,22 @@ PRESETS = ("tutorial", "best")
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """The values of an option: ``n`` numbers; a single one lies in [low, high]."""
+
+    n: int = 1
+    low: float = -math.inf
+    high: float = math.inf
+
+
+@dataclass(frozen=True)
 class Option:
     """An argument of ``tirender fit KIND``.
 
     Attributes:
         name: "level" for ``--level``.
         help: for ``--help``.
-        values: what may be given: integers in a range, one of several words, or None for any text.
+        values: what may be given: integers in a range, one of several words, numbers, or None for any text.
         unit: of the integers, for messages.
         metavar: what ``--help`` calls the value.
         default: the value if the argument is left out.
@@ -37,7 +47,7 @@ class Option:
 
     name: str
     help: str
-    values: range | tuple[str, ...] | None = None
+    values: range | Numbers | tuple[str, ...] | None = None
     unit: str = ""
     metavar: str | None = None
     default: Any = None
@@ -72,6 +82,23 @@ class Target:
         from tirender.io.orientation import Orientation, to_comment
 
         return to_comment(Orientation(self.up, self.front))
+
+    def box(self, corners: Sequence[float]) -> torch.Tensor:
+        """A box (2, 3) around the object at the origin, from two corners in the object's own place.
+
+        Raises:
+            ValueError: it has no volume.
+        """
+        import torch
+
+        from tirender.checks import fail
+
+        about = self.about()
+        ends = torch.tensor([*corners], dtype=torch.float64).view(2, 3)
+        if bool((ends[0] == ends[1]).any()):
+            fail("--crop", "two corners of a box with a volume", " ".join(f"{x:g}" for x in corners))
+        box = (ends.sort(0).values - torch.tensor(about["centre"], dtype=torch.float64)) / about["scale"]
+        return box.float()
 
     def put_back(self, mesh: Meshes) -> Meshes:
         """A mesh at the origin, moved and scaled to the object's own place; in float64 where there is an ``origin``."""

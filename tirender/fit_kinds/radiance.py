@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.fit_kinds.base import FitKind, Option, ViewsTarget
+from tirender.fit_kinds.base import FitKind, Numbers, Option, ViewsTarget
 from tirender.fit_kinds.targets import VIEW_OPTIONS, load_views_and_held_out
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RADIANCE_OPTIONS = (
     *VIEW_OPTIONS,
+    Option("isolevel", "opacity where the mesh's surface lies (default: 0.5)", Numbers(low=1e-6, high=1.0), "", "F"),
+    Option("crop", "the mesh lies in this box, in the source's coordinates", Numbers(6), "", "X Y Z X Y Z"),
     Option("frames", "pictures of a turntable (default: 36)", range(10001), "", "N", 36),
 )
 VOXELS = 128  # along an axis, to extract a mesh from
@@ -54,12 +56,12 @@ class RadianceFit(FitKind):
 
     def write(self, run: FitRun, target: ViewsTarget, folder: Path, given: Mapping[str, Any]) -> str:
         """Write mesh.ply, and a turntable as a GIF and an MP4; the result itself is the checkpoint."""
-        self._write_mesh(run, target, folder / "mesh.ply")
+        self._write_mesh(run, target, folder / "mesh.ply", given)
         if given["frames"]:
             _write_turntable(run, target.views, given["frames"], folder)
         return "checkpoint.pt"
 
-    def _write_mesh(self, run: FitRun, target: ViewsTarget, path: Path) -> None:
+    def _write_mesh(self, run: FitRun, target: ViewsTarget, path: Path, given: Mapping[str, Any]) -> None:
         from tirender.fit import extract_mesh
         from tirender.io import IO
         from tirender.renderer import VolumeSampler
@@ -69,9 +71,12 @@ class RadianceFit(FitKind):
         if isinstance(field, Volumes):
             field = VolumeSampler(field)
         config: Any = run.config
-        mesh = extract_mesh(field, config.extent, VOXELS, device=target.views.silhouettes.device)
+        level, crop = given.get("isolevel") or 0.5, given.get("crop")
+        device = target.views.silhouettes.device
+        mesh = extract_mesh(field, config.extent, VOXELS, level, device, None if crop is None else target.box(crop))
         if mesh.isempty():
-            warnings.warn(f"no {path.name}: the opacity is below 0.5 everywhere", stacklevel=2)
+            where = "everywhere" if crop is None else "everywhere in --crop"
+            warnings.warn(f"no {path.name}: the opacity is below {level:g} {where}", stacklevel=2)
             return
         IO().save_mesh(target.put_back(mesh), path, colors_as_uint8=True, comment=target.comment())
 

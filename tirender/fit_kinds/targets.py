@@ -64,7 +64,7 @@ def load_mesh_target(path: str, device: str, given: Mapping[str, Any], with_look
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     read = without_strays(read_mesh_file(file, allow_parent=bool(given.get("allow_parent")), center_far=True))
     if not len(read.faces):
-        fail(path, "at least one face", "none")
+        fail(path, "at least one face", f"none: {len(read.verts)} points, which tirender render and view show")
     materials = tuple(replace(material, specular=None, shininess=None) for material in read.materials)
     mesh = display_mesh(replace(read, materials=materials), device) if with_looks else meshes_of(read, device, False)
     verts = mesh.verts_packed()

@@ -62,7 +62,7 @@ class Source:
         if self.folder is None:
             return None
         relative = reference.replace("\\", "/")
-        inside = f"a path inside the mesh's {'parent' if self.allow_parent else 'own'} folder"
+        inside = f"a path inside {'the folder above its own' if self.allow_parent else 'its own folder'}"
         windows = PureWindowsPath(relative)
         if "\0" in relative or windows.drive or windows.root:
             fail(self.name, inside, repr(reference))
@@ -76,7 +76,7 @@ class Source:
             return path if self.path_manager.exists(path) else None
         root = os.path.realpath(os.path.join(self.folder, "..") if self.allow_parent else self.folder)
         if os.path.commonpath([root, os.path.realpath(path)]) != root:
-            fail(self.name, inside, f"{reference!r} (a symbolic link)")
+            fail(self.name, inside, f"{reference!r}, a link out of it (copy the files, or link the whole folder)")
         return path if os.path.isfile(path) else _of_other_case(path)
 
     def read_sibling(self, reference: str) -> Source | None:

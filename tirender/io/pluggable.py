@@ -107,7 +107,7 @@ class IO:
         """
         mesh = self._read_mesh(path, include_textures=include_textures, device=device, **kwargs)
         if mesh is None:
-            fail("path", f"a file of a registered mesh format ({_listed(self.mesh_interpreters)})", repr(path))
+            fail("path", f"a file of a registered mesh format ({_listed(self.mesh_interpreters)})", repr(str(path)))
         return mesh
 
     def save_mesh(
@@ -130,7 +130,7 @@ class IO:
         for interpreter in self.mesh_interpreters:
             if interpreter.save(data, path, path_manager=self.path_manager, binary=binary, **kwargs):
                 return
-        fail("path", "the ending of a registered mesh format that can be written", repr(path))
+        fail("path", "the ending of a registered mesh format that can be written", repr(str(path)))
 
     def load_pointcloud(self, path: Any, device: Any = "cpu", **kwargs: Any) -> Pointclouds:
         """Load one point cloud; colours become its features.
@@ -146,7 +146,7 @@ class IO:
         cloud = self._read_pointcloud(path, device=device, **kwargs)
         if cloud is None:
             formats = _listed(self.pointcloud_interpreters)
-            fail("path", f"a file of a registered point cloud format ({formats})", repr(path))
+            fail("path", f"a file of a registered point cloud format ({formats})", repr(str(path)))
         return cloud
 
     def save_pointcloud(self, data: Pointclouds, path: Any, binary: bool | None = None, **kwargs: Any) -> None:
@@ -163,7 +163,7 @@ class IO:
         for interpreter in self.pointcloud_interpreters:
             if interpreter.save(data, path, path_manager=self.path_manager, binary=binary, **kwargs):
                 return
-        fail("path", "the ending of a registered point cloud format that can be written", repr(path))
+        fail("path", "the ending of a registered point cloud format that can be written", repr(str(path)))
 
     def _read_mesh(self, path: Any, **kwargs: Any) -> Meshes | None:
         meshes = (each.read(path, path_manager=self.path_manager, **kwargs) for each in self.mesh_interpreters)

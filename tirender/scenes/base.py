@@ -38,7 +38,8 @@ class Look:
         light: its position in world space, for shaders with a light; None: above the camera and to its right.
         supersample: n x n samples are averaged in each pixel; None for the scene's own n.
         wireframe: whether to draw the edges of visible faces, too; meshes only.
-        edges: outlines of opaque meshes, "antialias" (see :func:`~tirender.renderer.antialias`) or "hard".
+        edges: "antialias" smooths the outlines of opaque meshes (see :func:`~tirender.renderer.antialias`), and filters
+            textures by mipmaps; "hard" does neither.
         shadow: whether the scene casts a soft shadow from above onto the ground, the plane below it.
     """
 

@@ -90,6 +90,7 @@ class MeshScene(Scene):
             shade = MaterialShader(
                 shader == "flat",
                 shader == "gouraud",
+                mipmaps=look.edges != "hard",
                 device=self.device,
                 cameras=cameras,
                 blend_params=BlendParams(background_color=(0.0, 0.0, 0.0)),

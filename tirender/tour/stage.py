@@ -19,12 +19,13 @@ from PIL import Image
 
 from tirender import vis
 from tirender.fit import Checkpoint, Every, FitConfig, FitRun, Views, normalized, render_views
-from tirender.fit.callbacks import save_figure
+from tirender.fit.callbacks import ProgressLines, save_figure
 from tirender.fit.checkpoint import previous
 from tirender.fit.run import Callback
 from tirender.fit_kinds import KINDS
 from tirender.io import IO
 from tirender.io.files import decode_image, encode_png, read_source, write_file
+from tirender.progress import prints_lines, shows_bar
 from tirender.renderer import FoVPerspectiveCameras, look_at_view_transform
 from tirender.scenes.base import Look, Scene
 from tirender.structures import Meshes
@@ -88,7 +89,7 @@ class Stage:
         Returns:
             the finished run, and its row for the table.
         """
-        config = dataclasses.replace(self.config.fits[kind], progress=None)
+        config = dataclasses.replace(self.config.fits[kind], progress=shows_bar())
         folder = self.folder / kind
         path = folder / "checkpoint.pt"
         settings = {name: value for name, value in vars(config).items() if name not in ("steps", "progress")}
@@ -96,7 +97,8 @@ class Stage:
         film = _Film(config, folder / "film")
         checkpoint = Checkpoint(path, CHECKPOINT, settings=settings | {"kind": kind})
         wall, cpu = time.perf_counter(), time.process_time()
-        run = KINDS[kind].fit(target, config, [checkpoint, start, film, *callbacks])
+        lines = [ProgressLines(f"fit {kind}", str(folder))] if prints_lines() else []
+        run = KINDS[kind].fit(target, config, [*lines, checkpoint, start, film, *callbacks])
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         film.add(run)
         previous(path).unlink(missing_ok=True)
