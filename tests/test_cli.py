@@ -288,6 +288,46 @@ def test_info(capsys):
     assert facts["arch"] == tirender.init()
 
 
+def facts_in(text: str) -> dict[str, str]:
+    return dict(re.split("  +", line, maxsplit=1) for line in text.splitlines())
+
+
+def test_info_on_meshes_and_clouds(tmp_path, capsys):
+    mesh = ico_sphere(1)
+    IO().save_mesh(mesh.offset_verts(torch.tensor([0.0, 5.0, 0.0])), tmp_path / "closed.ply")
+    (tmp_path / "open.obj").write_text("mtllib none.mtl\nv 0 0 0\nv 2 0 0\nv 0 1 0\nv 9 9 9\nvt 0 0\nf 1/1 2/1 3/1\n")
+    np.savez(tmp_path / "cloud.npz", verts=np.eye(3), rgb=np.eye(3))
+    seen = {}
+    for name in ("closed.ply", "open.obj", "cloud.npz", "creature"):
+        assert main(["info", name if name == "creature" else str(tmp_path / name)]) == 0
+        seen[name] = facts_in(capsys.readouterr().out)
+    closed, sheet, cloud, creature = seen.values()
+    assert (closed["vertices"], closed["faces"], closed["watertight"]) == ("42", "80", "yes")
+    assert closed["from, to"].split(", ")[1] == "4 to 6"
+    assert sheet["vertices"] == "4 (1 of no face)"
+    assert sheet["watertight"] == "no: 3 open edges"
+    assert sheet["extent"] == "2 x 1 x 0 (x, y, z)"
+    assert "none.mtl" in sheet["warning"]
+    assert (cloud["content"], cloud["colours"]) == ("a point cloud", "of vertices")
+    assert creature["up"] == "+y, front -z (as the file says)"
+    assert creature["textures"] == "1: 1024 x 1024"
+
+
+def test_info_on_a_volume_and_on_what_is_none(tmp_path, capsys):
+    np.savez(tmp_path / "cube.npz", densities=np.full((5, 6, 7), 0.5), features=np.zeros((3, 5, 6, 7)))
+    assert main(["info", str(tmp_path / "cube.npz")]) == 0
+    facts = facts_in(capsys.readouterr().out)
+    assert (facts["voxels"], facts["densities"], facts["features"]) == (
+        "5 x 6 x 7 (z, y, x)",
+        "0.5 to 0.5",
+        "3 channels",
+    )
+    for name in ("missing.obj", "notes.txt"):
+        (tmp_path / "notes.txt").touch()
+        assert main(["info", str(tmp_path / name)]) == 2
+        assert_one_line(capsys.readouterr().err, f"tirender info: .*{name}")
+
+
 @pytest.mark.parametrize(
     "args", [["--help"], ["tour", "--help"], ["render", "--help"], ["info", "--help"], ["--version"]]
 )

@@ -152,9 +152,7 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path: Path) -> None:
     first = Checkpoint(tmp_path / "c.pt", 1, settings={"lr": 1.0, "kind": "a"})
     run_fit(tmp_path / "a", 1, 1, [first])
     second = Checkpoint(tmp_path / "c.pt", 1, settings={"lr": 0.5, "kind": "a"})
-    with pytest.raises(
-        ValueError, match=r"c\.pt: expected the settings that .*, got lr 0.5 instead of 1.0"
-    ):
+    with pytest.raises(ValueError, match=r"c\.pt: expected the settings that .*, got lr 0.5 instead of 1.0"):
         run_fit(tmp_path / "b", 1, 1, [second])
     run_fit(tmp_path / "b", 1, 1, [Checkpoint(tmp_path / "c.pt", 1, resume=False)])
 

@@ -19,6 +19,7 @@ import torch
 from tirender.checks import FLOATS, as_floats, batch_index, check_tensor, fail
 from tirender.renderer.look_at import get_world_to_view_transform
 from tirender.renderer.utils import TensorProperties, format_tensor
+from tirender.structures.words import several, span
 from tirender.transforms import Transform3d
 from tirender.transforms.math import matmul
 
@@ -62,6 +63,15 @@ class CamerasBase(TensorProperties):
         for name, shape in (("R", ("N", 3, 3)), ("T", ("N", 3))):
             if getattr(self, name, None) is not None:
                 check_tensor(name, getattr(self, name), shape, FLOATS)
+
+    def __repr__(self) -> str:
+        parts = [several(len(self), "camera")]
+        for name in self._FIELDS:
+            value = getattr(self, name, None)
+            if name not in ("R", "T", "K") and isinstance(value, torch.Tensor) and value.dim() and len(value):
+                columns = value.detach().reshape(len(value), -1).T.tolist()
+                parts.append(f"{name} {' x '.join(map(span, columns))}")
+        return f"{type(self).__name__}({', '.join([*parts, str(self.device)])})"
 
     def get_projection_transform(self, **kwargs: Any) -> Transform3d:
         """The transform from view space to NDC, or to the screen for cameras whose intrinsics are in pixels.

@@ -7,6 +7,7 @@ import torch
 from tirender.checks import check_tensor, fail
 from tirender.structures.packing import Partition, Ragged, bounding_boxes
 from tirender.structures.private_names import PrivateNamesOfClouds
+from tirender.structures.words import several, span
 
 
 class CloudViews(PrivateNamesOfClouds):
@@ -22,6 +23,11 @@ class CloudViews(PrivateNamesOfClouds):
     def __len__(self) -> int:
         """The number of clouds, N."""
         return self._rows.n_items
+
+    def __repr__(self) -> str:
+        features = "no features" if self._features is None else several(self._features.like.shape[-1], "feature")
+        counts = f"{several(len(self), 'cloud')}, {span(self._rows.sizes.tolist())} points"
+        return f"{type(self).__name__}({counts}, {features}, {self.device})"
 
     @property
     def device(self) -> torch.device:

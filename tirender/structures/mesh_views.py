@@ -9,6 +9,7 @@ from tirender.structures.geometry import Geometry
 from tirender.structures.packing import bounding_boxes
 from tirender.structures.private_names import PrivateNamesOfMeshes
 from tirender.structures.topology import Topology
+from tirender.structures.words import several, span
 
 
 class MeshViews(PrivateNamesOfMeshes):
@@ -21,6 +22,12 @@ class MeshViews(PrivateNamesOfMeshes):
     def __len__(self) -> int:
         """The number of meshes, N."""
         return self.topology.n_meshes
+
+    def __repr__(self) -> str:
+        rows, textures = self.topology, getattr(self, "textures", None)
+        counts = f"{span(rows.num_verts)} vertices, {span(rows.num_faces)} faces"
+        looks = "no textures" if textures is None else type(textures).__name__
+        return f"{type(self).__name__}({several(len(self), 'mesh')}, {counts}, {looks}, {self.device})"
 
     @property
     def topology(self) -> Topology:

@@ -10,6 +10,7 @@ import torch
 from tirender.checks import FLOATS, batch_index, check_tensor, fail
 from tirender.structures.utils import list_to_padded
 from tirender.structures.volume_locator import PerVolume, VolumeLocator, extents
+from tirender.structures.words import several
 from tirender.transforms import Transform3d
 
 VolumesOrPadded = Sequence[torch.Tensor] | torch.Tensor
@@ -69,6 +70,12 @@ class Volumes:
     def __len__(self) -> int:
         """The number of volumes, N."""
         return len(self._densities)
+
+    def __repr__(self) -> str:
+        sizes = " x ".join(map(str, self._densities.shape[2:]))
+        features = "no features" if self._features is None else several(self._features.shape[1], "feature")
+        counts = f"{several(len(self), 'volume')}, {sizes} voxels"
+        return f"{type(self).__name__}({counts}, {features}, {self.device})"
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,179 @@
+"""What is in a file, in words: ``tirender info FILE``."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tirender import datasets
+from tirender.checks import fail
+from tirender.engine.edge_partners import edge_partners
+from tirender.io import load_volume
+from tirender.io.file_mesh import FileMesh, without_strays
+from tirender.io.npz_io import array_names
+from tirender.io.orientation import Orientation, orientation_of_format
+from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
+from tirender.renderer.mesh.material import TextureMap
+from tirender.scenes.fitted import CHECKPOINT
+from tirender.structures.volumes import voxel_sizes
+from tirender.structures.words import several
+
+MANY = 8  # names are not listed beyond
+
+
+def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, str]]:
+    """Facts of a mesh, cloud, volume, fit, or folder of views, each with its name; last come warnings.
+
+    Args:
+        name_or_path: a path, or a short name, see :func:`tirender.datasets.path_of`.
+        allow_parent: whether materials and images may lie in the folder above the file's.
+    Raises:
+        ValueError: another kind of file, or a damaged one.
+        OSError: it cannot be opened.
+    """
+    path = datasets.path_of(name_or_path)
+    path = path / "checkpoint.pt" if (path / "checkpoint.pt").is_file() else path
+    known = datasets.orientation_of(name_or_path)
+    ending = path.suffix.lower()
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        if path.is_dir() or ending == ".json":
+            facts = _facts_of_views(path, allow_parent)
+        elif ending == CHECKPOINT:
+            facts = _facts_of_fit(path)
+        elif ending == ".npz" and "densities" in array_names(path):
+            facts = _facts_of_volume(path)
+        elif ending in KNOWN_SUFFIXES or not path.exists():
+            facts = _facts_of_mesh(read_mesh_file(path, allow_parent=allow_parent), known)
+        else:
+            endings = ", ".join([*KNOWN_SUFFIXES, CHECKPOINT])
+            fail("FILE", f"one that ends in {endings}, or a folder of a fit or of views", repr(str(path)))
+    size = [] if path.is_dir() else [("size", f"{path.stat().st_size:,} bytes")]
+    noted = dict.fromkeys(str(warning.message) for warning in raised)
+    return [("file", str(path)), *size, *facts, *(("warning", message) for message in noted)]
+
+
+def _facts_of_mesh(mesh: FileMesh, known: Orientation | None) -> list[tuple[str, str]]:
+    used = without_strays(mesh)
+    facts = [("content", "a mesh" if len(mesh.faces) else "a point cloud")]
+    strays = len(mesh.verts) - len(used.verts)
+    facts.append(("vertices", f"{len(mesh.verts):,}" + f" ({strays:,} of no face)" * bool(strays)))
+    if len(mesh.faces):
+        facts.append(("faces", f"{len(mesh.faces):,}"))
+        facts.append(("watertight", _watertight(used)))
+    if len(used.verts):
+        facts.extend(_extent(used.verts + used.origin))
+    facts.append(("up", _standing(mesh, known)))
+    if len(mesh.faces):
+        facts.append(("normals", "none: computed from the faces" if mesh.normals is None else "in the file"))
+        facts.append(("texture coordinates", several(len(mesh.uvs), "set") if mesh.uvs else "none"))
+    colors = [name for name, rgba in (("vertices", mesh.verts_rgba), ("faces", mesh.faces_rgba)) if rgba is not None]
+    facts.append(("colours", f"of {' and '.join(colors)}" if colors else "none"))
+    if mesh.materials:
+        facts.append(("materials", _listed([material.name or "unnamed" for material in mesh.materials])))
+        facts.append(("textures", _textures(mesh)))
+    if mesh.cameras:
+        names = [f"{i} {camera.name}".strip() for i, camera in enumerate(mesh.cameras)]
+        facts.append(("cameras", _listed(names)))
+    return facts
+
+
+def _watertight(mesh: FileMesh) -> str:
+    """Whether each edge has a face on both sides, where vertices at one place count as one."""
+    verts, faces = torch.from_numpy(mesh.verts), torch.from_numpy(mesh.faces)
+    ends = verts[torch.stack([faces.roll(-1, 1), faces.roll(-2, 1)], dim=2)]
+    has_length = (ends[:, :, 0] != ends[:, :, 1]).any(-1)
+    n_open = int(((edge_partners(faces, verts) < 0) & has_length).sum())
+    return "yes" if not n_open else f"no: {n_open:,} open edges"
+
+
+def _extent(places: np.ndarray) -> list[tuple[str, str]]:
+    low, high = places.min(0), places.max(0)
+    lines = [" x ".join(f"{x:.6g}" for x in high - low) + " (x, y, z)"]
+    lines.append(", ".join(f"{a:.6g} to {b:.6g}" for a, b in zip(low, high)))
+    return list(zip(("extent", "from, to"), lines))
+
+
+def _standing(mesh: FileMesh, known: Orientation | None) -> str:
+    standing = known or mesh.orientation
+    by_format = standing == orientation_of_format(Path(mesh.name).suffix)
+    source = "the usual of such files; --up changes it" if by_format else "as the file says"
+    return f"{_axis(standing.up)}, front {_axis(standing.front)} ({source})"
+
+
+def _axis(vector: Any) -> str:
+    for i, name in enumerate("xyz"):
+        if abs(vector[i]) > 1 - 1e-6:
+            return f"{'+' if vector[i] > 0 else '-'}{name}"
+    return " ".join(f"{x:.3g}" for x in vector)
+
+
+def _textures(mesh: FileMesh) -> str:
+    values = [value for material in mesh.materials for value in vars(material).values()]
+    maps = {id(value): value for value in values if isinstance(value, TextureMap)}
+    sizes = []
+    for texture in maps.values():
+        height, width = texture.image.shape[:2]
+        sizes.append(f"{width} x {height}")
+    return _listed(sizes)
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "none"
+    return f"{len(names)}: {', '.join(names[:MANY])}{' ...' if len(names) > MANY else ''}"
+
+
+def _facts_of_volume(path: Path) -> list[tuple[str, str]]:
+    volume = load_volume(path)
+    densities, features = volume.densities(), volume.features()
+    low, high = densities.aminmax()
+    spacing = voxel_sizes(volume)[0].tolist()
+    return [
+        ("content", "a volume"),
+        ("voxels", " x ".join(map(str, densities.shape[2:])) + " (z, y, x)"),
+        ("voxel size", " x ".join(f"{x:.6g}" for x in spacing) + " (x, y, z)"),
+        ("densities", f"{float(low):.4g} to {float(high):.4g}"),
+        ("features", "none" if features is None else several(features.shape[1], "channel")),
+    ]
+
+
+def _facts_of_views(path: Path, allow_parent: bool) -> list[tuple[str, str]]:
+    from tirender.fit import load_views
+
+    views = load_views(path, allow_parent=allow_parent)
+    height, width = views.image_size
+    covered = views.silhouettes.mean(dim=(1, 2))
+    return [
+        ("content", "views, for tirender fit"),
+        ("cameras", f"{len(views)}"),
+        ("images", f"{width} x {height} px"),
+        ("covered", f"{100 * float(covered.min()):.0f} to {100 * float(covered.max()):.0f} % of each"),
+    ]
+
+
+def _facts_of_fit(path: Path) -> list[tuple[str, str]]:
+    from tirender.fit.checkpoint import load_checkpoint
+
+    state = load_checkpoint(path) or {}
+    settings, about, history = (state.get(name) for name in ("settings", "about", "history"))
+    if not isinstance(settings, dict) or not isinstance(history, dict) or "kind" not in settings:
+        fail(str(path), "a checkpoint of tirender fit", "another one")
+    about = about if isinstance(about, dict) else {}
+    losses = [f"{name} {float(values[-1]):.6f}" for name, values in history.items() if len(values)]
+    facts = [
+        ("content", f"a fit: {settings['kind']}"),
+        ("steps", str(state.get("step"))),
+        ("losses", ", ".join(losses)),
+    ]
+    if "cameras" in about:
+        facts.append(("cameras", str(len(about["cameras"]["R"]))))
+    if "up" in about:
+        facts.append(("up", f"{_axis(about['up'])}, front {_axis(about['front'])}"))
+    asked = about.get("asked", {})
+    facts.append(("asked for", ", ".join(f"{name} {value}" for name, value in asked.items()) or "not known"))
+    return facts
