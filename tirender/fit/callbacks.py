@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tirender.checks import fail
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.run import Callback, FitRun
+from tirender.fit.saved_state import check_settings
 from tirender.io.files import write_file
 from tirender.progress import Lines
 
@@ -103,12 +105,14 @@ class Checkpoint(Callback):
         if state is None:
             return
         saved = state.get("settings", {})
+        with _naming(self.path):
+            check_settings(saved)
         if saved != self.settings:
-            differing = _differences(saved, self.settings)
-            asked = _differences(state.get("about", {}).get("asked", {}), self.about.get("asked", {}))
-            got = ", ".join({**differing, **asked}.values())
+            asked = _differences(_asked(state.get("about")), _asked(self.about))
+            got = ", ".join({**_differences(saved, self.settings), **asked}.values())
             fail(str(self.path), "the settings that its fit was started with", got)
-        run.load_state_dict(state)
+        with _naming(self.path):
+            run.load_state_dict(state)
 
     def on_step(self, run: FitRun) -> None:
         if run.step % self.n == 0 or run.step == run.config.steps:
@@ -122,11 +126,26 @@ class Checkpoint(Callback):
         save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings, "about": self.about})
 
 
+def _asked(about: Any) -> dict[str, Any]:
+    """The entry ``asked`` of what a checkpoint says, if it has one."""
+    asked = about.get("asked") if isinstance(about, dict) else None
+    return asked if isinstance(asked, dict) else {}
+
+
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     """What of ``new`` differs from ``old``, by name, in words; what one of them lacks only if nothing else differs."""
     names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     names = [name for name in names if name in old and name in new] or names
     return {name: f"{name} {new.get(name)} instead of {old.get(name)}" for name in names}
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors begin with the name of a file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def save_figure(path: Path) -> None:

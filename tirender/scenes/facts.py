@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from tirender.engine.edge_partners import edge_partners
 from tirender.io import load_volume
 from tirender.io.file_mesh import FileMesh, without_strays
 from tirender.io.npz_io import array_names
-from tirender.io.orientation import Orientation, orientation_of_format
+from tirender.io.orientation import Orientation, orientation_of_format, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.renderer.mesh.material import TextureMap
+from tirender.scenes.cameras import from_views
 from tirender.scenes.fitted import CHECKPOINT
 from tirender.structures.volumes import voxel_sizes
 from tirender.structures.words import several
@@ -159,21 +162,21 @@ def _facts_of_views(path: Path, allow_parent: bool) -> list[tuple[str, str]]:
 def _facts_of_fit(path: Path) -> list[tuple[str, str]]:
     from tirender.fit.checkpoint import load_checkpoint
 
-    state = load_checkpoint(path) or {}
-    settings, about, history = (state.get(name) for name in ("settings", "about", "history"))
-    if not isinstance(settings, dict) or not isinstance(history, dict) or "kind" not in settings:
-        fail(str(path), "a checkpoint of tirender fit", "another one")
-    about = about if isinstance(about, dict) else {}
-    losses = [f"{name} {float(values[-1]):.6f}" for name, values in history.items() if len(values)]
-    facts = [
-        ("content", f"a fit: {settings['kind']}"),
-        ("steps", str(state.get("step"))),
-        ("losses", ", ".join(losses)),
-    ]
-    if "cameras" in about:
-        facts.append(("cameras", str(len(about["cameras"]["R"]))))
-    if "up" in about:
-        facts.append(("up", f"{_axis(about['up'])}, front {_axis(about['front'])}"))
-    asked = about.get("asked", {})
-    facts.append(("asked for", ", ".join(f"{name} {value}" for name, value in asked.items()) or "not known"))
+    state: Any = load_checkpoint(path)
+    if state is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    try:
+        about = state.get("about", {})
+        losses = [f"{name} {float(values[-1]):.6f}" for name, values in state["history"].items() if len(values)]
+        facts = [("content", f"a fit: {state['settings']['kind']}"), ("steps", str(int(state["step"])))]
+        facts.append(("losses", ", ".join(losses)))
+        if "cameras" in about:
+            facts.append(("cameras", str(len(from_views(about["cameras"])))))
+        if "up" in about:
+            standing = oriented(about["up"], about["front"])
+            facts.append(("up", f"{_axis(standing.up)}, front {_axis(standing.front)}"))
+        if "asked" in about:
+            facts.append(("asked for", ", ".join(f"{name} {value}" for name, value in about["asked"].items())))
+    except Exception as error:  # a damaged file may say anything
+        fail(str(path), "a checkpoint of tirender fit", " ".join(str(error).split()))
     return facts
