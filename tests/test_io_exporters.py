@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tirender.io.file_mesh import FileMesh
@@ -19,6 +20,8 @@ from tirender.io.files import Source, decode_image
 from tirender.io.ply_reading import read_ply
 from tirender.io.reading import read_mesh_file
 from tirender.io.stl_io import read_stl
+from tirender.scenes import load_scene
+from tirender.scenes.cloud import CloudScene
 
 VERTS = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\n"
 FACE = "f 1/1 2/2 3/3\n"
@@ -91,6 +94,14 @@ def test_names_of_materials(tmp_path) -> None:
     with pytest.warns(UserWarning, match="m.obj: no MTL file has its materials 'wood'"):
         obj(tmp_path, "newmtl Wood\nKd 1 0 0\nnewmtl WOOD\nKd 0 1 0\n", "wood")
     obj(tmp_path, "newmtl Wood\nKd 1 0 0\n", "(null)")  # means none
+
+
+@pytest.mark.parametrize("ending", ["exr", "PSD", "jp2"])
+def test_images_of_formats_that_are_not_read(tmp_path, ending: str) -> None:
+    (tmp_path / f"a.{ending}").write_bytes(b"?")
+    with pytest.warns(UserWarning, match=f"texture 'a.{ending}' is of a format that is not read"):
+        (material,) = obj(tmp_path, f"newmtl a\nKd 1 0 0\nmap_Kd a.{ending}\n").materials
+    assert material.base_color == (1, 0, 0, 1)
 
 
 # --- what is not drawn, or unset ---
@@ -170,6 +181,21 @@ def test_what_a_ply_file_has_and_is_not_shown() -> None:
     face = f"element vertex 3\n{XYZ}element face 1\n{CORNERS}"
     with pytest.warns(UserWarning, match="not found"), pytest.warns(UserWarning, match="without texture coordinates"):
         ply(face, "0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "comment TextureFile a.png\n")
+
+
+# --- clouds ---
+
+
+@pytest.mark.parametrize("name", ["m.obj", "m.off"])
+def test_points_without_faces_are_a_cloud(tmp_path, name: str) -> None:
+    rows = ["0 0 0 255 0 0", "1 0 0 0 255 0", "0 2 0 0 0 51"]
+    text = "".join(f"v {row}\n" for row in rows) if name == "m.obj" else "COFF\n3 0 0\n" + "\n".join(rows) + "\n"
+    (tmp_path / name).write_text(text)
+    scene = load_scene(tmp_path / name)
+    assert isinstance(scene, CloudScene)
+    assert torch.allclose(scene.rgba, torch.tensor([[1.0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0.2, 1]]))
+    points = (scene.points * scene.scale).double() + scene.centre
+    assert torch.allclose(points, torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 2, 0]], dtype=torch.float64), atol=1e-6)
 
 
 # --- STL, and what trimesh reads ---

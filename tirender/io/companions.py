@@ -12,6 +12,24 @@ from tirender.io.files import Source, decode_image, read_source
 _CODE_PAGES = ("cp1252", "cp1250", "cp1251", "cp932", "gb18030", "cp949", "big5")
 """Of Windows: western, central European, Cyrillic, Japanese, Chinese, Korean, Chinese (traditional)."""
 
+_NOT_READ = (
+    ".exr",
+    ".hdr",
+    ".psd",
+    ".jp2",
+    ".j2k",
+    ".jxl",
+    ".avif",
+    ".heic",
+    ".ktx",
+    ".ktx2",
+    ".basis",
+    ".svg",
+    ".iff",
+    ".xcf",
+)
+"""Endings of images that are a warning; others that turn out not to be an image are an error."""
+
 
 def find_companion(source: Source, what: str, names: Iterable[str]) -> tuple[str | None, str]:
     """Return the path of the first of these files that exists, or None and what to warn of.
@@ -34,7 +52,9 @@ def find_companion(source: Source, what: str, names: Iterable[str]) -> tuple[str
                 path = source.sibling(os.path.basename(name.replace("\\", "/")))
             except ValueError:
                 continue
-        if path is not None:
+        if path is not None and path.lower().endswith(_NOT_READ):
+            problem = f"{source.name}: {what} is of a format that is not read, ignored"
+        elif path is not None:
             return path, ""
     return None, problem
 
