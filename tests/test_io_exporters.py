@@ -17,11 +17,13 @@ from PIL import Image
 
 from tirender.io.file_mesh import FileMesh
 from tirender.io.files import Source, decode_image
+from tirender.io.gltf_parser import GltfFile
 from tirender.io.ply_reading import read_ply
 from tirender.io.reading import read_mesh_file
 from tirender.io.stl_io import read_stl
 from tirender.scenes import load_scene
 from tirender.scenes.cloud import CloudScene
+from tirender.structures.creases import creased_normals
 
 VERTS = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\n"
 FACE = "f 1/1 2/2 3/3\n"
@@ -144,6 +146,30 @@ def test_alpha_of_a_diffuse_map(tmp_path, alphas: tuple, extra: str, is_named: b
     assert [str(w.message).endswith("as no map_d of the material names it") for w in caught] == [True] * is_named
 
 
+def test_textures_without_coordinates(tmp_path) -> None:
+    png(tmp_path / "a.png")
+    (tmp_path / "m.mtl").write_text("newmtl a\nKd 1 0 0\nmap_Kd a.png\n")
+    (tmp_path / "m.obj").write_text(f"mtllib m.mtl\n{VERTS}usemtl a\nf 1 2 3\n{FACE}f 1 3 2\n")
+    with pytest.warns(UserWarning, match="m.obj: 2 faces have a texture and no texture coordinates for it"):
+        load_scene(tmp_path / "m.obj")
+
+
+def test_diffuse_colours_above_1(tmp_path) -> None:
+    with pytest.warns(UserWarning, match="m.obj: Kd above 1 is clipped"):
+        (material,) = obj(tmp_path, "newmtl a\nKd 2 0.5 0\n").materials
+    assert material.base_color == (1, 0.5, 0, 1)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_normals_at_all_scales(scale: float) -> None:
+    verts = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    faces = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3]])
+    normals, rows = creased_normals(scale * verts, faces)
+    expected, expected_rows = creased_normals(verts, faces)
+    assert torch.allclose(normals[rows], expected[expected_rows], atol=1e-6)
+    assert torch.allclose(normals.norm(dim=1), torch.ones(len(normals)))
+
+
 def test_image_of_floats() -> None:
     stream = io.BytesIO()
     Image.fromarray(np.array([[0.0, 0.25, np.nan, 3.0]], np.float32)).save(stream, "TIFF")
@@ -181,6 +207,12 @@ def test_what_a_ply_file_has_and_is_not_shown() -> None:
     face = f"element vertex 3\n{XYZ}element face 1\n{CORNERS}"
     with pytest.warns(UserWarning, match="not found"), pytest.warns(UserWarning, match="without texture coordinates"):
         ply(face, "0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "comment TextureFile a.png\n")
+
+
+def test_gltf_of_version_2_without_a_point() -> None:
+    assert GltfFile(Source(b'{"asset": {"version": "2"}}', "m.gltf")).root
+    with pytest.raises(ValueError, match="m.gltf: expected glTF of version 2, got '20'"):
+        GltfFile(Source(b'{"asset": {"version": "20"}}', "m.gltf"))
 
 
 # --- clouds ---

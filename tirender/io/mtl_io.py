@@ -135,6 +135,8 @@ def _warn_of_rest(source: Source, names: list[str], used: dict[str, MtlMaterial]
     }
     for keyword in sorted(unread):
         warnings.warn(f"{source.name}: {keyword} of its materials is not read", stacklevel=3)
+    if any(float(material.colors.get("diffuse_color", torch.zeros(1)).max()) > 1.0 for material in used.values()):
+        warnings.warn(f"{source.name}: Kd above 1 is clipped", stacklevel=3)
     if used and all(material.alpha == 0.0 and "map_d" not in material.maps for material in used.values()):
         warnings.warn(f"{source.name}: all materials are invisible (d 0, or Tr 1), taken as opaque", stacklevel=3)
         for material in used.values():
