@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from tirender.checks import fail
 
@@ -85,9 +85,8 @@ def spend(name: str, n_bytes: int, what: str) -> None:
 
 
 def _limit(max_bytes: float | None) -> int:
-    name, given = "max_bytes", max_bytes
-    if given is None:
-        name, given = VARIABLE, os.environ.get(VARIABLE) or DEFAULT_BYTES
+    name = "max_bytes" if max_bytes is not None else VARIABLE
+    given: Any = max_bytes if max_bytes is not None else os.environ.get(VARIABLE) or DEFAULT_BYTES
     try:
         limit = float(given)
     except (TypeError, ValueError):
