@@ -14,6 +14,7 @@ from tirender.renderer.implicit.marching import can_march, march
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle, ray_bundle_to_ray_points
 from tirender.structures.volume_locator import local_to_voxel_coords
 from tirender.structures.volumes import Volumes
+from tirender.transforms import Transform3d
 
 
 class ImplicitRenderer(torch.nn.Module):
@@ -161,6 +162,12 @@ class VolumeSampler(torch.nn.Module):
 
         features = self._volumes.features()
         return sample(self._volumes.densities()), None if features is None else sample(features)
+
+    def _get_ray_directions_transform(self) -> Transform3d:
+        """PyTorch3D's private name of the transform of directions, world to local; for samplers of one's own."""
+        matrix = self._volumes.get_world_to_local_coords_transform().get_matrix().clone()
+        matrix[:, 3, :3] = 0
+        return Transform3d(matrix=matrix)
 
     @property
     def _resolution(self) -> torch.Tensor:
