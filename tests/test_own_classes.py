@@ -11,11 +11,16 @@ import torch.nn.functional as F
 
 from tirender.ops import interpolate_face_attributes
 from tirender.renderer import (
+    AlphaCompositor,
     AmbientLights,
     FoVPerspectiveCameras,
     HardFlatShader,
+    HardGouraudShader,
     HardPhongShader,
     MeshRasterizer,
+    PointsRasterizationSettings,
+    PointsRasterizer,
+    PointsRenderer,
     RasterizationSettings,
     SoftPhongShader,
     SoftSilhouetteShader,
@@ -24,7 +29,7 @@ from tirender.renderer import (
     TexturesVertex,
     look_at_view_transform,
 )
-from tirender.structures import Meshes
+from tirender.structures import Meshes, Pointclouds
 from tirender.utils import ico_sphere
 
 OwnFragments = namedtuple("OwnFragments", ["pix_to_face", "zbuf", "bary_coords", "dists", "camera_centers"])
@@ -119,6 +124,48 @@ def test_lights_of_a_callers_class_read_dense_points(shader):
     assert both.any()
     assert ((first[both][:, 0] < 1e-3) | (second[both][:, 0] < 1e-3)).all()  # lit from one side each
     assert first[both][:, 0].max() > 0.9
+
+
+class Glow(torch.nn.Module):
+    """A light that is no ``TensorProperties``, as networks that predict light are."""
+
+    ambient_color = torch.full((1, 3), 0.25)
+
+    def diffuse(self, normals, points):
+        return torch.full_like(points, 0.5)
+
+    def specular(self, normals, points, camera_position, shininess):
+        return torch.zeros_like(points)
+
+
+@pytest.mark.parametrize("shader", [HardPhongShader, HardFlatShader, HardGouraudShader])
+def test_a_light_that_is_any_module(shader):
+    mesh = sphere()
+    mesh.textures = TexturesVertex(torch.ones(1, 42, 3))
+    image = shader(cameras=CAMERAS, lights=Glow())(fragments_of(mesh), mesh)
+    torch.testing.assert_close(image[image[..., 3] > 0][:, :3].unique(), torch.tensor([0.75]))
+
+
+class HalfEmptyRasterizer(PointsRasterizer):
+    """Writes into the fragments of points."""
+
+    def forward(self, point_clouds, **kwargs):
+        fragments = super().forward(point_clouds, **kwargs)
+        fragments.idx[:, :8] = -1
+        return fragments
+
+
+def test_what_is_written_into_fragments_of_points_is_heeded():
+    points = sphere().verts_packed()
+    cloud = Pointclouds([points], features=[torch.ones_like(points)])
+    settings = PointsRasterizationSettings(image_size=16, radius=0.3)
+    whole, half = (
+        PointsRenderer(kind(CAMERAS, settings), AlphaCompositor())(cloud)
+        for kind in (PointsRasterizer, HalfEmptyRasterizer)
+    )
+    assert whole[:, :8].any()
+    assert not half[:, :8].any()
+    torch.testing.assert_close(half[:, 8:], whole[:, 8:])
 
 
 class MirroredColors(Meshes):
