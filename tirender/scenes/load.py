@@ -27,7 +27,7 @@ from tirender.scenes.mesh import MeshScene
 from tirender.scenes.volume import VolumeScene
 from tirender.structures import Meshes, Pointclouds, Volumes
 
-CLOUD_SUFFIXES = (".ply", ".npz")
+CLOUD_SUFFIXES = (".ply", ".npz", ".obj", ".off")
 
 
 def load_scene(
@@ -40,9 +40,9 @@ def load_scene(
     """Load the scene in a file.
 
     Args:
-        path: a mesh or a point cloud in a registered format (a .ply without faces is a cloud), a volume (.npz with an
-            array ``densities``), the ``checkpoint.pt`` of ``tirender fit``, or a folder with one; or a short name, see
-            :func:`tirender.datasets.path_of`.
+        path: a mesh or a point cloud in a registered format (a .ply, .obj or .off without faces is a cloud), a volume
+            (.npz with an array ``densities``), the ``checkpoint.pt`` of ``tirender fit``, or a folder with one; or a
+            short name, see :func:`tirender.datasets.path_of`.
         device: of the scene.
         io: a registry of formats of your own; by default the formats of tirender, with all that they say of materials.
         allow_parent: whether materials and images may lie in the folder above the file's.
