@@ -27,7 +27,7 @@ from tirender.renderer import (
     SoftPhongShader,
     look_at_view_transform,
 )
-from tirender.scenes import CloudScene, fitted_scene
+from tirender.scenes import CloudScene, MeshScene, fitted_scene
 from tirender.scenes.base import Look, placement
 from tirender.tour.results import Figure, Picture, Result, Work
 from tirender.tour.stage import SKY, Stage
@@ -113,11 +113,12 @@ def section2(stage: Stage) -> Result:
         ),
     )
     grid = stage.save_grid("figure6_batch", batch, 5, f"The {name} from 20 sides, and upside down behind the poles")
+    cover = MeshScene(mesh).render(cameras, Look((stage.config.cover_size,) * 2))
     return Result(
         number=2,
         title="Render textured meshes",
         text=f"The {name} with its texture under a point light, and seen by 20 cameras in one call.",
-        cover=stage.save_cover([in_front], f"The {name}, textured and lit"),
+        cover=stage.save_cover(cover, f"The {name}, textured and lit"),
         figures=(
             Figure(4, f"Mesh texture: {name}", (texture,)),
             Figure(5, "Render the mesh", lit),
