@@ -77,7 +77,8 @@ class Launcher:
         except Exception as error:
             from taichi.lang.exception import handle_exception_from_cpp
 
-            raise handle_exception_from_cpp(error) from None
+            raised = handle_exception_from_cpp(error)
+            raise type(raised)(f"{self._kernel.func.__name__}: {raised}") from None
 
     def _set_array(self, context: Any, index: int, name: str, tensor: Any, element_dims: int) -> None:
         if not tensor.is_contiguous():
