@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,6 +141,36 @@ def test_what_torch_compiles_leaves_operations_as_they_are():
 def test_a_tensor_that_the_arch_cannot_reach():
     with pytest.raises(ValueError, match="device: expected CPU tensors on the 'cpu' arch, got meta"):
         runtime._reachable(torch.empty(3, device="meta"), "cpu")
+
+
+def test_a_tensor_on_another_gpu_than_that_of_the_kernels():
+    tensor = SimpleNamespace(device=torch.device("cuda", 1), is_cuda=True)
+    with pytest.raises(ValueError, match="device: expected cuda:0, where kernels run, got cuda:1; .*CUDA_VISIBLE_DEV"):
+        runtime._reachable(tensor, "cuda")  # type: ignore[arg-type]
+
+
+class Stream:
+    """Takes down what waits for what."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def wait_stream(self, other: Stream) -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.mark.parametrize("is_side", [False, True], ids=["default", "side"])
+def test_kernels_and_torch_wait_for_each_other_on_cuda(monkeypatch, is_side):
+    log: list[str] = []
+    default, side = Stream("default", log), Stream("side", log)
+    monkeypatch.setattr(runtime, "_arch", "cuda")
+    monkeypatch.setattr(runtime, "_launch_first", lambda *_: log.append("launch"))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda _: default)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: side if is_side else default)
+    runtime.launch(object())
+    order = ["default waits for side", "launch", "side waits for default"]
+    assert log == (order if is_side else ["launch"])
 
 
 def test_a_tensor_of_more_numbers_than_taichi_can_count():
