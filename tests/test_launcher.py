@@ -149,10 +149,10 @@ def test_a_struct_of_other_values_is_refused(line: object, message: str) -> None
 
 def test_a_restart_of_taichi_is_noticed() -> None:
     code = """
-import taichi as ti, torch
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.kernels.rasterize_points import point_boxes
 from tirender.engine.launcher import Launcher
+import taichi as ti, torch
 copies, points = DeviceCopies(), torch.tensor([[0.0, 0.0, 1.0]])
 copies.keep(points)
 launch = Launcher(point_boxes, copies)

@@ -205,3 +205,14 @@ def test_describe_names_versions_and_device():
     assert facts["arch"] == runtime.arch()
     assert facts["torch"] == torch.__version__
     assert set(facts) >= {"tirender", "taichi", "python", "device", "kernel cache"}
+
+
+def test_an_unknown_taichi_is_refused():
+    done = run("draw()", TIRENDER_TAICHI="tai")
+    assert "ValueError: TIRENDER_TAICHI: expected 'taichi' or 'taichi_forge', got 'tai'" in done.stderr
+
+
+def test_the_fork_must_come_first():
+    code, env = "import taichi\nimport tirender.engine.kernels", os.environ | {"TIRENDER_TAICHI": "taichi_forge"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert "RuntimeError: TIRENDER_TAICHI: expected taichi_forge before any import of taichi" in done.stderr

@@ -14,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cases
 import torch
 
 import tirender
+import tirender.engine.kernels  # first: it says which Taichi this is
 from tirender.engine import runtime
+
+# isort: split
+import cases
 
 ON_MODULE = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 ON_LAUNCH = ctypes.CFUNCTYPE(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tirender.engine import compiler
 from tirender.engine.device_copies import DeviceCopies
 
 # what an argument is; an array has the number of its last dimensions that make up one element: 0, or 1 for vectors
@@ -70,10 +71,8 @@ class Launcher:
             else:
                 context.set_arg_float((index,), float(arg))
             index += 1
-        program = self._kernel.runtime.prog
         try:
-            ready = program.compile_kernel(program.config(), program.get_device_caps(), compiled)
-            program.launch_kernel(ready, context)
+            compiler.launch(self._kernel.runtime.prog, compiled, context)
         except Exception as error:
             from taichi.lang.exception import handle_exception_from_cpp
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from tirender.engine import compiler
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.first_order import refuse_transforms
 from tirender.engine.launcher import Launcher
@@ -231,6 +232,7 @@ def _driver_name(running: str) -> str:
 
 
 def _start(wanted: str | None, options: dict[str, Any]) -> str:
+    compiler.choose()
     import taichi as ti
 
     by_name = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}

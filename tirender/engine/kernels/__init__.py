@@ -31,3 +31,7 @@ The files, from geometry to pictures::
     sample_farthest_points, points_to_volumes
     multiply_add                           what the machine can do, for the benchmark
 """
+
+from tirender.engine.compiler import choose
+
+choose()  # before any file here imports Taichi
