@@ -99,7 +99,8 @@ def test_images_that_keep_too_many_overlaps_are_an_error(monkeypatch):
 
     def list_tiles(listing, scratch_offsets, scratch):
         for values in (scratch.members, scratch.begin, scratch.count):
-            values.zero_()
+            if isinstance(values, torch.Tensor):  # on the device they are 0
+                values.zero_()
         scratch.count[8 * listing.first_tile] = 1 if listing.first_tile == 0 else 2**31 - 2
 
     with pytest.raises(ValueError, match=r"fewer than 2\^31 - 1 overlaps kept in all images, got 2147"):

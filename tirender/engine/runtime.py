@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import torch
 
 from tirender.engine import compiler
+from tirender.engine.device_arrays import DeviceArray
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.first_order import refuse_transforms
 from tirender.engine.launcher import Launcher
@@ -86,7 +87,7 @@ def launch(kernel: Any, *args: Any) -> None:
     """Run a kernel on contiguous tensors and numbers, after seeing that the arch can reach them.
 
     Tensors go in detached: Taichi would otherwise deal with their ``.grad`` itself. On Vulkan they are copied to the
-    device and back, but for those that :func:`keep` was called for.
+    device and back, but for those that :func:`keep` was called for. What :func:`scratch` gave is never copied.
 
     Raises:
         ValueError: for a tensor on a device that the arch cannot reach, of 2^31 numbers or more, or of float64 where
@@ -116,6 +117,16 @@ def keep(rows: torch.Tensor) -> None:
     """
     if arch() == "vulkan":
         _copies.keep(_reachable(rows, "vulkan"))
+
+
+def scratch(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor | DeviceArray:
+    """Memory for numbers that kernels write and read, and nobody else: on Vulkan it stays on the device.
+
+    Kernels may take it as an array of numbers, not of vectors.
+    """
+    if arch() == "vulkan" and 0 not in shape:
+        return DeviceArray(shape, dtype)
+    return torch.empty(shape, dtype=dtype, device=device)
 
 
 def synchronize() -> None:

@@ -121,7 +121,8 @@ def list_overlaps(
             loops early.
     """
     n_pixels = grid.n_images * grid.height * grid.width
-    begin, count = bins.members.new_empty(n_pixels), bins.members.new_empty(n_pixels)
+    device = bins.members.device
+    begin, count = runtime.scratch((n_pixels,), torch.int32, device), bins.members.new_empty(n_pixels)
     parts: list[torch.Tensor] = []
     total = 0
     for first_row, last_row in _groups(bins.max_overlaps, grid):
@@ -130,10 +131,10 @@ def list_overlaps(
         scratch_offsets = prefix_sum(bins.max_overlaps[tiles])
         n_overlaps = int(scratch_offsets[-1])
         scratch = kernels.Scratch(
-            pairs=begin.new_empty(n_overlaps, 2),
-            pair_depths=like.new_empty(n_overlaps),
-            members=begin.new_empty(n_overlaps),
-            member_depths=like.new_empty(n_overlaps),
+            pairs=runtime.scratch((n_overlaps, 2), torch.int32, device),
+            pair_depths=runtime.scratch((n_overlaps,), like.dtype, device),
+            members=runtime.scratch((n_overlaps,), torch.int32, device),
+            member_depths=runtime.scratch((n_overlaps,), like.dtype, device),
             begin=begin,
             count=count,
         )
@@ -143,7 +144,7 @@ def list_overlaps(
         offsets = prefix_sum(count[pixels])
         total += int(offsets[-1])
         _check_total(total, "kept in all images")
-        part = begin.new_empty(int(offsets[-1]))
+        part = count.new_empty(int(offsets[-1]))
         runtime.launch(kernels.compact_fragments, scratch.members, begin, offsets, pixels.start, 256, part)
         parts.append(part)
     return prefix_sum(count), parts[0] if len(parts) == 1 else torch.cat(parts)
