@@ -11,12 +11,10 @@ import taichi as ti
 from tirender.engine.kernels.lighting import AMBIENT, BACKGROUND, CAMERA, phong, unit, vector
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.texture import (
-    N_PADDINGS,
     NEAREST,
     footprint_level,
     levels_read,
-    padded,
-    texel_index,
+    sample_map,
 )
 from tirender.engine.kernels.triangle import RasterStruct, centre_of, surface_coords, surface_slopes
 from tirender.engine.kernels.types import (
@@ -270,7 +268,9 @@ def read_map(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), slot: 
             texel *= 0
             for i in range(n_levels):
                 share = rest if i == 1 else 1 - rest
-                texel += share * sample_rgba(inputs.texels, inputs.layout[which + first + i], at)
+                map_layout = inputs.layout[which + first + i]
+                nearest = map_layout[3] // NEAREST % 2
+                texel += share * sample_map(inputs.texels, map_layout, nearest, False, at)
     return texel, found
 
 
@@ -283,24 +283,3 @@ def turned(numbers: ti.template(), k: ti.i32, a: ti.template(), uv):
             numbers[k, a + 3] * uv.x + numbers[k, a + 4] * uv.y,
         ]
     )
-
-
-@ti.func
-def sample_rgba(texels: ti.template(), map_layout, uv):
-    """The texel of a map, between four or the nearest."""
-    x, _dx = padded(uv.x, map_layout[2], map_layout[3] % N_PADDINGS, False)
-    y, _dy = padded(uv.y, map_layout[1], map_layout[3] // N_PADDINGS % N_PADDINGS, False)
-    out = ti.Vector([0 * x, 0 * x, 0 * x, 0 * x])
-    if map_layout[3] // NEAREST % 2 == 1:
-        index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
-        if index >= 0:
-            out = texels[index]
-    else:
-        x0, y0 = ti.floor(x), ti.floor(y)
-        for j, i in ti.static(ti.ndrange(2, 2)):
-            index = texel_index(map_layout, ti.cast(y0, ti.i32) + j, ti.cast(x0, ti.i32) + i)
-            if index >= 0:
-                wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
-                wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
-                out += wx * wy * texels[index]
-    return out

@@ -201,17 +201,21 @@ def sample(texture: ti.template(), sampling, t: ti.i32, coord, level):
             first, n_levels, rest = levels_read(map_layout[3], level)
             for k in range(n_levels):
                 share = rest if k == 1 else 1 - rest
-                color += share * sample_map(texture.texels, texture.layout[row + first + k], sampling, coord)
+                map_layout = texture.layout[row + first + k]
+                nearest = sampling.kind == UV_NEAREST
+                color += share * sample_map(texture.texels, map_layout, nearest, sampling.align_corners, coord)
     return color
 
 
 @ti.func
-def sample_map(texels: ti.template(), map_layout, sampling, coord):
+def sample_map(texels: ti.template(), map_layout, nearest: ti.i32, align: ti.i32, coord):
     """The colour of a map at a coordinate, between four texels or at the nearest."""
-    color = 0 * coord
-    x, _dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, sampling.align_corners)
-    y, _dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS % N_PADDINGS, sampling.align_corners)
-    if sampling.kind == UV_NEAREST:
+    color = texels[map_layout[0]]  # for its kind: infinite texels times zero are no zeros
+    for c in ti.static(range(color.n)):
+        color[c] = 0
+    x, _dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, align)
+    y, _dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS % N_PADDINGS, align)
+    if nearest:
         index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
         if index >= 0:
             color = texels[index]
