@@ -84,7 +84,9 @@ def test_half_texels_and_directions():
 def test_the_level_is_that_of_the_longer_axis():
     """Levels that are constant, 0, 1, 2 ...: what is read is the level itself."""
     tex = torch.zeros(1, 32, 64, 1)
-    mip = [torch.full((1, 32 >> i, max(64 >> i, 1), 1), float(i)) for i in range(1, 6)] + [torch.full((1, 1, 1, 1), 6.0)]
+    mip = [torch.full((1, 32 >> i, max(64 >> i, 1), 1), float(i)) for i in range(1, 6)] + [
+        torch.full((1, 1, 1, 1), 6.0)
+    ]
     uv = torch.rand(1, 1, 4, 2)
     angle = 0.3
     c, s = math.cos(angle), math.sin(angle)

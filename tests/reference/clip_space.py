@@ -1,4 +1,4 @@
-"""Torch twins of rasterization in clip space, interpolation and texture lookups: step by step, gradients by autograd."""
+"""Torch twins of rasterization in clip space, interpolation and texture lookups, with gradients by autograd."""
 
 from __future__ import annotations
 
@@ -114,7 +114,11 @@ def _place(uv, uv_da, boundary):
     if uv_da is None:
         return face, place, None
     moves = uv_da.unflatten(-1, (3, 2)).unbind(-1)
-    columns = [torch.func.jvp(lambda d: _projected(d, face), (uv,), (move,))[1] for move in moves]
+    ma, s, t = (_component(uv, face, k) for k in range(3))
+    columns = []
+    for move in moves:
+        d_ma, d_s, d_t = (_component(move, face, k) for k in range(3))
+        columns.append(torch.stack([d_s - s / ma * d_ma, d_t - t / ma * d_ma], -1) / (2 * ma[..., None]))
     return face, place, torch.stack(columns, -1)
 
 

@@ -1,9 +1,8 @@
 """Textures and cube maps of any number of channels read at given coordinates, with mip levels, and the adjoint.
 
-A level is read at four texels around a place; their weights are linear in it. A mip level stands for a footprint, the
-ellipse that a pixel covers in the texture: half the base 2 logarithm of its squared major axis in texels (Heckbert,
-"Survey of Texture Mapping", 1986). All levels lie in one table, each with all textures of the batch, and each texture
-with its faces if it is a cube map. The first row of a texture is at t = 0.
+A level is read at four texels around a place; their weights are linear in it. ``footprint.py`` chooses the level. All
+levels lie in one table, each with all textures of the batch, and each texture with its faces if it is a cube map. The
+first row of a texture is at t = 0.
 """
 
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from tirender.engine.kernels.cube import cube_axes, cube_face, cube_texel
+from tirender.engine.kernels.footprint import footprint_level
 from tirender.engine.kernels.partial_sums import accumulate_at
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import task_block
@@ -124,10 +124,14 @@ def texture_lookup_adjoint(
                                         accumulate_at(grad_texels, part, index[corner], c, term, atomic)
                         g_st += part_share * ti.Vector([along_s, along_t])
                         g_share += value if k == 1 else -value
-                g_level = g_share if moves else 0 * g_share
-                if moves and bias.shape[0] > 0:
-                    grad_bias[pixel] = g_level
-                place_vjp(places, look, pixel, face, g_st, g_level * by_s, g_level * by_t, grad_coords, grad_changes)
+                place_vjp(places, look, pixel, face, g_st, grad_coords)
+                if moves:  # else no footprint counts, and it may be infinite
+                    if changes.shape[0] > 0:
+                        changes_vjp(
+                            places, look, pixel, face, g_share * by_s, g_share * by_t, grad_coords, grad_changes
+                        )
+                    if bias.shape[0] > 0:
+                        grad_bias[pixel] = g_share
 
 
 @ti.func
@@ -163,48 +167,57 @@ def place_of(places: ti.template(), look, pixel: ti.i32):
 
 
 @ti.func
-def place_vjp(
-    places: ti.template(),
-    look,
-    pixel: ti.i32,
-    face: ti.i32,
-    g_st,
-    g_js,
-    g_jt,
-    grad_coords: ti.template(),
-    grad_changes: ti.template(),
-):
-    """Write the gradients of :func:`place_of` in the coordinates and their changes."""
+def place_vjp(places: ti.template(), look, pixel: ti.i32, face: ti.i32, g_st, grad_coords: ti.template()):
+    """Write the gradient of ``g_st . st`` of :func:`place_of` in the coordinates."""
     if look.boundary == CUBE:
         d = direction(places, pixel)
         axis_s, axis_t, axis_m = cube_axes(face)
         reach = axis_m.dot(d)
-        s, t = axis_s.dot(d) / reach, axis_t.dot(d) / reach
-        g_s, g_t = g_st.x / 2, g_st.y / 2
-        g_reach = 0 * reach
-        if places.changes.shape[0] > 0:
-            dx, dy = changes_of_direction(places, pixel)
-            half = 1 / (2 * reach)
-            g_dx = half * (g_js.x * (axis_s - s * axis_m) + g_jt.x * (axis_t - t * axis_m))
-            g_dy = half * (g_js.y * (axis_s - s * axis_m) + g_jt.y * (axis_t - t * axis_m))
-            for i in ti.static(range(3)):
-                grad_changes[pixel, 2 * i] = g_dx[i]
-                grad_changes[pixel, 2 * i + 1] = g_dy[i]
-            g_reach = -(g_dx.dot(dx) + g_dy.dot(dy)) / reach
-            g_s -= half * (g_js.x * axis_m.dot(dx) + g_js.y * axis_m.dot(dy))
-            g_t -= half * (g_jt.x * axis_m.dot(dx) + g_jt.y * axis_m.dot(dy))
-        g_reach -= (g_s * s + g_t * t) / reach
-        g_d = g_s / reach * axis_s + g_t / reach * axis_t + g_reach * axis_m
+        g_s, g_t = g_st.x / (2 * reach), g_st.y / (2 * reach)
+        g_reach = -(g_s * axis_s.dot(d) + g_t * axis_t.dot(d)) / reach
+        g_d = g_s * axis_s + g_t * axis_t + g_reach * axis_m
         for i in ti.static(range(3)):
             grad_coords[pixel, i] = g_d[i]
     else:
         grad_coords[pixel, 0] = g_st.x
         grad_coords[pixel, 1] = g_st.y
-        if places.changes.shape[0] > 0:
-            grad_changes[pixel, 0] = g_js.x
-            grad_changes[pixel, 1] = g_js.y
-            grad_changes[pixel, 2] = g_jt.x
-            grad_changes[pixel, 3] = g_jt.y
+
+
+@ti.func
+def changes_vjp(
+    places: ti.template(),
+    look,
+    pixel: ti.i32,
+    face: ti.i32,
+    g_js,
+    g_jt,
+    grad_coords: ti.template(),
+    grad_changes: ti.template(),
+):
+    """Write the gradient of ``g_js . j_s + g_jt . j_t`` of :func:`place_of` in the changes; add the coordinates'."""
+    if look.boundary == CUBE:
+        d = direction(places, pixel)
+        dx, dy = changes_of_direction(places, pixel)
+        axis_s, axis_t, axis_m = cube_axes(face)
+        reach = axis_m.dot(d)
+        s, t = axis_s.dot(d) / reach, axis_t.dot(d) / reach
+        half = 1 / (2 * reach)
+        g_dx = half * (g_js.x * (axis_s - s * axis_m) + g_jt.x * (axis_t - t * axis_m))
+        g_dy = half * (g_js.y * (axis_s - s * axis_m) + g_jt.y * (axis_t - t * axis_m))
+        for i in ti.static(range(3)):
+            grad_changes[pixel, 2 * i] = g_dx[i]
+            grad_changes[pixel, 2 * i + 1] = g_dy[i]
+        g_s = -half * (g_js.x * axis_m.dot(dx) + g_js.y * axis_m.dot(dy)) / reach
+        g_t = -half * (g_jt.x * axis_m.dot(dx) + g_jt.y * axis_m.dot(dy)) / reach
+        g_reach = -(g_dx.dot(dx) + g_dy.dot(dy)) / reach - g_s * s - g_t * t
+        g_d = g_s * axis_s + g_t * axis_t + g_reach * axis_m
+        for i in ti.static(range(3)):
+            grad_coords[pixel, i] = grad_coords[pixel, i] + g_d[i]
+    else:
+        grad_changes[pixel, 0] = g_js.x
+        grad_changes[pixel, 1] = g_js.y
+        grad_changes[pixel, 2] = g_jt.x
+        grad_changes[pixel, 3] = g_jt.y
 
 
 @ti.func
@@ -224,27 +237,13 @@ def changes_of_direction(places: ti.template(), pixel: ti.i32):
 @ti.func
 def mip_level(places: ti.template(), look, pixel: ti.i32, j_s, j_t):
     """The level that suits a pixel, which may lie outside of those that there are; and its gradients in j_s and j_t."""
-    level = 0 * j_s.x
-    by_s, by_t = 0 * j_s, 0 * j_s
+    zero = cast_like(0, j_s.x)
+    level, by_s, by_t = zero, ti.Vector([zero, zero]), ti.Vector([zero, zero])
     if look.filtering >= LINEAR_MIPMAP_NEAREST:
         if places.changes.shape[0] > 0:
-            # the greater eigenvalue of the matrix ((a, c), (c, b)), whose roots are the axes of the ellipse
             rows, columns = places.levels[0][1], places.levels[0][2]
-            s, t = j_s * columns, j_t * rows
-            a, b, c = s.norm_sqr(), t.norm_sqr(), s.dot(t)
-            half = (a - b) / 2
-            root = ti.sqrt(half * half + c * c)
-            axis = (a + b) / 2 + root
-            two = cast_like(2, axis)
-            level -= 2**30
-            if axis > 0:
-                level = ti.log(axis) / (2 * ti.log(two))
-                scale = 1 / (2 * ti.log(two) * axis)
-                cos, sin = 0 * half, 0 * half
-                if root > 0:
-                    cos, sin = half / root, c / root
-                by_s = scale * columns * ((1 + cos) * s + sin * t)
-                by_t = scale * rows * ((1 - cos) * t + sin * s)
+            level, by_s, by_t = footprint_level(columns * j_s, rows * j_t)
+            by_s, by_t = columns * by_s, rows * by_t
         if places.bias.shape[0] > 0:
             level += places.bias[pixel]
     return level, by_s, by_t
@@ -253,7 +252,7 @@ def mip_level(places: ti.template(), look, pixel: ti.i32, j_s, j_t):
 @ti.func
 def mip_pair(look, level, n_levels: ti.i32):
     """The two levels that are mixed, the share of the second, and whether it changes with the level."""
-    least, most = 0 * level, cast_like(n_levels - 1, level)
+    least, most = cast_like(0, level), cast_like(n_levels - 1, level)
     inside = ti.select(level > 0, ti.min(level, most), least)  # NaN is 0
     fine, share, moves = 0, 0 * inside, False
     if look.filtering == LINEAR_MIPMAP_NEAREST:
