@@ -15,8 +15,12 @@ CUBE = [
 ]
 
 
-def rasterize(pos: torch.Tensor, tri: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def rasterize(
+    pos: torch.Tensor, tri: torch.Tensor, size: tuple[int, int], layer: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, H, W, 4) of u, v, z / w and the triangle plus 1; and (N, H, W, 4) of the changes of u and v.
+
+    Layer 0 is what lies in front, layer 1 what lies behind that.
 
     With M the matrix whose columns are the (x, y, w) of a triangle's vertices, the weights b = M^-1 (px, py, 1) are the
     barycentric coordinates divided by w, so that their sum is 1 / w, and z / w is their weighted sum of z.
@@ -33,7 +37,7 @@ def rasterize(pos: torch.Tensor, tri: torch.Tensor, size: tuple[int, int]) -> tu
         total = b.sum(-1)
         depth = (b * corners[..., 2]).sum(-1)
         seen = (b.detach() >= 0).all(-1) & (total.detach() > 0) & (depth.detach().abs() <= 1)
-        nearest, t = torch.where(seen, depth.detach(), torch.inf).min(-1)
+        nearest, t = (x[..., layer] for x in torch.where(seen, depth.detach(), torch.inf).sort(-1))
         hit = nearest < torch.inf
         pick = t[..., None]
         b, total, depth = (

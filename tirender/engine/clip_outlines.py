@@ -6,6 +6,7 @@ import torch
 
 from tirender.engine.edge_partners import edge_partners
 from tirender.engine.kernels.antialias import Picture
+from tirender.engine.kernels.rasterize_clip import FAR
 from tirender.engine.near_clipping import clip_near
 from tirender.transforms.math import away_from_zero
 
@@ -30,6 +31,7 @@ def picture_in_clip_space(
         depths: (N * H * W,) z / w.
         size: (H, W) in pixels.
     """
+    verts = torch.where(verts.detach().abs().sum(1, keepdim=True) < FAR, verts, 0)  # of triangles that no pixel shows
     verts, cut_faces, place, owner = _cut(verts, faces)
     short = min(size)
     w = away_from_zero(verts[:, 3:], W_MIN)
