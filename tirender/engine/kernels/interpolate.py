@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from tirender.engine.kernels.partial_sums import accumulate_at
+from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.types import FloatArray2D, FloatArray3D, I32Array, IVec3Array, Vec4Array, struct_of
 
@@ -60,15 +61,20 @@ def interpolate_forward(
     surface = ti.static(Surface(rast, rast_db, faces, attributes, chosen))
     for pixel in rast:
         rows = rows_of(surface, batch, pixel)
-        if rows[0] >= 0:
-            u, v = rast[pixel][0], rast[pixel][1]
-            for c in range(attributes.shape[1]):
+        for c in range(attributes.shape[1]):
+            value = cast_like(0, rast[pixel][0])
+            if rows[0] >= 0:
                 along_u, along_v = slopes(attributes, rows, c)
-                out[pixel, c] = attributes[rows[2], c] + u * along_u + v * along_v
-            for i in range(chosen.shape[0]):
+                value = attributes[rows[2], c] + rast[pixel][0] * along_u + rast[pixel][1] * along_v
+            out[pixel, c] = value
+        for i in range(chosen.shape[0]):
+            with_x, with_y = cast_like(0, rast[pixel][0]), cast_like(0, rast[pixel][0])
+            if rows[0] >= 0:
                 along_u, along_v = slopes(attributes, rows, chosen[i])
-                changes[pixel, 2 * i] = rast_db[pixel][0] * along_u + rast_db[pixel][2] * along_v
-                changes[pixel, 2 * i + 1] = rast_db[pixel][1] * along_u + rast_db[pixel][3] * along_v
+                with_x = rast_db[pixel][0] * along_u + rast_db[pixel][2] * along_v
+                with_y = rast_db[pixel][1] * along_u + rast_db[pixel][3] * along_v
+            changes[pixel, 2 * i] = with_x
+            changes[pixel, 2 * i + 1] = with_y
 
 
 @ti.kernel
@@ -83,8 +89,8 @@ def interpolate_adjoint(
     grad_changes: FloatArray2D,  # (pixels, 2 * D)
     bounds: I32Array,  # (parts + 1,) the pixels of each part
     atomic: ti.template(),
-    grad_rast: Vec4Array,  # (pixels, 4), zero before
-    grad_rast_db: Vec4Array,  # (pixels, 4), zero before; (0, 4) where there are no changes
+    grad_rast: Vec4Array,  # (pixels, 4)
+    grad_rast_db: Vec4Array,  # (pixels, 4); (0, 4) where there are no changes
     grad_attributes: FloatArray3D,  # (part, rows, A), zero before; (part, 0, A) where not wanted
 ):
     surface = ti.static(Surface(rast, rast_db, faces, attributes, chosen))
@@ -92,20 +98,19 @@ def interpolate_adjoint(
     for part in range(bounds.shape[0] - 1):
         for pixel in range(bounds[part], bounds[part + 1]):
             rows = rows_of(surface, batch, pixel)
+            zero = cast_like(0, rast[pixel][0])
+            g_rast = ti.Vector([zero, zero, zero, zero])
+            g_db = ti.Vector([zero, zero, zero, zero])
             if rows[0] >= 0:
                 u, v = rast[pixel][0], rast[pixel][1]
-                gu, gv = 0 * u, 0 * u
                 for c in range(attributes.shape[1]):
                     g = grad_out[pixel, c]
                     along_u, along_v = slopes(attributes, rows, c)
-                    gu += g * along_u
-                    gv += g * along_v
+                    g_rast += ti.Vector([g * along_u, g * along_v, zero, zero])
                     if grad_attributes.shape[1] > 0:
                         accumulate_at(grad_attributes, part, rows[0], c, u * g, atomic)
                         accumulate_at(grad_attributes, part, rows[1], c, v * g, atomic)
                         accumulate_at(grad_attributes, part, rows[2], c, (1 - u - v) * g, atomic)
-                grad_rast[pixel] = ti.Vector([gu, gv, 0 * u, 0 * u])
-                g_db = 0 * rast[pixel]
                 for i in range(chosen.shape[0]):
                     gx, gy = grad_changes[pixel, 2 * i], grad_changes[pixel, 2 * i + 1]
                     along_u, along_v = slopes(attributes, rows, chosen[i])
@@ -116,8 +121,9 @@ def interpolate_adjoint(
                         accumulate_at(grad_attributes, part, rows[0], chosen[i], hu, atomic)
                         accumulate_at(grad_attributes, part, rows[1], chosen[i], hv, atomic)
                         accumulate_at(grad_attributes, part, rows[2], chosen[i], -hu - hv, atomic)
-                if chosen.shape[0] > 0:
-                    grad_rast_db[pixel] = g_db
+            grad_rast[pixel] = g_rast
+            if chosen.shape[0] > 0:
+                grad_rast_db[pixel] = g_db
 
 
 @ti.func

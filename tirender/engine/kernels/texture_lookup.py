@@ -94,14 +94,18 @@ def texture_lookup_adjoint(
     bounds: I32Array,  # (parts + 1,) the pixels of each part
     atomic: ti.template(),
     grad_coords: FloatArray2D,  # (pixels, 2 or 3), zero before
-    grad_changes: FloatArray2D,  # as changes, zero before
-    grad_bias: FloatArray,  # as bias, zero before
+    grad_changes: FloatArray2D,  # as changes
+    grad_bias: FloatArray,  # as bias
     grad_texels: FloatArray3D,  # (part, texels, C), zero before; (part, 0, C) where not wanted
 ):
     places = ti.static(Places(levels, texels, coords, changes, bias))
     ti.loop_config(block_dim=ti.static(task_block()))
     for part in range(bounds.shape[0] - 1):
         for pixel in range(bounds[part], bounds[part + 1]):
+            for i in range(changes.shape[1] if changes.shape[0] > 0 else 0):
+                grad_changes[pixel, i] = 0
+            if bias.shape[0] > 0:
+                grad_bias[pixel] = 0
             found, face, st, j_s, j_t = place_of(places, look, pixel)
             if found:
                 level, by_s, by_t = mip_level(places, look, pixel, j_s, j_t)
