@@ -10,6 +10,7 @@ import torch
 import tirender.io
 from tirender.io import IO
 from tirender.io.pluggable_formats import MeshFormatInterpreter
+from tirender.io.reading import read_mesh_file
 from tirender.structures import Meshes, Pointclouds
 
 MESH = Meshes([torch.rand(3, 3)], [torch.tensor([[0, 1, 2]])])
@@ -99,3 +100,13 @@ def test_reading_whatever_a_file_holds(tmp_path) -> None:
     assert IO().read(tmp_path / "mesh.xyz") is None
     with pytest.raises(FileNotFoundError):
         IO().read(tmp_path / "missing.obj")
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "off", "glb"])
+def test_paths_may_be_bytes(tmp_path, suffix: str) -> None:
+    path = bytes(tmp_path / f"m.{suffix}")
+    IO().save_mesh(MESH, path)
+    assert torch.allclose(IO().load_mesh(path).verts_packed(), MESH.verts_packed())
+    assert len(read_mesh_file(path).verts) == 3
+    with pytest.raises(ValueError, match=f"one mesh, as m.{suffix} holds one"):
+        IO().save_mesh(MESH.extend(2), path)

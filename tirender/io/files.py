@@ -18,6 +18,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from tirender.checks import fail
+from tirender.io.colors import unit_range
 
 MAX_FILE_BYTES = 4 << 30
 """A larger file is refused before it is read."""
@@ -184,6 +185,7 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
         alpha: return alpha too, 1 where the image has none; None returns it only where the image has it.
     Returns:
         float32 RGB of shape (H, W, 3), or RGBA (H, W, 4), in [0, 1]; grey is repeated, with 16 bits where it has them.
+        Grey floats count to 1, or to 255 where one is above 2.
     Raises:
         ValueError: not an image, damaged, or larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``.
     """
@@ -210,8 +212,11 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
 
 
 def _pixels(image: Image.Image, mode: str) -> np.ndarray:
-    if image.mode.startswith("I"):
-        grey = (np.asarray(image, dtype=np.float32) / 65535.0).clip(0.0, 1.0)[..., None]
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError("NaN or infinity")
+        grey = (unit_range(values, "pixels") if image.mode == "F" else (values / 65535.0).clip(0.0, 1.0))[..., None]
         return np.concatenate([grey, grey, grey, np.ones_like(grey)][: len(mode)], axis=2)
     return np.asarray(image.convert(mode), dtype=np.float32) / 255.0
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
+from tirender.io.files import is_path
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
@@ -69,7 +70,7 @@ class PointcloudFormatInterpreter(ABC):
 
 def has_suffix(path: Any, suffixes: Sequence[str]) -> bool:
     """Whether ``path`` is a path, and no stream, with one of these endings (given in lower case)."""
-    return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(tuple(suffixes))
+    return is_path(path) and os.fsdecode(path).lower().endswith(tuple(suffixes))
 
 
 def one_mesh(data: Meshes, path: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,7 +87,7 @@ def one_cloud(data: Pointclouds, path: Any) -> tuple[torch.Tensor, torch.Tensor 
 
 def _check_one(what: str, data: Meshes | Pointclouds, path: Any) -> None:
     if len(data) != 1:
-        fail("data", f"one {what}, as {os.path.basename(path)} holds one", f"a batch of {len(data)}")
+        fail("data", f"one {what}, as {os.path.basename(os.fsdecode(path))} holds one", f"a batch of {len(data)}")
 
 
 def check_rows(name: str, values: torch.Tensor, n_columns: int) -> None:
@@ -95,11 +96,17 @@ def check_rows(name: str, values: torch.Tensor, n_columns: int) -> None:
         check_tensor(name, values, ("N", n_columns), FLOATS)
 
 
-def check_indices(name: str, faces: torch.Tensor, n_rows: int, n_faces: int | None = None) -> None:
-    """Raise ``ValueError`` unless ``faces`` is empty or an integer tensor (F, 3) with values in 0 .. n_rows - 1."""
+def check_indices(
+    name: str, faces: torch.Tensor, n_rows: int, n_faces: int | None = None, may_lack: bool = False
+) -> None:
+    """Raise ``ValueError`` unless ``faces`` is empty or an integer tensor (F, 3) with values in 0 .. n_rows - 1.
+
+    With ``may_lack``, -1 is a value too.
+    """
     if isinstance(faces, torch.Tensor) and not faces.numel() and not n_faces:
         return
     check_tensor(name, faces, ("F" if n_faces is None else n_faces, 3), INTEGERS)
     low, high = faces.min().item(), faces.max().item()
-    if low < 0 or high >= n_rows:
-        fail(name, f"indices from 0 to {n_rows - 1}", low if low < 0 else high)
+    least = -1 if may_lack else 0
+    if low < least or high >= n_rows:
+        fail(name, f"indices from 0 to {n_rows - 1}{', or -1' if may_lack else ''}", low if low < least else high)

@@ -113,6 +113,9 @@ def single_map(textures: Any, path: Any) -> dict[str, torch.Tensor]:
     """Return the arguments of ``save_obj`` for the textures of one mesh: none, with a warning, if not ``TexturesUV``.
 
     Several maps are put side by side; texture coordinates are then clamped to [0, 1], as sampling them does.
+
+    Raises:
+        ValueError: the maps are not RGB.
     """
     from tirender.renderer.mesh.textures import TexturesUV
 
@@ -121,6 +124,8 @@ def single_map(textures: Any, path: Any) -> dict[str, torch.Tensor]:
         return {}
     verts_uvs, faces_uvs = textures.verts_uvs_list()[0], textures.faces_uvs_list()[0]
     maps = textures.maps_padded()[0]
+    if maps.shape[-1] != 3:
+        fail("textures", "maps of 3 channels, to be saved", f"{maps.shape[-1]} channels")
     maps_ids = textures.maps_ids_list()
     if maps_ids is None:
         return {"verts_uvs": verts_uvs, "faces_uvs": faces_uvs, "texture_map": maps}
@@ -130,7 +135,8 @@ def single_map(textures: Any, path: Any) -> dict[str, torch.Tensor]:
     offsets = width * torch.arange(n_maps, device=u.device)[:, None]
     shifted = (u * (width - 1) + offsets) / max(n_maps * width - 1, 1)
     verts_uvs = torch.stack([shifted, v.expand_as(shifted)], dim=-1).reshape(-1, 2)
-    return {"verts_uvs": verts_uvs, "faces_uvs": faces_uvs + maps_ids[0][:, None] * len(u), "texture_map": side_by_side}
+    moved = torch.where(faces_uvs < 0, -1, faces_uvs + maps_ids[0].clamp(min=0)[:, None] * len(u))
+    return {"verts_uvs": verts_uvs, "faces_uvs": moved, "texture_map": side_by_side}
 
 
 def fill_missing_textures(meshes: list[Meshes]) -> list[Meshes]:
