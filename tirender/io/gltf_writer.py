@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,8 @@ from tirender.io.colors import decode_srgb
 from tirender.io.files import encode_png
 from tirender.io.pluggable_formats import check_indices, check_rows, one_mesh
 from tirender.io.texturing import single_map, vertex_colors
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
+from tirender.renderer.mesh.textures import TexturesVertex
+from tirender.structures.meshes import Meshes
 
 _FLOAT, _UINT = 5126, 5125
 _WRAPS = {"repeat": 10497, "reflection": 33648, "border": 33071, "zeros": 33071}  # glTF has no zeros
@@ -35,8 +34,6 @@ def glb_bytes(data: Meshes, path: Any) -> bytes:
     Raises:
         ValueError: ``data`` is not one mesh, or has maps that are not RGB.
     """
-    from tirender.renderer.mesh.textures import TexturesVertex
-
     verts, faces = one_mesh(data, path)
     check_rows("verts", verts, 3)
     check_indices("faces", faces, len(verts))

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +18,19 @@ from tirender.io.files import Source, encode_png, is_path, read_source, write_fi
 from tirender.io.mesh_building import textures_of
 from tirender.io.mtl_io import Materials, load_materials
 from tirender.io.obj_parser import ObjText, parse_obj
-from tirender.io.pluggable_formats import MeshFormatInterpreter, check_indices, check_rows, has_suffix, one_mesh
+from tirender.io.pluggable_formats import (
+    MeshFormatInterpreter,
+    RecordFormat,
+    check_indices,
+    check_rows,
+    has_suffix,
+    one_mesh,
+)
 from tirender.io.text import format_rows, number_format
 from tirender.io.texture_atlas import make_mesh_texture_atlas
 from tirender.io.texturing import fill_missing_textures, single_map
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
+from tirender.renderer.mesh.textures import TexturesAtlas
+from tirender.structures.meshes import Meshes, join_meshes_as_batch
 
 
 class Faces(NamedTuple):
@@ -122,8 +128,6 @@ def load_objs_as_meshes(
     Raises:
         ValueError: as ``load_obj``; no files; textures of different types, which cannot be batched.
     """
-    from tirender.structures.meshes import Meshes, join_meshes_as_batch
-
     if is_path(files) or not len(files):
         fail("files", "a list of at least one path or stream", repr(files))
     device = "cpu" if device is None else device
@@ -137,8 +141,6 @@ def load_objs_as_meshes(
         verts, faces, aux = _as_tuple(text, materials, create_texture_atlas, texture_atlas_size, texture_wrap, device)
         textures: Any = None
         if aux.texture_atlas is not None and load_textures:
-            from tirender.renderer.mesh.textures import TexturesAtlas
-
             textures = TexturesAtlas(atlas=[aux.texture_atlas])
         elif load_textures:
             textures = textures_of(record, device, texture_wrap == "repeat")
@@ -297,10 +299,11 @@ def _statement(keyword: str, values: torch.Tensor, decimal_places: int | None) -
         yield from format_rows(f"{keyword}{f' {number_format(values, decimal_places)}' * values.shape[1]}\n", values)
 
 
-class MeshObjFormat(MeshFormatInterpreter):
+class MeshObjFormat(RecordFormat, MeshFormatInterpreter):
     """OBJ in the ``IO`` registry: paths that end in .obj."""
 
     known_suffixes = (".obj",)
+    read_record = staticmethod(read_obj)
 
     def read(
         self,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
-from tirender.io.files import is_path
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
-    from tirender.structures.pointclouds import Pointclouds
+from tirender.io.file_mesh import FileMesh
+from tirender.io.files import Source, is_path, read_source
+from tirender.io.mesh_building import meshes_of
+from tirender.structures.meshes import Meshes
+from tirender.structures.pointclouds import Pointclouds
 
 
 class MeshFormatInterpreter(ABC):
@@ -66,6 +66,47 @@ class PointcloudFormatInterpreter(ABC):
         self, data: Pointclouds, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
     ) -> bool:
         """Write ``data`` and return True, or return False if ``path`` is not of this format; see meshes."""
+
+
+class RecordFormat(ABC):
+    """A format that is read as a record of all that the file says: ``IO`` and ``read_mesh_file`` read such formats.
+
+    Attributes:
+        known_suffixes: as for meshes.
+        read_record: the function that reads the contents of a file.
+    """
+
+    known_suffixes: Sequence[str] = ()
+    read_record: Callable[[Source], FileMesh]
+
+
+class MeshRecordFormat(RecordFormat, MeshFormatInterpreter):
+    """The base class of tirender's own formats of meshes; one that is only read needs no more than the attributes."""
+
+    def read(
+        self,
+        path: Any,
+        include_textures: bool,
+        device: Any,
+        path_manager: Any = None,
+        allow_parent: bool = False,
+        **kwargs: Any,
+    ) -> Meshes | None:
+        """Return ``meshes_of`` what ``read_record`` reads, or None for another kind of path.
+
+        Args:
+            path, include_textures, device, path_manager: see :class:`MeshFormatInterpreter`.
+            allow_parent: whether materials and images may lie in the folder above the file's.
+        """
+        if not has_suffix(path, self.known_suffixes):
+            return None
+        return meshes_of(self.read_record(read_source(path, path_manager, allow_parent)), device, include_textures)
+
+    def save(
+        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+    ) -> bool:
+        """Return False: not written, unless a format overrides this."""
+        return False
 
 
 def has_suffix(path: Any, suffixes: Sequence[str]) -> bool:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn.functional import interpolate
 
 from tirender.checks import fail
-
-if TYPE_CHECKING:
-    from tirender.renderer.mesh.textures import TexturesUV
-    from tirender.structures.meshes import Meshes
+from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
+from tirender.structures.meshes import Meshes
 
 
 def image_textures(
@@ -41,8 +39,6 @@ def image_textures(
         face_repeats: (F,) bool: whether a face in another tile than [0, 1] is moved there. Others, and those that lie
             across tiles, see the texture's border beyond it (a warning where that is more than half a tile).
     """
-    from tirender.renderer.mesh.textures import TexturesUV  # not at the top: what reads files needs no renderer
-
     plain = (face_images < 0) | (faces_uvs < 0).any(dim=1)
     used, map_ids = torch.unique(face_images[~plain], return_inverse=True)
     maps = [images[int(i)] for i in used]
@@ -117,8 +113,6 @@ def single_map(textures: Any, path: Any) -> dict[str, torch.Tensor]:
     Raises:
         ValueError: the maps are not RGB.
     """
-    from tirender.renderer.mesh.textures import TexturesUV
-
     if not isinstance(textures, TexturesUV):
         warnings.warn(f"{path}: {type(textures).__name__} cannot be saved in this format, left out", stacklevel=2)
         return {}
@@ -141,8 +135,6 @@ def single_map(textures: Any, path: Any) -> dict[str, torch.Tensor]:
 
 def fill_missing_textures(meshes: list[Meshes]) -> list[Meshes]:
     """Give the meshes without textures white ones of the type that the others have, so that they can be batched."""
-    from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
-
     kinds = {type(mesh.textures) for mesh in meshes if mesh.textures is not None}
     if len(kinds) > 1:
         names = " and ".join(sorted(kind.__name__ for kind in kinds))
@@ -167,8 +159,6 @@ def fill_missing_textures(meshes: list[Meshes]) -> list[Meshes]:
 
 def vertex_colors(mesh: Meshes, path: Any, as_uint8: bool) -> torch.Tensor | None:
     """Return the (V, 3) colours of one mesh's ``TexturesVertex``; None, with a warning, for other textures."""
-    from tirender.renderer.mesh.textures import TexturesVertex
-
     if mesh.textures is None:
         return None
     colors = mesh.textures.verts_features_list()[0] if isinstance(mesh.textures, TexturesVertex) else None
