@@ -79,9 +79,10 @@ def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
         return False
     if any(material.normal_map is not None for material in meshes.textures.materials):
         return False
-    colors = meshes.textures.packed().colors
     of_scene = (value for part in (scene.lights, scene.cameras) for value in part._attributes().values())
-    leaves = [meshes.verts_packed(), colors, *of_scene]
+    normals, _ = meshes.corner_normals_packed()
+    leaves = [meshes.verts_packed(), normals, meshes.textures.packed().colors, scene.blend_params.background_color]
+    leaves += of_scene
     wants_grad = any(isinstance(t, torch.Tensor) and t.requires_grad for t in leaves)
     return not (wants_grad and torch.is_grad_enabled())
 
