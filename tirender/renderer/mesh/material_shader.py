@@ -47,7 +47,7 @@ class MaterialShader(ShaderBase):
             meshes: the N meshes they show, with textures.
             kwargs: ``cameras``, ``lights``, ``blend_params`` for this call.
         Raises:
-            ValueError: without cameras or textures, or for fragments made by hand.
+            ValueError: without cameras or textures, or for fragments made by hand or detached.
         """
         scene = self._scene(meshes, kwargs)
         check_belong(fragments, meshes)
@@ -55,7 +55,7 @@ class MaterialShader(ShaderBase):
             fail("meshes.textures", "textures", None)
         packed = fragments.packed
         if packed is None:
-            fail("fragments", "those of a rasterizer", "fragments made by hand")
+            fail("fragments", "those of a rasterizer", "fragments made by hand, or detached")
         rasterization = fragments.rasterization
         is_whole = rasterization is not None and rasterization.clipping is None
         if is_whole and not self.gouraud and _is_drawn_by_kernel(meshes, scene):
