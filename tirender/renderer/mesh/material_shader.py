@@ -8,7 +8,7 @@ import torch
 
 from tirender.checks import fail
 from tirender.engine.kernels.lighting import CAMERA
-from tirender.engine.kernels.material_shading import Inputs, Lighting
+from tirender.engine.kernels.material_shading import Lighting, MaterialInputs
 from tirender.engine.material_shading import draw_materials
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.blending import background_tensor
@@ -87,7 +87,9 @@ def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
     return not (wants_grad and torch.is_grad_enabled())
 
 
-def _kernel_inputs(rasterization: MeshRasterization, meshes: Meshes, table: MapTable, scene: SceneProperties) -> Inputs:
+def _kernel_inputs(
+    rasterization: MeshRasterization, meshes: Meshes, table: MapTable, scene: SceneProperties
+) -> MaterialInputs:
     offsets, triangles = rasterization.selection(by_depth=True)
     packed = meshes.textures.packed()
     normals, normal_faces = meshes.corner_normals_packed()
@@ -105,7 +107,7 @@ def _kernel_inputs(rasterization: MeshRasterization, meshes: Meshes, table: MapT
     )
     params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
     params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
-    return Inputs(
+    return MaterialInputs(
         offsets=offsets,
         triangles=triangles,
         faces=meshes.topology.faces_int32,
