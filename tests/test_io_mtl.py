@@ -327,18 +327,10 @@ def test_the_last_definition_of_a_property_counts() -> None:
     assert material.colors["diffuse_color"].tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"), [([[0.5, 0.25]], [0.5, 0.25]), ([[255.0, 51.0]], [1, 0.2]), ([[1.5, -1]], [1.0, 0.0])]
-)
+@pytest.mark.parametrize(("values", "expected"), [([[0.5, 0.25]], [0.5, 0.25]), ([[1.5, -1]], [1.0, 0.0])])
 def test_images_of_floats(values: list, expected: list) -> None:
     image = decode_image(tiff(values), "t")
     assert torch.allclose(image, torch.tensor([[[x] * 3 for x in expected]]))
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_images_of_floats_that_are_not_finite(bad: float) -> None:
-    with pytest.raises(ValueError, match="t: expected an undamaged image, got NaN or infinity"):
-        decode_image(tiff([[bad, 0.5]]), "t")
 
 
 def tiff(values: list) -> bytes:
