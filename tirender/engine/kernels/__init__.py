@@ -34,3 +34,7 @@ The files, from geometry to pictures::
     shape_losses                           edges, normals and Laplacians of meshes
     multiply_add                           what the machine can do, for the benchmark
 """
+
+from tirender.engine.compiler import choose
+
+choose()  # before any file here imports Taichi

@@ -232,38 +232,48 @@ def sample_map(texels: ti.template(), map_layout, nearest: ti.i32, align: ti.i32
 
 @ti.func
 def sample_vjp(texture: ti.template(), sampling, t: ti.i32, coord, level, g, sums: ti.template(), first_column: ti.i32):
-    """Gradient of ``g . sample`` in coord; that in texels is added to sums from a column on, if it is not -1.
+    """What :func:`sample` returns, and the gradient of ``g . sample`` in coord; that in texels is added to sums from a
+    column on, if it is not -1.
 
     The level is held fixed.
     """
-    out = g
+    color, out = coord, g
     if sampling.kind != VERTEX:
         row = texture.map_index[t]
         map_layout = texture.layout[row]
         out = 0 * g
         if sampling.kind == ATLAS:
+            y, x = atlas_cell(coord[0], coord[1], map_layout[2])
+            index = map_layout[0] + y * map_layout[2] + x
+            color = texture.texels[index]
             if first_column >= 0:
-                y, x = atlas_cell(coord[0], coord[1], map_layout[2])
-                add_row(sums, first_column + 3 * (map_layout[0] + y * map_layout[2] + x), g)
+                add_row(sums, first_column + 3 * index, g)
         else:
+            color = 0 * coord
             first, n_levels, rest = levels_read(map_layout[3], level)
             for k in range(n_levels):
                 share = rest if k == 1 else 1 - rest
                 map_layout = texture.layout[row + first + k]
-                out += sample_map_vjp(texture.texels, map_layout, sampling, coord, share * g, sums, first_column)
-    return out
+                value, grad = sample_map_vjp(texture.texels, map_layout, sampling, coord, share * g, sums, first_column)
+                color += share * value
+                out += grad
+    return color, out
 
 
 @ti.func
 def sample_map_vjp(texels: ti.template(), map_layout, sampling, coord, g, sums: ti.template(), first_column: ti.i32):
-    """The adjoint of :func:`sample_map`, as :func:`sample_vjp`."""
-    out = 0 * g
+    """The colour and the adjoint of :func:`sample_map`, as :func:`sample_vjp`."""
+    color, out = texels[map_layout[0]], 0 * g
+    for c in ti.static(range(color.n)):
+        color[c] = 0
     x, dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, sampling.align_corners)
     y, dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS % N_PADDINGS, sampling.align_corners)
     if sampling.kind == UV_NEAREST:
         index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
-        if first_column >= 0 and index >= 0:
-            add_row(sums, first_column + 3 * index, g)
+        if index >= 0:
+            color = texels[index]
+            if first_column >= 0:
+                add_row(sums, first_column + 3 * index, g)
     else:
         x0, y0 = ti.floor(x), ti.floor(y)
         for j, i in ti.static(ti.ndrange(2, 2)):
@@ -271,9 +281,10 @@ def sample_map_vjp(texels: ti.template(), map_layout, sampling, coord, g, sums: 
             if index >= 0:
                 wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
                 wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
+                color += wx * wy * texels[index]
                 if first_column >= 0:
                     add_row(sums, first_column + 3 * index, wx * wy * g)
                 value = g.dot(texels[index])
                 out[0] += (2 * i - 1) * wy * value * dx
                 out[1] += (2 * j - 1) * wx * value * dy
-    return out
+    return color, out
