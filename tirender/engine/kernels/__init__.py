@@ -13,6 +13,8 @@ How to read one:
   repeat: ``partial_sums.py``. A first column of -1, or an empty array, says that a gradient is not wanted.
 - **Functions in conditions** always run: in ``a and f(b)`` and in ``f(b) if a else c``, Taichi runs the body of f
   first. Where f reads an array at a place that a guards, nest two ``if``s.
+- **Outputs** have no values before the kernel on Vulkan, unless the kernel also reads them: one that does not must
+  write every element.
 - ``cast_like(1, x)`` is 1 in the float type of x: kernels serve float32 and, under gradcheck, float64.
 
 The files, from geometry to pictures::
@@ -23,6 +25,8 @@ The files, from geometry to pictures::
     rasterize_meshes, rasterize_points     which triangles or points a pixel keeps
     mesh_fragments                         depth, barycentric coordinates and distance of what was kept
     texture, lighting, surface             colour of a texture, Phong reflection, both at a surface point
+    footprint, cube, texture_lookup        mip levels; faces of cube maps; textures read at given coordinates
+    rasterize_clip, interpolate            triangles in clip space and their attributes, for ``tirender.nvdiffrast``
     mesh_shading, silhouette, compositing  fragments blended to the pixel's colour
     material_shading                       the same for faces with materials, without an adjoint
     antialias                              pixels blended across the outlines between them

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
+from tirender.engine.kernels.footprint import footprint_level
 from tirender.engine.kernels.partial_sums import add_row
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.types import struct_of
@@ -81,7 +82,16 @@ def texture_level(texture: ti.template(), kind: ti.i32, t: ti.i32, slopes):
     """The level of triangle t's map that a pixel sees; ``slopes`` are a pair as of surface_slopes."""
     map_layout = texture.layout[texture.map_index[t]]
     right, down = texture_coord(texture, kind, t, slopes[0]), texture_coord(texture, kind, t, slopes[1])
-    return footprint_level(right, down, map_layout[1], map_layout[2])
+    return map_level(right, down, map_layout)
+
+
+@ti.func
+def map_level(right, down, map_layout):
+    """The level of a map for a pixel that moves the coordinate by ``right`` and ``down``; 0 where texels are larger."""
+    s = map_layout[2] * ti.Vector([right[0], down[0]])
+    t = map_layout[1] * ti.Vector([right[1], down[1]])
+    level, _by_s, _by_t = footprint_level(s, t)
+    return ti.max(level, 0 * right[0])
 
 
 @ti.func
@@ -90,22 +100,6 @@ def corner_coord(coords: ti.template(), row: ti.i32, kind: ti.i32):
     if kind == VERTEX:
         third = coords[row, 2]
     return ti.Vector([coords[row, 0], coords[row, 1], third])
-
-
-@ti.func
-def footprint_level(right, down, rows: ti.i32, columns: ti.i32):
-    """The level whose texels are as large as a pixel, which moves the coordinate by ``right`` and ``down``.
-
-    Half of log2 of the squared length of the longer axis of the ellipse that a round pixel covers in the map (Heckbert,
-    "Fundamentals of texture mapping and image warping", 1989). 0 where texels are larger.
-    """
-    ax, ay, bx, by = right[0] * columns, right[1] * rows, down[0] * columns, down[1] * rows
-    a, b, c = ax * ax + ay * ay, ax * bx + ay * by, bx * bx + by * by
-    longer = (a + c + ti.sqrt((a - c) * (a - c) + 4 * b * b)) / 2
-    level = 0 * longer
-    if longer > 1:
-        level = ti.log(longer) / (2 * ti.log(0 * longer + 2))
-    return level
 
 
 @ti.func
