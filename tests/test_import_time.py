@@ -25,6 +25,8 @@ def test_its_runtime_starts_when_it_is_asked_for():
         "tirender",
         "tirender.engine",
         "tirender.engine.archs",
+        "tirender.engine.compiler",
+        "tirender.engine.device_arrays",
         "tirender.engine.device_copies",
         "tirender.engine.first_order",
         "tirender.engine.launcher",

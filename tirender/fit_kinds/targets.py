@@ -87,7 +87,7 @@ def load_views_target(given: Mapping[str, Any], device: str) -> ViewsTarget:
     from tirender.fit import load_views, render_views
 
     source, size = given["source"], given["size"]
-    if _is_folder(source):
+    if _is_photos(source):
         return _target_of(load_views(source, device, bool(given.get("allow_parent"))).resized(size), given)
     target = load_mesh_target(source, device, given, with_looks=True)
     return ViewsTarget(views=render_views(target.mesh, given["views"] or N_VIEWS, size), **_place(target))
@@ -106,7 +106,7 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     from tirender.fit import render_views, render_views_between
 
     source, size = given["source"], given["size"]
-    if _is_folder(source):
+    if _is_photos(source):
         return _split_folder(Path(source), device, given)
     n = given["views"] or N_VIEWS_RADIANCE
     target = load_mesh_target(source, device, given, with_looks=True)
@@ -114,7 +114,7 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     return ViewsTarget(views=render_views(target.mesh, n, size), held_out=held_out, **_place(target))
 
 
-def _is_folder(source: str) -> bool:
+def _is_photos(source: str) -> bool:
     return Path(source).is_dir() or source.lower().endswith(".json")
 
 
