@@ -270,7 +270,7 @@ def test_an_arch_that_is_not_the_running_one(capsys):
     running = tirender.init()
     other = next(name for name in ("cpu", "vulkan") if name != running)
     assert main(["info", "--arch", other]) == 2
-    assert_one_line(capsys.readouterr().err, f"tirender info: arch: expected the running '{running}'")
+    assert_one_line(capsys.readouterr().err, f"tirender info: arch: expected '{running}', which runs already")
 
 
 @pytest.mark.filterwarnings("default")

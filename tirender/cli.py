@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import tirender
 from tirender.commands import bench, fit, info, render, tour, view
-from tirender.commands.errors import EXPECTED, in_words
+from tirender.commands.errors import EXPECTED, in_words, was_interrupted
 from tirender.commands.parsing import Parser
 from tirender.signals import terminable
 
@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.close()
             return 1
         except EXPECTED as error:
+            if was_interrupted(error):
+                return 130
             print(f"tirender {args.command}: {in_words(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt as error:

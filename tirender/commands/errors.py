@@ -20,6 +20,13 @@ def in_words(error: BaseException) -> str:
     return text or type(error).__name__
 
 
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: imports of compiled modules turn it into one of their own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _is_out_of_memory(error: BaseException, text: str) -> bool:
     """Whether torch, CUDA or Taichi could not allocate memory."""
     if not isinstance(error, RuntimeError):
