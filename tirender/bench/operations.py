@@ -134,7 +134,7 @@ def _either(
 def _soft(image_size: int, faces_per_pixel: int) -> RasterizationSettings:
     """The settings of a fit to silhouettes."""
     config = SilhouetteConfig(sigma=SIGMA, faces_per_pixel=faces_per_pixel)
-    settings: RasterizationSettings = config.softness((image_size, image_size))["raster_settings"]
+    settings: RasterizationSettings = config.edge_settings((image_size, image_size))["raster_settings"]
     return settings
 
 

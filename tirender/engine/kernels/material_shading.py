@@ -138,17 +138,18 @@ def material_shading(
     for pixel in image:
         n = pixel // (raster.height * raster.width)
         background = vector(params, n, BACKGROUND)
-        p = centre_of(pixel, raster, background.x)
         color, transmittance = 0 * background, cast_like(1, background.x)
-        m = offsets[pixel]
-        while m < offsets[pixel + 1] and transmittance > 0:
-            t = triangles[m]
-            f = faces[t]
-            _unclipped, b = surface_coords(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
-            rgb, alpha = shade(inputs, lighting, n, t, b)
-            color += transmittance * alpha * rgb
-            transmittance *= 1 - alpha
-            m += 1
+        m, end = offsets[pixel], offsets[pixel + 1]
+        if m < end:
+            p = centre_of(pixel, raster, background.x)
+            while m < end and transmittance > 0:
+                t = triangles[m]
+                f = faces[t]
+                _unclipped, b = surface_coords(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
+                rgb, alpha = shade(inputs, lighting, n, t, b)
+                color += transmittance * alpha * rgb
+                transmittance *= 1 - alpha
+                m += 1
         color += transmittance * background
         image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance])
 
@@ -180,29 +181,36 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, t: ti.i32, k: ti.i32, 
     base, has_base = read_map(inputs, n_sets, t, k, BASE_MAP, b)
     for c in ti.static(range(4)):
         base[c] *= inputs.numbers[k, BASE + c] if has_base else inputs.numbers[k, PLAIN + c]
-    f = inputs.color_faces[t]
-    corner_colors = 0 * base
-    for i in ti.static(range(3)):
-        for c in ti.static(range(4)):
-            corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
+    if inputs.colors.shape[0] > 0:
+        f = inputs.color_faces[t]
+        corner_colors = 0 * base
+        for i in ti.static(range(3)):
+            for c in ti.static(range(4)):
+                corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
+        base *= corner_colors
     glow, _has_glow = read_map(inputs, n_sets, t, k, EMISSION_MAP, b)
     emission = vector(inputs.numbers, k, EMISSION) * glow.xyz
     shade_map, has_occlusion = read_map(inputs, n_sets, t, k, OCCLUSION_MAP, b)
     occlusion = cast_like(1, b.x)
     if has_occlusion:
         occlusion += inputs.numbers[k, OCCLUSION_STRENGTH] * (shade_map.x - 1)
-    return base * corner_colors, emission, occlusion
+    return base, emission, occlusion
 
 
 @ti.func
 def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: ti.i32, b):
-    """Position, and the normal, turned to the camera where a double-sided face is seen from behind."""
+    """Position, and the normal, turned to the camera where a double-sided face is seen from behind.
+
+    A face's front is where the normals of its corners point, whichever way it is wound.
+    """
     f, h = inputs.faces[t], inputs.normal_faces[t]
     p0, p1, p2 = inputs.positions[f[0]], inputs.positions[f[1]], inputs.positions[f[2]]
     point = b[0] * p0 + b[1] * p1 + b[2] * p2
+    n0, n1, n2 = inputs.normals[h[0]], inputs.normals[h[1]], inputs.normals[h[2]]
     of_face = (p1 - p0).cross(p2 - p0)
-    normal = b[0] * inputs.normals[h[0]] + b[1] * inputs.normals[h[1]] + b[2] * inputs.normals[h[2]]
-    normal = unit(of_face if flat else normal)
+    if of_face.dot(n0 + n1 + n2) < 0:
+        of_face = -of_face
+    normal = unit(of_face if flat else b[0] * n0 + b[1] * n1 + b[2] * n2)
     away = of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0
     if away and inputs.numbers[k, DOUBLE_SIDED] != 0:
         normal = -normal

@@ -12,6 +12,7 @@ from tirender.engine.kernels.lighting import UNLIT
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
 from tirender.renderer.blending import BlendParams, background_tensor
+from tirender.renderer.lighting import as_rows
 from tirender.renderer.mesh.texture_maps import pack_maps
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.renderer.mesh.textures_base import TexturesBase, distinct
@@ -144,12 +145,12 @@ def kernel_params(n: int, like: torch.Tensor, scene: SceneProperties, lit: bool)
     ambient, diffuse, specular, shininess, camera, vector = zeros + 1, zeros, zeros, zeros[:, 0], zeros, zeros
     if lit:
         light, materials = scene.lights.fused_row(), scene.materials
-        ambient = materials.ambient_color * light.ambient
+        ambient = as_rows(materials.ambient_color) * light.ambient
         if light.diffuse is not None:
-            diffuse = materials.diffuse_color * light.diffuse
+            diffuse = as_rows(materials.diffuse_color) * light.diffuse
             camera = scene.cameras.get_camera_center()
         if light.specular is not None:
-            specular = materials.specular_color * light.specular
+            specular = as_rows(materials.specular_color) * light.specular
             shininess = materials.shininess
         if light.vector is not None:
             vector = light.vector

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from tirender.checks import fail
+from tirender.engine.kernels.lighting import CAMERA
 from tirender.engine.kernels.material_shading import NEAREST, Inputs
 from tirender.engine.material_shading import draw_materials
 from tirender.renderer.blending import background_tensor
 from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong, kernel_params, light_kind
-from tirender.renderer.mesh.material_shading import shade_materials
+from tirender.renderer.mesh.material_shading import eyes_of, shade_materials
 from tirender.renderer.mesh.shader import ShaderBase
 from tirender.renderer.mesh.textures_material import SLOTS, TexturesMaterial
 from tirender.structures.fragments import Fragments
@@ -28,12 +29,13 @@ class MaterialShader(ShaderBase):
 
     Args:
         flat: light each face by its own normal.
+        gouraud: shade the corners of faces and interpolate; such pictures are drawn in torch.
         kwargs: as for the other shaders; ``materials`` is not read.
     """
 
-    def __init__(self, flat: bool = False, **kwargs: Any) -> None:
+    def __init__(self, flat: bool = False, gouraud: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.flat = flat
+        self.flat, self.gouraud = flat, gouraud
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA images, differentiable in vertices, vertex colours, lights and cameras.
@@ -53,7 +55,9 @@ class MaterialShader(ShaderBase):
         if packed is None:
             fail("fragments", "those of a rasterizer", "fragments made by hand")
         rasterization = fragments.rasterization
-        if rasterization is not None and rasterization.clipping is None and _is_drawn_by_kernel(meshes, scene):
+        is_whole = rasterization is not None and rasterization.clipping is None
+        if is_whole and not self.gouraud and _is_drawn_by_kernel(meshes, scene):
+            assert rasterization is not None
             offsets, triangles = rasterization.selection(by_depth=True)
             verts = rasterization.triangles.verts_ndc
             inputs = _kernel_inputs(meshes, scene, verts, offsets, triangles)
@@ -61,7 +65,7 @@ class MaterialShader(ShaderBase):
             assert kind is not None
             return self._finish(draw_materials(rasterization.mode, kind, self.flat, inputs), fragments)
         background = background_tensor(scene.blend_params, meshes.verts_packed())
-        images = shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat)
+        images = shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat, self.gouraud)
         return self._finish(images, fragments)
 
 
@@ -100,6 +104,8 @@ def _kernel_inputs(
         ],
         1,
     )
+    params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
+    params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
     return Inputs(
         offsets=offsets,
         triangles=triangles,
@@ -117,5 +123,5 @@ def _kernel_inputs(
         maps=torch.cat([table.map_of, table.uv_set], 1),
         layout=layout,
         texels=table.maps.texels,
-        params=kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True),
+        params=params,
     )

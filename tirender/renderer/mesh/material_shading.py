@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 import torch
 
 from tirender.engine.compositing import composite
+from tirender.renderer.cameras import FoVOrthographicCameras, OrthographicCameras
 from tirender.renderer.lighting import per_point, unit_vectors
 from tirender.renderer.mesh.textures_material import SLOTS, TexturesMaterial
 from tirender.structures.fragments import PackedFragments
 from tirender.structures.meshes import Meshes
+
+FAR_BEHIND = 1e6  # world units
 
 
 class Looks(NamedTuple):
@@ -47,7 +50,13 @@ class SurfacePoints(NamedTuple):
 
 
 def shade_materials(
-    fragments: PackedFragments, meshes: Meshes, lights: Any, cameras: Any, background: torch.Tensor, flat: bool = False
+    fragments: PackedFragments,
+    meshes: Meshes,
+    lights: Any,
+    cameras: Any,
+    background: torch.Tensor,
+    flat: bool = False,
+    gouraud: bool = False,
 ) -> torch.Tensor:
     """Light the fragments and blend them front to back.
 
@@ -57,23 +66,54 @@ def shade_materials(
         lights, cameras: one for all images, or N.
         background: (3,).
         flat: light each face by its own normal.
+        gouraud: shade the corners of faces and interpolate, after Gouraud (1971).
     Returns:
         (N, H, W, 4) RGBA; the background is behind what is transparent, and alpha says how much is covered.
         Differentiable in vertices, colours, lights and cameras.
     """
+    if gouraud:
+        faces, which = torch.unique(fragments.pix_to_face.long(), return_inverse=True)
+        image = torch.zeros_like(faces).index_copy(0, which, fragments.image_index.long())
+        eye = torch.eye(3, dtype=fragments.bary_coords.dtype, device=faces.device)
+        corners = _Corners(faces.repeat_interleave(3), eye.repeat(len(faces), 1), image.repeat_interleave(3))
+        shaded = _shaded(corners, meshes, lights, cameras, flat).view(-1, 3, 4).index_select(0, which)
+        rgba = (fragments.bary_coords[:, :, None] * shaded).sum(1)
+    else:
+        rgba = _shaded(fragments, meshes, lights, cameras, flat)
+    index = torch.arange(len(rgba), dtype=torch.int32, device=rgba.device)
+    features = torch.cat([rgba[:, :3], torch.ones_like(rgba[:, :1])], 1)
+    image = composite(fragments.offsets, index, rgba[:, 3].contiguous(), features, "alpha")
+    rgb = image[:, :3] + (1 - image[:, 3:]) * background.to(image)
+    return torch.cat([rgb, image[:, 3:]], 1).view(fragments.n_images, *fragments.image_size, 4)
+
+
+def _shaded(fragments: Any, meshes: Meshes, lights: Any, cameras: Any, flat: bool) -> torch.Tensor:
+    """(M, 4): the lit colours of fragments, emission included, and their opacities."""
     looks = looks_of(fragments, meshes)
     surface = surface_points(fragments, meshes, flat)
-    eye = cameras.get_camera_center()
+    eye = eyes_of(cameras)
     eye = eye if len(eye) == 1 else eye.index_select(0, fragments.image_index)
-    face_normals = meshes.faces_normals_packed().index_select(0, fragments.pix_to_face.long())
+    face_normals = _outward(meshes).index_select(0, fragments.pix_to_face.long())
     away = (face_normals * (eye - surface.points)).sum(1, keepdim=True) < 0
     facing = surface._replace(normals=torch.where(away & looks.double_sided, -surface.normals, surface.normals))
     color = _lit(looks, facing, lights, eye, fragments.image_index) + looks.emission
-    index = torch.arange(len(color), dtype=torch.int32, device=color.device)
-    features = torch.cat([color, torch.ones_like(color[:, :1])], 1)
-    image = composite(fragments.offsets, index, looks.opacity.to(color.dtype), features, "alpha")
-    rgb = image[:, :3] + (1 - image[:, 3:]) * background.to(image)
-    return torch.cat([rgb, image[:, 3:]], 1).view(fragments.n_images, *fragments.image_size, 4)
+    return torch.cat([color, looks.opacity.to(color.dtype)[:, None]], 1)
+
+
+class _Corners(NamedTuple):
+    """Points at the corners of faces, as much of fragments as shading needs."""
+
+    pix_to_face: torch.Tensor
+    bary_coords: torch.Tensor
+    image_index: torch.Tensor
+
+
+def eyes_of(cameras: Any) -> torch.Tensor:
+    """(N, 3): where cameras look from, in world space; far behind them where all their rays are parallel."""
+    centres = cameras.get_camera_center()
+    if isinstance(cameras, FoVOrthographicCameras | OrthographicCameras):
+        return centres - FAR_BEHIND * cameras.R[:, :, 2]
+    return centres
 
 
 def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
@@ -114,11 +154,18 @@ def surface_points(fragments: PackedFragments, meshes: Meshes, flat: bool = Fals
     faces, bary = fragments.pix_to_face.long(), fragments.bary_coords
     points = _interpolate(meshes.verts_packed(), meshes.faces_packed(), faces, bary)
     if flat:
-        return SurfacePoints(points, meshes.faces_normals_packed().index_select(0, faces))
+        return SurfacePoints(points, _outward(meshes).index_select(0, faces))
     normals = unit_vectors(_interpolate(*meshes.corner_normals_packed(), faces, bary))
     if isinstance(meshes.textures, TexturesMaterial):
         normals = _with_normal_map(normals, meshes, faces, bary)
     return SurfacePoints(points, normals)
+
+
+def _outward(meshes: Meshes) -> torch.Tensor:
+    """The normals (F, 3) of faces, on the side where those of their corners point, whichever way they are wound."""
+    values, rows = meshes.corner_normals_packed()
+    of_faces, of_corners = meshes.faces_normals_packed(), values.index_select(0, rows.flatten()).view(-1, 3, 3).sum(1)
+    return torch.where((of_faces * of_corners).sum(1, keepdim=True) < 0, -of_faces, of_faces)
 
 
 def tangents_of(meshes: Meshes, uvs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from tirender.engine.silhouette import soft_silhouette
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, slots, softmax_rgb_blend
 from tirender.renderer.cameras import CamerasBase
-from tirender.renderer.lighting import PointLights
+from tirender.renderer.lighting import PointLights, as_rows
 from tirender.renderer.materials import Materials
 from tirender.renderer.mesh.antialias import antialias
 from tirender.renderer.mesh.fused_shading import SceneProperties, can_fuse, check_belong, shade
@@ -302,7 +302,7 @@ def _given(kwargs: dict[str, Any], name: str, own: Any) -> Any:
 def _check_rows(name: str, value: Any, n_images: int, width: int | None) -> None:
     """Raise where a property is no tensor with one row, or one an image, of ``width`` numbers."""
     check_tensor(name, value)
-    rows = value.reshape(-1, 1) if value.dim() < 2 else value
+    rows = value.reshape(-1, 1) if value.dim() < 2 else as_rows(value)
     if rows.dim() != 2 or len(rows) not in (1, n_images) or (width is not None and rows.shape[1] != width):
         counts = " or ".join(str(n) for n in sorted({1, n_images}))
         fail(name, f"{counts} rows of {'C' if width is None else width} numbers", f"shape {tuple(value.shape)}")

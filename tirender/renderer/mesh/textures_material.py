@@ -50,6 +50,7 @@ class TexturesMaterial(TexturesBase):
         faces_colors: PerMesh | None = None,
     ) -> None:
         self.materials = tuple(materials)
+        self._tables: dict[torch.device, MapTable] = {}  # of all textures made from these
         self._faces_material = check_per_mesh("faces_material", faces_material, "F", cast=as_indices)
         sizes = [len(t) for t in faces_material]
         device = device_of(self._faces_material)
@@ -67,17 +68,16 @@ class TexturesMaterial(TexturesBase):
 
     def maps(self) -> MapTable:
         """The maps of all materials, on the device of these textures."""
-        table = self.__dict__.get("_map_table")
-        if table is None or table.maps.texels.device != self.device:
-            table = self._map_table = MapTable.of(self.materials, self.device)
-        return table
+        if self.device not in self._tables:
+            self._tables[self.device] = MapTable.of(self.materials, self.device)
+        return self._tables[self.device]
 
     def packed(self) -> PackedMaterials:
         """The indices of all faces, into tables without repetition."""
         uvs, faces_uvs = self._pack("_verts_uvs", "_faces_uvs")
         colors, faces_colors = self._pack("_colors", "_faces_colors")
         rows = [torch.where(t < 0, len(self.materials), t) for t in self._list("_faces_material")]
-        faces_material = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.int64, device=self.device)
+        faces_material = _joined(rows) if rows else torch.zeros(0, dtype=torch.int64, device=self.device)
         return PackedMaterials(faces_material, uvs, faces_uvs, colors, faces_colors)
 
     def _pack(self, values: str, rows: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,8 +89,8 @@ class TexturesMaterial(TexturesBase):
         starts = [0]
         for table in tables:
             starts.append(starts[-1] + len(table))
-        moved = [torch.where(t < 0, -1, t + starts[w]) for t, w in zip(self._list(rows), which)]
-        return torch.cat(tables), torch.cat(moved)
+        moved = [torch.where(t < 0, -1, t + starts[w]) if w else t for t, w in zip(self._list(rows), which)]
+        return _joined(tables), _joined(moved)
 
     def sample_textures(self, fragments: Any, **kwargs: Any) -> torch.Tensor:
         """The base colour of fragments, without light, alpha and emission.
@@ -172,7 +172,7 @@ class TexturesMaterial(TexturesBase):
             materials += part.materials
         joined = super(TexturesMaterial, parts[0]).join_batch(parts[1:])
         joined.materials = tuple(materials)
-        joined.__dict__.pop("_map_table", None)
+        joined._tables = {}
         return joined
 
     def join_scene(self) -> TexturesMaterial:
@@ -327,6 +327,10 @@ def _number(found: TextureMap | None, different: dict[tuple[Any, ...], int], ima
 
 def _rgba(image: torch.Tensor) -> torch.Tensor:
     return image if image.shape[-1] == 4 else torch.cat([image, torch.ones_like(image[..., :1])], -1)
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _with_sets(faces_uvs: torch.Tensor, n_sets: int) -> torch.Tensor:

@@ -54,8 +54,10 @@ class PointsRenderer(nn.Module):
         """
         check_kind("point_clouds", point_clouds, Pointclouds)
         features = point_clouds.features_packed()
-        if features is None:
+        if features is None and len(point_clouds):
             fail("point_clouds", "clouds with features", "none")
+        elif features is None:
+            features = point_clouds.points_packed()
         check_tensor("features", features, ("P", "C"), like=point_clouds.points_packed())
         fragments = self.rasterizer(point_clouds, **kwargs)
         settings = kwargs.get("raster_settings") or self.rasterizer.raster_settings
