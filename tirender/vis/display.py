@@ -49,6 +49,9 @@ class Notes:
     axes: bool = False
 
 
+NO_NOTES = Notes()
+
+
 @dataclass(frozen=True)
 class Control:
     """A key that does something, and its button on a page.
@@ -75,22 +78,29 @@ class Display(Protocol):
         """Whether it is open; the user may close it."""
 
     @property
-    def is_ready(self) -> bool:
-        """Whether it takes a picture now; a slow one takes fewer."""
-
-    @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels that pictures should have."""
 
-    @property
-    def density(self) -> float:
-        """Pixels to a point of the screen: 2 or 3 where pixels are too small to be seen."""
-
-    def show(self, picture: np.ndarray, notes: Notes = Notes()) -> None:
-        """Show a picture (H, W, 3) uint8, and notes; one of another size is stretched."""
+    def show(self, picture: np.ndarray) -> None:
+        """Show a picture (H, W, 3) uint8; one of another size is stretched."""
 
     def events(self) -> list[Event]:
         """The events since the last call."""
 
     def close(self) -> None:
         """Close it for good."""
+
+
+class NotedDisplay(Display, Protocol):
+    """A display that writes notes over pictures, and may be slow."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes a picture now."""
+
+    @property
+    def density(self) -> float:
+        """Pixels to a point of the screen: 2 or 3 where pixels are too small to be seen."""
+
+    def show(self, picture: np.ndarray | None, notes: Notes = NO_NOTES) -> None:
+        """Show a picture, see :class:`Display`, or again the last one if there is none; and notes."""

@@ -104,7 +104,7 @@ def _draw_axes(picture: np.ndarray, camera: np.ndarray, letters: int) -> None:
         end, letter = middle + long * directions[i], middle + 1.45 * long * directions[i]
         draw.line((*(SHARPNESS * middle), *(SHARPNESS * end)), AXES[i], 2 * SHARPNESS)
         draw.text((SHARPNESS * letter).tolist(), "XYZ"[i], AXES[i], font(SHARPNESS * letters), anchor="mm")
-    corner[:] = np.asarray(large.resize(corner.shape[1::-1], Image.Resampling.BOX))
+    corner[:] = np.asarray(large.resize((corner.shape[1], corner.shape[0]), Image.Resampling.BOX))
 
 
 def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -> Image.Image:

@@ -21,7 +21,7 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image
 
-from tirender.vis.display import Controls, Event, Kind, Notes
+from tirender.vis.display import NO_NOTES, Controls, Event, Kind, Notes
 from tirender.vis.web_server import WebServer, serve
 from tirender.vis.websocket import Closed, WebSocket
 
@@ -32,6 +32,10 @@ UNSEEN_MAX = 2  # pictures on their way
 SIDE_MAX, AREA_MAX = 8192, 1 << 23  # of a picture, in pixels
 PING_SECONDS = 15.0
 LAST_SECONDS = 2.0  # for the last messages, when the page is closed
+EXPOSED = (
+    "others on the network reach this page, and what is sent is not encrypted; a tunnel is safer: "
+    "ssh -L 8123:127.0.0.1:8123 machine"
+)
 FAR, NOTCHES = 10.0, 20.0  # the furthest move, in short sides of the picture, and the most notches of the wheel
 
 
@@ -83,12 +87,13 @@ class Client:
     def is_ready(self) -> bool:
         return self.is_open and "picture" not in self._waiting and self._unseen.get("picture", 0) < UNSEEN_MAX
 
-    def show(self, picture: np.ndarray | None, notes: Notes = Notes()) -> None:
+    def show(self, picture: np.ndarray | None, notes: Notes = NO_NOTES) -> None:
         self._put("picture" if picture is not None else "notes", (picture, notes))
 
-    def offer(self, picture: np.ndarray, name: str) -> None:
-        """Give the browser a picture (H, W, 3) uint8 to save."""
+    def offer(self, picture: np.ndarray, name: str) -> str:
+        """Give the browser a picture (H, W, 3) uint8 to save; returns the name."""
         self._put("file", (picture, name))
+        return name
 
     def events(self) -> list[Event]:
         with self._changed:
@@ -218,6 +223,8 @@ class WebPage:
         self._tokens = {secrets.token_urlsafe(12): is_owner for is_owner in (True, False)}
         self._server: WebServer = serve(self._tokens, self._talk, host, PORT if port is None else port, port is None)
         self.address, self.guest_address = (f"{self._server.root}{token}/" for token in self._tokens)
+        if self._server.is_exposed:
+            print(f"tirender: {host}: {EXPOSED}", file=sys.stderr)
         print(f"tirender: open {self.address}", file=sys.stderr)
         print(f"tirender: guests look around at {self.guest_address}", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""The HTTP server behind a page: it gives the page's files and WebSockets to those who know a token, and to nobody else.
+"""The HTTP server behind a page: it gives the page's files and WebSockets to those who know a token, to nobody else.
 
 A page of another site gets nothing, even if it knows the token: the names in Host and Origin are checked.
 """
@@ -60,10 +60,15 @@ class WebServer(ThreadingHTTPServer):
     @property
     def root(self) -> str:
         """The address, without a token."""
-        host, port = self.server_address[:2]
+        host, port = str(self.server_address[0]), self.server_address[1]
         if ipaddress.ip_address(host).is_unspecified:  # it listens at all addresses of the machine
             host = socket.gethostname()
-        return f"http://{f'[{host}]' if ':' in str(host) else host}:{port}/"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines reach it."""
+        return not ipaddress.ip_address(str(self.server_address[0])).is_loopback
 
     def server_bind(self) -> None:
         TCPServer.server_bind(self)  # that of HTTP looks the host's name up, which may take seconds

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import tirender
-from tirender.vis.display import Event, Notes
+from tirender.vis.display import NO_NOTES, Event, Notes
 from tirender.vis.drawing import write_notes
 from tirender.vis.x11 import NoDisplay, connect
 
@@ -64,6 +64,7 @@ class Window:
         tirender.init()
         self._held: set[str] = set()
         self._updated = 0.0
+        self._picture = np.zeros((*size, 3), np.uint8)
         self._open(size)
         atexit.register(self.close)  # after the import of Taichi, so that it runs before Taichi's own exit
 
@@ -75,15 +76,12 @@ class Window:
     def size(self) -> tuple[int, int]:
         return self._size
 
-    def show(self, picture: np.ndarray, notes: Notes = Notes()) -> None:
-        if picture.shape[:2] != self._size:
-            resized = Image.fromarray(picture).resize(self._size[::-1], Image.Resampling.BILINEAR)
-            picture = np.array(resized)
-        else:
-            picture = picture.copy()
-        write_notes(picture, notes)
+    def show(self, picture: np.ndarray | None, notes: Notes = NO_NOTES) -> None:
+        self._picture = self._picture if picture is None else picture
+        shown = _resized(self._picture, self._size)
+        write_notes(shown, notes)
         for i in range(3):
-            self._bgrx[..., i] = picture[..., 2 - i]
+            self._bgrx[..., i] = shown[..., 2 - i]
         self._update()
 
     def events(self) -> list[Event]:
@@ -129,14 +127,12 @@ class Window:
         if self._asked == self._size or now - self._asked_at < SETTLE_SECONDS or min(size) < 1:
             return
         place = self._x11.place(self._id)
-        shown = Image.fromarray(self._bgrx[..., :3]).resize(size[::-1])
         self._window.close()
         self._held.clear()
         self._open(size)
-        self._bgrx[..., :3] = np.asarray(shown)
         if self._id is not None:
             self._x11.move(self._id, place)
-        self._update()
+        self.show(None)
 
     def _update(self) -> None:
         """Show what was drawn, and look at what the user did."""
@@ -169,3 +165,10 @@ class Window:
         for event in kept:
             (self._held.add if event.kind == "press" else self._held.discard)(event.key)
         return kept
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A copy of a picture, stretched to a size."""
+    if picture.shape[:2] == size:
+        return picture.copy()
+    return np.array(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))

@@ -79,7 +79,12 @@ class X11:
 
     def _family(self, window: int) -> tuple[int, list[int]]:
         """The parent and the children of a window; 0 and none if it has vanished."""
-        root, parent, children, n = ctypes.c_ulong(), ctypes.c_ulong(), ctypes.POINTER(ctypes.c_ulong)(), ctypes.c_uint()
+        root, parent, children, n = (
+            ctypes.c_ulong(),
+            ctypes.c_ulong(),
+            ctypes.POINTER(ctypes.c_ulong)(),
+            ctypes.c_uint(),
+        )
         places = [ctypes.byref(value) for value in (root, parent, children, n)]
         if not self._library.XQueryTree(self._display, ctypes.c_ulong(window), *places):
             return 0, []
