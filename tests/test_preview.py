@@ -340,13 +340,13 @@ def test_window(tmp_path: Path) -> None:
         program.wait_for(lambda: status()[1], "a pause")
         time.sleep(0.5)
         step, _ = status()
-        before = program.screen()[100:580, 100:740]
+        before = program.picture(480, 640)
         assert (before[50:260, 30:300] > 200).all(-1).mean() > 0.05  # the white of the silhouette
         program.key("n")
         program.wait_for(lambda: status()[0] > step, "the next step")
         time.sleep(0.5)
         assert status() == (step + 1, True)
-        after = program.screen()[100:580, 100:740]
+        after = program.picture(480, 640)
         assert (after[:44, :400] != before[:44, :400]).any()  # its number
         program.key("space")
         program.wait_for(lambda: status()[0] > step + 1, "more steps")

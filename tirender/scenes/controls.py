@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tirender.fit.preview import CONTROLS as FIT
 from tirender.vis.display import Control, Rows
 
 QUESTION = "End the viewer? The program in the terminal ends, too."
@@ -35,22 +36,37 @@ VIEWS = {  # degrees from the front: to the right, and up
     "6": (0.0, -90.0),
     "7": (-30.0, 20.0),
 }
-HELP: Rows = (
+_MOUSE: Rows = (
     ("drag, arrows, one finger", "turn"),
     ("middle drag, shift + drag, two fingers", "pan"),
     ("wheel, right drag, z and x, pinch", "nearer and farther"),
     ("ctrl + drag", "move the light"),
     ("1 2 3 4 5 6 7", "front, back, right, left, top, bottom, askew"),
-    ("s", "next shading"),
+)
+_LOOKS: Rows = (
     ("w", "wireframe"),
     ("f", "back faces in red"),
     ("g", "grid and axes"),
     ("l", "light beside the camera, or fixed"),
     ("b", "next background"),
-    ("space", "turn by itself"),
     ("r", "back to the first view"),
     ("p", "save a picture"),
     ("i", "facts"),
     ("h or ?", "this help"),
-    ("q or escape", "quit"),
+)
+HELP: Rows = (*_MOUSE, ("s", "next shading"), ("space", "turn by itself"), *_LOOKS, ("q or escape", "quit"))
+
+# While a fit runs, some keys belong to the fit.
+FIT_CONTROLS = {
+    **FIT,
+    **{key: control for key, control in CONTROLS.items() if key not in FIT},
+    "m": CONTROLS["s"],
+}
+FIT_HELP: Rows = (
+    *_MOUSE,
+    ("click on a camera", "look through it"),
+    ("m", "next shading"),
+    *_LOOKS,
+    ("space, n", "pause or go on, one step"),
+    ("s, q", "stop the fit and save, close the page"),
 )

@@ -74,7 +74,7 @@ class Viewer:
         self.through: int | None = None  # the index of the camera to look through
         self.wireframe = self.backfaces = self.grid = self.turning = self.closed = self.shows_help = False
         self.shows_facts = True
-        self.pace = Pace(max(scene.supersample, 1))
+        self.pace, self.help = Pace(max(scene.supersample, 1)), HELP
         self._ground: Ground | None = None
         self._light_angles = LIGHT
         self._light_camera: OrbitCamera | None = None  # the light stays beside it
@@ -165,8 +165,7 @@ class Viewer:
         share, supersample = quality
         began = time.perf_counter()
         picture = to_picture(self.render((max(round(share * size[0]), 1), max(round(share * size[1]), 1)), supersample))
-        if supersample == 1:
-            self.pace.measure(share, time.perf_counter() - began)
+        self.pace.measure(quality, time.perf_counter() - began)
         return picture
 
     def notes(self) -> Notes:
@@ -176,7 +175,7 @@ class Viewer:
         matrix = self._current().get_full_projection_transform().get_matrix()
         return Notes(
             facts=self._read_facts() if self.shows_facts else (),
-            help=HELP if self.shows_help else (),
+            help=self.help if self.shows_help else (),
             message=self._message,
             camera=tuple(matrix.reshape(16).tolist()),
             axes=self.grid,
@@ -209,8 +208,9 @@ class Viewer:
         """Show a message for a moment."""
         self._message, self._message_end = message, time.perf_counter() + MESSAGE_SECONDS
 
-    def change(self) -> None:
-        """What is to be seen has changed."""
+    def set_scene(self, scene: Scene) -> None:
+        """Show another scene, from the same side."""
+        self.scene, self._ground = scene, None
         self.pace.change()
 
     def _current(self) -> CamerasBase:
@@ -228,7 +228,7 @@ class Viewer:
             self._look_from(*VIEWS[key])
         elif key.startswith("camera_"):
             self._look_through(key.removeprefix("camera_"))
-        elif key == "s":
+        elif key in ("s", "m"):
             self.shader = _after(self.shader, self.scene.shaders)
         elif key == "w":
             self.wireframe = not self.wireframe

@@ -18,13 +18,14 @@ class Pace:
     Args:
         supersample: the n of the best picture, on a screen whose pixels can be seen.
         moving: the longest time in seconds for a picture while something moves.
-        still: the longest time for a picture at rest; None: whatever the best takes.
+        still: the longest time for a picture at rest; None: whatever the best takes. It may be set anew.
     """
 
     def __init__(self, supersample: int, moving: float = FRAME_SECONDS, still: float | None = None) -> None:
         self.size, self.density = (512, 512), 1.0
         self.cost = 1e-7  # seconds a sample
-        self._supersample, self._moving, self._still = supersample, moving, still
+        self.still = still
+        self._supersample, self._moving = supersample, moving
         self._drawn: int | None = None  # index of the last picture's quality; None: it is out of date
         self._moved = 0.0
 
@@ -46,17 +47,19 @@ class Pace:
             self.size, self.density, self._drawn = size, density, None
         qualities = self._qualities()
         if self._drawn is None:
-            self._drawn = self._best(qualities, self._moving)
+            is_limited = self.still is not None and not self.is_moving
+            self._drawn = self._best(qualities, self.still if is_limited else self._moving)
         else:
-            last = len(qualities) - 1 if self._still is None else self._best(qualities, self._still)
+            last = len(qualities) - 1 if self.still is None else self._best(qualities, self.still)
             if self.is_moving or self._drawn >= last:
                 return None
             self._drawn = min(max(self._best(qualities, STILL_SECONDS), self._drawn + 2), last)
         return qualities[self._drawn]
 
-    def measure(self, share: float, seconds: float) -> None:
-        """Learn from the time of a picture with one sample a pixel; one that compiles kernels counts little."""
-        cost = seconds / (share**2 * self.size[0] * self.size[1])
+    def measure(self, quality: tuple[float, int], seconds: float) -> None:
+        """Learn from the time of a picture; one that compiles kernels counts little."""
+        share, n = quality
+        cost = seconds / ((share * n) ** 2 * self.size[0] * self.size[1])
         self.cost += 0.3 * (min(cost, 3 * self.cost) - self.cost)
 
     def _qualities(self) -> list[tuple[float, int]]:

@@ -150,7 +150,12 @@ class Client:
             for kind in said.get("got", ()):
                 if self._unseen.get(kind):
                     self._unseen[kind] -= 1
-            self._events += [event for event in events if self.is_owner or not self._page._is_owners(event)]
+            for event in events:
+                control = self._page.controls.get(event.key)
+                if control is None or not control.owner:
+                    self._events.append(event)
+                elif self.is_owner:
+                    self._page._events.append(event)
             self._changed.notify_all()
 
     def _send(self, socket: WebSocket) -> None:
@@ -218,6 +223,7 @@ class WebPage:
         self.title, self.controls, self.has_view, self.frusta = title, dict(controls), has_view, frusta
         self.is_open = True
         self.board: Board | None = None
+        self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
         self._changed = threading.Condition()
         self._clients: dict[tuple[str, bool], Client] = {}  # by their own names
         self._tokens = {secrets.token_urlsafe(12): is_owner for is_owner in (True, False)}
@@ -233,9 +239,17 @@ class WebPage:
         with self._changed:
             return list(self._clients.values())
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a browser has it open."""
+        return any(client.is_open for client in self.clients())
+
     def events(self) -> list[Event]:
-        """What owners did since the last call."""
-        return [event for client in self.clients() for event in client.events() if client.is_owner]
+        """What owners did to controls that are for owners, since the last call; clients tell of all else."""
+        with self._changed:
+            events = list(self._events)
+            self._events.clear()
+        return events
 
     def wait(self, seconds: float) -> None:
         """Wait until a client does something, or takes a picture."""
@@ -261,10 +275,6 @@ class WebPage:
         for client in self.clients():
             client.close()
         self._server.stop()
-
-    def _is_owners(self, event: Event) -> bool:
-        control = self.controls.get(event.key)
-        return control is not None and control.owner
 
     def _talk(self, socket: WebSocket, is_owner: bool) -> None:
         """Serve a connection until it ends."""

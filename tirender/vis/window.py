@@ -115,6 +115,7 @@ class Window:
         self._kinds = {ti.GUI.PRESS: "press", ti.GUI.RELEASE: "release"}
         self._bgrx = self._window.img.view(np.uint8).reshape(height, width, 4)
         self._asked, self._asked_at = size, 0.0
+        self._update()  # only now does the display know of it
         self._id = next(iter(self._x11.windows(self._title) - before), None) if self._x11 else None
 
     def _follow_size(self) -> None:
