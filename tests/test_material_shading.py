@@ -238,12 +238,14 @@ def random_scene() -> tuple[Meshes, r.FoVPerspectiveCameras, r.PointLights]:
     return Meshes(list(verts), list(faces), textures), r.FoVPerspectiveCameras(R=R, T=T), lights
 
 
+@pytest.mark.parametrize("mipmaps", [False, True])
 @pytest.mark.parametrize("light", [r.PointLights, r.DirectionalLights, r.AmbientLights])
-def test_the_kernel_draws_what_its_twin_does(monkeypatch, light):
+def test_the_kernel_draws_what_its_twin_does(monkeypatch, light, mipmaps):
     mesh, cameras, _ = random_scene()
-    rasterizer = r.MeshRasterizer(cameras, r.RasterizationSettings((90, 70), faces_per_pixel=None))
+    size = (45, 35) if mipmaps else (90, 70)
+    rasterizer = r.MeshRasterizer(cameras, r.RasterizationSettings(size, faces_per_pixel=None))
     shader = MaterialShader(
-        cameras=cameras, lights=light(), blend_params=r.BlendParams(background_color=(0.2, 0.3, 0.4))
+        mipmaps=mipmaps, cameras=cameras, lights=light(), blend_params=r.BlendParams(background_color=(0.2, 0.3, 0.4))
     )
     with torch.no_grad():
         fragments = rasterizer(mesh)

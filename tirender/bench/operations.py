@@ -28,6 +28,7 @@ from tirender.renderer import (
     VolumeRenderer,
     look_at_view_transform,
 )
+from tirender.renderer import antialias as blend_outlines
 from tirender.structures import Volumes
 
 SIGMA = 1e-4
@@ -74,6 +75,18 @@ def shade(device: str, adjoint: bool = False, image_size: int = 128, faces_per_p
     shader = SoftPhongShader(device, _camera(device), PointLights(location=[[0.0, 0.0, -3.0]], device=device))
     needs = (LOOP, EDGE if adjoint else EDGES + COORDS)  # for a fragment that others hide
     return _either(lambda: shader(fragments, mesh), [moved], adjoint, len(fragments.packed), needs)
+
+
+def antialias(device: str, adjoint: bool = False, image_size: int = 512) -> Work:
+    """Outlines blended in a picture of four channels; or the gradients of the picture and of the vertices."""
+    mesh = creature(device)
+    moved = torch.zeros_like(mesh.verts_packed(), requires_grad=adjoint)
+    mesh = mesh.offset_verts(moved)
+    fragments: Any = MeshRasterizer(_camera(device), RasterizationSettings(image_size=image_size))(mesh)
+    picture = torch.rand(1, image_size, image_size, 4, generator=torch.Generator().manual_seed(0)).to(device)
+    picture.requires_grad_(adjoint)
+    n_pixels = image_size**2
+    return _either(lambda: blend_outlines(picture, fragments), [picture, moved], adjoint, n_pixels, (COPY, 32.0))
 
 
 def nearest_neighbours(device: str, n_points: int = 100_000, neighbours: int = 1) -> Work:

@@ -13,6 +13,7 @@ from tirender.engine.kernels.antialias import Picture
 from tirender.engine.mesh_fragments import mesh_fragments
 from tirender.engine.near_clipping import NearClipping, clip_near
 from tirender.engine.rasterize_meshes import RasterMode, Triangles, compact, select_nearest, select_triangles
+from tirender.engine.surface_slopes import surface_slopes
 from tirender.transforms.math import away_from_zero, matmul
 
 W_MIN = 1e-8  # without a near plane, the least absolute divisor; no gradient passes to it below
@@ -76,14 +77,28 @@ class MeshRasterization:
 
     def evaluate(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Depth (M,), barycentric coordinates in the face (M, 3) and signed squared distance (M,) of the selected."""
-        offsets, index = self._sorted
-        pixels = torch.arange(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
-        pixels = torch.repeat_interleave(pixels, (offsets[1:] - offsets[:-1]).long(), output_size=len(index))
-        zbuf, bary, dists = mesh_fragments(self.triangles, self.mode, pixels, index)
+        index = self._sorted[1]
+        zbuf, bary, dists = mesh_fragments(self.triangles, self.mode, self._pixels(), index)
         if self.clipping is not None:
             corners = self.clipping.barycentric(self.n_faces).index_select(0, index.long())
             bary = matmul(bary[:, None], corners)[:, 0]
         return zbuf, bary, dists
+
+    def bary_slopes(self) -> torch.Tensor:
+        """How barycentric coordinates of the selected change to the next pixel to the right and below: (M, 3, 2)."""
+        index = self._sorted[1].long()
+        verts = self.triangles.verts_ndc.detach()[self.triangles.faces.long()[index]]
+        slopes = surface_slopes(verts, self._pixels().long(), self.mode)
+        if self.clipping is not None:
+            corners = self.clipping.barycentric(self.n_faces).detach().index_select(0, index)
+            slopes = matmul(corners.transpose(1, 2), slopes)
+        return slopes
+
+    def _pixels(self) -> torch.Tensor:
+        """(M,) int32: the pixel of each of the selected."""
+        offsets, index = self._sorted
+        pixels = torch.arange(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
+        return torch.repeat_interleave(pixels, (offsets[1:] - offsets[:-1]).long(), output_size=len(index))
 
     def corner_values(self, values: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Values (n, D) and their int32 rows at the corners of the triangles, from those of the faces."""

@@ -22,6 +22,7 @@ from tirender.engine.kernels.texture import (
     REPEAT,
     UV_BILINEAR,
     UV_NEAREST,
+    UV_TRILINEAR,
     VERTEX,
     ZEROS,
     Sampling,
@@ -29,7 +30,13 @@ from tirender.engine.kernels.texture import (
 from tirender.engine.partial_sums import part_bounds_by_work, part_count
 from tirender.engine.rasterize_meshes import RasterMode, Triangles
 
-TEXTURES = {"vertex": VERTEX, "bilinear": UV_BILINEAR, "nearest": UV_NEAREST, "atlas": ATLAS}
+TEXTURES = {
+    "vertex": VERTEX,
+    "bilinear": UV_BILINEAR,
+    "nearest": UV_NEAREST,
+    "trilinear": UV_TRILINEAR,
+    "atlas": ATLAS,
+}
 PADDINGS = {"zeros": ZEROS, "border": BORDER, "reflection": REFLECTION, "repeat": REPEAT}
 
 
@@ -38,11 +45,12 @@ class TextureSource:
     """Where a surface's colour comes from (see ``kernels/texture.py``).
 
     Args:
-        kind: "vertex", "bilinear", "nearest" (a UV map) or "atlas".
+        kind: "vertex", "bilinear", "nearest", "trilinear" (a UV map) or "atlas".
         coords: (n, 3) colours for "vertex", else (n, 2) coordinates.
         coord_faces: (T, 3) int32, the rows of coords at each triangle's corners.
         texels: (n, 3) all maps in one row, each with its first row at the top; unused, like the next two, for "vertex".
-        layout: (maps, 4) int32, first texel, rows, columns and :func:`padding_code` of each map.
+        layout: (maps, 4) int32, first texel, rows, columns and code of each map: :func:`padding_code`, and LEVELS times
+            the number of smaller levels that follow.
         map_index: (T,) int32, the map of each triangle.
         align_corners: as in ``torch.nn.functional.grid_sample``.
     """
@@ -113,7 +121,8 @@ def shade_mesh(
             ``kernels/lighting.py`` lists.
     Returns:
         (N, H, W, 4) RGBA; differentiable in ``triangles.verts_ndc``, positions, normals, coords, texels and params, the
-        selection held fixed. No gradient passes where a colour is sampled with "nearest", or from an atlas, to where.
+        selection and the levels of maps held fixed. No gradient passes where a colour is sampled with "nearest", or
+        from an atlas, to where.
     """
     check_tensor("params", params, (triangles.n_images, N_PARAMS))
     verts, faces = triangles.verts_ndc, triangles.faces

@@ -65,7 +65,7 @@ class MeshScene(Scene):
         mesh, meshes = self.mesh, self.mesh.extend(len(cameras))
         settings = RasterizationSettings(image_size=look.image_size)
         rasterizer = MeshRasterizer(cameras, settings)
-        if isinstance(mesh.textures, TexturesMaterial) and mesh.textures.maps().needs_all_fragments:
+        if isinstance(mesh.textures, TexturesMaterial) and mesh.textures.needs_all_fragments:
             settings.faces_per_pixel = None
         fragments = rasterizer(meshes)
         if shader == "depth":
@@ -107,7 +107,7 @@ class _Seen:
         assert packed is not None
         n_pixels = len(packed.offsets) - 1
         index = torch.arange(len(packed), device=meshes.device)
-        if isinstance(meshes.textures, TexturesMaterial) and meshes.textures.maps().needs_all_fragments:
+        if isinstance(meshes.textures, TexturesMaterial) and meshes.textures.needs_all_fragments:
             index = index[looks_of(packed, meshes).opacity >= VISIBLE]
         pixels = packed.pixel_index.index_select(0, index)
         first = torch.ones_like(pixels, dtype=torch.bool)

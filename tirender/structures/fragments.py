@@ -128,6 +128,13 @@ class Fragments(_Dense):
         offsets, _ = self.rasterization.selection(by_depth=False)
         return (offsets.diff() > 0).view(self.packed.n_images, *self.packed.image_size)
 
+    def bary_slopes(self) -> torch.Tensor | None:
+        """(N, H, W, K, 3, 2): how ``bary_coords`` change to the next pixel to the right and below; -1 where empty.
+
+        Not differentiable. None for fragments made by hand.
+        """
+        return None if self.rasterization is None else self._scatter(self.rasterization.bary_slopes())
+
     def detach(self) -> Fragments:
         """The same fragments, cut from the graph."""
         return Fragments(self.pix_to_face, *map(_detach, (self.zbuf, self.bary_coords, self.dists)))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tirender.engine.edge_partners import edge_partners
+from tirender.engine.neighbourhood import Neighbourhood
 from tirender.structures.gathering import Bags, Gather, gather_rows, group_by_owner, partners, scatter_rows, sum_bags
 from tirender.structures.packing import Partition, repeat_counts, repeat_rows
 
@@ -261,6 +262,29 @@ class Topology:
     @cached_property
     def _end_vertices(self) -> Gather:
         return Gather.of(self.edges, self.n_verts)
+
+    def neighbourhood(self, dtype: torch.dtype) -> Neighbourhood:
+        """What the losses on shapes need to know; floats of a dtype.
+
+        The weights make means over each mesh, then over the batch, of sums that count edges and pairs twice.
+        """
+        if dtype not in self._neighbourhoods:
+            counts = torch.stack([self.num_verts_per_mesh, self.num_edges_per_mesh.clamp(min=1)], 1)
+            neighbours, pair_weights = self._face_neighbours
+            weights = 1 / (self.n_meshes * counts.index_select(0, self.vert_to_mesh).double())
+            self._neighbourhoods[dtype] = Neighbourhood(
+                self.faces_int32,
+                *self.vertex_neighbours,
+                *self.vertex_corners,
+                *neighbours,
+                (pair_weights / self.n_meshes).to(dtype),
+                weights.to(dtype),
+            )
+        return self._neighbourhoods[dtype]
+
+    @cached_property
+    def _neighbourhoods(self) -> dict[torch.dtype, Neighbourhood]:
+        return {}
 
     # --- faces at a vertex ---
 

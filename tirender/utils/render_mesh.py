@@ -51,7 +51,7 @@ def render_mesh_around(
     shader_class: Any = SoftPhongShader
     if isinstance(mesh.textures, TexturesMaterial):
         shader_class = MaterialShader
-        settings.faces_per_pixel = None if mesh.textures.maps().needs_all_fragments else 1
+        settings.faces_per_pixel = None if mesh.textures.needs_all_fragments else 1
     shader = shader_class(device=mesh.device, lights=lights, blend_params=BlendParams(background_color=background))
     renderer = MeshRenderer(MeshRasterizer(raster_settings=settings), shader)
     with torch.no_grad():

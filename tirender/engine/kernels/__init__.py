@@ -29,5 +29,6 @@ The files, from geometry to pictures::
     hilbert, bvh, heap                     search trees
     knn, ball_query, point_mesh            nearest points and triangles
     sample_farthest_points, points_to_volumes
+    shape_losses                           edges, normals and Laplacians of meshes
     multiply_add                           what the machine can do, for the benchmark
 """

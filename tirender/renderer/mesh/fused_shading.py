@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from tirender.checks import check_kind, fail
 from tirender.engine.kernels.lighting import UNLIT
+from tirender.engine.kernels.texture import LEVELS
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
 from tirender.renderer.blending import BlendParams, background_tensor
 from tirender.renderer.lighting import as_rows
+from tirender.renderer.mesh.mipmaps import pack_mipmaps
 from tirender.renderer.mesh.texture_maps import pack_maps
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.renderer.mesh.textures_base import TexturesBase, distinct
@@ -119,9 +120,14 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
         return TextureSource("atlas", coords, coord_faces, table.reshape(-1, 3), layout, map_index)
     assert isinstance(textures, TexturesUV)
     maps, map_of_face = textures.distinct_maps()
-    packed = pack_maps(maps)
-    layout = torch.cat([packed.first_texel[:, None], packed.size], 1).int()
-    layout = F.pad(layout, (0, 1), value=padding_code(*textures.padding))
+    if textures.sampling_mode == "trilinear":
+        packed, first_level, n_smaller = pack_mipmaps(maps)
+        map_of_face, codes = first_level.index_select(0, map_of_face), LEVELS * n_smaller[:, None]
+    else:
+        packed = pack_maps(maps)
+        codes = torch.zeros_like(packed.first_texel)[:, None]
+    codes = codes + padding_code(*textures.padding)
+    layout = torch.cat([packed.first_texel[:, None], packed.size, codes], 1).int()
     tables, which = distinct(textures.uv_tables())
     first_row = [0]
     for table in tables:

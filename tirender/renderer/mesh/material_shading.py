@@ -42,6 +42,20 @@ class Looks(NamedTuple):
     unlit: torch.Tensor
 
 
+class MaterialShading(NamedTuple):
+    """How faces are shaded.
+
+    Attributes:
+        flat: light each face by its own normal.
+        gouraud: shade the corners of faces and interpolate, after Gouraud (1971).
+        mipmaps: pixels that are larger than texels show means of them.
+    """
+
+    flat: bool = False
+    gouraud: bool = False
+    mipmaps: bool = False
+
+
 class SurfacePoints(NamedTuple):
     """Points (M, 3) in world space and unit normals (M, 3)."""
 
@@ -55,8 +69,7 @@ def shade_materials(
     lights: Any,
     cameras: Any,
     background: torch.Tensor,
-    flat: bool = False,
-    gouraud: bool = False,
+    mode: MaterialShading | None = None,
 ) -> torch.Tensor:
     """Light the fragments and blend them front to back.
 
@@ -65,21 +78,21 @@ def shade_materials(
         meshes: N meshes with textures; others than ``TexturesMaterial`` give the base colour of a plain material.
         lights, cameras: one for all images, or N.
         background: (3,).
-        flat: light each face by its own normal.
-        gouraud: shade the corners of faces and interpolate, after Gouraud (1971).
+        mode: how faces are shaded; smoothly by default.
     Returns:
         (N, H, W, 4) RGBA; the background is behind what is transparent, and alpha says how much is covered.
         Differentiable in vertices, colours, lights and cameras.
     """
-    if gouraud:
+    mode = mode or MaterialShading()
+    if mode.gouraud:
         faces, which = torch.unique(fragments.pix_to_face.long(), return_inverse=True)
         image = torch.zeros_like(faces).index_copy(0, which, fragments.image_index.long())
         eye = torch.eye(3, dtype=fragments.bary_coords.dtype, device=faces.device)
         corners = _Corners(faces.repeat_interleave(3), eye.repeat(len(faces), 1), image.repeat_interleave(3))
-        shaded = _shaded(corners, meshes, lights, cameras, flat).view(-1, 3, 4).index_select(0, which)
+        shaded = _shaded(corners, meshes, lights, cameras, mode).view(-1, 3, 4).index_select(0, which)
         rgba = (fragments.bary_coords[:, :, None] * shaded).sum(1)
     else:
-        rgba = _shaded(fragments, meshes, lights, cameras, flat)
+        rgba = _shaded(fragments, meshes, lights, cameras, mode)
     index = torch.arange(len(rgba), dtype=torch.int32, device=rgba.device)
     features = torch.cat([rgba[:, :3], torch.ones_like(rgba[:, :1])], 1)
     image = composite(fragments.offsets, index, rgba[:, 3].contiguous(), features, "alpha")
@@ -87,10 +100,11 @@ def shade_materials(
     return torch.cat([rgb, image[:, 3:]], 1).view(fragments.n_images, *fragments.image_size, 4)
 
 
-def _shaded(fragments: Any, meshes: Meshes, lights: Any, cameras: Any, flat: bool) -> torch.Tensor:
+def _shaded(fragments: Any, meshes: Meshes, lights: Any, cameras: Any, mode: MaterialShading) -> torch.Tensor:
     """(M, 4): the lit colours of fragments, emission included, and their opacities."""
-    looks = looks_of(fragments, meshes)
-    surface = surface_points(fragments, meshes, flat)
+    slopes = fragments.bary_slopes() if mode.mipmaps and not mode.gouraud else None
+    looks = looks_of(fragments, meshes, slopes)
+    surface = surface_points(fragments, meshes, mode.flat, slopes)
     eye = eyes_of(cameras)
     eye = eye if len(eye) == 1 else eye.index_select(0, fragments.image_index)
     face_normals = _outward(meshes).index_select(0, fragments.pix_to_face.long())
@@ -116,8 +130,8 @@ def eyes_of(cameras: Any) -> torch.Tensor:
     return centres
 
 
-def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
-    """What the meshes' textures say of fragments."""
+def looks_of(fragments: PackedFragments, meshes: Meshes, slopes: torch.Tensor | None = None) -> Looks:
+    """What the meshes' textures say of fragments; ``slopes`` (M, 3, 2) as for ``TexturesMaterial.sample``."""
     textures, faces, bary = meshes.textures, fragments.pix_to_face.long(), fragments.bary_coords
     if not isinstance(textures, TexturesMaterial):
         base = meshes.sample_textures(fragments)[:, :3]
@@ -131,11 +145,11 @@ def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
             double_sided=one > 0,
             unlit=one < 0,
         )
-    table = textures.maps()
+    table = textures.maps(slopes is not None)
     material = textures.packed().faces_material.index_select(0, faces)
-    base = textures.base_color(faces, bary)
-    emission, _ = textures.sample("emission_map", faces, bary)
-    shadow, has_shadow = textures.sample("occlusion_map", faces, bary)
+    base = textures.base_color(faces, bary, slopes)
+    emission, _ = textures.sample("emission_map", faces, bary, slopes)
+    shadow, has_shadow = textures.sample("occlusion_map", faces, bary, slopes)
     mode, cutoff, _, strength = table.settings[material].unbind(1)
     masked = torch.where(base[:, 3] >= cutoff, 1.0, 0.0)
     return Looks(
@@ -149,7 +163,9 @@ def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
     )
 
 
-def surface_points(fragments: PackedFragments, meshes: Meshes, flat: bool = False) -> SurfacePoints:
+def surface_points(
+    fragments: PackedFragments, meshes: Meshes, flat: bool = False, slopes: torch.Tensor | None = None
+) -> SurfacePoints:
     """Where the fragments lie, and the normals there, with normal maps; or those of the faces."""
     faces, bary = fragments.pix_to_face.long(), fragments.bary_coords
     points = _interpolate(meshes.verts_packed(), meshes.faces_packed(), faces, bary)
@@ -157,7 +173,7 @@ def surface_points(fragments: PackedFragments, meshes: Meshes, flat: bool = Fals
         return SurfacePoints(points, _outward(meshes).index_select(0, faces))
     normals = unit_vectors(_interpolate(*meshes.corner_normals_packed(), faces, bary))
     if isinstance(meshes.textures, TexturesMaterial):
-        normals = _with_normal_map(normals, meshes, faces, bary)
+        normals = _with_normal_map(normals, meshes, faces, bary, slopes)
     return SurfacePoints(points, normals)
 
 
@@ -196,12 +212,14 @@ def _interpolate(values: torch.Tensor, rows: torch.Tensor, faces: torch.Tensor, 
     return (bary[:, :, None] * corners).sum(1)
 
 
-def _with_normal_map(normals: torch.Tensor, meshes: Meshes, faces: torch.Tensor, bary: torch.Tensor) -> torch.Tensor:
+def _with_normal_map(
+    normals: torch.Tensor, meshes: Meshes, faces: torch.Tensor, bary: torch.Tensor, slopes: torch.Tensor | None
+) -> torch.Tensor:
     """Unit normals (M, 3), bent where a material has a normal map."""
     textures: TexturesMaterial = meshes.textures
-    texel, has_map = textures.sample("normal_map", faces, bary)
+    texel, has_map = textures.sample("normal_map", faces, bary, slopes)
     points, slot, out = has_map.nonzero()[:, 0], SLOTS.index("normal_map"), normals
-    table, packed = textures.maps(), textures.packed()
+    table, packed = textures.maps(slopes is not None), textures.packed()
     material = packed.faces_material.index_select(0, faces)
     sets = table.uv_set[material[points], slot]
     for uv_set in sets.unique().tolist():
