@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from tirender.cli import main
 from tirender.scenes import MeshScene, load_scene
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.controls import CONTROLS, FIT_CONTROLS, FIT_HELP, HELP, VIEWS
-from tirender.scenes.viewer import BACKGROUNDS, PAN_MAX, Viewer, saver
+from tirender.scenes.viewer import BACKGROUNDS, Viewer, saver
 from tirender.utils import ico_sphere
 from tirender.vis.display import NO_NOTES, Event, Notes
 from tirender.vis.drawing import write_notes
@@ -252,7 +251,7 @@ def test_quick_scenes_are_drawn_well_at_once() -> None:
 def test_scenes_are_drawn_better_at_rest() -> None:
     scene = Ball()
     viewer = Viewer(scene)
-    viewer.pace.cost = 1 / 36 / (64 * 96)
+    viewer.pace.cost = 0.0, 1 / 36 / (64 * 96)
     viewer.handle(drag(0.1, 0, "mouse_left"))
     picture = viewer.picture((64, 96))
     assert picture is not None

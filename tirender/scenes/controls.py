@@ -59,12 +59,14 @@ HELP: Rows = (*_MOUSE, ("s", "next shading"), ("space", "turn by itself"), *_LOO
 # While a fit runs, some keys belong to the fit.
 FIT_CONTROLS = {
     **FIT,
-    **{key: control for key, control in CONTROLS.items() if key not in FIT},
+    "c": Control("cameras"),
     "m": CONTROLS["s"],
+    **{key: control for key, control in CONTROLS.items() if key not in FIT},
 }
 FIT_HELP: Rows = (
     *_MOUSE,
     ("click on a camera", "look through it"),
+    ("c", "cameras, shown or not"),
     ("m", "next shading"),
     *_LOOKS,
     ("space, n", "pause or go on, one step"),

@@ -36,18 +36,23 @@ class MeshScene(Scene):
         mesh: a batch of one.
         name: for messages.
         origin: what was taken off its vertices, which the scene's ``centre`` includes.
+        place: whether to move and scale it.
     Raises:
         ValueError: no faces, or vertices that are not finite, or all the same.
     """
 
     shaders = ("phong", "gouraud", "flat", "silhouette", "depth", "normal")
 
-    def __init__(self, mesh: Meshes, name: str = "mesh", origin: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, mesh: Meshes, name: str = "mesh", origin: Sequence[float] | None = None, place: bool = True
+    ) -> None:
         if len(mesh) != 1 or mesh.isempty():
             fail(name, "at least one face", "none" if len(mesh) == 1 else f"{len(mesh)} meshes")
-        centre, self.scale = placement(_used(mesh), name)
-        self.centre = from_origin(centre, origin)
-        self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
+        self.mesh = mesh.clone()
+        if place:
+            centre, self.scale = placement(_used(mesh), name)
+            self.centre = from_origin(centre, origin)
+            self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
         if not isinstance(self.mesh.textures, TexturesMaterial):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from tirender.checks import check_choice
@@ -39,6 +40,7 @@ PAN_MAX = 20.0  # the furthest that the target goes from the middle of the scene
 
 MESSAGE_SECONDS = 3.0
 FACTS_SECONDS = 0.25  # between updates of the facts while something moves
+WARM_UP = (32, 128)  # sides of pictures that are drawn to measure how long they take
 IDLE_SECONDS = 0.005  # between looks at what the user does
 
 
@@ -52,7 +54,8 @@ class Viewer:
             the working folder.
         shader: one of the scene's; None for its first.
         background: RGB in [0, 1]; a key changes it to others.
-        cameras: to look through, when the user chooses one.
+        cameras: to look through, when the user chooses one; their intrinsics are in NDC.
+        aspect: width over height of the pictures of these.
     Raises:
         ValueError: an unknown shader.
     """
@@ -65,15 +68,18 @@ class Viewer:
         shader: str | None = None,
         background: tuple[float, float, float] = BACKGROUNDS[0],
         cameras: CamerasBase | None = None,
+        aspect: float = 1.0,
     ) -> None:
-        self.scene, self.name, self.save, self.cameras = scene, name, save or saver(Path()), cameras
+        self.scene, self.name, self.save = scene, name, save or saver(Path())
+        self.cameras, self.aspect = cameras, aspect
         self.shader = check_choice("shader", shader or scene.shaders[0], scene.shaders)
         self.background = background
         self.backgrounds = (background, *(other for other in BACKGROUNDS if other != background))
         self.camera = OrbitCamera()
         self.through: int | None = None  # the index of the camera to look through
         self.wireframe = self.backfaces = self.grid = self.turning = self.closed = self.shows_help = False
-        self.shows_facts = True
+        self.shows_facts = self.shows_cameras = True
+        self._is_kept = False  # whether the user wants to keep the picture
         self.pace, self.help = Pace(max(scene.supersample, 1)), HELP
         self._ground: Ground | None = None
         self._light_angles = LIGHT
@@ -135,6 +141,9 @@ class Viewer:
             else:
                 self._drag(event.x - self._cursor[0], event.y - self._cursor[1])
                 self._cursor = (event.x, event.y)
+        if self._is_kept:  # once, however often the user said so
+            self._is_kept = False
+            self._save()
 
     def advance(self, seconds: float) -> None:
         """Move for this time, as held keys say, and turn."""
@@ -179,6 +188,7 @@ class Viewer:
             message=self._message,
             camera=tuple(matrix.reshape(16).tolist()),
             axes=self.grid,
+            frusta=self.shows_cameras and self.cameras is not None,
         )
 
     def render(self, size: tuple[int, int], supersample: int | None = None) -> torch.Tensor:
@@ -199,10 +209,15 @@ class Viewer:
 
     def warm_up(self) -> None:
         """Compile the kernels, and measure how fast they are."""
-        self.render((128, 128), 1)
+        small, large = ((side, side) for side in WARM_UP)
+        self.render(large, 1)
         began = time.perf_counter()
-        self.render((128, 128), 1)
-        self.pace.cost = (time.perf_counter() - began) / 128**2
+        self.render(small, 1)
+        middle = time.perf_counter()
+        self.render(large, 1)
+        of_small, of_large = middle - began, time.perf_counter() - middle
+        a_sample = max(of_large - of_small, 1e-6) / (WARM_UP[1] ** 2 - WARM_UP[0] ** 2)
+        self.pace.cost = max(of_small - WARM_UP[0] ** 2 * a_sample, 1e-4), a_sample
 
     def say(self, message: str) -> None:
         """Show a message for a moment."""
@@ -220,7 +235,10 @@ class Viewer:
 
     def _framed(self, size: tuple[int, int]) -> tuple[int, int]:
         """The largest size within this one that has the shape of the picture of the camera that is looked through."""
-        return size
+        if self.through is None:
+            return size
+        height, width = size
+        return min(height, max(round(width / self.aspect), 1)), min(width, max(round(height * self.aspect), 1))
 
     def _press(self, key: str) -> None:
         self.pace.change()
@@ -247,7 +265,9 @@ class Viewer:
             self.camera.reset()
             self.through, self.turning, self._light_angles, self._light_camera = None, False, LIGHT, None
         elif key == "p":
-            self._save()
+            self._is_kept = True
+        elif key == "c":
+            self.shows_cameras = not self.shows_cameras
         elif key == "i":
             self.shows_facts = not self.shows_facts
         elif key in ("h", "/", "?"):
@@ -258,7 +278,8 @@ class Viewer:
     def _drag(self, right: float, up: float) -> None:
         shift, control = "shift" in self._held, "control" in self._held
         if "mouse_left" in self._held and control:
-            self._light_angles = (self._light_angles[0] + 180 * right, self._light_angles[1] + 180 * up)
+            beside, above = self._light_angles
+            self._light_angles = (beside + 180 * right) % 360, min(max(above + 180 * up, -90.0), 90.0)
             self.pace.move()
         elif "mouse_middle" in self._held or ("mouse_left" in self._held and shift):
             self._move(self._pan, right, up)
@@ -291,7 +312,12 @@ class Viewer:
 
     def _leave(self) -> None:
         """Go on from the camera that is looked through."""
-        self.through = None
+        camera, self.through = self._current(), None
+        eye = camera.get_camera_center()
+        ends = eye.new_tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+        middle, edge = camera.unproject_points(ends[None], from_ndc=True)[0]
+        self.camera.stand(eye[0].cpu(), F.normalize(middle - eye[0], dim=0).cpu(), float((edge - middle).norm()))
+        self.camera.target = self.camera.target.clamp(-PAN_MAX, PAN_MAX)
 
     def _save(self) -> None:
         try:

@@ -40,6 +40,7 @@ class Notes:
         camera: the 4 x 4 matrix, row by row, that takes points (x, y, z, 1) of the world to homogeneous NDC; None: the
             picture has no camera.
         axes: whether to show where +X, +Y and +Z point.
+        frusta: whether to show cameras in the scene, where the display knows of some.
     """
 
     facts: Rows = ()
@@ -47,6 +48,7 @@ class Notes:
     message: str = ""
     camera: tuple[float, ...] | None = None
     axes: bool = False
+    frusta: bool = False
 
 
 NO_NOTES = Notes()

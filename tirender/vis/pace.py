@@ -23,7 +23,7 @@ class Pace:
 
     def __init__(self, supersample: int, moving: float = FRAME_SECONDS, still: float | None = None) -> None:
         self.size, self.density = (512, 512), 1.0
-        self.cost = 1e-7  # seconds a sample
+        self.cost = 2e-3, 1e-7  # seconds a picture, and a sample
         self.still = still
         self._supersample, self._moving = supersample, moving
         self._drawn: int | None = None  # index of the last picture's quality; None: it is out of date
@@ -47,8 +47,8 @@ class Pace:
             self.size, self.density, self._drawn = size, density, None
         qualities = self._qualities()
         if self._drawn is None:
-            is_limited = self.still is not None and not self.is_moving
-            self._drawn = self._best(qualities, self.still if is_limited else self._moving)
+            longest = self._moving if self.still is None or self.is_moving else self.still
+            self._drawn = self._best(qualities, longest)
         else:
             last = len(qualities) - 1 if self.still is None else self._best(qualities, self.still)
             if self.is_moving or self._drawn >= last:
@@ -58,9 +58,11 @@ class Pace:
 
     def measure(self, quality: tuple[float, int], seconds: float) -> None:
         """Learn from the time of a picture; one that compiles kernels counts little."""
-        share, n = quality
-        cost = seconds / ((share * n) ** 2 * self.size[0] * self.size[1])
-        self.cost += 0.3 * (min(cost, 3 * self.cost) - self.cost)
+        fixed, of_samples = self.cost[0], self._n_samples(quality) * self.cost[1]
+        expected = fixed + of_samples
+        error = 0.3 * (min(seconds / expected, 3) - 1)
+        # The larger part takes most of the error.
+        self.cost = fixed * (1 + error * fixed / expected), self.cost[1] * (1 + error * of_samples / expected)
 
     def _qualities(self) -> list[tuple[float, int]]:
         n = round(self._supersample / self.density)
@@ -68,6 +70,10 @@ class Pace:
 
     def _best(self, qualities: list[tuple[float, int]], seconds: float) -> int:
         """The index of the best quality that takes at most this time."""
-        n_pixels = self.size[0] * self.size[1]
-        fits = [i for i, (share, n) in enumerate(qualities) if (share * n) ** 2 * n_pixels * self.cost <= seconds]
+        fixed, a_sample = self.cost
+        fits = [i for i, quality in enumerate(qualities) if fixed + self._n_samples(quality) * a_sample <= seconds]
         return max(fits, default=0)
+
+    def _n_samples(self, quality: tuple[float, int]) -> float:
+        share, n = quality
+        return (share * n) ** 2 * self.size[0] * self.size[1]

@@ -296,17 +296,22 @@ class WebPage:
         socket.close()
 
     def _join(self, name: str, is_owner: bool) -> Client | None:
-        """The client of a name; None if there are too many."""
+        """The client of a name; None if there are too many. An owner takes the place of a guest."""
+        leaving = None
         with self._changed:
             client = self._clients.get((name, is_owner))
             if client is None:
                 if len(self._clients) >= CLIENTS_MAX:
-                    silent = [key for key, other in self._clients.items() if not other.is_open]
-                    if not silent:
+                    others = self._clients.items()
+                    silent = [key for key, other in others if not other.is_open]
+                    guests = [key for key, other in others if is_owner and not other.is_owner]
+                    if not (may_leave := silent or guests):
                         return None
-                    del self._clients[min(silent, key=lambda key: self._clients[key].seen)]
+                    leaving = self._clients.pop(min(may_leave, key=lambda key: self._clients[key].seen))
                 client = self._clients[name, is_owner] = Client(self, is_owner)
-            return client
+        if leaving:
+            leaving.close()
+        return client
 
 
 def _quietly(send: Callable[[WebSocket], None], socket: WebSocket) -> None:
@@ -362,7 +367,10 @@ def _encoded(kind: str, message: Any, client: Client) -> tuple[dict[str, Any], l
         return {"title": page.title, "controls": controls, "hasView": page.has_view, "frusta": frusta}, []
     if kind in ("picture", "notes"):
         picture, notes = message
-        return asdict(notes), [] if picture is None else [_jpeg(picture, picture.shape[:2] == client.size)]
+        if picture is None:
+            return asdict(notes), []
+        is_full = any(side == whole for side, whole in zip(picture.shape, client.size))
+        return asdict(notes), [_jpeg(picture, is_full)]
     if kind == "file":
         return {"name": message[1]}, [_compressed(message[0], "PNG")]
     if kind == "board":

@@ -25,6 +25,7 @@ const ICONS = {  // on a grid of 24 x 24
   close: "M6 6l12 12M18 6 6 18",
   pause: "M9 6v12M15 6v12",
   step: "M7 6l8 6-8 6zM18 6v12",
+  cameras: "M4 8h10v8H4zM14 11l6-3v8l-6-3",
   stop: "M7 7h10v10H7z",
   menu: "M5 7.5h14M5 12h14M5 16.5h14",
 };
@@ -200,6 +201,15 @@ function project(point, place) {
     place.top + place.height / 2 - at(1) / w * place.short / 2];
 }
 
+// The five points of a frustum; null if it is not in front of the camera, or so close that it would cover the picture.
+function outline(frustum, place) {
+  const points = frustum.map(point => project(point, place));
+  if (points.includes(null)) return null;
+  const [xs, ys] = [points.map(point => point[0]), points.map(point => point[1])];
+  const size = Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
+  return size < place.short / 2 ? points : null;
+}
+
 let outlines = [], pointed = -1;
 function drawOver() {
   const {width, height} = view.getBoundingClientRect(), ratio = devicePixelRatio;
@@ -209,13 +219,12 @@ function drawOver() {
   outlines = [];
   if (!notes.camera) return;
   const place = box();
-  outlines = facts.frusta.map(points => points.map(point => project(point, place)));
-  outlines.forEach((points, i) => drawFrustum(pen, points, i == pointed));
+  if (notes.frusta) outlines = facts.frusta.map(points => outline(points, place));
+  outlines.forEach((points, i) => points && drawFrustum(pen, points, i == pointed));
   if (notes.axes) drawAxes(pen, height);
 }
 
 function drawFrustum(pen, points, isPointed) {
-  if (points.includes(null)) return;
   const [eye, ...corners] = points, path = new Path2D();
   path.moveTo(...corners[3]);
   for (const corner of corners) path.lineTo(...corner);
@@ -257,7 +266,7 @@ function drawAxes(pen, height) {
 function frustumAt(x, y) {
   let best = -1, least = 14;
   outlines.forEach((points, i) => {
-    if (points.includes(null)) return;
+    if (!points) return;
     const middle = points.reduce((sum, point) => [sum[0] + point[0] / 5, sum[1] + point[1] / 5], [0, 0]);
     const reach = Math.max(...points.map(point => Math.hypot(point[0] - middle[0], point[1] - middle[1])));
     const distance = Math.hypot(x - middle[0], y - middle[1]) - Math.min(reach, 30) * 0.6;
@@ -375,7 +384,7 @@ function makeControls() {
     made.onclick = () => {
       if (control.ask) ask(control);
       else tap(control.key);
-      if (control.key != "b" && control.key != "s") closeMenus();
+      if (!["background", "shading"].includes(control.label)) closeMenus();
       made.blur();
     };
     (isView ? perspectives : buttons).push(made);
