@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +26,10 @@ PATIENCE = 60.0  # seconds until a page must have done what it was told
 OPTIONS = (
     "--headless=new --no-sandbox --remote-debugging-pipe --hide-scrollbars --no-first-run --disable-extensions "
     "--disable-background-networking --disable-component-update --disable-dev-shm-usage --mute-audio"
+)
+SPAWN = (  # the browser reads from 3 and writes to 4
+    "import fcntl, os, sys; a, b = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]); "
+    "os.dup2(a, 3); os.dup2(b, 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 
 
@@ -156,7 +161,7 @@ def browser() -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         (to_it, commands), (answers, from_it) = os.pipe(), os.pipe()
         process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{to_it} 4>&{from_it}', "sh", program, *OPTIONS.split()]
+            [sys.executable, "-c", SPAWN, str(to_it), str(from_it), program, *OPTIONS.split()]
             + [f"--user-data-dir={Path(folder)}"],
             pass_fds=(to_it, from_it),
             stdout=subprocess.DEVNULL,

@@ -344,6 +344,7 @@ def test_pictures_are_saved_without_notes(tmp_path: Path) -> None:
     viewer.shows_help = True
     best(viewer, (64, 96))
     viewer.handle(press("p", "p"))
+    viewer.handle(press("p"))
     saved = sorted((tmp_path / "new").iterdir())
     assert [path.name for path in saved] == ["view_000.png", "view_001.png"]
     with Image.open(saved[0]) as image:
@@ -449,8 +450,9 @@ def test_window_without_a_driver(tmp_path: Path) -> None:
         program.wait_for(lambda: program.is_steady(), "no facts")
         before = program.picture(200, 200)
         covered = (before != before[0, 0]).any(-1)
+        first = program.screen()
         program.wheel(forward=3)
-        program.wait_for(lambda: program.is_steady(), "a nearer view")
+        program.wait_for_change(first, "a nearer view")
         nearer = program.picture(200, 200)
         assert (nearer != before[0, 0]).any(-1).sum() > 1.3 * covered.sum()
         program.resize(320, 260)

@@ -59,7 +59,7 @@ def show_on_page(page: WebPage, make: Callable[[Callable[[np.ndarray], str]], Vi
             return viewer
 
         seats = Seats(page, make_quick)
-        while not any(event.key == "q" for event in page.events()):
+        while not any((event.kind, event.key) == ("press", "q") for event in page.events()):
             if not seats.serve():
                 page.wait(IDLE_SECONDS)
     finally:

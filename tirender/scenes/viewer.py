@@ -209,15 +209,16 @@ class Viewer:
 
     def warm_up(self) -> None:
         """Compile the kernels, and measure how fast they are."""
-        small, large = ((side, side) for side in WARM_UP)
-        self.render(large, 1)
+        small, large = WARM_UP
+        self.render((large, large), 1)
+        of_small, of_large = (min(self._seconds(side) for _ in range(2)) for side in WARM_UP)
+        a_sample = max(of_large - of_small, 1e-6) / (large**2 - small**2)
+        self.pace.cost = max(of_small - small**2 * a_sample, 1e-4), a_sample
+
+    def _seconds(self, side: int) -> float:
         began = time.perf_counter()
-        self.render(small, 1)
-        middle = time.perf_counter()
-        self.render(large, 1)
-        of_small, of_large = middle - began, time.perf_counter() - middle
-        a_sample = max(of_large - of_small, 1e-6) / (WARM_UP[1] ** 2 - WARM_UP[0] ** 2)
-        self.pace.cost = max(of_small - WARM_UP[0] ** 2 * a_sample, 1e-4), a_sample
+        self.render((side, side), 1)
+        return time.perf_counter() - began
 
     def say(self, message: str) -> None:
         """Show a message for a moment."""

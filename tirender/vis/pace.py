@@ -7,6 +7,7 @@ import time
 FRAME_SECONDS = 1 / 35  # the longest time for a picture while something moves
 REST_SECONDS = 0.15  # after this time at rest, pictures may take longer
 STILL_SECONDS = 0.4  # a picture at rest that takes less is drawn at once, a slower one in steps
+HOPE = 0.95  # factor of a sample's cost while pictures are too small to measure it
 RESOLUTIONS = (0.06, 0.12, 0.25, 0.35, 0.5, 0.7, 1.0)  # fractions of the picture's width, with one sample a pixel
 
 
@@ -58,11 +59,13 @@ class Pace:
 
     def measure(self, quality: tuple[float, int], seconds: float) -> None:
         """Learn from the time of a picture; one that compiles kernels counts little."""
-        fixed, of_samples = self.cost[0], self._n_samples(quality) * self.cost[1]
+        fixed, a_sample = self.cost
+        of_samples = self._n_samples(quality) * a_sample
         expected = fixed + of_samples
         error = 0.3 * (min(seconds / expected, 3) - 1)
-        # The larger part takes most of the error.
-        self.cost = fixed * (1 + error * fixed / expected), self.cost[1] * (1 + error * of_samples / expected)
+        # The larger part takes most of the error. Small pictures tell little of samples, so a larger one is tried.
+        hope = HOPE if of_samples < fixed and quality != self._qualities()[-1] else 1
+        self.cost = fixed * (1 + error * fixed / expected), a_sample * (1 + error * of_samples / expected) * hope
 
     def _qualities(self) -> list[tuple[float, int]]:
         n = round(self._supersample / self.density)
