@@ -19,7 +19,7 @@ from tirender.scenes.viewer import Viewer
 from tirender.vis.pace import Pace
 from tirender.vis.web import WebPage
 
-BOARD_BUDGET, VIEW_BUDGET, MOVING_BUDGET = 0.02, 0.05, 0.07  # of the fit's time, at most
+BOARD_BUDGET, VIEW_BUDGET, MOVING_BUDGET = 0.02, 0.04, 0.055  # of the fit's time, at most
 NEW_SECONDS = 1.0  # between looks at what has been fitted meanwhile
 MOVING_SECONDS, STILL_SECONDS = 0.015, 0.15  # for a picture
 FRUSTUM_DEPTH = 0.08  # of a camera's distance from the origin
