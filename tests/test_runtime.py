@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -142,6 +143,36 @@ def test_a_tensor_that_the_arch_cannot_reach():
         runtime._reachable(torch.empty(3, device="meta"), "cpu")
 
 
+def test_a_tensor_on_another_gpu_than_that_of_the_kernels():
+    tensor = SimpleNamespace(device=torch.device("cuda", 1), is_cuda=True)
+    with pytest.raises(ValueError, match="device: expected cuda:0, where kernels run, got cuda:1; .*CUDA_VISIBLE_DEV"):
+        runtime._reachable(tensor, "cuda")  # type: ignore[arg-type]
+
+
+class Stream:
+    """Takes down what waits for what."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def wait_stream(self, other: Stream) -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.mark.parametrize("is_side", [False, True], ids=["default", "side"])
+def test_kernels_and_torch_wait_for_each_other_on_cuda(monkeypatch, is_side):
+    log: list[str] = []
+    default, side = Stream("default", log), Stream("side", log)
+    monkeypatch.setattr(runtime, "_arch", "cuda")
+    monkeypatch.setattr(runtime, "_launch_first", lambda *_: log.append("launch"))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda _: default)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: side if is_side else default)
+    runtime.launch(object())
+    order = ["default waits for side", "launch", "side waits for default"]
+    assert log == (order if is_side else ["launch"])
+
+
 def test_a_tensor_of_more_numbers_than_taichi_can_count():
     with pytest.raises(ValueError, match=r"size: expected tensors of fewer than 2\^31 numbers, got shape \(2, 1"):
         runtime._reachable(torch.empty(1).expand(2, 2**30), "cpu")
@@ -174,3 +205,14 @@ def test_describe_names_versions_and_device():
     assert facts["arch"] == runtime.arch()
     assert facts["torch"] == torch.__version__
     assert set(facts) >= {"tirender", "taichi", "python", "device", "kernel cache"}
+
+
+def test_an_unknown_taichi_is_refused():
+    done = run("draw()", TIRENDER_TAICHI="tai")
+    assert "ValueError: TIRENDER_TAICHI: expected 'taichi' or 'taichi_forge', got 'tai'" in done.stderr
+
+
+def test_the_fork_must_come_first():
+    code, env = "import taichi\nimport tirender.engine.kernels", os.environ | {"TIRENDER_TAICHI": "taichi_forge"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert "RuntimeError: TIRENDER_TAICHI: expected taichi_forge before any import of taichi" in done.stderr

@@ -11,7 +11,7 @@ from tirender.engine import runtime
 from tirender.engine.kernels import rasterize_meshes as kernels
 from tirender.engine.kernels.tiles import Listing, Scratch
 from tirender.engine.kernels.triangle import Raster
-from tirender.engine.tiles import Bins, TileGrid, bin_primitives, list_overlaps, prefix_sum
+from tirender.engine.tiles import Bins, TileGrid, bin_primitives, check_loops, list_overlaps, prefix_sum
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def select_nearest(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor
         nearest: (N * H * W,) int32 triangles, -1 where there is none.
         depth: (N * H * W,) where there is one.
     Raises:
-        ValueError: where int32 cannot count the pixels.
+        ValueError: where int32 cannot count the pixels, or the driver ends loops early.
     """
     verts = triangles.verts_ndc.detach().contiguous()
     n_pixels = triangles.n_images * mode.image_size[0] * mode.image_size[1]
@@ -79,6 +79,7 @@ def select_nearest(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor
     if n_pixels and len(triangles.faces):
         grid, binned, _ = _bin(triangles, verts, sharp)
         runtime.launch(kernels.select_nearest, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
+        check_loops(nearest)
     return nearest, depth
 
 

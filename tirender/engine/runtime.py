@@ -14,12 +14,14 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from tirender.engine import compiler
+from tirender.engine.device_arrays import DeviceArray
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.first_order import refuse_transforms
 from tirender.engine.launcher import Launcher
@@ -85,21 +87,22 @@ def launch(kernel: Any, *args: Any) -> None:
     """Run a kernel on contiguous tensors and numbers, after seeing that the arch can reach them.
 
     Tensors go in detached: Taichi would otherwise deal with their ``.grad`` itself. On Vulkan they are copied to the
-    device and back, but for those that :func:`keep` was called for.
+    device and back, but for those that :func:`keep` was called for. What :func:`scratch` gave is never copied.
 
     Raises:
         ValueError: for a tensor on a device that the arch cannot reach, of 2^31 numbers or more, or of float64 where
-            Vulkan lacks a function.
+            Vulkan lacks a function. On CUDA only the first GPU is reached.
         RuntimeError: in a forked child.
     """
     running = arch()
     args = tuple(_reachable(a, running) if isinstance(a, torch.Tensor) else a for a in args)
     launcher = _launchers.get(kernel)
     try:
-        if launcher is not None:
-            launcher(*args)
-        else:
-            _launch_first(kernel, args, running)
+        with _stream_order() if running == "cuda" else contextlib.nullcontext():
+            if launcher is not None:
+                launcher(*args)
+            else:
+                _launch_first(kernel, args, running)
     except Exception as error:
         if running == "vulkan" and any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args):
             raise ValueError("dtype: expected float32 on the 'vulkan' arch, got float64; call .float()") from error
@@ -114,6 +117,16 @@ def keep(rows: torch.Tensor) -> None:
     """
     if arch() == "vulkan":
         _copies.keep(_reachable(rows, "vulkan"))
+
+
+def scratch(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor | DeviceArray:
+    """Memory for numbers that kernels write and read, and nobody else: on Vulkan it stays on the device.
+
+    Kernels may take it as an array of numbers, not of vectors.
+    """
+    if arch() == "vulkan" and 0 not in shape:
+        return DeviceArray(shape, dtype)
+    return torch.empty(shape, dtype=dtype, device=device)
 
 
 def synchronize() -> None:
@@ -159,10 +172,29 @@ def _launch_first(kernel: Any, args: tuple[Any, ...], running: str) -> None:
     _launchers[kernel] = launcher
 
 
+@contextlib.contextmanager
+def _stream_order() -> Iterator[None]:
+    """Taichi launches on CUDA's default stream. Where torch works on another, each waits for the other."""
+    if not torch.cuda.is_initialized() or (ours := torch.cuda.current_stream(0)) == torch.cuda.default_stream(0):
+        yield
+        return
+    default = torch.cuda.default_stream(0)
+    default.wait_stream(ours)
+    try:
+        yield
+    finally:
+        ours.wait_stream(default)
+
+
 def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:
     if tensor.device.type not in ("cpu", running):
         advice = "start with tirender.init('cuda')" if tensor.is_cuda else "move the tensors with .cpu()"
         raise ValueError(f"device: expected CPU tensors on the {running!r} arch, got {tensor.device}; {advice}")
+    if tensor.device.index:
+        raise ValueError(
+            f"device: expected cuda:0, where kernels run, got {tensor.device}; "
+            "the environment variable CUDA_VISIBLE_DEVICES, set before the start, says which GPU that is"
+        )
     if tensor.numel() >= MAX_NUMBERS:
         raise ValueError(f"size: expected tensors of fewer than 2^31 numbers, got shape {tuple(tensor.shape)}")
     return tensor.detach() if tensor.requires_grad else tensor
@@ -211,6 +243,7 @@ def _driver_name(running: str) -> str:
 
 
 def _start(wanted: str | None, options: dict[str, Any]) -> str:
+    compiler.choose()
     import taichi as ti
 
     by_name = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}

@@ -170,7 +170,8 @@ def _file_mesh(name: str, text: ObjText, materials: Materials | None) -> FileMes
         warnings.warn(f"{name}: {elements} are not read", stacklevel=3)
     names = [] if materials is None else materials.names
     known = {} if materials is None else materials.records
-    index = np.array([list(known).index(n) if n in known else -1 for n in names] + [-1])
+    places = {name: i for i, name in enumerate(known)}
+    index = np.array([*(places.get(name, -1) for name in names), -1])
     has_normals, has_uvs = len(text.normals) > 0, len(text.verts_uvs) > 0
     return FileMesh(
         name,

@@ -22,6 +22,7 @@ from tirender.vis.web import WebPage
 BOARD_BUDGET, VIEW_BUDGET, MOVING_BUDGET = 0.02, 0.04, 0.055  # of the fit's time, at most
 NEW_SECONDS = 1.0  # between looks at what has been fitted meanwhile
 MOVING_SECONDS, STILL_SECONDS = 0.015, 0.15  # for a picture
+COARSE = 4096  # samples of a picture of a slow scene
 FRUSTUM_DEPTH = 0.08  # of a camera's distance from the origin
 
 
@@ -67,6 +68,7 @@ class LivePreview(Preview):
                 first = self._make_viewer(lambda picture: "")
                 first.warm_up()
                 self._cost = first.pace.cost
+                self._spent = self._cost[0] + COARSE * self._cost[1]
                 return
             for viewer in self._viewers:
                 viewer.pace.still = None if self.paused else STILL_SECONDS

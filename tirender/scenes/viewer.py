@@ -40,7 +40,7 @@ PAN_MAX = 20.0  # the furthest that the target goes from the middle of the scene
 
 MESSAGE_SECONDS = 3.0
 FACTS_SECONDS = 0.25  # between updates of the facts while something moves
-WARM_UP = (32, 128)  # sides of pictures that are drawn to measure how long they take
+WARM_UP = (16, 64)  # sides of pictures that are drawn to measure how long they take
 IDLE_SECONDS = 0.005  # between looks at what the user does
 
 

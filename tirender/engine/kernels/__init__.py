@@ -12,6 +12,8 @@ How to read one:
   repeat: ``partial_sums.py``. A first column of -1, or an empty array, says that a gradient is not wanted.
 - **Functions in conditions** always run: in ``a and f(b)`` and in ``f(b) if a else c``, Taichi runs the body of f
   first. Where f reads an array at a place that a guards, nest two ``if``s.
+- **Outputs** have no values before the kernel on Vulkan, unless the kernel also reads them: one that does not must
+  write every element.
 - ``cast_like(1, x)`` is 1 in the float type of x: kernels serve float32 and, under gradcheck, float64.
 
 The files, from geometry to pictures::
@@ -22,6 +24,8 @@ The files, from geometry to pictures::
     rasterize_meshes, rasterize_points     which triangles or points a pixel keeps
     mesh_fragments                         depth, barycentric coordinates and distance of what was kept
     texture, lighting, surface             colour of a texture, Phong reflection, both at a surface point
+    footprint, cube, texture_lookup        mip levels; faces of cube maps; textures read at given coordinates
+    rasterize_clip, interpolate            triangles in clip space and their attributes, for ``tirender.nvdiffrast``
     mesh_shading, silhouette, compositing  fragments blended to the pixel's colour
     antialias                              pixels blended across the outlines between them
     volume_march, emission_absorption      samples of volumes and fields composited along rays
@@ -32,3 +36,7 @@ The files, from geometry to pictures::
     shape_losses                           edges, normals and Laplacians of meshes
     multiply_add                           what the machine can do, for the benchmark
 """
+
+from tirender.engine.compiler import choose
+
+choose()  # before any file here imports Taichi

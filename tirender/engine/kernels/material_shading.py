@@ -12,8 +12,8 @@ from tirender.engine.kernels.lighting import AMBIENT, BACKGROUND, CAMERA, phong,
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.texture import (
     NEAREST,
-    footprint_level,
     levels_read,
+    map_level,
     sample_map,
 )
 from tirender.engine.kernels.triangle import RasterStruct, centre_of, surface_coords, surface_slopes
@@ -263,7 +263,7 @@ def read_map(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), slot: 
             at = turned(inputs.numbers, k, a, uv) + ti.Vector([inputs.numbers[k, a + 2], inputs.numbers[k, a + 5]])
             right, down = turned(inputs.numbers, k, a, right), turned(inputs.numbers, k, a, down)
             map_layout = inputs.layout[which]
-            level = footprint_level(right, down, map_layout[1], map_layout[2])
+            level = map_level(right, down, map_layout)
             first, n_levels, rest = levels_read(map_layout[3], level)
             texel *= 0
             for i in range(n_levels):

@@ -301,6 +301,8 @@ def fragment_adjoint(
             column = mode.owners.params + pixel.n * N_PARAMS
             add_row(sums, column + ZNEAR, ti.Vector([g * inverse_depth, g * (1 - inverse_depth)]))
         if mode.owners.verts >= 0 and not (g == 0 and (grad_b == 0).all()):  # NaN is not 0
+            # read again, so that a GPU need not hold them in registers while it shades
+            v0, v1, v2 = fragments.verts[f[0]], fragments.verts[f[1]], fragments.verts[f[2]]
             g0, g1, g2 = surface_coords_vjp(pixel.centre, v0, v1, v2, mode.raster, grad_b, -g)
             add_row(sums, mode.owners.verts + 3 * f[0], g0)
             add_row(sums, mode.owners.verts + 3 * f[1], g1)

@@ -9,12 +9,14 @@ import taichi as ti
 
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.tiles import (
+    CUT,
     GridStruct,
     ListingStruct,
     Scratch,
     clear_counts,
     group_by_pixel,
     keep_nearest,
+    loops_were_cut,
     overlap_box,
     pixel_box,
     record,
@@ -91,7 +93,7 @@ def select_nearest(
     offsets: I32Array,
     members: I32Array,
     depth: FloatArray,  # (pixels,) of the nearest
-    nearest: I32Array,  # (pixels,) the triangle in front of those that cover the pixel, else -1
+    nearest: I32Array,  # (pixels,) the triangle in front of those that cover the pixel, else -1; or CUT
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for tile in range(offsets.shape[0] - 1):
@@ -113,6 +115,8 @@ def select_nearest(
                         if z >= 0 and (nearest[pixel] < 0 or z < depth[pixel]):
                             nearest[pixel] = t
                             depth[pixel] = z
+        if loops_were_cut(grid):
+            nearest[base + window[2] * grid.width + window[0]] = CUT
 
 
 @ti.kernel
@@ -155,6 +159,8 @@ def list_triangles(
                             f = faces[pixel_members[i]]
                             member_depths[i] = depth_at(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
         keep_nearest(scratch, listing, window, base, grid.width)
+        if loops_were_cut(grid):
+            count[base + window[2] * grid.width + window[0]] = CUT
 
 
 @ti.func
