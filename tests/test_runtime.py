@@ -64,7 +64,7 @@ def test_a_second_start_is_refused_but_asking_again_is_not():
         tirender.init("vulkan")
         """
     )
-    assert "RuntimeError: arch: expected the running 'cpu'" in done.stderr
+    assert "RuntimeError: arch: expected 'cpu', which runs already (Taichi starts once), got 'vulkan'" in done.stderr
 
 
 def test_a_running_runtime_is_adopted():
@@ -205,6 +205,51 @@ def test_describe_names_versions_and_device():
     assert facts["arch"] == runtime.arch()
     assert facts["torch"] == torch.__version__
     assert set(facts) >= {"tirender", "taichi", "python", "device", "kernel cache"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_may_start_taichi_where_its_parent_has_not():
+    """By the program itself or by an operation; a child of that child is refused."""
+    for start in ("import taichi as ti\n    ti.init(arch=ti.cpu)", "pass"):
+        done = run(f"""
+import os, sys
+if os.fork() == 0:
+    {start}
+    print("child:", draw(), flush=True)
+    if os.fork() == 0:
+        try:
+            draw()
+        except RuntimeError as error:
+            print("grandchild:", error, flush=True)
+    else:
+        os.wait()
+    os._exit(0)
+os.wait()
+print("parent:", draw())
+""")
+        assert "child: 8" in done.stdout, done.stderr
+        assert "grandchild: fork: expected the process that started Taichi" in done.stdout
+        assert "parent: 8" in done.stdout
+
+
+@pytest.mark.parametrize("start", ["tirender.init('cpu')", "import taichi as ti; ti.init(arch=ti.cpu)"])
+def test_options_after_the_start_are_refused_by_name(start):
+    done = run(f"{start}\ntirender.init(cpu_max_num_threads=2, debug=True)")
+    assert (
+        "RuntimeError: options: expected none, as Taichi runs already on 'cpu', got cpu_max_num_threads, debug"
+        in done.stderr
+    )
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_errors_of_arguments_are_no_matter_of_float64(error, monkeypatch):
+    def launcher(*args):
+        raise error("n: expected a number, got str")
+
+    monkeypatch.setattr(runtime, "arch", lambda: "vulkan")
+    monkeypatch.setitem(runtime._launchers, "kernel", launcher)
+    with pytest.raises(error, match="n: expected a number"):
+        runtime.launch("kernel", torch.zeros(3, dtype=torch.float64), "x")
 
 
 def test_an_unknown_taichi_is_refused():

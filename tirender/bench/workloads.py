@@ -80,7 +80,7 @@ STEPS: dict[str, Workload] = {
     ),
 }
 OPERATIONS: dict[str, Workload] = {
-    "op-nearest-faces": Workload("nearest faces, 512 x 512", "pixels hit", operations.select_nearest, TINY),
+    "op-nearest-faces": Workload("nearest faces, 512 x 512", "pixels hit", operations.nearest_faces, TINY),
     "op-soft-faces": Workload("faces of a soft image, 128 x 128", "fragments", operations.select_soft, TINY),
     "op-silhouette": Workload("silhouette", "fragments", operations.silhouette, TINY),
     "op-silhouette-adjoint": Workload("silhouette, adjoint", "fragments", operations.silhouette, TINY, BACK),

@@ -1,4 +1,4 @@
-"""Which triangles touch which pixels, and the differentiable values there, over ``kernels/rasterize_meshes.py``."""
+"""Which triangles touch which pixels, over ``kernels/rasterize_meshes.py``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class RasterMode:
 
 
 @runtime.not_compiled
-def select_nearest(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor, torch.Tensor]:
+def select_nearest_triangles(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor, torch.Tensor]:
     """The triangle in front of those that cover each pixel.
 
     Returns:
@@ -78,7 +78,7 @@ def select_nearest(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor
     sharp = replace(mode, blur_radius=0.0)
     if n_pixels and len(triangles.faces):
         grid, binned, _ = _bin(triangles, verts, sharp)
-        runtime.launch(kernels.select_nearest, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
+        runtime.launch(kernels.select_nearest_triangles, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
         check_loops(nearest)
     return nearest, depth
 
@@ -102,7 +102,7 @@ def select_triangles(
         ValueError: where int32 cannot count the pixels, or their triangles.
     """
     if mode.keeps_nearest_alone:
-        nearest, _depth = select_nearest(triangles, mode)
+        nearest, _depth = select_nearest_triangles(triangles, mode)
         return compact(nearest)
     verts = triangles.verts_ndc.detach().contiguous()
     height, width = mode.image_size

@@ -35,7 +35,6 @@ MAX_NUMBERS = 2**31  # Taichi counts them in int32, and reads elsewhere beyond
 F = TypeVar("F", bound=Callable[..., Any])
 
 _lock = threading.Lock()
-_home = os.getpid()
 _arch: str | None = None
 _forked = False
 _launchers: dict[Any, Launcher] = {}
@@ -66,10 +65,8 @@ def init(arch: str | None = None, **options: Any) -> str:
             raise ValueError(f"arch: expected 'cpu', 'cuda' or 'vulkan', got {wanted!r}")
         if _arch is None:
             _arch = _start(wanted, options)
-            if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
-                os.register_at_fork(after_in_child=_mark_forked)
-        elif (arch is not None and arch != _arch) or options:
-            raise RuntimeError(f"arch: expected the running {_arch!r} without options (it starts once), got {arch!r}")
+        else:
+            _refuse_another(_arch, arch, options)
         return _arch
 
 
@@ -103,6 +100,8 @@ def launch(kernel: Any, *args: Any) -> None:
                 launcher(*args)
             else:
                 _launch_first(kernel, args, running)
+    except (TypeError, ValueError):  # of the arguments: the launcher names them
+        raise
     except Exception as error:
         if running == "vulkan" and any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args):
             raise ValueError("dtype: expected float32 on the 'vulkan' arch, got float64; call .float()") from error
@@ -247,15 +246,11 @@ def _start(wanted: str | None, options: dict[str, Any]) -> str:
     import taichi as ti
 
     by_name = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}
-    if ti.lang.impl.get_runtime().prog is not None:
-        if os.getpid() != _home:  # started by the program before this fork
-            _mark_forked()
-            _refuse_fork()
+    if _has_program():
         found = {ti.x64: "cpu", ti.arm64: "cpu", ti.cuda: "cuda", ti.vulkan: "vulkan"}.get(ti.cfg.arch)
         if found is None:
             raise RuntimeError(f"arch: expected a Taichi runtime on cpu, cuda or vulkan, got {ti.cfg.arch}")
-        if (wanted is not None and wanted != found) or options:
-            raise RuntimeError(f"arch: expected the {found!r} runtime that the program has started, got {wanted!r}")
+        _refuse_another(found, wanted, options)
         return found
     name = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
     settings: dict[str, Any] = {
@@ -272,9 +267,27 @@ def _start(wanted: str | None, options: dict[str, Any]) -> str:
     return name
 
 
+def _refuse_another(running: str, wanted: str | None, options: dict[str, Any]) -> None:
+    if wanted is not None and wanted != running:
+        raise RuntimeError(f"arch: expected {running!r}, which runs already (Taichi starts once), got {wanted!r}")
+    if options:
+        raise RuntimeError(f"options: expected none, as Taichi runs already on {running!r}, got {', '.join(options)}")
+
+
+def _has_program() -> bool:
+    """Whether Taichi runs, whoever has started it."""
+    taichi = sys.modules.get("taichi")
+    return taichi is not None and taichi.lang.impl.get_runtime().prog is not None
+
+
 def _mark_forked() -> None:
+    """In a child that was just forked: a program that ran in its parent would hang here."""
     global _forked
-    _forked = True
+    _forked = _forked or _has_program()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
+    os.register_at_fork(after_in_child=_mark_forked)
 
 
 def _refuse_fork() -> None:

@@ -5,7 +5,8 @@ How to read one:
 - **Numbers** of a kernel come in groups: a NamedTuple, ``struct_of`` it as the parameter's type, and the NamedTuple at
   the launch.
 - **Arrays** are parameters, with their shapes beside them. Inside a kernel they are grouped in a NamedTuple by
-  ``ti.static``, which ``@ti.func``s take as ``ti.template()``. ``types.py`` has their types.
+  ``ti.static``, which ``@ti.func``s take as ``ti.template()``. ``types.py`` has their types. On Vulkan, an array that a
+  kernel only writes is not copied to the device: where the kernel does not write, what was in it before is lost.
 - **Adjoints** are written by hand, since Taichi's autodiff is wrong for tensors (on Vulkan, and in loops of varying
   length). ``x_vjp`` is the vector-Jacobian product of the function ``x`` before it.
 - **Sums** of many terms into few owners, as gradients of vertices, use no float atomics on a CPU, so that their bits
@@ -27,6 +28,7 @@ The files, from geometry to pictures::
     footprint, cube, texture_lookup        mip levels; faces of cube maps; textures read at given coordinates
     rasterize_clip, interpolate            triangles in clip space and their attributes, for ``tirender.nvdiffrast``
     mesh_shading, silhouette, compositing  fragments blended to the pixel's colour
+    material_shading                       the same for faces with materials, without an adjoint
     antialias                              pixels blended across the outlines between them
     volume_march, emission_absorption      samples of volumes and fields composited along rays
     hash_grid, occupancy                   radiance fields: features of points, samples that are not empty

@@ -1,6 +1,7 @@
 """Selection of the triangles that each pixel keeps. Discrete, so without gradient.
 
-Over the tiles of ``kernels/tiles.py``: ``select_nearest`` is a plain z-test, ``list_triangles`` lists all overlaps.
+Over the tiles of ``kernels/tiles.py``: ``select_nearest_triangles`` is a plain z-test, ``list_triangles`` lists all
+overlaps.
 """
 
 from typing import Any, NamedTuple
@@ -84,7 +85,7 @@ def triangle_boxes(
 
 
 @ti.kernel
-def select_nearest(
+def select_nearest_triangles(
     raster: RasterStruct,
     grid: GridStruct,
     verts: Vec3Array,  # these five as in Binned
