@@ -71,6 +71,10 @@ class Source:
 
     def _sibling(self, folder: str, reference: str) -> str | None:
         relative = reference.replace("\\", "/")
+        try:
+            os.fsencode(relative)
+        except UnicodeEncodeError:
+            fail(self.name, "a name that a file can have", ascii(reference))
         inside = f"a path inside the mesh's {'parent' if self.allow_parent else 'own'} folder"
         windows = PureWindowsPath(relative)
         if "\0" in relative or windows.drive or windows.root:

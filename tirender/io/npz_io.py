@@ -135,6 +135,8 @@ def _read_array(where: str, contents: bytes, n_dims: tuple[int, ...]) -> np.ndar
         fail(where, "a .npy header", error)
     if dtype.kind not in "fiu":
         fail(where, "numbers", dtype)
+    if any(type(n) is not int for n in shape):
+        fail(where, "a shape of whole numbers", shape)
     n_bytes = len(contents) - stream.tell()
     if shape == (0, 3):
         return np.zeros(shape, dtype)
