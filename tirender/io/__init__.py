@@ -1,6 +1,6 @@
 """Meshes, point clouds and volumes from and to files."""
 
-from tirender.io.budget import budget
+from tirender.budget import budget
 from tirender.io.obj_io import load_obj, load_objs_as_meshes, save_obj
 from tirender.io.pluggable import IO
 from tirender.io.ply_io import load_ply, save_ply

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from tirender.budget import spend
 from tirender.checks import fail
-from tirender.io.budget import spend
 
 MAX_FILE_BYTES = 4 << 30
 """A larger file is refused before it is read."""

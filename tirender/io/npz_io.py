@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.lib import format as npy
 
+from tirender.budget import spend_inflated
 from tirender.checks import fail
-from tirender.io.budget import spend_inflated
 from tirender.io.colors import unit_integers, unit_range, with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.files import Source, read_source, write_file
