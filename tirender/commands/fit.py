@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.commands.arguments import add_allow_parent, add_arch, add_up, device_of, number, numbers
+from tirender.commands.arguments import (
+    add_allow_parent,
+    add_arch,
+    add_up,
+    add_web_arguments,
+    device_of,
+    number,
+    numbers,
+)
 from tirender.commands.fit_folder import CHECKPOINTS, choose_folder, locked
 from tirender.commands.parsing import takes_numbers
 from tirender.fit_kinds import KINDS, PRESETS, FitKind, Numbers, Option
@@ -22,7 +30,7 @@ from tirender.progress import prints_lines, shows_bar
 if TYPE_CHECKING:
     import torch
 
-    from tirender.fit import Callback, FitRun
+    from tirender.fit import Callback, FitRun, Preview
 
 PREVIEWS = ("window", "web", "video")
 LAST = 50  # steps that the mean of the final losses is over
@@ -107,9 +115,10 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="window",
         choices=PREVIEWS,
-        help="watch the fit in a window (default), on a page on 127.0.0.1, or as a video in the output folder",
+        help="watch the fit in a window (default), on a page (where it can be turned), or as a video in the folder",
     )
     add_up(parser)
+    add_web_arguments(parser)
     add_allow_parent(parser)
     add_arch(parser)
 
@@ -157,7 +166,7 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
     """Fit and write everything; after a loss that is not finite, from the last good state."""
     import matplotlib
 
-    from tirender.fit import Checkpoint, Figures, NonFiniteLoss, Preview
+    from tirender.fit import Checkpoint, Figures, NonFiniteLoss
     from tirender.fit.callbacks import ProgressLines
     from tirender.fit.interrupts import Interrupted
 
@@ -174,7 +183,7 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
     ]
     with contextlib.ExitStack() as stack:
         if args.preview:
-            callbacks.append(stack.enter_context(Preview(args.preview, title=f"fit {kind.name}", path=folder)))
+            callbacks.append(stack.enter_context(_preview(job, args)))
         try:
             run = kind.fit(target, config, callbacks)
         except NonFiniteLoss as error:
@@ -185,6 +194,23 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
     name = _write(job, run)
     losses = ", ".join(f"{name} {value:.6f}" for name, value in run.losses.items())
     print(f"{folder}: {name} after {run.step} steps; {losses}")
+
+
+def _preview(job: _Job, args: argparse.Namespace) -> Preview:
+    """What shows the fit while it runs."""
+    title = f"fit {job.kind.name}"
+    if args.preview != "web":
+        from tirender.fit import Preview
+
+        return Preview(args.preview, title=title, path=job.folder)
+    from tirender.io.orientation import oriented
+    from tirender.scenes import Scene, fitted_scene
+    from tirender.scenes.live import LivePreview
+
+    def scene(module: Any) -> Scene:
+        return fitted_scene(job.kind.result(module), job.config, oriented(job.target.up, job.target.front), place=False)
+
+    return LivePreview(scene, title, getattr(job.target, "views", None), args.host, args.port)
 
 
 def _write(job: _Job, run: FitRun) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from tirender.budget import spend
 from tirender.checks import fail
 
 MAX_FILE_BYTES = 4 << 30
@@ -70,6 +71,10 @@ class Source:
 
     def _sibling(self, folder: str, reference: str) -> str | None:
         relative = reference.replace("\\", "/")
+        try:
+            os.fsencode(relative)
+        except UnicodeEncodeError:
+            fail(self.name, "a name that a file can have", ascii(reference))
         inside = f"a path inside {'the folder above its own' if self.allow_parent else 'its own folder'}"
         windows = PureWindowsPath(relative)
         if "\0" in relative or windows.drive or windows.root:
@@ -212,7 +217,8 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
         float32 RGB of shape (H, W, 3), or RGBA (H, W, 4), in [0, 1]. Grey is repeated, with 16 bits or floats where it
         has them.
     Raises:
-        ValueError: not an image, damaged, or larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``.
+        ValueError: not an image, damaged, larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``, or too large for the
+            ``tirender.io.budget``.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own, laxer size warning, and remarks on odd metadata
@@ -230,8 +236,11 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
                 fail(name, _IMAGE_LIMIT, f"{width} x {height}")
             if alpha is None:
                 alpha = "A" in image.getbands() or "transparency" in image.info
+            spend(name, width * height * (4 if alpha else 3) * 4, f"an image of {width} x {height}")
             try:
                 return torch.from_numpy(_pixels(image, "RGBA" if alpha else "RGB"))
+            except MemoryError:
+                raise
             except Exception as error:
                 fail(name, "an undamaged image", error)
 

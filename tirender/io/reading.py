@@ -7,6 +7,7 @@ from dataclasses import replace
 from os.path import splitext
 from typing import Any
 
+from tirender.budget import bounded
 from tirender.checks import fail
 from tirender.io.file_mesh import FileMesh, centered
 from tirender.io.files import Source, is_path, read_source
@@ -23,6 +24,7 @@ KNOWN_SUFFIXES = tuple(suffix for suffixes in _READERS for suffix in suffixes)
 """The endings of files that :func:`read_mesh_file` reads."""
 
 
+@bounded
 def read_mesh_file(
     f: Any, *, path_manager: Any = None, allow_parent: bool = False, center_far: bool = False
 ) -> FileMesh:

@@ -41,6 +41,7 @@ class Look:
         edges: "antialias" smooths the outlines of opaque meshes (see :func:`~tirender.renderer.antialias`), and filters
             textures by mipmaps; "hard" does neither.
         shadow: whether the scene casts a soft shadow from above onto the ground, the plane below it.
+        backfaces: whether to colour faces red that are seen from behind; meshes only.
     """
 
     image_size: tuple[int, int] = (512, 512)
@@ -51,6 +52,7 @@ class Look:
     wireframe: bool = False
     edges: str = "antialias"
     shadow: bool = False
+    backfaces: bool = False
 
 
 class Scene(ABC):

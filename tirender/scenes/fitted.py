@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 CHECKPOINT = ".pt"
 
 
-def fitted_scene(fitted: Fitted, config: Any, orientation: Orientation | None = None) -> Scene:
+def fitted_scene(fitted: Fitted, config: Any, orientation: Orientation | None = None, place: bool = True) -> Scene:
     """The scene of a fit's result; volumes and fields stay where they are.
 
     Args:
         fitted: a mesh, a volume, or a radiance field.
         config: the fit's settings.
         orientation: which way up it stands; +Y up by default.
+        place: whether to move and scale a mesh.
     """
     if isinstance(fitted, Meshes):
-        return MeshScene(fitted, orientation=orientation)
+        return MeshScene(fitted, orientation=orientation, place=place)
     if isinstance(fitted, Volumes):
         return VolumeScene(fitted, step=config.sample_distance, place=False, orientation=orientation)
     return FieldScene(fitted, config.extent, config.sample_distance, orientation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -28,6 +29,7 @@ from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
 AMBIENT, DIFFUSE = 0.48, 0.48  # together below 1, so that white has shades, and shows on white
+BACK = (1.0, 0.25, 0.3)  # the colour of back faces, where they are shown
 VISIBLE = 0.5  # the opacity from which a face counts as seen where one face alone is shown
 
 
@@ -39,6 +41,7 @@ class MeshScene(Scene):
         name: for messages.
         origin: what was taken off its vertices, which the scene's ``centre`` includes.
         orientation: which way up it stands.
+        place: whether to move and scale it.
     Raises:
         ValueError: no faces, or vertices that are not finite, or all the same.
     """
@@ -51,15 +54,18 @@ class MeshScene(Scene):
         name: str = "mesh",
         origin: Sequence[float] | None = None,
         orientation: Orientation | None = None,
+        place: bool = True,
     ) -> None:
         if len(mesh) != 1 or mesh.isempty():
             fail(name, "at least one face", "none" if len(mesh) == 1 else f"{len(mesh)} meshes")
         self.orientation = orientation or Orientation()
-        points = framed(_used(mesh), self.orientation)
-        centre, self.scale = placement(points, name)
-        self.centre = from_origin(centre, origin)
+        points, centre = framed(_used(mesh), self.orientation), mesh.verts_packed().new_zeros(3)
+        self.mesh = mesh.clone()
+        if place:
+            centre, self.scale = placement(points, name)
+            self.centre = from_origin(centre, origin)
+            self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
         self._landmarks = outermost((points - centre) / self.scale)
-        self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
         if not isinstance(self.mesh.textures, TexturesMaterial):
@@ -99,6 +105,8 @@ class MeshScene(Scene):
             images = images[..., 3:] if shader == "silhouette" else images
         if look.wireframe:
             images = _with_edges(images, fragments, _Seen(fragments, meshes), look)
+        if look.backfaces and images.shape[3] == 4:
+            images = _with_backfaces(images, fragments, meshes, cameras)
         return images if look.edges == "hard" or self._is_seen_through else antialias(images, fragments)
 
     def depth(self, cameras: CamerasBase, image_size: tuple[int, int]) -> torch.Tensor:
@@ -161,6 +169,19 @@ def _with_edges(images: torch.Tensor, fragments: Fragments, seen: _Seen, look: L
     width = look.supersample or MeshScene.supersample
     line = ((width + 1) / 2 - distance).clamp(0, 1) * seen.hit
     return torch.cat([images[..., :3] * (1 - 0.75 * line), images[..., 3:]], dim=3)
+
+
+def _with_backfaces(images: torch.Tensor, fragments: Fragments, meshes: Meshes, cameras: CamerasBase) -> torch.Tensor:
+    """Images in which faces are red that are seen from behind."""
+    packed: Any = fragments.packed
+    faces = packed.pix_to_face.long()
+    corner = meshes.verts_packed().index_select(0, meshes.faces_packed()[:, 0].index_select(0, faces))
+    ray = corner - cameras.get_camera_center().index_select(0, packed.image_index.long())
+    is_behind = (ray * meshes.faces_normals_packed().index_select(0, faces)).sum(1, keepdim=True) > 0
+    colors = images[..., :3]
+    red = colors.mean(3, keepdim=True) * images.new_tensor(BACK)
+    colors = torch.lerp(colors, red, 0.9 * _Seen(fragments, meshes).image(is_behind.to(images.dtype)))
+    return torch.cat([colors, images[..., 3:]], dim=3)
 
 
 def _lights(cameras: CamerasBase, look: Look, shader: str) -> AmbientLights | PointLights:

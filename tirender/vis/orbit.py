@@ -103,6 +103,23 @@ class OrbitCamera:
                 least, most = torch.where(is_left, shift, least), torch.where(is_left, most, shift)
         self.target = (target + across[:, :2] @ shift.to(points)).float().cpu()
 
+    def stand(self, eye: torch.Tensor, ahead: torch.Tensor, tangent: float) -> None:
+        """Take the place of another camera, as well as this one can: upright, and with its own field of view.
+
+        Args:
+            eye, ahead: (3,), where the other is and where it looks.
+            tangent: of half its field of view along the short side.
+        """
+        middle = torch.tensor(self._first[0])
+        depth = max(float((middle - eye) @ ahead), 0.1 * self.radius)
+        self.target = eye + depth * ahead
+        front, side, up = (self._axes @ -ahead.double()).tolist()
+        self.azimuth = math.degrees(math.atan2(side, front)) % 360
+        above = math.degrees(math.asin(min(max(up, -1.0), 1.0)))
+        self.elevation = min(max(above, -ELEVATION_MAX), ELEVATION_MAX)
+        self.distance = depth
+        self.zoom(math.tan(math.radians(self.fov) / 2) / tangent)
+
     def cameras(self, device: torch.device | str = "cpu") -> FoVPerspectiveCameras:
         """This camera, for a renderer; its near plane is at a hundredth of the distance."""
         R, zfar = self.rotation(), self.distance + 100 * self.radius
