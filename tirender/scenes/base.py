@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GREY = 0.7
 MANY = 100_000  # points are enough to tell strays
+MAX_SAMPLES = 1 << 29  # of a picture: kernels index fewer than 2^31 numbers
 SMALL = 0.4  # what is smaller by this factor is worth to be looked at alone
 EDGES = ("antialias", "hard")
 FAR_GREY = 0.2
@@ -111,6 +112,9 @@ class Scene(ABC):
         if n < 1 or min(look.image_size) < 1:
             fail("image_size, supersample", "positive integers", (look.image_size, n))
         height, width = look.image_size
+        if n * n * height * width >= MAX_SAMPLES:
+            got = f"{width} x {height} px of {n} x {n} samples"
+            fail("image_size, supersample", "fewer than 2^29 samples: make one of them smaller", got)
         images = self.draw(cameras, shader, replace(look, image_size=(n * height, n * width))).clamp(0, 1)
         if n > 1:
             images = images.unflatten(1, (height, n)).unflatten(3, (width, n)).mean((2, 4))
