@@ -5,6 +5,7 @@ The file is untrusted: its numbers are checked, and no file outside its folder i
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -58,6 +59,9 @@ def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu",
         of_training = path / "transforms_train.json"  # in NeRF's synthetic scenes
         path = path / "transforms.json"
         path = of_training if of_training.is_file() and not path.exists() else path
+        if not path.exists():
+            words = f"{os.strerror(errno.ENOENT)}; a folder of images needs it, with their cameras"
+            raise FileNotFoundError(errno.ENOENT, words, str(path))
     source = read_source(path, allow_parent=allow_parent)
     frames, shared = _frames(source)
     pictures: list[torch.Tensor] = []
