@@ -51,7 +51,10 @@ class Grey(Scene):
         assert not torch.is_grad_enabled()
         torch.rand(3)
         time.sleep(self.pause)
-        return self.value.expand(1, *look.image_size, 3).contiguous()
+        return torch.cat([self.value.expand(1, *look.image_size, 3), torch.ones(1, *look.image_size, 1)], dim=3)
+
+    def depth(self, cameras: Any, image_size: tuple[int, int]) -> torch.Tensor:
+        return torch.full((1, *image_size), torch.inf)
 
 
 def fit_noise(steps: int, *callbacks: Any, seconds: float = 0.0) -> FitRun:
@@ -129,6 +132,26 @@ def test_pictures_take_their_share_of_the_time_at_most() -> None:
     elapsed = time.perf_counter() - began
     thread.join(30)
     assert 0.02 * elapsed < preview.seconds < 0.1 * elapsed
+
+
+def test_a_newcomer_does_not_wait_for_the_next_pictures() -> None:
+    class Late(LivePreview):
+        def _between(self) -> None:
+            if self._scene is not None:
+                self._next = time.perf_counter() + 100
+            super()._between()
+
+    preview = Late(grey(), "noise")
+    heard = []
+
+    def look(browser: WebClient) -> None:
+        heard.append(browser.hear("picture"))
+
+    thread, errors = watched(preview, look)
+    fit_noise(400, preview, seconds=0.005)
+    thread.join(30)
+    assert not errors
+    assert heard
 
 
 def test_pause_step_and_stop() -> None:

@@ -182,7 +182,7 @@ fit mesh mesh.obj --preset good                      | expected tutorial, best, 
 fit mesh mesh.obj -o full                            | expected an empty or new folder
 fit mesh mesh.obj -o notes.txt                       | notes.txt: File exists
 fit silhouette harbour                               | which tirender render and view show
-fit silhouette photos                                | transforms.json: No such file or directory; a folder of images needs it
+fit silhouette photos                                | directory; a folder of images needs it, with their cameras
 fit silhouette broken.json                           | broken.json: expected JSON
 fit silhouette none.json                             | none.json
 fit silhouette lost.json                             | expected a file that exists, got 'no'

@@ -56,11 +56,16 @@ class LivePreview(Preview):
         self._scene: Scene | None = None
         self._step, self._made = -1, 0.0  # of the scene
         self._next, self._spent = 0.0, 0.0  # when to look after the viewers again; what it took the last time
+        self._welcomed = 0.0  # the time of the last newcomer's first picture
         self._cost = 0.0, 0.0  # of the first picture, see Pace
 
     def _between(self) -> None:
         now = time.perf_counter()
-        if self._run is None or not self._page.is_watched or (now < self._next and not self.paused):
+        if self._run is None or not self._page.is_watched:
+            return
+        if now < self._next and not self.paused:
+            if self._scene is not None and now > self._welcomed + NEW_SECONDS:
+                self._welcome()
             return
         with _evaluating(self._run.module):
             if self._scene is None:  # kernels are compiled, which is not what pictures take
@@ -81,6 +86,17 @@ class LivePreview(Preview):
         if self._is_moving:
             self._due = max(self._due, done + NEW_SECONDS)  # the board can wait
         self._next = done + (not self.paused) * self._spent / (MOVING_BUDGET if self._is_moving else VIEW_BUDGET)
+
+    def _welcome(self) -> None:
+        """Show a newcomer a quick picture at once; the next pictures of all come the later."""
+        assert self._run is not None
+        newcomers = self._seats.newcomers()
+        if newcomers:
+            began = time.perf_counter()
+            with _evaluating(self._run.module):
+                self._seats.welcome(newcomers[0], MOVING_SECONDS)
+            self._welcomed = time.perf_counter()
+            self._next += min(self._welcomed - began, 0.1) / VIEW_BUDGET
 
     @property
     def _viewers(self) -> list[Viewer]:

@@ -23,6 +23,7 @@ class Seats:
     def __init__(self, page: WebPage, make: Callable[[Callable[[np.ndarray], str]], Viewer]) -> None:
         self.page, self._make = page, make
         self.viewers: dict[Client, Viewer] = {}
+        self._sizes: dict[Client, tuple[int, int]] = {}  # of the last pictures
 
     def serve(self) -> bool:
         """Let each viewer do what is due, in turn.
@@ -33,8 +34,24 @@ class Seats:
         clients = self.page.clients()
         for gone in self.viewers.keys() - set(clients):
             del self.viewers[gone]
-        shown = [self._viewer(client).serve(client) for client in clients]
+            self._sizes.pop(gone, None)
+        shown = [self._serve(client) for client in clients]
         return any(shown)
+
+    def newcomers(self) -> list[Client]:
+        """Those that wait for their first picture, or for the first of another size."""
+        return [client for client in self.page.clients() if client.is_ready and self._sizes.get(client) != client.size]
+
+    def welcome(self, client: Client, seconds: float) -> None:
+        """Show a newcomer what can be drawn in this time."""
+        self._viewer(client).pace.still = seconds
+        self._serve(client)
+
+    def _serve(self, client: Client) -> bool:
+        viewer = self._viewer(client)
+        if client.is_ready:
+            self._sizes[client] = client.size
+        return viewer.serve(client)
 
     def _viewer(self, client: Client) -> Viewer:
         if client not in self.viewers:
