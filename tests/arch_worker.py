@@ -126,7 +126,7 @@ def record_splats(record) -> None:
     colors, opacities = colors.detach().requires_grad_(), scene["opacities"].expand(2, -1).clone().requires_grad_()
     background = torch.rand(2, 3, requires_grad=True)
     gaussians = flat(means2d, conics, colors, opacities, depths, drawn)
-    images = composite_gaussians(gaussians, background, Canvas(*SIZE, 2), absgrad=True)
+    images = composite_gaussians(gaussians, background, Canvas(*SIZE, 2), means2d)
     record("splats", images, [means2d, conics, colors, opacities, background])
 
 

@@ -27,11 +27,11 @@ def scene(n: int, n_images: int = 1, n_channels: int = 3, dtype: torch.dtype = t
     return [v.to(dtype) for v in values]
 
 
-def draw(leaves, background=None, absgrad=False, alpha_max=0.999):
+def draw(leaves, background=None, alpha_max=0.999):
     n_images = len(leaves[0])
     gaussians = flat(*leaves[:5])
     canvas = Canvas(HEIGHT, WIDTH, n_images, alpha_max)
-    return composite_gaussians(gaussians, background, canvas, absgrad)
+    return composite_gaussians(gaussians, background, canvas)
 
 
 def draw_slowly(leaves, background=None, alpha_max=0.999):
@@ -128,7 +128,7 @@ def test_a_pixel_ends_before_the_gaussian_that_would_fill_it():
 def test_absgrad_is_the_sum_of_each_pixels_absolute_gradient():
     leaves = [v.requires_grad_() for v in scene(40, 1, 3, torch.float64)]
     gaussians = flat(*leaves[:5])
-    colors, _ = composite_gaussians(gaussians, None, Canvas(7, 20, 1), absgrad=True)
+    colors, _ = composite_gaussians(gaussians, None, Canvas(7, 20, 1), absgrad_of=gaussians.means2d)
     up = torch.randn_like(colors)
     grad = torch.autograd.grad(colors, leaves[0], up)[0]
 
@@ -140,7 +140,7 @@ def test_absgrad_is_the_sum_of_each_pixels_absolute_gradient():
     torch.testing.assert_close(gaussians.means2d.absgrad, jacobian.abs().sum(0), rtol=1e-8, atol=1e-10)
     too_many = flat(*scene(2, 1, MAX_CHANNELS + 1)[:5])
     with pytest.raises(ValueError, match="absgrad"):
-        composite_gaussians(too_many, None, Canvas(7, 20, 1), absgrad=True)
+        composite_gaussians(too_many, None, Canvas(7, 20, 1), too_many.means2d)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (16, 16), (17, 33), (40, 3)])

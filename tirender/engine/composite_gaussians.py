@@ -40,7 +40,10 @@ class Canvas:
 
 @runtime.not_compiled
 def composite_gaussians(
-    gaussians: Gaussians2D, backgrounds: torch.Tensor | None, canvas: Canvas, absgrad: bool = False
+    gaussians: Gaussians2D,
+    backgrounds: torch.Tensor | None,
+    canvas: Canvas,
+    absgrad_of: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw Gaussians, nearest first.
 
@@ -48,18 +51,18 @@ def composite_gaussians(
         gaussians: of float32 or float64.
         backgrounds: (I, C), or None for 0.
         canvas: the images.
-        absgrad: whether the backward pass gives ``gaussians.means2d`` an attribute ``absgrad`` (E, 2): the sums over
-            pixels of the absolute values of the gradient.
+        absgrad_of: the means, in any shape, that the backward pass gives an attribute ``absgrad``: the sums over
+            pixels of the absolute values of their gradient.
     Returns:
         colors: (I, H, W, C).
         alphas: (I, H, W, 1).
         Both differentiable in means2d, conics, colors, opacities and backgrounds. Which Gaussians a pixel sees is held
         fixed.
     Raises:
-        ValueError: for ``absgrad`` with more than ``MAX_CHANNELS`` channels.
+        ValueError: for ``absgrad_of`` with more than ``MAX_CHANNELS`` channels.
     """
     g, n_channels = gaussians, gaussians.colors.shape[1]
-    if absgrad and n_channels > MAX_CHANNELS:
+    if absgrad_of is not None and n_channels > MAX_CHANNELS:
         fail("absgrad", f"at most {MAX_CHANNELS} channels with it", n_channels)
     with torch.autocast(g.means2d.device.type, enabled=False):
         if backgrounds is None:
@@ -69,7 +72,7 @@ def composite_gaussians(
         for c in range(0, max(n_channels, 1), MAX_CHANNELS):
             part = slice(c, c + MAX_CHANNELS)
             leaves = (g.means2d, g.conics, g.colors[:, part], g.opacities, backgrounds[:, part])
-            parts.append(_CompositeGaussians.apply(*leaves, tiles.with_channels(part), canvas, absgrad))
+            parts.append(_CompositeGaussians.apply(*leaves, tiles.with_channels(part), canvas, absgrad_of))
     return parts[0][0] if len(parts) == 1 else torch.cat([colors for colors, _ in parts], -1), parts[0][1]
 
 
@@ -84,10 +87,10 @@ class _CompositeGaussians(torch.autograd.Function):
         backgrounds: torch.Tensor,
         tiles: TileLists,
         canvas: Canvas,
-        absgrad: bool,
+        absgrad_of: torch.Tensor | None,
     ) -> Any:
         n_channels = colors.shape[1]
-        ctx.tiles, ctx.means2d = tiles, means2d if absgrad else None
+        ctx.tiles, ctx.absgrad_of = tiles, absgrad_of
         ctx.variant = Variant(n_channels, exact=colors.dtype == torch.float64)
         n_rows = (len(tiles.lists.offsets) - 1) * ROWS
         pixels = kernels.Pixels(colors.new_empty(n_rows, LANES), tiles.order.new_empty(n_rows, LANES))
@@ -110,7 +113,7 @@ class _CompositeGaussians(torch.autograd.Function):
     def backward(ctx: Any, grad_image: torch.Tensor, grad_alphas: torch.Tensor) -> Any:
         conics, opacities, *given, transmittances, stops = ctx.saved_tensors
         tiles, n_channels = ctx.tiles, ctx.variant.n_channels
-        variant = ctx.variant._replace(absolute=ctx.means2d is not None)
+        variant = ctx.variant._replace(absolute=ctx.absgrad_of is not None)
         n_images, n_tiles = len(given[-1]), len(tiles.lists.offsets) - 1
         grads = (grad_image.contiguous().view(-1, n_channels), grad_alphas.contiguous().view(-1))
         width = MOMENTS + n_channels + 2 * variant.absolute
@@ -136,8 +139,8 @@ class _CompositeGaussians(torch.autograd.Function):
         if len(tiles.order):
             gathered = (tiles.order, tiles.lists.records, places, moments, conics.contiguous(), opacities.contiguous())
             runtime.launch(kernels.gather_moments, variant, *gathered, *sums, absolute)
-        if ctx.means2d is not None:
-            ctx.means2d.absgrad = absolute
+        if ctx.absgrad_of is not None:
+            ctx.absgrad_of.absgrad = absolute.view(ctx.absgrad_of.shape)
         grad_means2d, grad_conics, grad_opacities, grad_colors = sums
         grad_background = grad_backgrounds.view(n_images, -1, n_channels).sum(1)
         return grad_means2d, grad_conics, grad_colors, grad_opacities, grad_background, None, None, None
