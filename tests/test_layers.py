@@ -21,7 +21,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("fit",),
     ("fit_kinds",),
     ("scenes",),
-    ("bench", "tour"),
+    ("bench", "tour", "gsplat"),
     ("commands",),
     ("cli", "examples"),
     ("__main__",),

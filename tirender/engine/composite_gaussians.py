@@ -44,6 +44,7 @@ def composite_gaussians(
     backgrounds: torch.Tensor | None,
     canvas: Canvas,
     absgrad_of: torch.Tensor | None = None,
+    tiles: TileLists | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw Gaussians, nearest first.
 
@@ -53,6 +54,7 @@ def composite_gaussians(
         canvas: the images.
         absgrad_of: the means, in any shape, that the backward pass gives an attribute ``absgrad``: the sums over
             pixels of the absolute values of their gradient.
+        tiles: which Gaussians each tile shows; None to find them.
     Returns:
         colors: (I, H, W, C).
         alphas: (I, H, W, 1).
@@ -67,7 +69,8 @@ def composite_gaussians(
     with torch.autocast(g.means2d.device.type, enabled=False):
         if backgrounds is None:
             backgrounds = g.colors.new_zeros(canvas.n_images, n_channels)
-        tiles = list_tiles(g, canvas.height, canvas.width, canvas.n_images, _limits(canvas, g.colors))
+        if tiles is None:
+            tiles = list_tiles(g, canvas.height, canvas.width, canvas.n_images, limits_of(canvas, g.colors))
         parts = []
         for c in range(0, max(n_channels, 1), MAX_CHANNELS):
             part = slice(c, c + MAX_CHANNELS)
@@ -96,7 +99,7 @@ class _CompositeGaussians(torch.autograd.Function):
         pixels = kernels.Pixels(colors.new_empty(n_rows, LANES), tiles.order.new_empty(n_rows, LANES))
         size = (canvas.n_images, canvas.height, canvas.width)
         image, alphas = colors.new_empty(*size, n_channels), colors.new_empty(*size, 1)
-        given = (_limits(canvas, colors), *tiles.lists, backgrounds.detach().contiguous())
+        given = (limits_of(canvas, colors), *tiles.lists, backgrounds.detach().contiguous())
         ctx.save_for_backward(conics, opacities, *given, *pixels)
         if alphas.numel():
             drawn = (image.view(-1, n_channels), alphas.view(-1))
@@ -146,7 +149,8 @@ class _CompositeGaussians(torch.autograd.Function):
         return grad_means2d, grad_conics, grad_colors, grad_opacities, grad_background, None, None, None
 
 
-def _limits(canvas: Canvas, like: torch.Tensor) -> torch.Tensor:
+def limits_of(canvas: Canvas, like: torch.Tensor) -> torch.Tensor:
+    """(3,) greatest and least alpha, least transmittance."""
     return like.new_tensor([canvas.alpha_max, ALPHA_MIN, TRANSMITTANCE_MIN])
 
 

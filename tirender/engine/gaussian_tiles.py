@@ -105,6 +105,36 @@ def list_tiles(gaussians: Gaussians2D, height: int, width: int, n_images: int, l
     return TileLists(sizes, order, places, Lists(records, offsets, entries))
 
 
+def given_tiles(
+    gaussians: Gaussians2D,
+    height: int,
+    width: int,
+    offsets: torch.Tensor,
+    members: torch.Tensor,
+    limits: torch.Tensor,
+) -> TileLists:
+    """Lists of tiles that are known already.
+
+    Args:
+        offsets: (tiles + 1,) int32 where the members of each tile begin.
+        members: (n,) int32 Gaussians, nearest first within a tile.
+    """
+    g, sizes = gaussians, image_sizes(height, width)
+    order = torch.arange(len(g.means2d), dtype=torch.int32, device=members.device)
+    records, spans = g.colors.new_empty(len(order), COLOR + g.colors.shape[1]), order.new_empty(len(order), 3)
+    if len(order):
+        gaussian = (x.detach().contiguous() for x in (g.image, g.means2d, g.conics, g.colors, g.opacities))
+        runtime.launch(kernels.write_records, sizes, limits, order, *gaussian, records, spans)
+    is_drawn = (spans[:, 1] >= spans[:, 0]).index_select(0, members.long())
+    kept = prefix_sum(is_drawn.int())
+    offsets, members = kept.index_select(0, offsets.long()), members[is_drawn]
+    entries = members.new_empty(len(members), 3)
+    entries[:, 0], entries[:, 1] = members, (ROWS - 1) << 16
+    entries[members.argsort(stable=True), 2] = torch.arange(len(members), dtype=torch.int32, device=members.device)
+    places = prefix_sum(torch.bincount(members, minlength=len(order)))
+    return TileLists(sizes, order, places, Lists(records, offsets, entries))
+
+
 def depth_order(depths: torch.Tensor, image: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
     """(n,) int32: what is drawn by image, by depth, and by index."""
     index = drawn[:, 0].nonzero()[:, 0]
