@@ -6,6 +6,7 @@ from tirender.loss.mesh_edge_loss import mesh_edge_loss
 from tirender.loss.mesh_laplacian_smoothing import mesh_laplacian_smoothing
 from tirender.loss.mesh_normal_consistency import mesh_normal_consistency
 from tirender.loss.point_mesh_distance import point_mesh_edge_distance, point_mesh_face_distance
+from tirender.loss.ssim import ssim
 
 __all__ = [
     "chamfer_distance",
@@ -15,4 +16,5 @@ __all__ = [
     "mesh_normal_consistency",
     "point_mesh_edge_distance",
     "point_mesh_face_distance",
+    "ssim",
 ]
