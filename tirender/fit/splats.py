@@ -1,0 +1,390 @@
+"""Gaussians fitted to photos of a scene (Kerbl et al. 2023), with growth by relocation (Kheradmand et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from tirender.checks import check_choice, check_integer, check_kind, fail
+from tirender.engine.project_gaussians import Projection
+from tirender.engine.splatting import Drawing, Drawn, World, draw_gaussians
+from tirender.fit import distributed, growth
+from tirender.fit.capture import Capture
+from tirender.fit.loop import fit
+from tirender.fit.run import Callback, FitConfig, FitRun
+from tirender.fit.views import Views
+from tirender.loss import ssim
+from tirender.ops import knn_points, sample_points_from_meshes
+from tirender.renderer import CamerasBase
+from tirender.renderer.gaussians.cameras import pixel_cameras
+from tirender.structures import Gaussians, Meshes, Pointclouds
+
+GROWTH = ("mcmc", "split", "none")
+FINAL_RATE = 0.01  # the means' learning rate at the last step, as a fraction of the first
+GROW_EVERY = 100  # steps
+PRUNED, RESET_EVERY = 0.005, 3000  # opacity below which Gaussians are removed; steps between resets
+HIGH_GRADIENT, SMALL, BIG = 2e-4, 0.01, 0.1  # in units of half an image, and of the scene
+DISTURBANCE = 5e5  # of means, times their learning rate
+
+
+@dataclass(frozen=True)
+class SplatConfig(FitConfig):
+    """Settings of :func:`fit_splats`; learning rates are those of the original.
+
+    Attributes:
+        steps, seed, progress, smoothing: see :class:`FitConfig`.
+        degree: of the harmonics, 0 to 4; one more every ``degree_every`` steps.
+        degree_every: as above.
+        growth: ``"mcmc"`` moves Gaussians that have become transparent and adds parts of opaque ones (Kheradmand et
+            al. 2024); ``"split"`` clones, splits and prunes by the gradient in the image, as the original; ``"none"``
+            keeps them as they are.
+        max_gaussians: the greatest number of them.
+        grow_from, grow_until: the fractions of the steps between which they grow.
+        opacity: of a Gaussian at first.
+        size: of a Gaussian at first, in units of the distance of its neighbours.
+        n_random: Gaussians at random places, where no points are known.
+        background: the colour behind the scene, three numbers; None for black, without which photos are fitted too.
+        antialiased: whether small Gaussians become transparent instead of larger (Yu et al. 2024).
+        lr_means: at the first step, in units of the scene; it falls geometrically to a hundredth.
+        lr_scales, lr_quats, lr_opacities, lr_colors: learning rates of Adam; harmonics but the first have a twentieth.
+        w_ssim: weight of 1 - SSIM; the absolute difference has what is left to 1.
+        w_opacity, w_scale: weights of mean opacity and size, which let Gaussians vanish that are not needed.
+    """
+
+    steps: int = 7000
+    degree: int = 3
+    degree_every: int = 1000
+    growth: str = "mcmc"
+    max_gaussians: int = 100_000
+    grow_from: float = 0.07
+    grow_until: float = 0.83
+    opacity: float = 0.1
+    size: float = 1.0
+    n_random: int = 20_000
+    background: tuple[float, float, float] | None = None
+    antialiased: bool = False
+    lr_means: float = 1.6e-4
+    lr_scales: float = 5e-3
+    lr_quats: float = 1e-3
+    lr_opacities: float = 5e-2
+    lr_colors: float = 2.5e-3
+    w_ssim: float = 0.2
+    w_opacity: float = 0.01
+    w_scale: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("growth", self.growth, GROWTH)
+        for name, least in (("degree", 0), ("degree_every", 1), ("max_gaussians", 1), ("n_random", 1)):
+            check_integer(name, getattr(self, name), least)
+        if self.degree > 4:
+            fail("degree", "0 to 4", self.degree)
+        if not 0 < self.opacity < 1:
+            fail("opacity", "a number between 0 and 1", self.opacity)
+        if not 0 <= self.w_ssim <= 1:
+            fail("w_ssim", "a number in [0, 1]", self.w_ssim)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss, by its name."""
+        weights = {"l1": 1 - self.w_ssim, "dssim": self.w_ssim}
+        if self.growth == "mcmc":
+            weights |= {"opacity": self.w_opacity, "scale": self.w_scale}
+        return weights
+
+    def grows(self, step: int) -> bool:
+        """Whether Gaussians grow before a step."""
+        is_time = self.grow_from * self.steps < step < self.grow_until * self.steps and step % GROW_EVERY == 0
+        return is_time and self.growth != "none"
+
+
+class SplatModel(nn.Module):
+    """Gaussians as parameters; ``forward(cameras)`` returns images.
+
+    Args:
+        gaussians: at first.
+        image_size: height and width of the images.
+        config: the settings.
+    """
+
+    gradients: torch.Tensor
+    counts: torch.Tensor
+
+    def __init__(self, gaussians: Gaussians, image_size: tuple[int, int], config: SplatConfig) -> None:
+        super().__init__()
+        g = gaussians.detach().with_degree(config.degree)
+        values = {
+            "means": g.means,
+            "quats": g.quats,
+            "scales": g.log_scales,
+            "opacities": g.logits,
+            "first": g.harmonics[:, :1],
+            "rest": g.harmonics[:, 1:],
+        }
+        self.values = nn.ParameterDict({name: nn.Parameter(value.clone()) for name, value in values.items()})
+        self.register_buffer("gradients", g.means.new_zeros(len(g)))  # of means in the image, summed since the growth
+        self.register_buffer("counts", g.means.new_zeros(len(g)))  # of images that they were summed over
+        self._image_size, self._config = image_size, config
+
+    def gaussians(self) -> Gaussians:
+        """The Gaussians, differentiable in the parameters."""
+        v = self.values
+        harmonics = torch.cat([v["first"], v["rest"]], 1)
+        return Gaussians.from_raw(v["means"], v["quats"], v["scales"], v["opacities"], harmonics)
+
+    def forward(self, cameras: CamerasBase) -> torch.Tensor:
+        """Images (N, H, W, 4) for N cameras, colours on the background and opacity, without gradients."""
+        viewmats, intrinsics, _ = pixel_cameras(cameras, self._image_size)
+        with torch.no_grad():
+            drawn = [self.draw(v[None], k[None], self._config.degree) for v, k in zip(viewmats, intrinsics)]
+            return torch.cat([torch.cat([d.images, d.alphas], -1) for d in drawn])
+
+    def draw(self, viewmats: torch.Tensor, intrinsics: torch.Tensor, degree: int) -> Drawn:
+        """Draw the Gaussians, with harmonics to a degree."""
+        config, v = self._config, self.values
+        n_used = (degree + 1) ** 2
+        harmonics = torch.cat([v["first"], v["rest"][:, : n_used - 1]], 1) if degree else v["first"]
+        world = World(v["means"], v["quats"], v["scales"].exp(), v["opacities"].sigmoid(), harmonics)
+        height, width = self._image_size
+        projection = Projection(width, height, compensated=config.antialiased)
+        background = None
+        if config.background is not None:
+            background = viewmats.new_tensor(config.background).expand(len(viewmats), 3)
+        return draw_gaussians(world, viewmats, intrinsics, background, projection, Drawing(degree))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As of any module; the number of Gaussians becomes that of the state."""
+        for name, parameter in self.values.items():
+            saved = state_dict.get(f"values.{name}")
+            if saved is not None and saved.shape[1:] == parameter.shape[1:]:
+                parameter.data = parameter.data.new_empty(saved.shape)
+        for name in ("gradients", "counts"):
+            if name in state_dict:
+                setattr(self, name, getattr(self, name).new_empty(state_dict[name].shape))
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def watch(self, drawn: Drawn) -> None:
+        """Add up the gradients of the means in an image, during the backward pass."""
+        height, width = self._image_size
+        seen = drawn.radii[..., 0] > 0
+
+        def remember(gradient: torch.Tensor) -> None:
+            size = (gradient * gradient.new_tensor([width / 2, height / 2]) * len(gradient)).norm(dim=-1)
+            self.gradients += (size * seen).sum(0)
+            self.counts += seen.sum(0)
+
+        drawn.means2d.register_hook(remember)
+
+
+def fit_splats(
+    photos: Capture | Views,
+    start: Gaussians | Pointclouds | Meshes | None = None,
+    config: SplatConfig | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> FitRun:
+    """Fit Gaussians until they look like a scene in every photo.
+
+    Args:
+        photos: images and cameras. Views are fitted on black.
+        start: the Gaussians to start from; or points, with colours as features; or a mesh, on whose surface points are
+            drawn. None: the points of the capture, or random ones around what the cameras look at.
+        config: the settings.
+        callbacks: see :func:`~tirender.fit.loop.fit`.
+    Returns:
+        the run; ``run.module`` is a :class:`SplatModel`, and ``run.module.gaussians()`` the result.
+    Raises:
+        NonFiniteLoss: see :func:`~tirender.fit.loop.fit`.
+        ValueError: the views have no images, the cameras are no pinholes, or there are more Gaussians to start from
+            than there may be.
+    """
+    config = config or SplatConfig()
+    check_kind("photos", photos, Capture, Views)
+    images = photos.on_black if isinstance(photos, Views) else photos.images
+    viewmats, intrinsics, model = pixel_cameras(photos.cameras, photos.image_size)
+    if model != "pinhole":
+        fail("photos", "pinhole cameras", model)
+    with torch.random.fork_rng(enabled=config.seed is not None):
+        if config.seed is not None:
+            torch.manual_seed(config.seed)
+        gaussians = first_gaussians(photos, start, config)
+    if len(gaussians) > config.max_gaussians:
+        fail("max_gaussians", f"at least the {len(gaussians)} of the start", config.max_gaussians)
+    module = SplatModel(gaussians, photos.image_size, config)
+    extent = scene_extent(photos.cameras)
+    optimizer = make_optimizer(module, config, extent)
+    decay = FINAL_RATE ** (1 / max(config.steps, 1))
+    rates: list[Callable[[int], float]] = [lambda step: decay**step, *[lambda step: 1.0] * (len(module.values) - 1)]
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+
+    def losses(step: int) -> dict[str, torch.Tensor]:
+        grow(module, optimizer, config, step, extent)
+        part = distributed.part(1)
+        i = _photo(step, len(images), config.seed)
+        drawn = module.draw(viewmats[i : i + 1], intrinsics[i : i + 1], min(step // config.degree_every, config.degree))
+        if config.growth == "split" and part.scale:
+            module.watch(drawn)
+        truth = images[i : i + 1]
+        of_photo = {"l1": (drawn.images - truth).abs().mean(), "dssim": 1 - ssim(drawn.images, truth)}
+        return {**part.scaled(of_photo), **_sizes(module, config)}
+
+    def shown() -> dict[str, torch.Tensor]:
+        return {"prediction": module(photos.cameras[[0]])[0, ..., :3], "target": images[0]}
+
+    return fit(
+        losses,
+        module,
+        optimizer,
+        config,
+        weights=config.weights,
+        scheduler=scheduler,
+        callbacks=callbacks,
+        images=shown,
+    )
+
+
+def first_gaussians(photos: Capture | Views, start: Any, config: SplatConfig) -> Gaussians:
+    """The Gaussians that a fit starts from, see :func:`fit_splats`."""
+    if isinstance(start, Gaussians):
+        return start.to(photos.cameras.device)
+    if start is None and isinstance(photos, Capture):
+        start = photos.points
+    if start is None:
+        start = _random_points(photos.cameras, config.n_random)
+    if isinstance(start, Meshes):
+        start = Pointclouds(sample_points_from_meshes(start, config.n_random))
+    check_kind("start", start, Gaussians, Pointclouds, Meshes)
+    points, colors = start.points_packed().detach(), start.features_packed()
+    if len(points) < 4:
+        fail("start", "at least 4 points", len(points))
+    colors = torch.full_like(points, 0.5) if colors is None else colors.detach()[:, :3].clamp(0, 1)
+    squares = knn_points(points[None], points[None], K=4).dists[0, :, 1:].mean(1)
+    sizes = squares.sqrt().clamp(min=1e-7) * config.size
+    quats = points.new_tensor([1.0, 0, 0, 0]).expand(len(points), 4)
+    opacities = torch.full_like(sizes, config.opacity)
+    return Gaussians.from_colors(points, quats, sizes[:, None].expand(-1, 3), opacities, colors, config.degree)
+
+
+def make_optimizer(module: SplatModel, config: SplatConfig, extent: float) -> torch.optim.Optimizer:
+    """Adam, with the learning rate of each kind of parameter."""
+    rates = {
+        "means": config.lr_means * extent,
+        "quats": config.lr_quats,
+        "scales": config.lr_scales,
+        "opacities": config.lr_opacities,
+        "first": config.lr_colors,
+        "rest": config.lr_colors / 20,
+    }
+    groups = [{"params": [parameter], "lr": rates[name]} for name, parameter in module.values.items()]
+    return torch.optim.Adam(groups, eps=1e-15, fused=_has_fused_adam(module.values["means"].device) or None)
+
+
+def scene_extent(cameras: CamerasBase) -> float:
+    """The size of a scene: 1.1 times the greatest distance of a camera from the middle of all, as the original."""
+    centres = cameras.get_camera_center().detach()
+    distance = float((centres - centres.mean(0)).norm(dim=1).max())
+    return 1.1 * distance if distance > 0 else 1.0
+
+
+@torch.no_grad()
+def grow(module: SplatModel, optimizer: torch.optim.Optimizer, config: SplatConfig, step: int, extent: float) -> None:
+    """What happens to the Gaussians before a step, besides the update of their parameters."""
+    values: MutableMapping[str, Any] = module.values  # type: ignore[assignment]
+    optimizers: Any = dict(zip(module.values, _Groups(optimizer)))
+    if config.growth == "mcmc":
+        if step > 0:
+            growth.disturb(values, DISTURBANCE * optimizer.param_groups[0]["lr"])
+        if config.grows(step):
+            _move_and_add(values, optimizers, config)
+    elif config.growth == "split":
+        if config.grows(step):
+            _split_and_prune(module, optimizers, config, step, extent)
+        if 0 < step < config.grow_until * config.steps and step % RESET_EVERY == 0:
+            growth.reset_opacities(values, optimizers, 2 * PRUNED)
+    n = len(module.values["means"])
+    if len(module.counts) != n or config.grows(step):
+        module.gradients, module.counts = (module.values["means"].new_zeros(n) for _ in range(2))
+
+
+class _Groups:
+    """The groups of one optimizer, as an optimizer each."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def __iter__(self) -> Iterator[Any]:
+        for group in self.optimizer.param_groups:
+            yield _Group(self.optimizer.state, [group])
+
+
+@dataclass
+class _Group:
+    state: Any
+    param_groups: list[dict[str, Any]]
+
+
+def _move_and_add(values: growth.Parameters, optimizers: growth.Optimizers, config: SplatConfig) -> None:
+    """Move transparent Gaussians, add a twentieth."""
+    dead = values["opacities"].sigmoid() <= PRUNED
+    growth.relocate(values, optimizers, {}, dead)
+    n = len(dead)
+    added = min(config.max_gaussians, int(1.05 * n)) - n
+    if added > 0:
+        growth.add(values, optimizers, {}, added)
+
+
+def _split_and_prune(
+    module: SplatModel, optimizers: growth.Optimizers, config: SplatConfig, step: int, extent: float
+) -> None:
+    """Clone small and split large Gaussians of a high gradient, as far as there is room; remove transparent ones."""
+    values: Any = module.values
+    distributed.average([module.gradients, module.counts])
+    high = module.gradients / module.counts.clamp(min=1e-6)
+    room = config.max_gaussians - len(high)
+    chosen = high > HIGH_GRADIENT
+    if int(chosen.sum()) > room:
+        chosen = torch.zeros_like(chosen)
+        chosen[high.topk(max(room, 0)).indices] = True
+    small = values["scales"].exp().amax(1) <= SMALL * extent
+    state: dict[str, Any] = {}
+    growth.duplicate(values, optimizers, state, chosen & small)
+    added = len(values["means"]) - len(chosen)
+    growth.split(values, optimizers, state, torch.cat([chosen & ~small, chosen.new_zeros(added)]))
+    removed = values["opacities"].sigmoid() < PRUNED
+    if step > RESET_EVERY:
+        removed |= values["scales"].exp().amax(1) > BIG * extent
+    if not bool(removed.all()):
+        growth.remove(values, optimizers, state, removed)
+
+
+def _sizes(module: SplatModel, config: SplatConfig) -> dict[str, torch.Tensor]:
+    """The losses that let Gaussians vanish."""
+    if config.growth != "mcmc":
+        return {}
+    return {"opacity": module.values["opacities"].sigmoid().mean(), "scale": module.values["scales"].exp().mean()}
+
+
+def _photo(step: int, n: int, seed: int | None) -> int:
+    """The photo of a step: each once in n steps, in a new order each time."""
+    generator = torch.Generator().manual_seed((seed or 0) * 1_000_003 + step // n)
+    return int(torch.randperm(n, generator=generator)[step % n])
+
+
+def _random_points(cameras: CamerasBase, n: int) -> Pointclouds:
+    """Points in a cube around the place that cameras look at, from edge to edge of which they are apart."""
+    centres = cameras.get_camera_center().detach()
+    ahead = cameras.R.detach()[:, :, 2]  # the axes of the cameras
+    across = torch.eye(3).to(ahead) - ahead[:, :, None] * ahead[:, None]
+    middle = torch.linalg.pinv(across.sum(0), hermitian=True) @ (across @ centres[..., None]).sum(0)[:, 0]
+    half = float((centres - middle).norm(dim=1).mean()) / 2
+    points = middle + half * (2 * torch.rand(n, 3).to(middle) - 1)
+    return Pointclouds([points], features=[torch.rand(n, 3).to(middle)])
+
+
+def _has_fused_adam(device: torch.device) -> bool:
+    """Whether torch can update all parameters of a kind in one pass."""
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    return device.type == "cuda" or version >= (2, 4)
