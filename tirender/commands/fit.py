@@ -102,7 +102,8 @@ def _fit(args: argparse.Namespace) -> None:
     from tirender.fit.distributed import is_main, process_group
 
     kind = KINDS[args.kind]
-    given = {name: getattr(args, name) for name in ("steps", "seed", *(option.name for option in kind.options))}
+    names = ("steps", "seed", *(option.name.replace("-", "_") for option in kind.options))
+    given = {name: getattr(args, name) for name in names}
     with process_group(gpus=args.arch == "cuda" if args.arch else None):
         target = kind.load(given, device_of(args.arch))
         config = dataclasses.replace(kind.configure(args.preset, given), progress=None)

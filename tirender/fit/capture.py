@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import FLOATS, check_number, check_tensor, fail
+from tirender.checks import FLOATS, check_tensor, fail
 from tirender.fit.transforms_json import MAX_PIXELS
 from tirender.io.colmap import ColmapCamera, load_colmap
 from tirender.io.files import Source, decode_image
@@ -72,13 +71,18 @@ class Capture:
         return replace(self, images=self.images.to(device), cameras=cameras, points=points)
 
 
-def load_capture(folder: str | os.PathLike[str], scale: float = 1.0) -> Capture:
+def is_capture(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a reconstruction by COLMAP."""
+    return _reconstruction_in(Path(folder)) is not None
+
+
+def load_capture(folder: str | os.PathLike[str], short_side: int | None = None) -> Capture:
     """Read photos and their reconstruction by COLMAP; lens distortion is taken out.
 
     Args:
         folder: holds the photos in ``images``, and the reconstruction, as ``.bin`` or ``.txt``, in ``sparse/0``,
             ``sparse``, ``colmap/sparse/0`` or itself.
-        scale: photos are made smaller by this factor, in (0, 1], averaged over areas.
+        short_side: of the photos in pixels; larger ones are averaged over areas. None leaves them as they are.
     Returns:
         the photos in the order of their names, in the reconstruction's space.
     Raises:
@@ -86,10 +90,7 @@ def load_capture(folder: str | os.PathLike[str], scale: float = 1.0) -> Capture:
         OSError: a file cannot be opened.
     """
     folder = Path(folder)
-    if not 0 < check_number("scale", scale) <= 1:
-        fail("scale", "a factor above 0, at most 1", scale)
-    folders = [folder / name for name in ("sparse/0", "sparse", "colmap/sparse/0", ".")]
-    sparse = next(filter(_has_reconstruction, folders), None)
+    sparse = _reconstruction_in(folder)
     if sparse is None:
         fail(str(folder), "a reconstruction by COLMAP in sparse/0", "none")
     reconstruction = load_colmap(sparse)
@@ -101,7 +102,7 @@ def load_capture(folder: str | os.PathLike[str], scale: float = 1.0) -> Capture:
         if found is None:
             fail(str(folder / "images"), "every photo of the reconstruction", f"no {photo.name!r}")
         picture = decode_image(found.data, found.name)
-        picture = _scaled(undistorted(picture, photo.camera), scale)
+        picture = _smaller(undistorted(picture, photo.camera), short_side)
         if images and picture.shape != images[0].shape:
             sizes = [f"{p.shape[1]} x {p.shape[0]}" for p in (images[0], picture)]
             fail(found.name, f"{sizes[0]} pixels as {reconstruction.images[0].name}", sizes[1])
@@ -145,14 +146,17 @@ def _sampling_grid(camera: ColmapCamera, height: int, width: int) -> torch.Tenso
     return (2 * place / size - 1).float()[None]
 
 
-def _has_reconstruction(folder: Path) -> bool:
-    return (folder / "cameras.bin").is_file() or (folder / "cameras.txt").is_file()
+def _reconstruction_in(folder: Path) -> Path | None:
+    """The folder below this one, or itself, that has the files of a reconstruction."""
+    folders = [folder / name for name in ("sparse/0", "sparse", "colmap/sparse/0", ".")]
+    return next((f for f in folders if any((f / f"cameras.{end}").is_file() for end in ("bin", "txt"))), None)
 
 
-def _scaled(image: torch.Tensor, scale: float) -> torch.Tensor:
-    height, width = (max(math.floor(scale * n + 0.5), 1) for n in image.shape[:2])
-    if scale == 1:
+def _smaller(image: torch.Tensor, short_side: int | None) -> torch.Tensor:
+    short = min(image.shape[:2])
+    if short_side is None or short_side >= short:
         return image
+    height, width = (max(round(short_side * n / short), 1) for n in image.shape[:2])
     return F.interpolate(image.movedim(2, 0)[None], (height, width), mode="area")[0].movedim(0, 2).contiguous()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from tirender.engine.splatting import Drawing, Drawn, World, draw_gaussians
 from tirender.fit import distributed, growth
 from tirender.fit.capture import Capture
 from tirender.fit.loop import fit
+from tirender.fit.quality import psnr
 from tirender.fit.run import Callback, FitConfig, FitRun
 from tirender.fit.views import Views
 from tirender.loss import ssim
@@ -100,6 +102,10 @@ class SplatConfig(FitConfig):
         """Whether Gaussians grow before a step."""
         is_time = self.grow_from * self.steps < step < self.grow_until * self.steps and step % GROW_EVERY == 0
         return is_time and self.growth != "none"
+
+
+BEST_SPLATS = SplatConfig(steps=30_000, max_gaussians=1_000_000)
+"""A preset of better quality: the original's number of steps."""
 
 
 class SplatModel(nn.Module):
@@ -203,7 +209,7 @@ def fit_splats(
     """
     config = config or SplatConfig()
     check_kind("photos", photos, Capture, Views)
-    images = photos.on_black if isinstance(photos, Views) else photos.images
+    images = images_of(photos)
     viewmats, intrinsics, model = pixel_cameras(photos.cameras, photos.image_size)
     if model != "pinhole":
         fail("photos", "pinhole cameras", model)
@@ -244,6 +250,55 @@ def fit_splats(
         callbacks=callbacks,
         images=shown,
     )
+
+
+class HeldOut(Callback):
+    """Measures the quality of photos that are not fitted to, every n steps.
+
+    Args:
+        photos: the truth.
+        n: the period, in steps.
+        report: is called with a line of text; None prints it to stderr.
+    Attributes:
+        history: the numbers of each time, with the step and the number of Gaussians.
+    """
+
+    def __init__(self, photos: Capture | Views, n: int = 1000, report: Callable[[str], object] | None = None) -> None:
+        self.photos, self.n = photos, check_integer("n", n, 1)
+        self.report = report or (lambda line: print(line, file=sys.stderr))
+        self.history: list[dict[str, float]] = []
+
+    def on_step(self, run: FitRun) -> None:
+        if run.step % self.n == 0 or run.step == run.config.steps:
+            module: Any = run.module
+            quality = photo_quality(module, self.photos)
+            n = len(module.values["means"])
+            self.history.append({"step": run.step, "gaussians": n, **quality})
+            self.report(
+                f"step {run.step}: {n} Gaussians, held out: {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.4f}"
+            )
+
+
+def photo_quality(module: SplatModel, photos: Capture | Views) -> dict[str, float]:
+    """``"psnr"`` in dB, the mean of all photos, and ``"ssim"``."""
+    images = images_of(photos)
+    rendered = torch.cat([module(photos.cameras[[i]])[..., :3] for i in range(len(images))])
+    return {
+        "psnr": sum(psnr(a, b) for a, b in zip(rendered, images)) / len(images),
+        "ssim": float(ssim(rendered.clamp(0, 1), images, "valid")),
+    }
+
+
+def images_of(photos: Capture | Views) -> torch.Tensor:
+    """(N, H, W, 3); views on black."""
+    return photos.on_black if isinstance(photos, Views) else photos.images
+
+
+def gaussians_of(parameters: Mapping[str, torch.Tensor]) -> Gaussians:
+    """The Gaussians in the state of a :class:`SplatModel`."""
+    v = {name.removeprefix("values."): value for name, value in parameters.items()}
+    harmonics = torch.cat([v["first"], v["rest"]], 1)
+    return Gaussians.from_raw(v["means"], v["quats"], v["scales"], v["opacities"], harmonics)
 
 
 def first_gaussians(photos: Capture | Views, start: Any, config: SplatConfig) -> Gaussians:

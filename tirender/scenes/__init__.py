@@ -3,6 +3,7 @@
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.cloud import CloudScene
 from tirender.scenes.field import FieldScene
+from tirender.scenes.gaussians import GaussianScene
 from tirender.scenes.load import fitted_scene, load_scene, make_scene
 from tirender.scenes.mesh import MeshScene
 from tirender.scenes.volume import VolumeScene
@@ -10,6 +11,7 @@ from tirender.scenes.volume import VolumeScene
 __all__ = [
     "CloudScene",
     "FieldScene",
+    "GaussianScene",
     "Look",
     "MeshScene",
     "Scene",

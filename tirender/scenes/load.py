@@ -13,21 +13,24 @@ from tirender import datasets
 from tirender.checks import fail
 from tirender.fit import load_checkpoint
 from tirender.fit_kinds import KINDS
-from tirender.io import IO, load_volume
+from tirender.io import IO, load_gaussians, load_volume
+from tirender.io.gaussians_io import holds_gaussians
 from tirender.io.npz_io import array_names
 from tirender.io.reading import MESH_SUFFIXES
 from tirender.scenes.base import Scene
 from tirender.scenes.cloud import CloudScene
 from tirender.scenes.field import FieldScene
+from tirender.scenes.gaussians import GaussianScene
 from tirender.scenes.mesh import MeshScene
 from tirender.scenes.mesh_file import load_mesh_scene
 from tirender.scenes.volume import VolumeScene
-from tirender.structures import Meshes, Pointclouds, Volumes
+from tirender.structures import Gaussians, Meshes, Pointclouds, Volumes
 
 if TYPE_CHECKING:
     from tirender.fit_kinds.base import Fitted
 
 CHECKPOINT = ".pt"
+GAUSSIANS = (".ply", ".splat")
 
 
 def load_scene(
@@ -39,9 +42,9 @@ def load_scene(
     """Load the scene in a file.
 
     Args:
-        path: a mesh or a point cloud in a registered format (a .ply without faces is a cloud), a volume (.npz with an
-            array ``densities``), the ``checkpoint.pt`` of ``tirender fit``, or a folder with one; or a short name, see
-            :func:`tirender.datasets.path_of`.
+        path: a mesh or a point cloud in a registered format (a .ply without faces is a cloud), Gaussians (.splat, or
+            a .ply with their properties), a volume (.npz with an array ``densities``), the ``checkpoint.pt`` of
+            ``tirender fit``, or a folder with one; or a short name, see :func:`tirender.datasets.path_of`.
         device: of the scene.
         io: a registry of formats of your own; by default the formats of tirender, with all that they say of materials.
         allow_parent: whether materials and images may lie in the folder above the file's.
@@ -59,22 +62,24 @@ def load_scene(
         return _load_fit(path, device)
     if ending == ".npz" and "densities" in array_names(path):
         return make_scene(load_volume(path, device), str(path))
+    if ending in GAUSSIANS and holds_gaussians(path):
+        return make_scene(load_gaussians(path, device), str(path))
     if is_default and path.suffix.lower() in MESH_SUFFIXES:
         scene = load_mesh_scene(path, device, allow_parent)
         if scene is not None:
             return scene
     structure = io.read(path, device)
     if structure is None:
-        endings, names = ", ".join([*io.known_suffixes, CHECKPOINT]), ", ".join(datasets.SHORT_NAMES)
+        endings, names = ", ".join([*io.known_suffixes, ".splat", CHECKPOINT]), ", ".join(datasets.SHORT_NAMES)
         fail("FILE", f"one that ends in {endings}, or one of {names}", repr(str(path)))
     return make_scene(structure, str(path))
 
 
 def make_scene(thing: Any, name: str = "scene") -> Scene:
-    """The scene of a batch of one mesh, cloud or volume.
+    """The scene of a batch of one mesh, cloud or volume, or of Gaussians.
 
     Args:
-        thing: ``Meshes``, ``Pointclouds`` or ``Volumes``.
+        thing: ``Meshes``, ``Pointclouds``, ``Volumes`` or ``Gaussians``.
         name: for messages.
     Raises:
         ValueError: something else, or nothing that can be seen.
@@ -85,18 +90,22 @@ def make_scene(thing: Any, name: str = "scene") -> Scene:
         return CloudScene(thing, name)
     if isinstance(thing, Volumes):
         return VolumeScene(thing, name)
-    return fail(name, "Meshes, Pointclouds or Volumes", type(thing).__name__)
+    if isinstance(thing, Gaussians):
+        return GaussianScene(thing, name)
+    return fail(name, "Meshes, Pointclouds, Volumes or Gaussians", type(thing).__name__)
 
 
 def fitted_scene(fitted: Fitted, config: Any) -> Scene:
     """The scene of a fit's result; volumes and fields stay where they are.
 
     Args:
-        fitted: a mesh, a volume, or a radiance field.
+        fitted: a mesh, a volume, Gaussians, or a radiance field.
         config: the fit's settings.
     """
     if isinstance(fitted, Meshes):
         return MeshScene(fitted)
+    if isinstance(fitted, Gaussians):
+        return GaussianScene(fitted)
     if isinstance(fitted, Volumes):
         return VolumeScene(fitted, step=config.sample_distance, place=False)
     return FieldScene(fitted, config.extent, config.sample_distance)
