@@ -65,7 +65,8 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("growth", splats.GROWTH)
-def test_photos_not_fitted_to_become_alike(growth):
+def test_photos_not_fitted_to_become_alike(growth, monkeypatch):
+    monkeypatch.setattr(splats, "RESET_EVERY", 1000)
     photos = capture()
     fitted, held_out = photos.split()
     watch = HeldOut(held_out, 60, report=lambda line: None)
@@ -141,9 +142,8 @@ def test_views_are_fitted_on_black():
 
 def test_a_background_and_all_degrees():
     photos = capture()
-    run = fit_splats(
-        photos, config=config(background=(1.0, 1.0, 1.0), degree=4, degree_every=1, steps=6, growth="none")
-    )
+    white = config(background=(1.0, 1.0, 1.0), degree=4, degree_every=1, steps=6, growth="none")
+    run = fit_splats(photos, config=white)
     image = run.module(photos.cameras[[0]])
     assert image.shape == (1, *SIZE, 4)
     assert image[0, 0, 0, :3].min() > 0.8
