@@ -10,12 +10,13 @@ import torch
 
 from tirender.bench.limits import COPY, LOOP
 from tirender.bench.measuring import Work
-from tirender.bench.steps import MARCH, creature, points_scene
+from tirender.bench.steps import MARCH, creature, points_scene, views_of
 from tirender.engine.hash_grid import HashGridLayout, hash_encode
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.rasterize_meshes import select_triangles
 from tirender.engine.silhouette import soft_silhouette
-from tirender.fit import SilhouetteConfig
+from tirender.fit import SilhouetteConfig, SplatConfig, SplatModel
+from tirender.fit.splats import first_gaussians
 from tirender.ops import knn_points
 from tirender.renderer import (
     EmissionAbsorptionRaymarcher,
@@ -28,6 +29,7 @@ from tirender.renderer import (
     VolumeRenderer,
     look_at_view_transform,
 )
+from tirender.renderer.gaussians.cameras import pixel_cameras
 from tirender.structures import Volumes
 
 SIGMA = 1e-4
@@ -118,6 +120,17 @@ def splat(device: str, adjoint: bool = False, n_points: int | None = None, image
     points = torch.zeros_like(cloud.points_packed(), requires_grad=adjoint)
     needs = (COPY, 4.0 * (3 + 4 + (3 if adjoint else 0)))  # reads points and colours, writes gradients once
     return _either(lambda: renderer(cloud.offset(points)), [points], adjoint, len(points), needs)
+
+
+def gaussians(device: str, adjoint: bool = False, n: int = 100_000, image_size: int = 720) -> Work:
+    """Gaussians on the surface of a mesh, with harmonics of degree 3, projected, coloured and composited."""
+    config = SplatConfig(n_random=n, size=2.0, opacity=0.5)
+    targets = views_of(device, 16)
+    model = SplatModel(first_gaussians(targets, creature(device), config), (image_size, image_size), config).to(device)
+    model.requires_grad_(adjoint)
+    viewmats, intrinsics, _ = pixel_cameras(_camera(device), (image_size, image_size))
+    leaves = [p for p in model.parameters() if p.requires_grad]
+    return _either(lambda: model.draw(viewmats, intrinsics, 3).images, leaves, adjoint, image_size**2)
 
 
 def _either(
