@@ -30,7 +30,12 @@ TINY = 1e-30
 
 
 class Ellipse(NamedTuple):
-    """Where wide (u + shear v)^2 + tall v^2 <= level, (u, v) from (x, y)."""
+    """Where wide (u + shear v)^2 + tall v^2 <= level, (u, v) from (x, y).
+
+    Attributes:
+        peak: the greatest v, at u = -shear peak; the least is opposite.
+        slope, square: the ellipse is square v^2 + 2 slope u v + wide u^2 <= level.
+    """
 
     x: Any
     y: Any
@@ -38,6 +43,9 @@ class Ellipse(NamedTuple):
     wide: Any
     tall: Any
     level: Any
+    peak: Any
+    slope: Any
+    square: Any
 
 
 SizesStruct = struct_of(Sizes)
@@ -57,7 +65,7 @@ def write_records(
     spans: IVec3Array,  # (n, 3) first and last column of tiles, none where last < first; image
 ):
     for r in order:
-        e = order[r]
+        e, log_least = order[r], ti.log(limits[1])
         mean, conic, opacity = means2d[e], conics[e], opacities[e]
         span = ti.math.ivec3(0, -1, image[e])
         is_ellipse = conic.x > 0 and conic.z > 0 and conic.norm_sqr() * 0 == 0 and mean.norm_sqr() * 0 == 0
@@ -67,7 +75,7 @@ def write_records(
             records[r, WIDE] = conic.x / 2
             records[r, TALL] = ti.max(conic.z - conic.y * records[r, SHEAR], 0) / 2
             records[r, LOG] = ti.log(opacity)
-            ellipse = ti.static(ellipse_of(records, r, limits))
+            ellipse = ti.static(ellipse_of(records, r, log_least))
             spread = 1 / ellipse.wide + ellipse.shear * ellipse.shear / ellipse.tall
             reach = ti.sqrt(ellipse.level * spread) + SLACK
             # the pixel centres in reach, limited before they are cast to int
@@ -92,12 +100,18 @@ def count_entries(
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(counts.shape[0]):
-        tiles_x, tiles_per_image = sizes.tiles_x, sizes.tiles_per_image
+        tiles_x, tiles_per_image, height, log_least = (
+            sizes.tiles_x,
+            sizes.tiles_per_image,
+            sizes.height,
+            ti.log(limits[1]),
+        )
         begin, end = chunk_range(chunk, counts.shape[0], spans.shape[0])
         for r in range(begin, end):
             span, count = spans[r], 0
+            ellipse = ti.static(ellipse_of(records, r, log_least))
             for column in range(span[0], span[1] + 1):
-                first, last = reached_rows(sizes, ellipse_of(records, r, limits), column)
+                first, last = reached_rows(ellipse, column, height)
                 for row in range(first // ROWS, last // ROWS + 1):
                     tile = span[2] * tiles_per_image + row * tiles_x + column
                     counts[chunk, tile] = counts[chunk, tile] + 1  # not +=, which would be atomic
@@ -117,12 +131,18 @@ def fill_entries(
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(cursor.shape[0]):
-        tiles_x, tiles_per_image = sizes.tiles_x, sizes.tiles_per_image
+        tiles_x, tiles_per_image, height, log_least = (
+            sizes.tiles_x,
+            sizes.tiles_per_image,
+            sizes.height,
+            ti.log(limits[1]),
+        )
         begin, end = chunk_range(chunk, cursor.shape[0], spans.shape[0])
         for r in range(begin, end):
             span, place = spans[r], places[r]
+            ellipse = ti.static(ellipse_of(records, r, log_least))
             for column in range(span[0], span[1] + 1):
-                first, last = reached_rows(sizes, ellipse_of(records, r, limits), column)
+                first, last = reached_rows(ellipse, column, height)
                 for row in range(first // ROWS, last // ROWS + 1):
                     tile = span[2] * tiles_per_image + row * tiles_x + column
                     entry = cursor[chunk, tile]
@@ -141,21 +161,23 @@ def chunk_range(chunk, n_chunks, n):
 
 
 @ti.func
-def ellipse_of(records: ti.template(), r, limits: ti.template()):
-    """Where the alpha of a Gaussian is at least the least one."""
+def ellipse_of(records: ti.template(), r, log_least):
+    """Where the alpha of a Gaussian is at least the least one, of which the logarithm is given."""
     x, y, shear, wide = records[r, X], records[r, Y], records[r, SHEAR], records[r, WIDE]
     tall = ti.max(records[r, TALL], cast_like(TINY, wide))
-    return ti.static(Ellipse(x, y, shear, wide, tall, records[r, LOG] - ti.log(limits[1])))
+    level = records[r, LOG] - log_least
+    slope = wide * shear
+    square = slope * shear + tall
+    return ti.static(Ellipse(x, y, shear, wide, tall, level, ti.sqrt(level / tall), slope, square))
 
 
 @ti.func
-def reached_rows(sizes: ti.template(), ellipse: ti.template(), column):
+def reached_rows(ellipse: ti.template(), column, height):
     """The first and the last row of pixels that an ellipse reaches in a column of tiles; 0 and -1 for none."""
     left = column * LANES + 0.5 - SLACK - ellipse.x
     right = left + (LANES - 1 + 2 * SLACK)
     low, high, is_met = strip(ellipse, left, right)
     first, last = 0, -1
-    height = sizes.height
     top = ti.max(ti.ceil(ellipse.y + low - SLACK - 0.5), 0)
     bottom = ti.min(ti.floor(ellipse.y + high + SLACK - 0.5), height - 1)
     if is_met and top <= bottom:
@@ -166,19 +188,21 @@ def reached_rows(sizes: ti.template(), ellipse: ti.template(), column):
 @ti.func
 def strip(ellipse: ti.template(), left, right):
     """The least and greatest v of an ellipse where u is in [left, right], and whether there is any."""
-    peak = ti.sqrt(ellipse.level / ellipse.tall)  # the greatest v at all, at u = -shear peak; the least is opposite
-    slope = ellipse.wide * ellipse.shear
-    square = slope * ellipse.shear + ellipse.tall
-    low, high, is_met = -peak, peak, True
-    u = ti.math.clamp(-ellipse.shear * peak, left, right)
-    if u != -ellipse.shear * peak:
-        # on the edge of the strip: square v^2 + 2 slope u v + wide u^2 = level
-        root = ellipse.level * square - ellipse.wide * ellipse.tall * u * u
-        is_met = root >= 0
-        high = (ti.sqrt(ti.max(root, 0)) - slope * u) / square
-    u = ti.math.clamp(ellipse.shear * peak, left, right)
-    if u != ellipse.shear * peak:
-        root = ellipse.level * square - ellipse.wide * ellipse.tall * u * u
-        is_met = is_met and root >= 0
-        low = -(ti.sqrt(ti.max(root, 0)) + slope * u) / square
+    low, high, is_met = -ellipse.peak, ellipse.peak, True
+    tip = ellipse.shear * ellipse.peak
+    u = ti.math.clamp(-tip, left, right)
+    if u != -tip:
+        high = crossing(ellipse, u, 1)
+        is_met = high == high
+    u = ti.math.clamp(tip, left, right)
+    if u != tip:
+        low = crossing(ellipse, u, -1)
+        is_met = is_met and low == low
     return low, high, is_met
+
+
+@ti.func
+def crossing(ellipse: ti.template(), u, side: ti.template()):
+    """The v of the upper (side 1) or lower (-1) half of an ellipse at u; NaN where it does not reach u."""
+    root = ellipse.level * ellipse.square - ellipse.wide * ellipse.tall * u * u
+    return (side * ti.sqrt(root) - ellipse.slope * u) / ellipse.square
