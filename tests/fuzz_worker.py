@@ -1,5 +1,7 @@
 """Loads damaged files: ``python fuzz_worker.py FOLDER N FIRST`` loads N of each kind, numbered from FIRST.
 
+With ``scenes`` behind it, meshes and clouds are loaded as scenes and drawn.
+
 Each load must give what is finite, or a ValueError or OSError that names a file of the folder; within two seconds of
 this process's time and a gigabyte of memory, without opening anything outside of the folder. Whatever else happens is
 printed, a line each. A crash or an endless loop ends the process: ``last.txt`` then tells at which file.
@@ -33,7 +35,8 @@ from PIL import Image
 from tirender.fit import load_views
 from tirender.io import IO, load_volume, save_volume
 from tirender.io.reading import read_mesh_file
-from tirender.renderer import TexturesUV
+from tirender.renderer import FoVPerspectiveCameras, TexturesUV, look_at_view_transform
+from tirender.scenes import Look, load_scene
 from tirender.structures import Pointclouds, Volumes
 from tirender.utils import torus
 
@@ -199,6 +202,16 @@ def check_views(path: Path) -> None:
     assert all(x.isfinite().all() for x in (views.images, views.silhouettes, views.cameras.R, views.cameras.T))
 
 
+def check_picture(path: Path) -> None:
+    scene = load_scene(path)
+    R, T = look_at_view_transform(2.1, 10.0, 150.0)
+    for shader in (None, "silhouette", "normal" if "normal" in scene.shaders else "depth"):
+        image = scene.render(FoVPerspectiveCameras(R=R, T=T), Look((12, 12), shader, supersample=1))
+        assert image.shape == (1, 12, 12, 3)
+        assert (image >= 0).all()
+        assert (image <= 1).all()
+
+
 CHECKS = {"cloud": check_cloud, "npz cloud": check_cloud, "npz volume": check_volume, "transforms": check_views}
 
 
@@ -221,12 +234,18 @@ def outcome(path: Path, check: Callable[[Path], None], opened: list[str]) -> str
     return f"opened {outside}" if outside else how
 
 
-def main(folder: Path, n: int, first: int) -> None:
+def main(folder: Path, n: int, first: int, scenes: bool = False) -> None:
     """Load all; the last line has the numbers of files loaded, refused, and in all."""
     folder = folder.resolve()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     kinds = whole_files(folder)
+    if scenes:
+        kinds = {kind: made for kind, made in kinds.items() if kind not in ("npz volume", "transforms")}
+        for kind in ("obj", "glb core", "cloud True"):  # compiles the kernels, which takes memory
+            for file, data in kinds[kind][1].items():
+                (folder / file).write_bytes(data)
+            check_picture(folder / kinds[kind][0])
     opened: list[str] = []
     own = (sys.prefix, sys.base_prefix, str(Path(__file__).parent.parent), "/proc", "/sys")
 
@@ -245,6 +264,7 @@ def main(folder: Path, n: int, first: int) -> None:
     (folder / "secret").write_bytes(b"secret")
     for kind, (name, files) in kinds.items():
         check = CHECKS.get(kind, CHECKS["cloud"] if kind.startswith("cloud") else check_mesh)
+        check = check_picture if scenes else check
         place = folder / "case"
         place.mkdir(exist_ok=True)
         for old in place.iterdir():
@@ -269,4 +289,4 @@ def main(folder: Path, n: int, first: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] == ["scenes"])

@@ -168,7 +168,7 @@ def test_blend_params_is_a_named_tuple():
         (hard_rgb_blend, {"colors": torch.zeros(2, 3, 4, 4, 3)}, r"colors: expected shape \(2, 3, 4, 5, C\), got"),
         (
             hard_rgb_blend,
-            {"blend_params": BlendParams(background_color=(1.0,))},
+            {"blend_params": BlendParams(background_color=(1.0, 0.5))},
             r"background_color: expected shape \(3",
         ),
         (softmax_rgb_blend, {"blend_params": BlendParams(sigma=0.0)}, "sigma: expected a number above 0, got 0.0"),

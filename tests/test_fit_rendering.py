@@ -47,7 +47,7 @@ def test_one_of_the_views_is_shown_however_few_there_are(views: Views) -> None:
 
 @pytest.mark.parametrize(("progress", "sigma"), [(0, 1e-4), (0.5, 1e-5), (1, 1e-6)])
 def test_edges_sharpen_geometrically(progress: float, sigma: float) -> None:
-    softness = SilhouetteConfig(sigma_final=1e-6).softness((20, 30), progress)
+    softness = SilhouetteConfig(sigma_final=1e-6).edge_settings((20, 30), progress)
     assert softness["blend_params"].sigma == pytest.approx(sigma)
     settings = softness["raster_settings"]
     assert settings.image_size == (20, 30)
@@ -56,7 +56,7 @@ def test_edges_sharpen_geometrically(progress: float, sigma: float) -> None:
 
 def test_edges_stay_as_they_are_by_default() -> None:
     config = SilhouetteConfig()
-    assert config.softness((8, 8), 0) == config.softness((8, 8), 1)
+    assert config.edge_settings((8, 8), 0) == config.edge_settings((8, 8), 1)
 
 
 @pytest.mark.parametrize("config", [SilhouetteConfig(), BEST_SILHOUETTE, ImageConfig(), BEST_IMAGES])

@@ -119,7 +119,8 @@ def test_one_voxel_is_a_tent(align_corners):
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_support_ends_one_voxel_past_the_centres(align_corners):
     volume = Volumes(torch.ones(1, 1, 3, 3, 3), voxel_size=1.0, align_corners=align_corners)
-    x = torch.tensor([-2.5, -2.0, -1.5, -1.0, 0.3, 1.0, 1.75, 2.0])
+    # without align_corners, three voxels of size 1 lie 2/3 apart, as in PyTorch3D
+    x = torch.tensor([-2.5, -2.0, -1.5, -1.0, 0.3, 1.0, 1.75, 2.0]) * (1 if align_corners else 2 / 3)
     densities, _ = sample(volume, torch.stack([x, 0 * x, 0 * x], -1)[None])
     torch.testing.assert_close(densities.flatten(), torch.tensor([0, 0, 0.5, 1, 1, 1, 0.25, 0]))
 

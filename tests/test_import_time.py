@@ -21,6 +21,7 @@ def test_tirender_brings_nothing_but_its_runtime():
         "tirender",
         "tirender.engine",
         "tirender.engine.device_copies",
+        "tirender.engine.first_order",
         "tirender.engine.launcher",
         "tirender.engine.runtime",
     }

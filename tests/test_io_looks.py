@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tirender.io import IO, save_ply
-from tirender.io.file_mesh import FileMesh, centered, join, weld
+from tirender.io.file_mesh import FileMesh, centered, join, weld, without_strays
 from tirender.io.files import Source, read_source
 from tirender.io.mesh_building import meshes_of
 from tirender.io.obj_io import read_obj
@@ -21,6 +21,7 @@ from tirender.io.ply_reading import read_ply
 from tirender.io.reading import read_mesh_file
 from tirender.renderer.mesh.material import Material
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
+from tirender.structures import Meshes, Pointclouds
 
 RED, GREEN, BLUE, WHITE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]
 XYZ = "property float x\nproperty float y\nproperty float z\n"
@@ -534,3 +535,40 @@ def ply_of(mesh: FileMesh, ascii: bool) -> bytes:
 def test_a_stream_is_ply(tmp_path) -> None:
     mesh = read_mesh_file(io.BytesIO(ply_of(far_files(tmp_path)[0], False)), center_far=True)
     assert mesh.origin.any()
+
+
+# --- digits of places far away ---
+
+
+@pytest.mark.parametrize("name", ["m.obj", "m.ply", "text.ply", "m.off", "c.ply", "c.npz"])
+def test_double_precision_is_written_and_read(tmp_path: Path, name: str) -> None:
+    verts = torch.tensor([[4123456.123456789, 5, -1], [4123457, 5234567.000000123, -1], [4123456, 6, 0.1]]).double()
+    verts[0, 0] += 1e-7
+    faces, path = torch.tensor([[0, 1, 2]]), tmp_path / name
+    if name[0] == "c":
+        IO().save_pointcloud(Pointclouds([verts]), path)
+    else:
+        IO().save_mesh(Meshes([verts], [faces]), path, binary=False if name == "text.ply" else None)
+    assert np.array_equal(read_mesh_file(path).verts, verts.numpy())
+
+
+def test_stray_vertices_decide_nothing() -> None:
+    verts = np.array([[1e6, 0, 0], [1e6 + 1, 0, 0], [0, 0, 0], [1e6, 1, 0]])
+    mesh = FileMesh("m", verts, np.array([[0, 1, 3]]), verts_rgba=np.eye(4, dtype=np.float32))
+    near = centered(mesh)
+    assert near.origin.tolist() == [1e6, 0, 0] or near.origin[0] == pytest.approx(1e6, abs=1)
+    assert np.abs(near.verts[[0, 1, 3]]).max() <= 1
+    assert np.array_equal(near.verts + near.origin, verts)
+    kept = without_strays(mesh)
+    assert kept.verts.tolist() == verts[[0, 1, 3]].tolist()
+    assert kept.faces.tolist() == [[0, 1, 2]]
+    assert kept.verts_rgba.tolist() == np.eye(4)[[0, 1, 3]].tolist()
+    assert without_strays(kept) is kept
+
+
+def test_a_comment_that_lost_its_keyword() -> None:
+    """As Blender 2.47 wrote it; other unknown lines are errors."""
+    data = ply("", ["", "", ""], ["3 0 1 2"], comments="Created by Blender3D 247, source file:\n")
+    assert read_ply(Source(data, "m.ply")).faces.tolist() == [[0, 1, 2]]
+    with pytest.raises(ValueError, match=r"m\.ply, line 3: expected a format, element"):
+        read_ply(Source(data.replace(b"Created by", b"element"), "m.ply"))

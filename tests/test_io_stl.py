@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from tirender.io import IO
+from tirender.io.reading import read_mesh_file
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV
 from tirender.structures.meshes import Meshes
 
@@ -210,6 +211,50 @@ def test_collada(tmp_path, up: str) -> None:
     assert isinstance(mesh.textures, TexturesUV)
     colors = mesh.textures.faces_verts_textures_packed()[0]
     assert torch.allclose(colors, torch.tensor([[0.0, 0, 1], [1, 1, 1], [0, 1, 0]]))
+
+
+@pytest.mark.usefixtures("with_trimesh")
+@pytest.mark.parametrize("up", ["Y_UP", "Z_UP"])
+def test_collada_s_normals_emission_and_alpha(tmp_path, up: str) -> None:
+    """Normals turn with the node, here by 90 degrees about x; an alpha of 0 beside the diffuse colour says nothing."""
+    text = dae(up).replace("<translate>10 0 0</translate>", "<rotate>1 0 0 90</rotate>")
+    text = text.replace(
+        '<vertices id="v">',
+        '<source id="nor"><float_array id="nor-a" count="3">0 1 0</float_array><technique_common>'
+        '<accessor source="#nor-a" count="1" stride="3"><param name="X" type="float"/><param name="Y" type="float"/>'
+        '<param name="Z" type="float"/></accessor></technique_common></source><vertices id="v">',
+    )
+    text = text.replace(
+        "<p>0 0 1 1 2 2</p>", '<input semantic="NORMAL" source="#nor" offset="2"/><p>0 0 0 1 1 0 2 2 0</p>'
+    )
+    text = text.replace(
+        '<diffuse><texture texture="p" texcoord="UVMap"/></diffuse>',
+        "<emission><color>0 0.25 0 1</color></emission><diffuse><color>0.5 0 1 0</color></diffuse>",
+    )
+    (tmp_path / "m.dae").write_text(text)
+    mesh = read_mesh_file(tmp_path / "m.dae")
+    expected = {"Y_UP": [0, 0, 1], "Z_UP": [0, 1, 0]}[up]
+    assert np.allclose(mesh.normals[mesh.faces_normals], expected, atol=1e-6)
+    (material,) = mesh.materials
+    assert material.emission == (0, 0.25, 0)
+    assert material.base_color == pytest.approx((0.5, 0, 1, 1), abs=0.5 / 255)
+    assert material.alpha_mode == "opaque"
+
+
+@pytest.mark.usefixtures("with_trimesh")
+def test_trimesh_s_seams_are_closed(tmp_path) -> None:
+    """Two triangles that share an edge, with other texture coordinates on each side of it."""
+    text = dae().replace('count="9">0 0 0 1 0 0 1 2 3', 'count="12">0 0 0 1 0 0 1 2 3 0 1 0')
+    text = text.replace('source="#pos-a" count="3"', 'source="#pos-a" count="4"')
+    text = text.replace('count="1"><input semantic="VERTEX"', 'count="2"><input semantic="VERTEX"')
+    text = text.replace("<p>0 0 1 1 2 2</p>", "<p>0 0 1 1 2 2 0 1 2 0 3 2</p>")
+    Image.new("RGB", (2, 2)).save(tmp_path / "t.png")
+    (tmp_path / "m.dae").write_text(text)
+    mesh = read_mesh_file(tmp_path / "m.dae")
+    assert len(mesh.verts) == 4
+    assert mesh.faces.shape == (2, 3)
+    uvs = mesh.uvs[0][mesh.faces_uvs[0]].tolist()
+    assert sorted(uvs) == sorted([[[0, 0], [1, 0], [1, 1]], [[1, 0], [0, 0], [1, 1]]])
 
 
 @pytest.mark.usefixtures("with_trimesh")

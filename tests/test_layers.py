@@ -21,7 +21,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("fit",),
     ("fit_kinds",),
     ("scenes",),
-    ("bench", "tour", "gsplat"),
+    ("bench", "tour", "gsplat", "pytorch3d"),
     ("commands",),
     ("cli", "examples"),
     ("__main__",),

@@ -3,8 +3,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tirender.renderer import (
+    FoVPerspectiveCameras,
+    HardGouraudShader,
+    HardPhongShader,
+    MeshRasterizer,
+    RasterizationSettings,
+    TexturesVertex,
+)
 from tirender.renderer.lighting import AmbientLights, DirectionalLights, PointLights, diffuse, specular, unit_vectors
 from tirender.renderer.materials import Materials
+from tirender.structures import Meshes
 
 
 def random(*shape, seed=0):
@@ -166,3 +175,29 @@ def test_gradients_stay_finite_where_nothing_has_a_direction(shininess):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 3), (2, 1, 1, 1, 3)])
+@pytest.mark.parametrize("kind", [PointLights, DirectionalLights])
+def test_properties_may_have_dimensions_of_one_between(kind, shape):
+    colors, where = torch.rand(2, 3), torch.randn(2, 3)
+    vector = "location" if kind is PointLights else "direction"
+    plain = kind(diffuse_color=colors, specular_color=colors, ambient_color=colors, **{vector: where})
+    names = ("ambient_color", "diffuse_color", "specular_color", vector)
+    spread = kind(**{name: getattr(plain, name).view(shape) for name in names})
+    assert getattr(spread, vector).shape == shape
+    points, normals, camera = torch.randn(2, 4, 5, 1, 3), torch.randn(2, 4, 5, 1, 3), torch.zeros(1, 3)
+    assert torch.equal(spread.diffuse(normals, points), plain.diffuse(normals, points))
+    exponent = torch.tensor([8.0])
+    ours, expected = (light.specular(normals, points, camera, exponent) for light in (spread, plain))
+    assert torch.equal(ours, expected)
+    mesh = Meshes(
+        torch.rand(2, 3, 3) - 0.5, torch.tensor([[[0, 1, 2]]]).expand(2, 1, 3), TexturesVertex(torch.rand(2, 3, 3))
+    )
+    cameras = FoVPerspectiveCameras(T=torch.tensor([[0.0, 0.0, 2.0]]))
+    fragments = MeshRasterizer(cameras, RasterizationSettings(16))(mesh)
+    for shader in (HardPhongShader, HardGouraudShader):
+        images = [shader(cameras=cameras, lights=light)(fragments, mesh) for light in (spread, plain)]
+        assert torch.equal(*images)
+        images = [shader(cameras=cameras, lights=light)(fragments.detach(), mesh) for light in (spread, plain)]
+        assert torch.equal(*images)

@@ -65,12 +65,43 @@ def test_eye_replaces_the_angles():
 @pytest.mark.parametrize("elev", [90.0, -90.0])
 @pytest.mark.parametrize("azim", [0.0, 30.0, 200.0])
 @pytest.mark.parametrize("at", [(0.0, 0.0, 0.0), (3.0, -2.0, 1.0)])
-def test_the_poles_continue_the_elevations_below(elev, azim, at):
+def test_the_poles_continue_the_elevations_beyond(elev, azim, at):
     R, T = look_at_view_transform(2.0, elev, azim, at=(at,))
-    near_R, near_T = look_at_view_transform(2.0, elev * 0.9999, azim, at=(at,))
+    near_R, near_T = look_at_view_transform(2.0, elev * 1.0001, azim, at=(at,))
     assert is_rotation(R)
     torch.testing.assert_close(R, near_R, atol=2e-4, rtol=0)
     torch.testing.assert_close(T, near_T, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("elev", [90.0, -90.0])
+def test_at_the_poles_the_view_is_that_of_pytorch3d(dtype, elev):
+    """The camera at (0, +-2, 0) looks at the origin; a cosine below 0 puts it on the other side of the pole."""
+    angle = torch.tensor([elev], dtype=dtype)
+    for R, T in (
+        look_at_view_transform(2, angle, 0),
+        look_at_view_transform(2, angle * math.pi / 180, 0, degrees=False),
+    ):
+        sign = elev / 90
+        expected = torch.tensor([[[1, 0, 0], [0, 0, -sign], [0, sign, 0]]], dtype=dtype)
+        torch.testing.assert_close(R, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(T, torch.tensor([[0.0, 0.0, 2.0]], dtype=dtype), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "vector", [(1, 2, 3), [1, 2, 3], torch.tensor([1, 2, 3]), torch.tensor([1.0, 2.0, 3.0]), np.array([1, 2, 3])]
+)
+def test_one_vector_is_one_camera(vector):
+    expected = look_at_rotation(((1.0, 2.0, 3.0),))
+    assert torch.equal(look_at_rotation(vector), expected)
+    assert torch.equal(look_at_rotation(vector, at=(0, 0, 0), up=(0, 1, 0)), expected)
+    for given, wanted in zip(
+        look_at_view_transform(eye=vector, at=(1, 0, 0)), look_at_view_transform(eye=((1.0, 2, 3),), at=((1, 0, 0),))
+    ):
+        assert torch.equal(given, wanted)
+    several = look_at_rotation([(1, 2, 3), (3, 2, 1), (0, 0, 1)])
+    assert several.shape == (3, 3, 3)
+    assert torch.equal(several[:1], expected)
 
 
 @pytest.mark.parametrize("direction", [(0, 1, 0), (0, -1, 0), (1, 0, 0), (0, 0, 1), (0, 0, -1), (1, 1, 1), (1, -1, 1)])
@@ -137,7 +168,7 @@ def test_world_to_view_transform():
     ("call", "message"),
     [
         (lambda: look_at_view_transform(torch.ones(2), torch.ones(3)), "batch: expected one size, or 1"),
-        (lambda: look_at_rotation(torch.ones(3)), r"camera_position: expected shape \(N, 3\), got \(3,\)"),
+        (lambda: look_at_rotation(torch.ones(2)), r"camera_position: expected shape \(N, 3\), got \(2,\)"),
         (lambda: look_at_rotation(torch.ones(1, 3), at=torch.ones(1, 2)), r"at: expected shape \(N, 3\), got \(1, 2\)"),
         (lambda: get_world_to_view_transform(torch.eye(3)), r"R: expected shape \(N, 3, 3\)"),
         (lambda: get_world_to_view_transform(T=torch.ones(1, 4)), r"T: expected shape \(N, 3\)"),

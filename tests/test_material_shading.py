@@ -238,12 +238,14 @@ def random_scene() -> tuple[Meshes, r.FoVPerspectiveCameras, r.PointLights]:
     return Meshes(list(verts), list(faces), textures), r.FoVPerspectiveCameras(R=R, T=T), lights
 
 
+@pytest.mark.parametrize("mipmaps", [False, True])
 @pytest.mark.parametrize("light", [r.PointLights, r.DirectionalLights, r.AmbientLights])
-def test_the_kernel_draws_what_its_twin_does(monkeypatch, light):
+def test_the_kernel_draws_what_its_twin_does(monkeypatch, light, mipmaps):
     mesh, cameras, _ = random_scene()
-    rasterizer = r.MeshRasterizer(cameras, r.RasterizationSettings((90, 70), faces_per_pixel=None))
+    size = (45, 35) if mipmaps else (90, 70)
+    rasterizer = r.MeshRasterizer(cameras, r.RasterizationSettings(size, faces_per_pixel=None))
     shader = MaterialShader(
-        cameras=cameras, lights=light(), blend_params=r.BlendParams(background_color=(0.2, 0.3, 0.4))
+        mipmaps=mipmaps, cameras=cameras, lights=light(), blend_params=r.BlendParams(background_color=(0.2, 0.3, 0.4))
     )
     with torch.no_grad():
         fragments = rasterizer(mesh)
@@ -329,3 +331,97 @@ def test_fragments_made_by_hand_are_refused():
     by_hand = type(fragments)(fragments.pix_to_face, fragments.zbuf, fragments.bary_coords, fragments.dists)
     with pytest.raises(ValueError, match="fragments: expected those of a rasterizer, got fragments made by hand"):
         MaterialShader(cameras=r.FoVOrthographicCameras())(by_hand, mesh)
+
+
+@pytest.mark.usefixtures("path")
+class TestSides:
+    """Of a sphere from outside, one side is seen: whether both are lit must not matter, whatever camera looks."""
+
+    @pytest.mark.parametrize("flat", [False, True])
+    @pytest.mark.parametrize("camera", [r.FoVPerspectiveCameras, r.FoVOrthographicCameras, r.OrthographicCameras])
+    def test_the_side_that_is_seen_is_the_front(self, camera, flat):
+        R, T = r.look_at_view_transform(1.6, 20, 30)
+        cameras, lights = camera(R=R, T=T), r.DirectionalLights(direction=[[1.0, 2, 3]])
+        images = []
+        for double_sided in (False, True):
+            sphere = ico_sphere(2)
+            sphere.textures = TexturesMaterial(
+                [Material(double_sided=double_sided)], [torch.zeros(320, dtype=torch.int64)]
+            )
+            fragments = r.MeshRasterizer(cameras, r.RasterizationSettings(32))(sphere)
+            images.append(MaterialShader(flat, cameras=cameras, lights=lights)(fragments, sphere))
+        assert torch.equal(*images)
+
+    @pytest.mark.parametrize("flat", [False, True])
+    @pytest.mark.parametrize("behind", [False, True])
+    @pytest.mark.parametrize(
+        ("outwards", "double_sided", "lit"), [(True, None, True), (False, None, True), (False, False, False)]
+    )
+    def test_normals_say_which_side_is_the_front(self, flat, behind, outwards, double_sided, lit):
+        """A lamp at the viewer; faces of either winding, whose normals point to the viewer or away."""
+        square = quad(Material(double_sided=double_sided), behind=behind)
+        normal = torch.tensor([[0.0, 0.0, -1.0 if outwards else 1.0]])
+        rows = [torch.zeros(2, 3, dtype=torch.int64)]
+        square = Meshes(
+            square.verts_list(),
+            square.faces_list(),
+            square.textures,
+            corner_normals=[normal],
+            faces_corner_normals=rows,
+        )
+        cameras = r.FoVOrthographicCameras(T=torch.tensor([[0.0, 0.0, 5.0]]))
+        lights = r.DirectionalLights([[0.1] * 3], [[0.8] * 3], [[0.0] * 3], [[0.0, 0.0, -1.0]])
+        fragments = r.MeshRasterizer(cameras, r.RasterizationSettings(4))(square)
+        image = MaterialShader(flat, cameras=cameras, lights=lights)(fragments, square)
+        assert close(image, *[0.9 if lit else 0.1] * 3)
+
+
+class TestGouraud:
+    def test_light_at_the_corners_is_interpolated(self):
+        """Of three corners, one faces the lamp, one stands across it, one half way: 0.1 + 0.8 (1, 0, 0.5)."""
+        verts = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [0, 1, 0]])
+        normals = torch.tensor([[0.0, 0, -1], [1, 0, 0], [3**0.5 / 2, 0, -0.5]])
+        faces = torch.tensor([[0, 1, 2]])
+        textures = TexturesMaterial([Material(emission=(0.0, 0.25, 0.0))], [torch.zeros(1, dtype=torch.int64)])
+        mesh = Meshes([verts], [faces], textures, corner_normals=[normals], faces_corner_normals=[faces])
+        cameras = r.FoVOrthographicCameras(T=torch.tensor([[0.0, 0.0, 5.0]]))
+        lights = r.DirectionalLights([[0.1] * 3], [[0.8] * 3], [[0.0] * 3], [[0.0, 0.0, -1.0]])
+        fragments = r.MeshRasterizer(cameras, r.RasterizationSettings(65))(mesh)
+        image = MaterialShader(gouraud=True, cameras=cameras, lights=lights)(fragments, mesh)
+        bary = fragments.bary_coords[..., 0, :]
+        expected = (bary @ torch.tensor([0.9, 0.1, 0.5]))[..., None] + torch.tensor([0.0, 0.25, 0.0])
+        seen = fragments.pix_to_face[..., 0] >= 0
+        torch.testing.assert_close(image[..., :3][seen], expected[seen])
+        assert int(seen.sum()) > 1000
+
+    def test_both_sides_and_transparency_count(self):
+        see_through = Material(base_color=(1.0, 0.0, 0.0, 0.25), alpha_mode="blend")
+        cameras, lights = r.FoVOrthographicCameras(T=torch.tensor([[0.0, 0.0, 5.0]])), r.AmbientLights()
+        lamp = r.DirectionalLights([[0.0] * 3], [[1.0] * 3], [[0.0] * 3], [[0.0, 0.0, -1.0]])
+        for behind in (False, True):
+            mesh = quad(see_through, behind=behind)
+            fragments = r.MeshRasterizer(cameras, r.RasterizationSettings(4, faces_per_pixel=None))(mesh)
+            for light in (lights, lamp):
+                image = MaterialShader(gouraud=True, cameras=cameras, lights=light)(fragments, mesh)
+                assert close(image, 1.0, 0.75, 0.75)
+
+    def test_images_have_their_own_lights_and_other_textures_do_too(self):
+        spheres = ico_sphere(1).extend(2)
+        spheres.textures = r.TexturesVertex([torch.ones(42, 3)] * 2)
+        R, T = r.look_at_view_transform(3.0, 0.0, torch.tensor([0.0, 90.0]))
+        cameras = r.FoVPerspectiveCameras(R=R, T=T)
+        lights = r.DirectionalLights([[0.0] * 3], [[1.0] * 3], [[0.0] * 3], [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+        images = {}
+        for textures in (r.TexturesVertex([torch.ones(42, 3)] * 2), r.TexturesAtlas([torch.ones(80, 1, 1, 3)] * 2)):
+            spheres.textures = textures
+            fragments = r.MeshRasterizer(cameras, r.RasterizationSettings(32))(spheres)
+            images[type(textures)] = MaterialShader(gouraud=True, cameras=cameras, lights=lights)(fragments, spheres)
+        expected = r.HardGouraudShader(cameras=cameras, lights=lights)(fragments, _white(spheres))
+        for image in images.values():
+            torch.testing.assert_close(image[..., :3], expected[..., :3], atol=1e-5, rtol=0)
+
+
+def _white(meshes: Meshes) -> Meshes:
+    meshes = meshes.clone()
+    meshes.textures = r.TexturesVertex([torch.ones_like(v) for v in meshes.verts_list()])
+    return meshes

@@ -366,3 +366,23 @@ def test_a_camera_without_znear_does_not_look_at_the_rest_of_the_batch():
     cameras = r.PerspectiveCameras()
     together = r.MeshRasterizer(cameras, r.RasterizationSettings(16))(Meshes([near, far], [faces, faces]))
     assert (together.pix_to_face[0] >= 0).sum() > 10
+
+
+def test_a_mesh_beyond_zfar_has_the_colour_of_the_background_and_its_own_alpha():
+    """As the documentation of ``zfar`` says: soft shaders put the background there."""
+    mesh = ico_sphere(2)
+    mesh.textures = r.TexturesVertex([torch.zeros_like(mesh.verts_packed())])
+    R, T = r.look_at_view_transform(5.0)
+    alphas = []
+    for zfar, color in ((100.0, [0.0, 0.0, 0.0]), (3.0, [0.25, 0.5, 1.0])):
+        cameras = r.FoVPerspectiveCameras(R=R, T=T, zfar=zfar)
+        rasterizer = r.MeshRasterizer(cameras, r.RasterizationSettings(32))
+        blend = r.BlendParams(background_color=(0.25, 0.5, 1.0))
+        lights = r.AmbientLights()
+        image = r.MeshRenderer(rasterizer, r.SoftPhongShader(cameras=cameras, lights=lights, blend_params=blend))(mesh)
+        alphas.append(image[..., 3])
+        seen = image[image[..., 3] > 0]
+        torch.testing.assert_close(seen[:, :3], torch.tensor([color]).expand(len(seen), 3))
+        assert image[0, 0, 0].tolist()[:3] == [0.25, 0.5, 1.0]
+    assert torch.equal(*alphas)
+    assert float(alphas[0].max()) > 0.9

@@ -131,3 +131,65 @@ def test_cut_near_cuts_one_or_two_corners_and_keeps_the_orientation():
     torch.testing.assert_close(coords.sum(2), torch.ones(4, 3))
     assert (torch.linalg.det(coords)[:2] > 0).all()  # the parts of a face turn the way it does
     assert clip_near(z, faces, -1.0) is None
+
+
+def segment_distance(p, a, b):
+    """Squared distances from points (P, 2) to a segment."""
+    t = ((p - a) @ (b - a) / (b - a).square().sum()).clamp(0, 1)[:, None]
+    return (p - a - t * (b - a)).square().sum(1)
+
+
+def seen_by(p, part):
+    """Whether a triangle (3, 2) holds points (P, 2), and their squared distances to its edges."""
+    sides = torch.stack(
+        [(b - a)[0] * (p - a)[:, 1] - (b - a)[1] * (p - a)[:, 0] for a, b in zip(part, part.roll(-1, 0))]
+    )
+    edges = torch.stack([segment_distance(p, a, b) for a, b in zip(part, part.roll(-1, 0))])
+    return (sides > 0).all(0) | (sides < 0).all(0), edges.amin(0)
+
+
+@pytest.mark.parametrize("faces_per_pixel", [1, 3, None])
+def test_a_pixel_near_both_parts_of_a_face_sees_one_of_them(faces_per_pixel):
+    """A face with one vertex behind is two triangles, which a blurred pixel may both be near to."""
+    near, blur, size = 0.5, 0.02, 24
+    verts = torch.tensor([[-0.6, -0.5, 1.5], [0.7, -0.4, 1.2], [0.2, 6.0, -6.0]])
+    settings = {"image_size": size, "faces_per_pixel": faces_per_pixel, "blur_radius": blur, "z_clip_value": near}
+    fragments = rasterize(Meshes([verts], [torch.tensor([[0, 1, 2]])]), r.PerspectiveCameras(), **settings)
+    shares = [(verts[i, 2] - near) / (verts[i, 2] - verts[2, 2]) for i in (0, 1)]
+    cut = [verts[i] + s * (verts[2] - verts[i]) for i, s in zip((0, 1), shares)]
+    a, b, q, p = (v[:2] / v[2] for v in (verts[0], verts[1], cut[1], cut[0]))
+    centres = 1 - (2 * torch.arange(size) + 1) / size
+    pixels = torch.stack([centres.expand(size, size), centres[:, None].expand(size, size)], -1).view(-1, 2)
+    for diagonal in (
+        (torch.stack([a, b, q]), torch.stack([a, q, p])),
+        (torch.stack([p, a, b]), torch.stack([p, b, q])),
+    ):
+        (in_one, to_one), (in_other, to_other) = (seen_by(pixels, part) for part in diagonal)
+        inside, outside = torch.where(in_one, to_one, to_other), torch.minimum(to_one, to_other)
+        signed = torch.where(in_one | in_other, -inside, outside)
+        sees = signed < blur
+        found = (fragments.pix_to_face >= 0).view(len(pixels), -1)
+        if torch.allclose(fragments.dists.view(len(pixels), -1)[sees, 0], signed[sees], atol=1e-5):
+            break
+    else:
+        pytest.fail("the distances are those of no division of the quadrilateral")
+    assert torch.equal(found[:, 0], sees)
+    assert not found[:, 1:].any()
+    z = fragments.zbuf[fragments.pix_to_face >= 0]
+    assert float(z.min()) > near - 1e-4
+    assert float(z.max()) < 1.5 + 1e-4
+    assert int((sees & ~(in_one | in_other)).sum()) > 20
+    assert int((in_one | in_other).sum()) > 100
+
+
+def test_soft_pictures_show_a_cut_face_once():
+    """The silhouette is 1 - (1 - coverage) of the one part."""
+    verts = torch.tensor([[-0.6, -0.5, 1.5], [0.7, -0.4, 1.2], [0.2, 6.0, -6.0]], requires_grad=True)
+    cameras = r.PerspectiveCameras()
+    settings = r.RasterizationSettings(24, 0.02, 5, z_clip_value=0.5)
+    fragments = r.MeshRasterizer(cameras, settings)(Meshes([verts], [torch.tensor([[0, 1, 2]])]))
+    image = r.SoftSilhouetteShader(r.BlendParams(sigma=0.01))(fragments, None)
+    hit = fragments.pix_to_face[..., 0] >= 0
+    expected = torch.where(hit, torch.sigmoid(-fragments.dists[..., 0] / 0.01), 0)
+    torch.testing.assert_close(image[..., 3], expected, rtol=1e-4, atol=1e-5)
+    assert torch.autograd.grad(image[..., 3].sum(), verts)[0].isfinite().all()

@@ -27,8 +27,16 @@ def test_wmean():
         wmean(x, weight, dim=(0, 1), keepdim=False), (x * weight[..., None]).sum((0, 1)) / weight.sum()
     )
     assert not wmean(x, 0 * weight).any()
-    with pytest.raises(ValueError, match=r"weight: expected a shape that broadcasts to \(2, 5\), got \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"weight: expected a shape that broadcasts with \(2, 5\), got \(2, 4\)"):
         wmean(x, weight[:, :4])
+
+
+def test_weights_broadcast_from_the_right():
+    x, few, many = torch.rand(2, 4, 3), torch.rand(4), torch.rand(5, 2, 4)
+    expected = torch.einsum("npd,p->nd", x, few) / few.sum()
+    torch.testing.assert_close(wmean(x, few, keepdim=False), expected)
+    expected = torch.einsum("npd,bnp->bnd", x, many) / many.sum(-1)[..., None]
+    torch.testing.assert_close(wmean(x, many, keepdim=False), expected)
 
 
 def test_eyes():

@@ -247,10 +247,10 @@ def test_float64():
         ({"features": [torch.zeros(5, 3).byte()]}, "features: expected torch.float32 on cpu, got torch.uint8"),
         ({"features": [torch.rand(5, 3).double()]}, "features: expected torch.float32 on cpu, got torch.float64"),
         ({"color": (0, 0, 1, 1)}, r"background_color: expected a number, or one for each of 3 channels, got \(4,\)"),
-        ({"color": (0, 1)}, "background_color: expected a number, or one for each of 3 channels"),
-        ({"color": torch.zeros(1, 3)}, "background_color: expected a number, or one for each of 3 channels"),
+        ({"color": (0,)}, "background_color: expected a number, or one for each of 3 channels"),
+        ({"color": torch.zeros(2, 3)}, "background_color: expected a number, or one for each of 3 channels"),
         ({"cameras": orthographic(3)}, "cameras: expected 1 camera or one for each of the 1 clouds, got 3"),
-        ({"radius": 0.0}, "radius: expected a finite number above 0, got 0.0"),
+        ({"radius": -1.0}, "radius: expected finite numbers >= 0, got -1.0"),
         ({"points_per_pixel": 0}, "points_per_pixel: expected an integer >= 1"),
     ],
 )
@@ -269,6 +269,11 @@ def test_without_cameras():
 
 
 def test_fragments_made_by_hand_are_checked():
-    idx = torch.zeros(1, 2, 2, 3, dtype=torch.int32)
-    with pytest.raises(ValueError, match=r"dists: expected shape \(1, 2, 2, 3\), got \(1, 2, 2\)"):
-        PointFragments(idx=idx, zbuf=torch.zeros(1, 2, 2, 3), dists=torch.zeros(1, 2, 2))
+    class Rasterizer(r.PointsRasterizer):
+        def forward(self, point_clouds, **kwargs):
+            idx = torch.zeros(1, 2, 2, 3, dtype=torch.int32)
+            return PointFragments(idx=idx, zbuf=None, dists=torch.zeros(1, 2, 2))
+
+    clouds = Pointclouds([torch.rand(5, 3)], features=[torch.rand(5, 3)])
+    with pytest.raises(ValueError, match=r"fragments.dists: expected shape \(1, 2, 2, 3\), got \(1, 2, 2\)"):
+        r.PointsRenderer(Rasterizer(), r.AlphaCompositor())(clouds)

@@ -138,9 +138,9 @@ def test_non_contiguous_points():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"radius": 0.0}, "radius: expected a finite number above 0, got 0.0"),
-        ({"radius": -0.1}, "radius: expected a finite number above 0, got -0.1"),
-        ({"radius": float("nan")}, "radius: expected a finite number above 0, got nan"),
+        ({"radius": -0.1}, "radius: expected finite numbers >= 0, got -0.1"),
+        ({"radius": float("nan")}, "radius: expected finite numbers >= 0, got from nan"),
+        ({"radius": float("inf")}, "radius: expected finite numbers >= 0, got inf"),
         ({"radius": [0.1, -0.1, 0.1]}, "radius: expected finite numbers >= 0, got from -0.1"),
         ({"radius": [0.1, float("nan"), 0.1]}, "radius: expected finite numbers >= 0, got from nan to nan"),
         ({"radius": torch.full((2, 3), 0.1)}, r"radius: expected shape \(1, 3\), got \(2, 3\)"),
@@ -155,3 +155,9 @@ def test_non_contiguous_points():
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         rasterize_points(Pointclouds([torch.zeros(3, 3)]), **({"image_size": 4} | settings))
+
+
+def test_a_radius_of_0_draws_nothing():
+    idx, zbuf, dists = rasterize_points(Pointclouds([torch.zeros(3, 3)]), 8, 0.0)
+    assert (idx == -1).all()
+    assert (zbuf == -1).all()

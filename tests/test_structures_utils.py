@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tirender.structures import list_to_packed, list_to_padded, packed_to_list, padded_to_list
+from tirender.structures.utils import padded_to_packed
 
 
 def test_list_to_padded():
@@ -71,3 +72,21 @@ def test_list_to_packed_and_back():
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_padded_to_packed():
+    x = torch.arange(12.0).reshape(2, 3, 2)
+    assert torch.equal(padded_to_packed(x), x.reshape(6, 2))
+    expected = torch.tensor([[0.0, 1.0], [6.0, 7.0], [8.0, 9.0]])
+    assert torch.equal(padded_to_packed(x, [1, 2]), expected)
+    assert torch.equal(padded_to_packed(x, 1), expected[:2])
+    x[0, 1:], x[1, 2:] = -1, -1
+    assert torch.equal(padded_to_packed(x, pad_value=-1), expected)
+    for arguments, message in (
+        ((x, [1, 2], -1), "split_size, pad_value: expected at most one"),
+        ((x, [1, 4]), "split_size: expected 2 sizes from 0 to 3"),
+        ((x, [1]), "split_size: expected 2 sizes"),
+        ((x[0],), r"x: expected shape \(N, M, K\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            padded_to_packed(*arguments)

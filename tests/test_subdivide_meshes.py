@@ -41,10 +41,13 @@ def test_each_mesh_of_a_batch_is_subdivided_as_if_alone():
     assert Meshes(fine.verts_list(), fine.faces_list()).num_faces_per_mesh().tolist() == [16, 16, 0, 4, 0]
 
 
-def test_equal_meshes_give_padded_features():
+def test_features_are_packed_unless_built_with_meshes():
     meshes = ico_sphere(0).extend(3)
     for feats in (meshes.verts_padded(), meshes.verts_packed()):
         fine, fine_feats = SubdivideMeshes()(meshes, feats)
+        assert fine_feats.shape == (3 * 42, 3)
+        assert torch.equal(fine_feats, fine.verts_packed())
+        fine, fine_feats = SubdivideMeshes(meshes)(meshes, feats)
         assert torch.equal(fine_feats, fine.verts_padded())
 
 

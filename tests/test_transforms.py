@@ -177,7 +177,8 @@ def test_maps_are_exact_at_any_angle(angle):
     R = transforms.so3_exp_map(log_rot)
     torch.testing.assert_close(R, torch.linalg.matrix_exp(hat(log_rot)))
     torch.testing.assert_close(transforms.so3_exp_map(transforms.so3_log_map(R)), R)
-    torch.testing.assert_close(transforms.so3_rotation_angle(R), torch.full((4,), angle, dtype=R.dtype))
+    angles = transforms.so3_rotation_angle(R, cos_bound=0)
+    torch.testing.assert_close(angles, torch.full((4,), angle, dtype=R.dtype))
 
     log_transform = torch.cat([torch.randn(4, 3, dtype=torch.float64), log_rot], -1)
     motion = transforms.se3_exp_map(log_transform)
@@ -552,12 +553,12 @@ def test_bad_input(call, message):
 
 @pytest.mark.parametrize("index", [1.5, True, "0", [True], torch.zeros(1), (0, 1)])
 def test_bad_index(index):
-    with pytest.raises(TypeError, match="index: expected int, slice"):
+    with pytest.raises(IndexError, match="index: expected"):
         Transform3d()[index]
 
 
 def test_index_out_of_range_and_foreign_compose():
     with pytest.raises(IndexError):
         Transform3d()[1]
-    with pytest.raises(TypeError, match="others: expected Transform3d, got Tensor"):
+    with pytest.raises(ValueError, match="others: expected Transform3d, got Tensor"):
         Transform3d().compose(torch.eye(4))

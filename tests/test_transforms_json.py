@@ -96,6 +96,57 @@ def test_intrinsics_in_pixels_of_a_larger_image(tmp_path: Path, mesh: Meshes, vi
     assert silhouette_iou(moved, hard_renderer(SIZE), load_views(tmp_path)) > 0.999
 
 
+WIDE, TALL, FULL = 0.5 * 40 / math.tan(0.4), 0.5 * 20 / math.tan(0.3), 0.5 * 20 / math.tan(math.radians(25))
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "expected"),
+    [
+        ({"camera_angle_x": 0.8}, {}, (WIDE, WIDE)),
+        ({"camera_angle_y": 0.6}, {}, (TALL, TALL)),
+        ({"camera_angle_x": 0.8, "camera_angle_y": 0.6}, {}, (WIDE, TALL)),
+        ({"y_fov": 50}, {}, (FULL, FULL)),
+        ({"fl_x": 30}, {}, (30, 30)),
+        ({"fl_y": 35}, {}, (35, 35)),
+        ({"fl_x": 30, "fl_y": 35}, {}, (30, 35)),
+        ({"fl_x": 60, "fl_y": 70, "w": 80, "h": 40}, {}, (30, 35)),
+        ({"fl_x": 60, "w": 80, "h": 20}, {}, (30, 30)),
+        ({"fl_x": 30, "camera_angle_x": 2.0, "camera_angle_y": 0.6}, {}, (30, TALL)),
+        ({"fl_x": 30, "fl_y": 35}, {"camera_angle_x": 0.8}, (WIDE, 35)),
+        ({"camera_angle_x": 0.8}, {"fl_x": 30}, (30, 30)),
+        ({"camera_model": "opencv", "k1": 0, "p1": 0.0, "is_fisheye": False, "fl_x": 30}, {}, (30, 30)),
+        ({"aabb_scale": 16, "scale": 0.3, "offset": [0, 1, 0], "applied_scale": 2.0, "fl_x": 30}, {}, (30, 30)),
+    ],
+)
+def test_focal_lengths_of_an_image_of_40_by_20(tmp_path: Path, shared: dict, own: dict, expected: tuple) -> None:
+    """In pixels of the image; NDC units are half of its shorter side."""
+    Image.new("RGBA", (40, 20), (255, 0, 0, 128)).save(tmp_path / "a.png")
+    frame = {"file_path": "a", "transform_matrix": np.eye(4).tolist(), **own}
+    (tmp_path / "transforms.json").write_text(json.dumps({**shared, "frames": [frame]}))
+    focal = load_views(tmp_path).cameras.focal_length[0] * 10
+    assert focal.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_three_rows_of_a_matrix_are_enough(tmp_path: Path, views: Views) -> None:
+    content = write_folder(tmp_path, views)
+    expected = load_views(tmp_path)
+    for frame in content["frames"]:
+        frame["transform_matrix"] = frame["transform_matrix"][:3]
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    assert torch.equal(load_views(tmp_path).cameras.T, expected.cameras.T)
+
+
+def test_images_in_the_folder_above(tmp_path: Path, views: Views) -> None:
+    content = write_folder(tmp_path, views)
+    (tmp_path / "capture").mkdir()
+    for frame in content["frames"]:
+        frame["file_path"] = "../" + frame["file_path"]
+    (tmp_path / "capture" / "transforms.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"allow_parent=True, or --allow-parent"):
+        load_views(tmp_path / "capture")
+    assert torch.equal(load_views(tmp_path / "capture", allow_parent=True).silhouettes, views.silhouettes)
+
+
 def test_an_off_centre_principal_point(tmp_path: Path, mesh: Meshes, views: Views) -> None:
     """Images cropped by 8 pixels at the left and 4 at the top."""
     content = write_folder(tmp_path, views)
@@ -169,7 +220,27 @@ MIRRORED = np.diag([1.0, 1, -1, 1]).tolist()
         (set_("fl_x", -1), "frame 0, fl_x: expected a finite number above 0, got -1"),
         (set_("w", 0), "frame 0, w: expected a finite number above 0, got 0"),
         (set_("cx", "1"), "frame 0, cx: expected a finite number, got '1'"),
-        (set_("frames.2.k1", 0.1), "frame 2: expected images without lens distortion .*, got distorted ones"),
+        (set_("frames.2.k1", 0.1), "frame 2: expected images without lens distortion .*, got distorted ones: k1 0.1"),
+        (set_("k4", -0.1), "frame 0: expected images without lens distortion .*, got distorted ones: k4 -0.1"),
+        (set_("p2", 1e-4), "frame 0: .* distorted ones: p2 0.0001"),
+        (set_("k6", 1), "frame 0: .* distorted ones: k6 1"),
+        (set_("s1", 1), "frame 0: .* distorted ones: s1 1"),
+        (set_("distortion_params", [0, 0.2, 0]), r"frame 0: .* distorted ones: distortion_params \[0, 0.2, 0\]"),
+        (set_("k1", "0.1"), "frame 0, k1: expected a finite number, got '0.1'"),
+        (set_("is_fisheye", True), "frame 0, is_fisheye: expected the images of a pinhole camera .*, got True"),
+        (set_("frames.3.is_fisheye", 1), "frame 3, is_fisheye: expected the images of a pinhole camera .*, got 1"),
+        (set_("equirectangular", True), "frame 0, equirectangular: expected the images of a pinhole camera"),
+        (set_("latlong", True), "frame 0, latlong: expected the images of a pinhole camera"),
+        (set_("orthographic", True), "frame 0, orthographic: expected the images of a pinhole camera"),
+        (set_("ftheta_p0", 0.5), "frame 0, ftheta_p0: expected the images of a pinhole camera"),
+        (set_("rolling_shutter", [0, 0.1, 0]), "frame 0, rolling_shutter: expected the images of a pinhole camera"),
+        (set_("camera_model", "EQUIRECTANGULAR"), "camera_model: expected one of PINHOLE, .*, got 'EQUIRECTANGULAR'"),
+        (set_("camera_model", "OPENCV_FISHEYE"), "camera_model: expected one of .*, got 'OPENCV_FISHEYE'"),
+        (set_("frames.1.camera_model", 5), "frame 1, camera_model: expected one of .*, got 5"),
+        (set_("fl_y", 0), "frame 0, fl_y: expected a finite number above 0, got 0"),
+        (set_("camera_angle_y", 4), "frame 0, camera_angle_y: expected radians below pi, got 4"),
+        (set_("y_fov", 180), "frame 0, y_fov: expected degrees below 180, got 180"),
+        (set_("frames.0.transform_matrix", [[1, 0, 0, 0]] * 2), "transform_matrix: expected 4 rows of 4 finite"),
         (lambda content: [content], "transforms.json: expected an object with a list of frames, got none"),
     ],
 )

@@ -13,7 +13,7 @@ from tirender.renderer import RayBundle
 from tirender.renderer.cameras import FoVPerspectiveCameras, look_at_view_transform
 from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures import Meshes
-from tirender.vis import get_camera_wireframe, image_grid, plot_batch_individually, plot_scene
+from tirender.vis import get_camera_wireframe, image_grid, plot_batch_individually, plot_scene, plotly_vis
 from tirender.vis.matplotlib_figure import _view_angles
 from tirender.vis.plotly_vis import AxisArgs, Lighting
 from tirender.vis.traces import make_trace, view_direction
@@ -424,6 +424,17 @@ def test_plotly_figure():
     assert figure.layout.scene.camera.up.y == pytest.approx(1, abs=1e-6)
     assert figure.layout.scene2.xaxis.showgrid
     assert (figure.layout.width, figure.layout.height) == (1000, 500)
+
+
+def test_plotly_vis_draws_with_plotly():
+    go = pytest.importorskip("plotly.graph_objects", reason="plotly is not installed")
+    for figure in (
+        plotly_vis.plot_scene({"": {"mesh": tetrahedra()}}),
+        plotly_vis.plot_batch_individually(tetrahedra(), subplot_titles=None),
+    ):
+        assert isinstance(figure, go.Figure)
+        assert isinstance(figure.data[0], go.Mesh3d)
+    assert isinstance(plotly_vis.plot_scene({"": {"mesh": tetrahedra()}}, backend="matplotlib"), plt.Figure)
 
 
 def test_plotly_missing(monkeypatch):

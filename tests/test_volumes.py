@@ -34,11 +34,12 @@ def test_voxel_centres_in_the_world(align_corners):
     volumes = make(voxel_size=SIZE, volume_translation=TRANSLATION, align_corners=align_corners)
     grid = volumes.get_coord_grid()
     assert grid.shape == (2, 4, 5, 6, 3)
-    # neighbours along x, y, z lie voxel_size apart, the centre at minus the translation
+    # neighbours along x, y, z lie voxel_size apart (in PyTorch3D a share of it), the centre at minus the translation
+    shares = [1.0] * 3 if align_corners else [5 / 6, 4 / 5, 3 / 4]
     steps = [grid[:, :, :, 1:] - grid[:, :, :, :-1], grid[:, :, 1:] - grid[:, :, :-1], grid[:, 1:] - grid[:, :-1]]
     for axis, step in enumerate(steps):
         expected = torch.zeros(3)
-        expected[axis] = SIZE[axis]
+        expected[axis] = SIZE[axis] * shares[axis]
         torch.testing.assert_close(step, expected.expand_as(step), atol=1e-6, rtol=0)
     centre = grid.mean((1, 2, 3))
     torch.testing.assert_close(centre, -torch.tensor([TRANSLATION] * 2), atol=1e-6, rtol=0)
@@ -80,6 +81,20 @@ def test_world_and_local_are_inverse(where, align_corners):
         torch.testing.assert_close(inverse.transform_points(flat), matrix.inverse().transform_points(flat))
         local = volumes.get_coord_grid(world_coordinates=False)
         torch.testing.assert_close(volumes.local_to_world_coords(local), volumes.get_coord_grid())
+
+
+def test_new_values_as_lists():
+    volumes = ragged(voxel_size=0.5)
+    densities, features = [2 * d for d in volumes.densities_list()], [3 * f for f in volumes.features_list()]
+    new = volumes.update_padded(densities, features)
+    assert torch.equal(new.densities(), 2 * volumes.densities())
+    assert torch.equal(new.features(), 3 * volumes.features())
+    with pytest.raises(ValueError, match="new_densities: expected volumes of"):
+        volumes.update_padded(densities[::-1])
+
+
+def test_a_locator_knows_its_device():
+    assert make().locator.device == torch.device("cpu")
 
 
 def test_smaller_volumes_have_their_own_grid():

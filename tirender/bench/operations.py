@@ -29,6 +29,7 @@ from tirender.renderer import (
     VolumeRenderer,
     look_at_view_transform,
 )
+from tirender.renderer import antialias as blend_outlines
 from tirender.renderer.gaussians.cameras import pixel_cameras
 from tirender.structures import Volumes
 
@@ -76,6 +77,18 @@ def shade(device: str, adjoint: bool = False, image_size: int = 128, faces_per_p
     shader = SoftPhongShader(device, _camera(device), PointLights(location=[[0.0, 0.0, -3.0]], device=device))
     needs = (LOOP, EDGE if adjoint else EDGES + COORDS)  # for a fragment that others hide
     return _either(lambda: shader(fragments, mesh), [moved], adjoint, len(fragments.packed), needs)
+
+
+def antialias(device: str, adjoint: bool = False, image_size: int = 512) -> Work:
+    """Outlines blended in a picture of four channels; or the gradients of the picture and of the vertices."""
+    mesh = creature(device)
+    moved = torch.zeros_like(mesh.verts_packed(), requires_grad=adjoint)
+    mesh = mesh.offset_verts(moved)
+    fragments: Any = MeshRasterizer(_camera(device), RasterizationSettings(image_size=image_size))(mesh)
+    picture = torch.rand(1, image_size, image_size, 4, generator=torch.Generator().manual_seed(0)).to(device)
+    picture.requires_grad_(adjoint)
+    n_pixels = image_size**2
+    return _either(lambda: blend_outlines(picture, fragments), [picture, moved], adjoint, n_pixels, (COPY, 32.0))
 
 
 def nearest_neighbours(device: str, n_points: int = 100_000, neighbours: int = 1) -> Work:
@@ -147,7 +160,7 @@ def _either(
 def _soft(image_size: int, faces_per_pixel: int) -> RasterizationSettings:
     """The settings of a fit to silhouettes."""
     config = SilhouetteConfig(sigma=SIGMA, faces_per_pixel=faces_per_pixel)
-    settings: RasterizationSettings = config.softness((image_size, image_size))["raster_settings"]
+    settings: RasterizationSettings = config.edge_settings((image_size, image_size))["raster_settings"]
     return settings
 
 

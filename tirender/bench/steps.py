@@ -79,11 +79,11 @@ def points_step(
 
 
 def silhouette_step(
-    device: str, level: int = 4, views: int = 2, image_size: int = 128, faces_per_pixel: int = 50
+    device: str, level: int = 4, views: int = 2, image_size: int = 128, faces_per_pixel: int = 50, edges: str = "soft"
 ) -> Work:
-    """Section 4.3: soft silhouettes of a sphere, compared with those of a mesh."""
+    """Section 4.3: silhouettes of a sphere, compared with those of a mesh."""
     config = SilhouetteConfig(
-        steps=FOREVER, progress=False, level=level, views_per_step=views, faces_per_pixel=faces_per_pixel
+        steps=FOREVER, progress=False, level=level, views_per_step=views, faces_per_pixel=faces_per_pixel, edges=edges
     )
     targets = views_of(device, image_size)
     return Work.of_fit(
@@ -91,10 +91,12 @@ def silhouette_step(
     )
 
 
-def image_step(device: str, level: int = 4, views: int = 2, image_size: int = 128, faces_per_pixel: int = 50) -> Work:
-    """Section 4.4: soft images of a sphere with coloured vertices, compared with those of a mesh."""
+def image_step(
+    device: str, level: int = 4, views: int = 2, image_size: int = 128, faces_per_pixel: int = 50, edges: str = "soft"
+) -> Work:
+    """Section 4.4: images of a sphere with coloured vertices, compared with those of a mesh."""
     config = ImageConfig(
-        steps=FOREVER, progress=False, level=level, views_per_step=views, faces_per_pixel=faces_per_pixel
+        steps=FOREVER, progress=False, level=level, views_per_step=views, faces_per_pixel=faces_per_pixel, edges=edges
     )
     targets = views_of(device, image_size)
     return Work.of_fit(lambda callbacks: fit_images(targets, config=config, callbacks=callbacks), views * image_size**2)

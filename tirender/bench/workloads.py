@@ -30,6 +30,7 @@ class Workload:
 
 
 BACK: dict[str, Any] = {"adjoint": True}
+ANTIALIAS: dict[str, Any] = {"edges": "antialias"}
 TINY = {"image_size": 16}
 FEW_POINTS = {"image_size": 32, "n_points": 20_000}  # enough that some cover the centre of a pixel
 FEW_GAUSSIANS = {"n": 50, "image_size": 16}
@@ -54,6 +55,12 @@ STEPS: dict[str, Workload] = {
         "4.3 silhouette: 2 x 128 x 128, K 50", "pixels", steps.silhouette_step, {**TINY, "level": 1}
     ),
     "images": Workload("4.4 images: 2 x 128 x 128, K 50", "pixels", steps.image_step, {**TINY, "level": 1}),
+    "silhouette-antialias": Workload(
+        "4.3 silhouette, anti-aliased edges", "pixels", steps.silhouette_step, {**TINY, "level": 1}, ANTIALIAS
+    ),
+    "images-antialias": Workload(
+        "4.4 images, anti-aliased edges", "pixels", steps.image_step, {**TINY, "level": 1}, ANTIALIAS
+    ),
     "volume": Workload(
         "5 volume: 128^3, 10 x 128 x 128, 150 a ray",
         "samples",
@@ -81,6 +88,8 @@ OPERATIONS: dict[str, Workload] = {
     "op-silhouette-adjoint": Workload("silhouette, adjoint", "fragments", operations.silhouette, TINY, BACK),
     "op-shade": Workload("texture, light, blend", "fragments", operations.shade, TINY),
     "op-shade-adjoint": Workload("texture, light, blend, adjoint", "fragments", operations.shade, TINY, BACK),
+    "op-antialias": Workload("anti-alias, 512 x 512", "pixels", operations.antialias, TINY),
+    "op-antialias-adjoint": Workload("anti-alias, adjoint", "pixels", operations.antialias, TINY, BACK),
     "op-knn-100k": Workload(
         "nearest of 100 k to 100 k points", "queries", operations.nearest_neighbours, {"n_points": 50}
     ),

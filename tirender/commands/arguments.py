@@ -30,6 +30,15 @@ def add_arch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", choices=ARCHS, help="where kernels run (default: cuda if torch has it, else cpu)")
 
 
+def add_allow_parent(parser: argparse.ArgumentParser) -> None:
+    """Add ``--allow-parent``."""
+    parser.add_argument(
+        "--allow-parent",
+        action="store_true",
+        help="also read materials and images from the folder above FILE's, as ../textures/a.png",
+    )
+
+
 def device_of(arch: str | None) -> str:
     """Start the runtime; returns the device of its tensors."""
     return "cuda" if tirender.init(arch) == "cuda" else "cpu"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.commands.arguments import add_arch, device_of, number
+from tirender.commands.arguments import add_allow_parent, add_arch, device_of, number
 from tirender.fit_kinds import KINDS, PRESETS, FitKind, Option
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         choices=PREVIEWS,
         help="watch the fit in a window (default), on a page on 127.0.0.1, or as a video in the output folder",
     )
+    add_allow_parent(parser)
     add_arch(parser)
 
 
@@ -102,7 +103,7 @@ def _fit(args: argparse.Namespace) -> None:
     from tirender.fit.distributed import is_main, process_group
 
     kind = KINDS[args.kind]
-    names = ("steps", "seed", *(option.name.replace("-", "_") for option in kind.options))
+    names = ("steps", "seed", "allow_parent", *(option.name.replace("-", "_") for option in kind.options))
     given = {name: getattr(args, name) for name in names}
     with process_group(gpus=args.arch == "cuda" if args.arch else None):
         target = kind.load(given, device_of(args.arch))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tirender.commands.arguments import device_of, number
+from tirender.commands.arguments import add_allow_parent, device_of, number
 
 if TYPE_CHECKING:
     from tirender.scenes import Scene
@@ -20,7 +20,7 @@ FILES = (
 
 
 def add_scene_arguments(parser: argparse.ArgumentParser, sizes: range, default_size: list[int]) -> None:
-    """Add FILE, ``--size``, ``--shader`` and ``--background``.
+    """Add FILE, ``--size``, ``--shader``, ``--background`` and ``--allow-parent``.
 
     Args:
         parser: of the command.
@@ -50,6 +50,7 @@ def add_scene_arguments(parser: argparse.ArgumentParser, sizes: range, default_s
         metavar=("R", "G", "B"),
         help="colour of the background, each 0 to 1 (default: white)",
     )
+    add_allow_parent(parser)
 
 
 def size_of(args: argparse.Namespace) -> tuple[int, int]:
@@ -78,7 +79,7 @@ def load_scene_of(args: argparse.Namespace) -> tuple[Path, Scene]:
     from tirender.scenes import load_scene
 
     path = Path(args.file or datasets.creature())
-    scene = load_scene(path, device_of(args.arch))
+    scene = load_scene(path, device_of(args.arch), allow_parent=args.allow_parent)
     if args.shader not in (None, *scene.shaders):
         fail("--shader", f"{', '.join(scene.shaders)} for {scene.facts}", args.shader)
     return path, scene

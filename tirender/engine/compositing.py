@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import compositing as kernels
 from tirender.engine.partial_sums import part_bounds_by_work, part_count
 
@@ -34,7 +34,7 @@ def composite(
         return _Composite.apply(alphas, features, offsets, index, MODES[mode])
 
 
-class _Composite(torch.autograd.Function):
+class _Composite(FirstOrder):
     @staticmethod
     def forward(ctx: Any, alphas: torch.Tensor, features: torch.Tensor, offsets: Any, index: Any, mode: int) -> Any:
         points = kernels.PackedPoints(offsets, index, alphas.detach().contiguous(), features.detach().contiguous())
@@ -48,7 +48,6 @@ class _Composite(torch.autograd.Function):
         return image
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
         offsets, index, alphas, features = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1]

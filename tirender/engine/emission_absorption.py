@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import FLOATS, check_tensor, fail
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import emission_absorption as kernels
 
 
@@ -52,7 +52,7 @@ def count_visible(offsets: torch.Tensor, densities: torch.Tensor, min_transmitta
     return counts
 
 
-class _EmissionAbsorption(torch.autograd.Function):
+class _EmissionAbsorption(FirstOrder):
     @staticmethod
     def forward(ctx: Any, densities: torch.Tensor, features: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
         densities, features = densities.detach().contiguous(), features.detach().contiguous()
@@ -63,7 +63,6 @@ class _EmissionAbsorption(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_out: torch.Tensor) -> Any:
         offsets, densities, features = ctx.saved_tensors
         grad_densities, grad_features = torch.zeros_like(densities), torch.zeros_like(features)

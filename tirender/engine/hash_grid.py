@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import FLOATS, check_tensor, fail
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import hash_grid as kernels
 from tirender.engine.partial_sums import part_bounds
 
@@ -99,7 +99,7 @@ def hash_encode(points: torch.Tensor, table: torch.Tensor, layout: HashGridLayou
     return encoding.view(*points.shape[:-1], layout.n_channels)
 
 
-class _HashEncode(torch.autograd.Function):
+class _HashEncode(FirstOrder):
     @staticmethod
     def forward(ctx: Any, points: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
         points, table = points.detach().contiguous(), table.detach().contiguous()
@@ -120,7 +120,6 @@ class _HashEncode(torch.autograd.Function):
         return encoding
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_encoding: torch.Tensor) -> Any:
         points, table, levels = ctx.saved_tensors
         grad_encoding = grad_encoding.contiguous().view(-1)

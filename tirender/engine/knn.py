@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import fail
 from tirender.engine import runtime
 from tirender.engine.bvh import Forest, build_forest
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import knn as kernels
 from tirender.engine.partial_sums import part_bounds, part_count
 
@@ -124,7 +124,7 @@ def neighbour_distances(
     return distances
 
 
-class _Distances(torch.autograd.Function):
+class _Distances(FirstOrder):
     @staticmethod
     def forward(
         ctx: Any, p1: torch.Tensor, p2: torch.Tensor, lengths1: Any, lengths2: Any, norm: int, given: Any, *idx: Any
@@ -141,7 +141,6 @@ class _Distances(torch.autograd.Function):
         return (dists,)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_dists: torch.Tensor) -> Any:
         p1, p2, lengths1, lengths2, *idx = ctx.saved_tensors
         rows = [p1, p2][: len(idx)]  # those that have neighbours

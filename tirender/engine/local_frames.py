@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import check_integer, fail
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.knn import gather_neighbours, select_nearest
 
 
@@ -58,7 +58,7 @@ def _toward_most(points: torch.Tensor, neighbours: torch.Tensor, axes: torch.Ten
     return torch.where(turn, -axes, axes)
 
 
-class _EigenSystem(torch.autograd.Function):
+class _EigenSystem(FirstOrder):
     """Eigenvalues, ascending, and eigenvectors of symmetric matrices; gradients stay finite where values are equal."""
 
     @staticmethod
@@ -70,7 +70,6 @@ class _EigenSystem(torch.autograd.Function):
         return values, vectors
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_values: torch.Tensor, grad_vectors: torch.Tensor) -> Any:
         values, vectors = ctx.saved_tensors
         gaps = values[..., None, :] - values[..., :, None]

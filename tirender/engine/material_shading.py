@@ -10,14 +10,12 @@ from tirender.engine.rasterize_meshes import RasterMode
 
 
 @runtime.not_compiled
-def draw_materials(mode: RasterMode, light: int, flat: bool, inputs: kernels.Inputs) -> torch.Tensor:
+def draw_materials(mode: RasterMode, lighting: kernels.Lighting, inputs: kernels.Inputs) -> torch.Tensor:
     """Light the fragments of each pixel and blend them front to back.
 
     Args:
         mode: how they were rasterized.
-        light: a kind in ``kernels/lighting.py``.
-        flat: whether each face is lit by its own normal.
-        inputs: see there; detached.
+        lighting, inputs: see there.
     Returns:
         (N, H, W, 4) RGBA, the background behind what is transparent.
     """
@@ -25,7 +23,6 @@ def draw_materials(mode: RasterMode, light: int, flat: bool, inputs: kernels.Inp
     image = inputs.verts.new_empty(n_pixels, 4)
     if n_pixels:
         floats = (t.to(image.dtype) if t.is_floating_point() else t.int() for t in inputs)
-        lighting = kernels.Lighting(light=light, flat=flat, n_sets=inputs.uv_rows.shape[1] // 3)
         arrays = (t.detach().contiguous() for t in floats)
         runtime.launch(kernels.material_shading, mode.raster, lighting, *arrays, image)
     return image.view(n_images, *mode.image_size, 4)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import mesh_fragments as kernels
 from tirender.engine.partial_sums import part_bounds, part_count
 from tirender.engine.rasterize_meshes import RasterMode, Triangles
@@ -33,7 +33,7 @@ def mesh_fragments(
         return _MeshFragments.apply(triangles.verts_ndc, triangles.faces, pixels, index, mode)
 
 
-class _MeshFragments(torch.autograd.Function):
+class _MeshFragments(FirstOrder):
     @staticmethod
     def forward(ctx: Any, verts: torch.Tensor, faces: Any, pixels: Any, index: Any, mode: RasterMode) -> Any:
         verts = verts.detach().contiguous()
@@ -46,7 +46,6 @@ class _MeshFragments(torch.autograd.Function):
         return zbuf, bary, dists
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         fragments = ctx.saved_tensors
         verts, _, _, index = fragments

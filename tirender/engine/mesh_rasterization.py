@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
 
 from tirender.engine import runtime
+from tirender.engine.edge_partners import edge_partners
+from tirender.engine.kernels.antialias import Picture
 from tirender.engine.mesh_fragments import mesh_fragments
 from tirender.engine.near_clipping import NearClipping, clip_near
-from tirender.engine.rasterize_meshes import RasterMode, Triangles, select_triangles
+from tirender.engine.rasterize_meshes import RasterMode, Triangles, compact, select_nearest, select_triangles
+from tirender.engine.surface_slopes import surface_slopes
 from tirender.transforms.math import away_from_zero, matmul
 
 W_MIN = 1e-8  # without a near plane, the least absolute divisor; no gradient passes to it below
@@ -26,6 +30,8 @@ class MeshRasterization:
         mode: how pixels are matched with faces.
         z_near: depth in view space at which faces are clipped; None: they are not.
         perspective: whether w is z_view; else it is 1.
+        partners: gives the edges beyond the edges of the faces, (F, 3), see ``edge_partners``; None: they are
+            found from the positions when asked for.
     """
 
     def __init__(
@@ -37,8 +43,10 @@ class MeshRasterization:
         mode: RasterMode,
         z_near: float | None,
         perspective: bool,
+        partners: Callable[[], torch.Tensor] | None = None,
     ):
         self.mode = mode
+        self._partners = partners
         self.n_faces = len(faces)
         self.clipping: NearClipping | None = None if z_near is None else clip_near(verts_clip[:, 3], faces, z_near)
         w, z = verts_clip[:, 2], verts_clip[:, 3]
@@ -53,7 +61,8 @@ class MeshRasterization:
         if z_near is None or not z_near > W_MIN:
             w = away_from_zero(w, W_MIN)
         verts_ndc = torch.stack([verts_clip[:, 0] / w, verts_clip[:, 1] / w, z], 1)
-        self.triangles = Triangles(verts_ndc, faces.contiguous(), image, n_images)
+        siblings = self.clipping.siblings() if self.clipping is not None and self.clipping.n_quads else None
+        self.triangles = Triangles(verts_ndc, faces.contiguous(), image, n_images, siblings)
         if self.clipping is None:
             runtime.keep(self.triangles.faces)
 
@@ -68,14 +77,28 @@ class MeshRasterization:
 
     def evaluate(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Depth (M,), barycentric coordinates in the face (M, 3) and signed squared distance (M,) of the selected."""
-        offsets, index = self._sorted
-        pixels = torch.arange(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
-        pixels = torch.repeat_interleave(pixels, (offsets[1:] - offsets[:-1]).long(), output_size=len(index))
-        zbuf, bary, dists = mesh_fragments(self.triangles, self.mode, pixels, index)
+        index = self._sorted[1]
+        zbuf, bary, dists = mesh_fragments(self.triangles, self.mode, self._pixels(), index)
         if self.clipping is not None:
             corners = self.clipping.barycentric(self.n_faces).index_select(0, index.long())
             bary = matmul(bary[:, None], corners)[:, 0]
         return zbuf, bary, dists
+
+    def bary_slopes(self) -> torch.Tensor:
+        """How barycentric coordinates of the selected change to the next pixel to the right and below: (M, 3, 2)."""
+        index = self._sorted[1].long()
+        verts = self.triangles.verts_ndc.detach()[self.triangles.faces.long()[index]]
+        slopes = surface_slopes(verts, self._pixels().long(), self.mode)
+        if self.clipping is not None:
+            corners = self.clipping.barycentric(self.n_faces).detach().index_select(0, index)
+            slopes = matmul(corners.transpose(1, 2), slopes)
+        return slopes
+
+    def _pixels(self) -> torch.Tensor:
+        """(M,) int32: the pixel of each of the selected."""
+        offsets, index = self._sorted
+        pixels = torch.arange(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
+        return torch.repeat_interleave(pixels, (offsets[1:] - offsets[:-1]).long(), output_size=len(index))
 
     def corner_values(self, values: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Values (n, D) and their int32 rows at the corners of the triangles, from those of the faces."""
@@ -86,7 +109,26 @@ class MeshRasterization:
         return values if self.clipping is None else values.index_select(0, self.clipping.face)
 
     @cached_property
+    def picture(self) -> Picture:
+        """The triangle in front at each pixel, and what anti-aliasing needs to know of its edges."""
+        nearest, depth = self._nearest
+        if self.clipping is None and self._partners is not None:
+            partners = self._partners()
+        else:
+            drawn = self.triangles
+            image = drawn.verts_ndc.new_zeros(len(drawn.verts_ndc))
+            image[drawn.faces.long()] = drawn.image[:, None].to(image)
+            partners = edge_partners(drawn.faces, torch.cat([drawn.verts_ndc.detach(), image[:, None]], 1))
+        return Picture(nearest, depth, self.triangles.faces, partners.int(), self.triangles.verts_ndc)
+
+    @cached_property
+    def _nearest(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return select_nearest(self.triangles, self.mode)
+
+    @cached_property
     def _sorted(self) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.mode.keeps_nearest_alone:
+            return compact(self._nearest[0])
         return select_triangles(self.triangles, self.mode, by_depth=True)
 
     @cached_property

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import check_tensor
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import mesh_shading as kernels
 from tirender.engine.kernels.lighting import N_PARAMS
 from tirender.engine.kernels.surface import Owners, Shading
@@ -22,6 +22,7 @@ from tirender.engine.kernels.texture import (
     REPEAT,
     UV_BILINEAR,
     UV_NEAREST,
+    UV_TRILINEAR,
     VERTEX,
     ZEROS,
     Sampling,
@@ -29,7 +30,13 @@ from tirender.engine.kernels.texture import (
 from tirender.engine.partial_sums import part_bounds_by_work, part_count
 from tirender.engine.rasterize_meshes import RasterMode, Triangles
 
-TEXTURES = {"vertex": VERTEX, "bilinear": UV_BILINEAR, "nearest": UV_NEAREST, "atlas": ATLAS}
+TEXTURES = {
+    "vertex": VERTEX,
+    "bilinear": UV_BILINEAR,
+    "nearest": UV_NEAREST,
+    "trilinear": UV_TRILINEAR,
+    "atlas": ATLAS,
+}
 PADDINGS = {"zeros": ZEROS, "border": BORDER, "reflection": REFLECTION, "repeat": REPEAT}
 
 
@@ -38,11 +45,12 @@ class TextureSource:
     """Where a surface's colour comes from (see ``kernels/texture.py``).
 
     Args:
-        kind: "vertex", "bilinear", "nearest" (a UV map) or "atlas".
+        kind: "vertex", "bilinear", "nearest", "trilinear" (a UV map) or "atlas".
         coords: (n, 3) colours for "vertex", else (n, 2) coordinates.
         coord_faces: (T, 3) int32, the rows of coords at each triangle's corners.
         texels: (n, 3) all maps in one row, each with its first row at the top; unused, like the next two, for "vertex".
-        layout: (maps, 4) int32, first texel, rows, columns and :func:`padding_code` of each map.
+        layout: (maps, 4) int32, first texel, rows, columns and code of each map: :func:`padding_code`, and LEVELS times
+            the number of smaller levels that follow.
         map_index: (T,) int32, the map of each triangle.
         align_corners: as in ``torch.nn.functional.grid_sample``.
     """
@@ -113,7 +121,8 @@ def shade_mesh(
             ``kernels/lighting.py`` lists.
     Returns:
         (N, H, W, 4) RGBA; differentiable in ``triangles.verts_ndc``, positions, normals, coords, texels and params, the
-        selection held fixed. No gradient passes where a colour is sampled with "nearest", or from an atlas, to where.
+        selection and the levels of maps held fixed. No gradient passes where a colour is sampled with "nearest", or
+        from an atlas, to where.
     """
     check_tensor("params", params, (triangles.n_images, N_PARAMS))
     verts, faces = triangles.verts_ndc, triangles.faces
@@ -156,7 +165,7 @@ def shade_mesh(
     return image.view(triangles.n_images, *raster.image_size, 4)
 
 
-class _ShadeMesh(torch.autograd.Function):
+class _ShadeMesh(FirstOrder):
     @staticmethod
     def forward(ctx: Any, numbers: Any, keep: bool, *args: torch.Tensor) -> torch.Tensor:
         inputs = kernels.Inputs(*(t.detach().contiguous() for t in args))
@@ -175,7 +184,6 @@ class _ShadeMesh(torch.autograd.Function):
         return image
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
         n_inputs = len(kernels.Inputs._fields)
         inputs, kept = kernels.Inputs(*ctx.saved_tensors[:n_inputs]), ctx.saved_tensors[n_inputs:]

@@ -60,6 +60,15 @@ class NearClipping:
         ]
         return torch.cat([values, *new]), torch.cat(triangles).index_select(0, self.sorting).int()
 
+    def siblings(self) -> torch.Tensor:
+        """(T,) int32: the other triangle of the same face, -1 where there is none."""
+        is_pair = self.face[1:] == self.face[:-1]  # the parts of a face follow each other
+        place = torch.arange(len(self.face), dtype=torch.int32, device=self.face.device)
+        siblings = torch.full_like(place, -1)
+        siblings[:-1][is_pair] = place[1:][is_pair]
+        siblings[1:][is_pair] = place[:-1][is_pair]
+        return siblings
+
     def barycentric(self, n_faces: int) -> torch.Tensor:
         """(T, 3, 3): coordinates in the face of each triangle's corners."""
         unit = torch.eye(3, dtype=self.weights.dtype, device=self.weights.device)

@@ -95,6 +95,10 @@ class PackedFragments(Packed):
         packed.rasterization = rasterization
         return packed
 
+    def bary_slopes(self) -> torch.Tensor | None:
+        """(M, 3, 2): how ``bary_coords`` change to the next pixel to the right and below; None if made by hand."""
+        return None if self.rasterization is None else self.rasterization.bary_slopes()
+
     @property
     def pix_to_face(self) -> torch.Tensor:
         """(M,) int64, indices into the batch's packed faces."""

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch.autograd.function import once_differentiable
 
 from tirender.engine import runtime
 from tirender.engine.bvh import Forest, build_forest
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import knn
 from tirender.engine.kernels import point_mesh as kernels
 from tirender.engine.knn import queries_per_task
@@ -121,7 +121,7 @@ def _forest(
     return build_forest(lower, upper, first.int(), item, leaf_bits)
 
 
-class _Distances(torch.autograd.Function):
+class _Distances(FirstOrder):
     """The squared distances of pairs of points and triangles."""
 
     @staticmethod
@@ -131,7 +131,6 @@ class _Distances(torch.autograd.Function):
         return pairs.dists
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_dists: torch.Tensor) -> Any:
         points, triangles, point_index, triangle_index = ctx.saved_tensors
         n_pairs = len(grad_dists)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import fail
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import points_to_volumes as kernels
 
 
@@ -50,7 +50,7 @@ def points_to_volumes(
     return sums.view(n, values.shape[1], *shape)
 
 
-class _PointsToVolumes(torch.autograd.Function):
+class _PointsToVolumes(FirstOrder):
     @staticmethod
     def forward(
         ctx: Any,
@@ -73,7 +73,6 @@ class _PointsToVolumes(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_sums: torch.Tensor) -> Any:
         points, values, order, cells, grid_sizes = ctx.saved_tensors
         grad_points, grad_values = torch.zeros_like(points), torch.zeros_like(values)

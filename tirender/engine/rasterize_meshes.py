@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,7 +11,7 @@ from tirender.engine import runtime
 from tirender.engine.kernels import rasterize_meshes as kernels
 from tirender.engine.kernels.tiles import Listing, Scratch
 from tirender.engine.kernels.triangle import Raster
-from tirender.engine.tiles import TileGrid, bin_primitives, list_overlaps, prefix_sum
+from tirender.engine.tiles import Bins, TileGrid, bin_primitives, list_overlaps, prefix_sum
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,15 @@ class Triangles:
         faces: (T, 3) int32.
         image: (T,) int32, ascending, the image that each triangle is drawn in.
         n_images: N.
+        siblings: (T,) int32, the triangle that is the other part of the same face, -1 where there is none; None where
+            no face is in two parts.
     """
 
     verts_ndc: torch.Tensor
     faces: torch.Tensor
     image: torch.Tensor
     n_images: int
+    siblings: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class RasterMode:
     cull_backfaces: bool = False
 
     @property
+    def keeps_nearest_alone(self) -> bool:
+        """Whether a pixel keeps the one triangle in front."""
+        return self.faces_per_pixel == 1 and self.blur_radius == 0
+
+    @property
     def raster(self) -> Raster:
         """What kernels need to know of it."""
         return Raster(
@@ -55,6 +63,26 @@ class RasterMode:
 
 
 @runtime.not_compiled
+def select_nearest(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor, torch.Tensor]:
+    """The triangle in front of those that cover each pixel.
+
+    Returns:
+        nearest: (N * H * W,) int32 triangles, -1 where there is none.
+        depth: (N * H * W,) where there is one.
+    Raises:
+        ValueError: where int32 cannot count the pixels.
+    """
+    verts = triangles.verts_ndc.detach().contiguous()
+    n_pixels = triangles.n_images * mode.image_size[0] * mode.image_size[1]
+    nearest, depth = triangles.faces.new_full((n_pixels,), -1), verts.new_zeros(n_pixels)
+    sharp = replace(mode, blur_radius=0.0)
+    if n_pixels and len(triangles.faces):
+        grid, binned, _ = _bin(triangles, verts, sharp)
+        runtime.launch(kernels.select_nearest, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
+    return nearest, depth
+
+
+@runtime.not_compiled
 def select_triangles(
     triangles: Triangles, mode: RasterMode, by_depth: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,7 +90,7 @@ def select_triangles(
 
     A triangle overlaps a pixel that it covers, or whose centre is nearer to it than ``sqrt(blur_radius)``, at a depth
     >= 0. A centre on an edge or vertex that triangles share belongs to one of them, by the top-left rule of Direct3D.
-    Ties in depth go to the lower index.
+    Of two siblings, a pixel has the one that it lies in, or else is nearer to. Ties in depth go to the lower index.
 
     Args:
         by_depth: whether each pixel's triangles are sorted by depth; else by index (unless some were dropped).
@@ -72,24 +100,35 @@ def select_triangles(
     Raises:
         ValueError: where int32 cannot count the pixels, or their triangles.
     """
+    if mode.keeps_nearest_alone:
+        nearest, _depth = select_nearest(triangles, mode)
+        return compact(nearest)
     verts = triangles.verts_ndc.detach().contiguous()
     height, width = mode.image_size
-    grid = TileGrid.of(height, width, triangles.n_images)
     n_pixels = triangles.n_images * height * width
     if n_pixels == 0 or len(triangles.faces) == 0:
         return verts.new_zeros(n_pixels + 1, dtype=torch.int32), verts.new_zeros(0, dtype=torch.int32)
-    boxes = triangles.faces.new_empty(len(triangles.faces), 4)
-    margin, cull = math.sqrt(mode.blur_radius), int(mode.cull_backfaces)
-    runtime.launch(kernels.triangle_boxes, verts, triangles.faces, margin, cull, height, width, boxes)
-    bins = bin_primitives(boxes, triangles.image, grid)
-    binned = kernels.Binned(verts, triangles.faces, boxes, bins.offsets, bins.members)
-    if mode.faces_per_pixel == 1 and mode.blur_radius == 0:
-        depth, nearest = verts.new_empty(n_pixels), bins.members.new_empty(n_pixels)
-        runtime.launch(kernels.select_nearest, mode.raster, grid.sizes, *binned, depth, nearest)
-        hit = nearest >= 0
-        return prefix_sum(hit), nearest[hit]
+    grid, binned, bins = _bin(triangles, verts, mode)
 
     def list_tiles(listing: Listing, scratch_offsets: torch.Tensor, scratch: Scratch) -> None:
         runtime.launch(kernels.list_triangles, mode.raster, grid.sizes, listing, *binned, scratch_offsets, *scratch)
 
     return list_overlaps(list_tiles, bins, grid, mode.faces_per_pixel, verts, by_depth)
+
+
+def compact(nearest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The offsets (pixels + 1,) and members (M,) of fragments of which each pixel has one, or none (-1)."""
+    hit = nearest >= 0
+    return prefix_sum(hit), nearest[hit]
+
+
+def _bin(triangles: Triangles, verts: torch.Tensor, mode: RasterMode) -> tuple[TileGrid, kernels.Binned, Bins]:
+    """Which triangles each tile may see."""
+    height, width = mode.image_size
+    grid = TileGrid.of(height, width, triangles.n_images)
+    boxes = triangles.faces.new_empty(len(triangles.faces), 4)
+    margin, cull = math.sqrt(mode.blur_radius), int(mode.cull_backfaces)
+    runtime.launch(kernels.triangle_boxes, verts, triangles.faces, margin, cull, height, width, boxes)
+    bins = bin_primitives(boxes, triangles.image, grid)
+    siblings = bins.members[:0] if triangles.siblings is None else triangles.siblings
+    return grid, kernels.Binned(verts, triangles.faces, boxes, bins.offsets, bins.members, siblings), bins

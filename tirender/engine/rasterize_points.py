@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import rasterize_points as kernels
 from tirender.engine.kernels.tiles import Listing, Scratch
 from tirender.engine.partial_sums import part_bounds, part_count
@@ -103,7 +103,7 @@ def point_fragments(
         return _PointFragments.apply(points_ndc, image_size, pixels, index)
 
 
-class _PointFragments(torch.autograd.Function):
+class _PointFragments(FirstOrder):
     @staticmethod
     def forward(ctx: Any, points: torch.Tensor, image_size: tuple[int, int], pixels: Any, index: Any) -> Any:
         points = points.detach().contiguous()
@@ -115,7 +115,6 @@ class _PointFragments(torch.autograd.Function):
         return zbuf, dists
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         points, pixels, index = ctx.saved_tensors
         n_parts = part_count(points.numel(), len(index))

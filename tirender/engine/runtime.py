@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import torch
 
 from tirender.engine.device_copies import DeviceCopies
+from tirender.engine.first_order import refuse_transforms
 from tirender.engine.launcher import Launcher
 
 os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # importing taichi would otherwise call a version server
@@ -126,13 +127,17 @@ def synchronize() -> None:
 
 
 def not_compiled(function: F) -> F:
-    """Keep ``torch.compile`` out of a function: ``torch.compiler.disable``, but which alone imports the compiler, in as
-    long as the rest of the package takes, whether anything is ever compiled or not."""
+    """Keep ``torch.compile`` and ``torch.func`` out of a function that launches kernels.
+
+    This is ``torch.compiler.disable``, but which alone imports the compiler, in as long as the rest of the package
+    takes, whether anything is ever compiled or not.
+    """
     disabled: Callable[..., Any] | None = None
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal disabled
+        refuse_transforms(function)
         if "torch._dynamo" not in sys.modules:  # nothing can be compiling
             return function(*args, **kwargs)
         if disabled is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import silhouette as kernels
 from tirender.engine.partial_sums import part_bounds_by_work, part_count
 from tirender.engine.rasterize_meshes import RasterMode, Triangles
@@ -30,7 +30,7 @@ def soft_silhouette(
     return (1 - transmittance).view(triangles.n_images, *mode.image_size)
 
 
-class _Silhouette(torch.autograd.Function):
+class _Silhouette(FirstOrder):
     @staticmethod
     def forward(ctx: Any, verts: torch.Tensor, faces: Any, offsets: Any, index: Any, mode: Any, sigma: float) -> Any:
         verts = verts.detach().contiguous()
@@ -44,7 +44,6 @@ class _Silhouette(torch.autograd.Function):
         return transmittance
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_transmittance: torch.Tensor) -> Any:
         fragments = ctx.saved_tensors
         offsets, index, _, verts, *_ = fragments

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.engine import runtime
+from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import volume_march as kernels
 
 MAX_CHANNELS = 32  # of densities and features together: kernels are compiled for each number
@@ -51,7 +51,7 @@ def padded_shape(shape: Sequence[int], n_channels: int) -> tuple[int, ...]:
     return (n_volumes, *(size + 2 for size in sizes), (n_channels + 3) // 4 * 4)
 
 
-class _MarchVolumes(torch.autograd.Function):
+class _MarchVolumes(FirstOrder):
     @staticmethod
     def forward(
         ctx: Any,
@@ -84,7 +84,6 @@ class _MarchVolumes(torch.autograd.Function):
         return image.view(-1, n_channels)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
         values, origins, directions, lengths = ctx.saved_tensors
         rays = kernels.Rays(origins, directions, lengths)

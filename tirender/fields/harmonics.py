@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import FLOATS, check_tensor, fail
+from tirender.engine.first_order import FirstOrder
 
 # the bits of 2 / pi in 32-bit words (Payne and Hanek, "Radian reduction for trigonometric functions", 1983)
 TWO_OVER_PI = (
@@ -60,7 +60,7 @@ class Harmonics(torch.nn.Module):
         return 2 * input_dims * self.n_harmonic_functions
 
 
-class _Harmonics(torch.autograd.Function):
+class _Harmonics(FirstOrder):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, n: int, omega_0: float) -> torch.Tensor:
         if x.dtype == torch.float32 and bool(x.isfinite().all()):
@@ -74,7 +74,6 @@ class _Harmonics(torch.autograd.Function):
         return waves
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_waves: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (waves,) = ctx.saved_tensors
         sines, cosines = waves.chunk(2, dim=-1)

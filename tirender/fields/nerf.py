@@ -9,9 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import fail
+from tirender.engine.first_order import FirstOrder
 from tirender.fields.harmonics import Harmonics
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
@@ -131,7 +131,7 @@ def softplus_linear(
     return _SoftplusLinear.apply(x, weight, shift.expand(len(x), 1, -1), embed)
 
 
-class _SoftplusLinear(torch.autograd.Function):
+class _SoftplusLinear(FirstOrder):
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None
@@ -146,7 +146,6 @@ class _SoftplusLinear(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, None]:
         x, weight, y = ctx.saved_tensors
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None

@@ -17,6 +17,8 @@ from tirender.fit.shape import ShapeConfig, shape_losses
 from tirender.fit.views import Lights, Views, choose_views
 from tirender.renderer import (
     BlendParams,
+    HardPhongShader,
+    HardSilhouetteShader,
     MeshRasterizer,
     MeshRenderer,
     RasterizationSettings,
@@ -32,6 +34,8 @@ class SilhouetteConfig(ShapeConfig):
 
     Attributes:
         views_per_step: views drawn at random for each step, each at most once.
+        edges: "soft" blends many faces at each pixel, with the next three settings; "antialias" shows the nearest face
+            and blends outlines (see :func:`~tirender.renderer.antialias`).
         sigma: blur at edges at the first step, in NDC units squared; see ``BlendParams``.
         sigma_final: blur at the last step, reached geometrically; None keeps ``sigma`` constant.
         faces_per_pixel: faces blended in a pixel, nearest first.
@@ -40,6 +44,7 @@ class SilhouetteConfig(ShapeConfig):
     """
 
     views_per_step: int = 2
+    edges: str = "soft"
     sigma: float = 1e-4
     sigma_final: float | None = None
     faces_per_pixel: int = 50
@@ -48,6 +53,7 @@ class SilhouetteConfig(ShapeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("edges", self.edges, ("soft", "antialias"))
         if self.views_per_step < 1:
             fail("views_per_step", "at least 1", self.views_per_step)
         for name in ("sigma", "sigma_final"):
@@ -55,27 +61,28 @@ class SilhouetteConfig(ShapeConfig):
             if value is not None and not 0 < value < math.inf:
                 fail(name, "a finite number above 0", value)
 
-    def softness(self, image_size: tuple[int, int], progress: float = 1.0) -> dict[str, Any]:
-        """Arguments of a renderer's call that blur edges, out to where the coverage falls to 1e-4.
+    def edge_settings(self, image_size: tuple[int, int], progress: float = 1.0) -> dict[str, Any]:
+        """Arguments of a renderer's call that say how edges are drawn; soft ones reach out to a coverage of 1e-4.
 
         Args:
             image_size: height and width in pixels.
             progress: the fraction of the fit that is done, in [0, 1].
         """
+        is_soft = self.edges == "soft"
         sigma = self.sigma if self.sigma_final is None else self.sigma ** (1 - progress) * self.sigma_final**progress
         settings = RasterizationSettings(
             image_size=image_size,
-            blur_radius=math.log(1 / 1e-4 - 1) * sigma,
-            faces_per_pixel=self.faces_per_pixel,
+            blur_radius=math.log(1 / 1e-4 - 1) * sigma if is_soft else 0.0,
+            faces_per_pixel=self.faces_per_pixel if is_soft else 1,
             perspective_correct=self.perspective_correct,
         )
         return {"raster_settings": settings, "blend_params": BlendParams(sigma=sigma)}
 
-    def renderer(self, image_size: tuple[int, int], shader: SoftSilhouetteShader | SoftPhongShader) -> MeshRenderer:
-        """A renderer with the blur of the last step."""
-        softness = self.softness(image_size)
-        shader.blend_params = softness["blend_params"]
-        return MeshRenderer(MeshRasterizer(raster_settings=softness["raster_settings"]), shader)
+    def renderer(self, image_size: tuple[int, int], shader: nn.Module) -> MeshRenderer:
+        """A renderer with the edges of the last step."""
+        settings = self.edge_settings(image_size)
+        shader.blend_params = settings["blend_params"]
+        return MeshRenderer(MeshRasterizer(raster_settings=settings["raster_settings"]), shader)
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,8 @@ def fit_silhouettes(
     def losses(step: int) -> dict[str, torch.Tensor]:
         mesh = module()
         chosen, part = choose_views(views, config.views_per_step)
-        softness = config.softness(views.image_size, step / config.steps)
-        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen], **softness)
+        settings = config.edge_settings(views.image_size, step / config.steps)
+        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen], **settings)
         silhouette = (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean()
         return {**part.scaled({"silhouette": silhouette}), **shape_losses(mesh)}
 
@@ -183,8 +190,8 @@ def fit_images(
     def losses(step: int) -> dict[str, torch.Tensor]:
         mesh = module()
         chosen, part = choose_views(views, config.views_per_step)
-        softness = config.softness(views.image_size, step / config.steps)
-        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen], **softness)
+        settings = config.edge_settings(views.image_size, step / config.steps)
+        rendered = render(mesh.extend(len(chosen)), cameras=views.cameras[chosen], **settings)
         of_views = {
             "rgb": (rendered[..., :3] - images.index_select(0, chosen)).square().mean(),
             "silhouette": (rendered[..., 3] - views.silhouettes.index_select(0, chosen)).square().mean(),
@@ -201,9 +208,11 @@ def fit_images(
 
 def silhouette_renderer(image_size: tuple[int, int], config: SilhouetteConfig) -> MeshRenderer:
     """The renderer of :func:`fit_silhouettes`: its alpha is the silhouette; pass cameras at the call."""
-    return config.renderer(image_size, SoftSilhouetteShader())
+    return config.renderer(image_size, SoftSilhouetteShader() if config.edges == "soft" else HardSilhouetteShader())
 
 
 def image_renderer(image_size: tuple[int, int], config: ImageConfig, lights: Lights) -> MeshRenderer:
-    """The renderer of :func:`fit_images`, with soft Phong shading; pass cameras at the call."""
-    return config.renderer(image_size, SoftPhongShader(lights.device, lights=lights))
+    """The renderer of :func:`fit_images`, with Phong shading; pass cameras at the call."""
+    is_soft = config.edges == "soft"
+    shader = SoftPhongShader if is_soft else HardPhongShader
+    return config.renderer(image_size, shader(lights.device, lights=lights, antialias=not is_soft))

@@ -13,7 +13,7 @@ from tirender.checks import check_choice, fail
 from tirender.fit.loop import Losses, fit
 from tirender.fit.models import DeformedMesh
 from tirender.fit.run import Callback, FitConfig, FitRun, Images
-from tirender.loss import mesh_edge_loss, mesh_laplacian_smoothing, mesh_normal_consistency
+from tirender.loss import mesh_shape_losses
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere
 
@@ -100,11 +100,7 @@ class ShapeConfig(FitConfig):
 
 def shape_losses(mesh: Meshes) -> dict[str, torch.Tensor]:
     """The losses ``"edge"``, ``"normal"`` and ``"laplacian"``, which keep a mesh regular."""
-    return {
-        "edge": mesh_edge_loss(mesh),
-        "normal": mesh_normal_consistency(mesh),
-        "laplacian": mesh_laplacian_smoothing(mesh, method="uniform"),
-    }
+    return mesh_shape_losses(mesh)._asdict()
 
 
 def normalized(mesh: Meshes) -> tuple[Meshes, torch.Tensor, float]:

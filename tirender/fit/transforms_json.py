@@ -24,25 +24,32 @@ MAX_PIXELS = 512 << 20
 """The largest number of pixels of all images together."""
 MAX_NUMBER = 1e12
 ROTATION_TOLERANCE = 1e-3
-DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "s1", "s2", "s3", "s4", "distortion_params")
+PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "OPENCV", "FULL_OPENCV", "SIMPLE_RADIAL", "RADIAL")
+"""What ``camera_model`` may be, without distortion; upper or lower case."""
+OTHER_LENSES = ("is_fisheye", "fisheye", "equirectangular", "latlong", "orthographic", "rolling_shutter", "ftheta_p0")
+"""Entries of instant-ngp that are no pinhole, unless they are false or 0."""
 
 
-def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Views:
+def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu", allow_parent: bool = False) -> Views:
     """Read images, masks and cameras.
 
     ``transforms.json`` holds ``frames``. Each has a ``file_path`` (".png" may be left out), a ``transform_matrix``
-    (4x4, camera to world, +X right, +Y up, looking along -Z) and optionally a ``mask_path``. For all frames or for each
-    there is either ``camera_angle_x`` (radians, across the width) or ``fl_x``, ``fl_y``, ``cx``, ``cy`` (pixels).
-    Without a ``mask_path``, the mask is the image's alpha. Colours are laid on white.
+    (4x4 or its first 3 rows, camera to world, +X right, +Y up, looking along -Z) and optionally a ``mask_path``.
+    For all frames or for each there is, along x, along y or both, ``fl_x`` (pixels of an image of ``w`` x ``h``),
+    ``camera_angle_x`` (radians across the image) or ``x_fov`` (degrees), and maybe ``cx`` and ``cy``. An axis without
+    one has the focal length of the other. Without a ``mask_path``, the mask is the image's alpha. Colours are laid on
+    white. Entries that only concern other programs (``aabb_scale``, ``applied_transform``, depth) are not read.
 
     Args:
         path: the JSON file, or its folder, where it is ``transforms.json`` or ``transforms_train.json``.
         device: of the views.
+        allow_parent: whether images may lie in the folder above the file's, and what is in it, too.
     Returns:
         views in world space, lit by ambient light.
     Raises:
-        ValueError: naming the file and frame: a missing entry, no number, no rotation; lens distortion; images of
-            different sizes; a path out of the folder.
+        ValueError: naming the file and frame: a missing entry, no number, no rotation; a lens that is not a pinhole
+            (distortion, fisheye, panoramas); images of different sizes; a path out of the folder.
         OSError: a file cannot be opened.
     """
     path = Path(path)
@@ -50,7 +57,7 @@ def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         of_training = path / "transforms_train.json"  # in NeRF's synthetic scenes
         path = path / "transforms.json"
         path = of_training if of_training.is_file() and not path.exists() else path
-    source = read_source(path)
+    source = read_source(path, allow_parent=allow_parent)
     frames, shared = _frames(source)
     pictures: list[torch.Tensor] = []
     poses, intrinsics = [], []
@@ -65,7 +72,8 @@ def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu")
             fail(where, f"at most {MAX_PIXELS} pixels in all images", "more")
         pictures.append(picture)
         poses.append(_pose(frame, where))
-        intrinsics.append(_intrinsics({**shared, **frame}, picture.shape[0], picture.shape[1], where))
+        _check_lens({**shared, **frame}, where)
+        intrinsics.append(_intrinsics(frame, shared, picture.shape[0], picture.shape[1], where))
     rgb, alpha = torch.stack(pictures).to(device).split([3, 1], dim=-1)
     if float(alpha.min()) == 1:
         fail(str(path), "images with alpha, or a mask_path in each frame", "neither")
@@ -113,11 +121,11 @@ def _sibling(source: Source, frame: Mapping[str, Any], key: str, where: str) -> 
 def _pose(frame: Mapping[str, Any], where: str) -> torch.Tensor:
     """The matrix (4, 4) from camera to world."""
     where = f"{where}, transform_matrix"
-    rows = frame.get("transform_matrix")
-    is_matrix = isinstance(rows, list) and len(rows) == 4 and all(isinstance(r, list) and len(r) == 4 for r in rows)
-    if not is_matrix or not all(_is_finite(value) for row in rows for value in row):  # type: ignore[union-attr]
+    rows: Any = frame.get("transform_matrix")
+    is_list = isinstance(rows, list) and len(rows) in (3, 4) and all(isinstance(r, list) and len(r) == 4 for r in rows)
+    if not is_list or not all(_is_finite(value) for row in rows for value in row):  # type: ignore[union-attr]
         fail(where, "4 rows of 4 finite numbers", str(rows)[:200])
-    matrix = torch.tensor(rows, dtype=torch.float64)
+    matrix = torch.tensor((rows + [[0, 0, 0, 1]])[:4], dtype=torch.float64)
     rotation = matrix[:3, :3]
     off = float((rotation @ rotation.T - torch.eye(3)).abs().max())
     if off > ROTATION_TOLERANCE or rotation.det() < 0 or matrix[3].tolist() != [0, 0, 0, 1]:
@@ -125,27 +133,58 @@ def _pose(frame: Mapping[str, Any], where: str) -> torch.Tensor:
     return matrix
 
 
-def _intrinsics(values: Mapping[str, Any], height: int, width: int, where: str) -> list[float]:
-    """Focal lengths and principal point, x and y each, in NDC."""
+def _check_lens(values: Mapping[str, Any], where: str) -> None:
+    """Refuse what a pinhole camera does not show, by name."""
+    model = values.get("camera_model", PINHOLE_MODELS[0])
+    if not isinstance(model, str) or model.upper() not in PINHOLE_MODELS:
+        fail(f"{where}, camera_model", f"one of {', '.join(PINHOLE_MODELS)}", repr(model)[:100])
+    for key in OTHER_LENSES:
+        if any(_flat(values.get(key))):
+            fail(f"{where}, {key}", "the images of a pinhole camera (false, 0, or nothing)", repr(values[key])[:100])
+    distorted = []
+    for key in DISTORTION:
+        numbers = _flat(values.get(key, 0.0))
+        if not all(map(_is_finite, numbers)):
+            fail(f"{where}, {key}", "a finite number", repr(values[key])[:100])
+        if any(numbers):
+            distorted.append(f"{key} {values[key]}")
+    if distorted:
+        fail(where, "images without lens distortion (undistort them first)", f"distorted ones: {', '.join(distorted)}")
+
+
+def _flat(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _intrinsics(
+    frame: Mapping[str, Any], shared: Mapping[str, Any], height: int, width: int, where: str
+) -> list[float]:
+    """Focal lengths and principal point, x and y each, in NDC; a frame's own entries precede those of all frames."""
 
     def number(key: str, default: float | None = None, positive: bool = True) -> float:
-        value = values.get(key, default)
+        value = frame.get(key, shared.get(key, default))
         if not _is_finite(value) or (positive and value <= 0):
             fail(f"{where}, {key}", "a finite number" + " above 0" * positive, repr(value)[:100])
         return float(value)
 
-    if any(number(key, 0.0, positive=False) != 0 for key in DISTORTION):
-        fail(where, "images without lens distortion (k1, k2, p1 ... 0)", "distorted ones")
     # lengths are in pixels of the original size, w x h; the images may have been scaled since
     across, down = width / number("w", width), height / number("h", height)
-    if "fl_x" in values:
-        fl_x = number("fl_x") * across
-        fl_y = number("fl_y") * down if "fl_y" in values else fl_x
-    else:
-        angle = number("camera_angle_x")
-        if angle >= math.pi:
-            fail(f"{where}, camera_angle_x", "radians below pi", angle)
-        fl_x = fl_y = 0.5 * width / math.tan(angle / 2)
+
+    def focal(axis: str, size: int, scaled: float) -> float | None:
+        for values in (frame, shared):
+            if f"fl_{axis}" in values:
+                return number(f"fl_{axis}") * scaled
+            for key, full_turn in ((f"camera_angle_{axis}", 2 * math.pi), (f"{axis}_fov", 360.0)):
+                if key in values:
+                    angle = number(key)
+                    if angle >= full_turn / 2:
+                        fail(f"{where}, {key}", "radians below pi" if "angle" in key else "degrees below 180", angle)
+                    return 0.5 * size / math.tan(math.pi * angle / full_turn)
+        return None
+
+    fl_x, fl_y = focal("x", width, across), focal("y", height, down)
+    fl_x = fl_x or fl_y or number("camera_angle_x")  # which is missing, as are its alternatives
+    fl_y = fl_y or fl_x
     cx = number("cx", width / 2 / across, positive=False) * across
     cy = number("cy", height / 2 / down, positive=False) * down
     half = min(height, width) / 2

@@ -141,7 +141,8 @@ def render_views(
         elev, azim: (n_views,) angles in degrees; by default a full turn of each, from 0 and from -180.
         dist: distance of the cameras from the origin.
     Returns:
-        the views; a silhouette is 1 where the centre of the pixel is covered, 0 elsewhere.
+        the views; a silhouette is 1 where the centre of the pixel is covered, 0 elsewhere, and between them where what
+        covers it is transparent.
     """
     elev = torch.linspace(0, 360, n_views) if elev is None else elev
     azim = torch.linspace(-180, 180, n_views) if azim is None else azim

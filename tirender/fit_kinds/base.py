@@ -50,14 +50,23 @@ class Target:
 
     Attributes:
         centre, scale: the way back: ``new * scale + centre`` is the object's own place; None: it was not moved.
+        origin: (3,) float64; what is added then, of an object so far away that float32 would blur it.
     """
 
     centre: torch.Tensor | None = None
     scale: float = 1.0
+    origin: torch.Tensor | None = None
 
     def put_back(self, mesh: Meshes) -> Meshes:
-        """A mesh at the origin, moved and scaled to the object's own place."""
-        return mesh if self.centre is None else mesh.scale_verts(self.scale).offset_verts(self.centre)
+        """A mesh at the origin, moved and scaled to the object's own place; in float64 where there is an ``origin``."""
+        if self.centre is None:
+            return mesh
+        if self.origin is None:
+            return mesh.scale_verts(self.scale).offset_verts(self.centre)
+        from tirender.structures import Meshes
+
+        verts = mesh.verts_packed().double() * self.scale + self.centre.double() + self.origin.to(self.centre.device)
+        return Meshes([verts], mesh.faces_list(), mesh.textures)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import Option, ViewsTarget
 from tirender.fit_kinds.sphere import LEVEL, SphereFit
-from tirender.fit_kinds.targets import VIEW_OPTIONS, load_views_target
+from tirender.fit_kinds.targets import EDGES, VIEW_OPTIONS, load_views_target
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ class ImageFit(SphereFit):
 
     name = "images"
     finds, so_that = "a deformation of a sphere, and its colours", "it looks the same in every view"
-    options = (*VIEW_OPTIONS, LEVEL, TEXTURE)
+    options = (*VIEW_OPTIONS, LEVEL, EDGES, TEXTURE)
 
     def presets(self) -> dict[str, ImageConfig]:
         from tirender.fit.rendering import BEST_IMAGES, ImageConfig

@@ -28,7 +28,7 @@ class MeshFit(SphereFit):
         return {"tutorial": MeshConfig(), "best": MeshConfig()}  # we know of no better settings
 
     def load(self, given: Mapping[str, Any], device: str) -> MeshTarget:
-        return load_mesh_target(given["target"], device)
+        return load_mesh_target(given["target"], device, bool(given.get("allow_parent")))
 
     def data(self, target: MeshTarget) -> list[torch.Tensor]:
         return [target.mesh.verts_packed()]

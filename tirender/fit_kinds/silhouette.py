@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import ViewsTarget
 from tirender.fit_kinds.sphere import LEVEL, SphereFit
-from tirender.fit_kinds.targets import VIEW_OPTIONS, load_views_target
+from tirender.fit_kinds.targets import EDGES, VIEW_OPTIONS, load_views_target
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ class SilhouetteFit(SphereFit):
 
     name = "silhouette"
     finds, so_that = "a deformation of a sphere", "it covers the same pixels in every view"
-    options = (*VIEW_OPTIONS, LEVEL)
+    options = (*VIEW_OPTIONS, LEVEL, EDGES)
 
     def presets(self) -> dict[str, SilhouetteConfig]:
         from tirender.fit.rendering import BEST_SILHOUETTE, SilhouetteConfig

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +22,72 @@ VIEW_OPTIONS = (
     Option("size", "short side of the views (default: 128)", range(8, 4097), "pixels", "PX", 128),
     Option("views", "number of views of a mesh file (default: 20; 40 for volumes and fields)", range(1, 1001), "", "N"),
 )
+EDGES = Option(
+    "edges",
+    "outlines blurred over many faces a pixel (soft), or drawn by one face a pixel and anti-aliased",
+    ("soft", "antialias"),
+)
 N_VIEWS, N_VIEWS_RADIANCE = 20, 40
 HELD_OUT = 8  # of a folder, one view in this many is held out; at most this many are
 
 
-def load_mesh_target(path: str, device: str) -> MeshTarget:
+def load_mesh_target(path: str, device: str, allow_parent: bool = False, with_looks: bool = False) -> MeshTarget:
     """A mesh file, or one of tirender's own meshes by its short name, moved and scaled to the origin.
 
+    Args:
+        path: of the file.
+        device: of the mesh.
+        allow_parent: whether materials and images may lie in the folder above the file's.
+        with_looks: whether the mesh has the materials, colours and normals that ``tirender render`` shows; only its
+            highlights are those of the fits, which find none.
     Raises:
         ValueError: a mesh without faces, with vertices that are not finite, or all in one point.
         OSError: the file cannot be opened.
     """
+    import torch
+
     from tirender import datasets
     from tirender.checks import fail
     from tirender.fit import normalized
-    from tirender.io import IO
+    from tirender.fit.mesh import grey
+    from tirender.io.display import display_mesh
+    from tirender.io.file_mesh import without_strays
+    from tirender.io.mesh_building import meshes_of
+    from tirender.io.reading import read_mesh_file
 
     file = datasets.path_of(path)
     if not file.exists():  # before the ending is looked at
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    mesh = IO().load_mesh(file, device=device)
-    if mesh.isempty():
+    read = without_strays(read_mesh_file(file, allow_parent=allow_parent, center_far=True))
+    if not len(read.faces):
         fail(path, "at least one face", "none")
+    materials = tuple(replace(material, specular=None, shininess=None) for material in read.materials)
+    mesh = display_mesh(replace(read, materials=materials), device) if with_looks else meshes_of(read, device, False)
     verts = mesh.verts_packed()
     extent = float((verts - verts.mean(0)).abs().max())
     if not 0 < extent < math.inf:
         fail(path, "finite vertices that are not all one point", f"an extent of {extent}")
-    mesh, centre, scale = normalized(mesh)
-    return MeshTarget(mesh=mesh, centre=centre, scale=scale)
+    mesh, centre, scale = normalized(grey(mesh) if with_looks and mesh.textures is None else mesh)
+    origin = torch.from_numpy(read.origin) if read.origin.any() else None
+    return MeshTarget(mesh=mesh, centre=centre, scale=scale, origin=origin)
 
 
 def load_views_target(given: Mapping[str, Any], device: str) -> ViewsTarget:
     """The views of SOURCE.
 
     Args:
-        given: the values of ``VIEW_OPTIONS``.
+        given: the values of ``VIEW_OPTIONS``, and ``allow_parent``.
         device: of the views.
     """
     from tirender.fit import load_views, render_views
 
-    if _is_folder(given["source"]):
-        views, centre, scale = load_views(given["source"], device).resized(given["size"]).normalized()
+    source, size, allow_parent = given["source"], given["size"], bool(given.get("allow_parent"))
+    if _is_folder(source):
+        views, centre, scale = load_views(source, device, allow_parent).resized(size).normalized()
         return ViewsTarget(views=views, centre=centre, scale=scale)
-    target = _colored(load_mesh_target(given["source"], device))
-    views = render_views(target.mesh, given["views"] or N_VIEWS, given["size"])
-    return ViewsTarget(views=views, centre=target.centre, scale=target.scale)
+    target = load_mesh_target(source, device, allow_parent, with_looks=True)
+    views = render_views(target.mesh, given["views"] or N_VIEWS, size)
+    return ViewsTarget(views=views, centre=target.centre, scale=target.scale, origin=target.origin)
 
 
 def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarget:
@@ -75,43 +97,35 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     synthetic scenes have files of their own for that.
 
     Args:
-        given: the values of ``VIEW_OPTIONS``.
+        given: the values of ``VIEW_OPTIONS``, and ``allow_parent``.
         device: of the views.
     """
     from tirender.fit import render_views, render_views_between
 
-    if _is_folder(given["source"]):
-        return _split_folder(Path(given["source"]), given["size"], device)
-    n, size = given["views"] or N_VIEWS_RADIANCE, given["size"]
-    target = _colored(load_mesh_target(given["source"], device))
+    source, size, allow_parent = given["source"], given["size"], bool(given.get("allow_parent"))
+    if _is_folder(source):
+        return _split_folder(Path(source), size, device, allow_parent)
+    n = given["views"] or N_VIEWS_RADIANCE
+    target = load_mesh_target(source, device, allow_parent, with_looks=True)
     held_out = render_views_between(target.mesh, n, HELD_OUT, size)
     views = render_views(target.mesh, n, size)
-    return ViewsTarget(views=views, held_out=held_out, centre=target.centre, scale=target.scale)
+    return ViewsTarget(views=views, held_out=held_out, centre=target.centre, scale=target.scale, origin=target.origin)
 
 
 def _is_folder(source: str) -> bool:
     return Path(source).is_dir() or source.lower().endswith(".json")
 
 
-def _colored(target: MeshTarget) -> MeshTarget:
-    """The target; a mesh without textures becomes grey."""
-    from tirender.fit.mesh import grey
-
-    if target.mesh.textures is not None:
-        return target
-    return MeshTarget(mesh=grey(target.mesh), centre=target.centre, scale=target.scale)
-
-
-def _split_folder(source: Path, size: int, device: str) -> ViewsTarget:
+def _split_folder(source: Path, size: int, device: str, allow_parent: bool) -> ViewsTarget:
     """The views of a folder; which are held out, see :func:`load_views_and_held_out`."""
     from tirender.fit import load_views
 
-    everything, centre, scale = load_views(source, device).resized(size).normalized()
+    everything, centre, scale = load_views(source, device, allow_parent).resized(size).normalized()
     folder = source if source.is_dir() else source.parent
     is_synthetic = source.name == "transforms_train.json" or not (folder / "transforms.json").exists()
     for name in ("transforms_test.json", "transforms_val.json") if is_synthetic else ():
         if (folder / name).is_file():
-            others = load_views(folder / name, device).resized(size).moved(centre, scale)
+            others = load_views(folder / name, device, allow_parent).resized(size).moved(centre, scale)
             held_out = others[evenly_spread(len(others), HELD_OUT)]
             return ViewsTarget(views=everything, held_out=held_out, centre=centre, scale=scale)
     n = len(everything)

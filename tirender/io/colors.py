@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,6 +26,22 @@ def unit_range(colors: np.ndarray, what: str, whole: bool = False) -> np.ndarray
     elif top > 1.0:
         warnings.warn(f"{what} reach {top:.4g}, clipped to 1", stacklevel=2)
     return colors.astype(np.float32).clip(0.0, 1.0)
+
+
+def unit_integers(columns: Sequence[np.ndarray], what: str) -> np.ndarray:
+    """Return columns (N,) of integers as float32 (N, C) in [0, 1]: divided by the maximum of their types.
+
+    Wide ones that stay below 256 are bytes in spite of their type, with a warning.
+
+    Args:
+        columns: all of one file.
+        what: file and feature, for the warning.
+    """
+    tops = [float(np.iinfo(column.dtype).max) for column in columns]
+    if min(tops) > 65535 and 1 < max(int(column.max(initial=0)) for column in columns) < 256:
+        warnings.warn(f"{what} stay below 256, taken as bytes in spite of their type", stacklevel=2)
+        tops = [255.0] * len(tops)
+    return np.stack([column / top for column, top in zip(columns, tops)], axis=1).clip(0.0, 1.0).astype(np.float32)
 
 
 def with_alpha(rgb: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:

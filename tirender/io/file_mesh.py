@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,10 @@ from tirender.renderer.mesh.material import Material
 
 FAR = 64.0
 """Coordinates this many times larger than the mesh's extent are centred if asked for: float32 keeps 18 bits of it."""
+
+
+BLURRED = 4096.0
+"""From here on it keeps 12 bits or less, which shows: a warning where they are not centred."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +106,43 @@ def centered(mesh: FileMesh) -> FileMesh:
 
     The origin is its centre, rounded to a power of two of about its extent, so that the difference is exact.
     """
-    if not len(mesh.verts):
+    verts = mesh.verts[_used(mesh)]
+    if not len(verts):
         return mesh
-    low, high = mesh.verts.min(axis=0), mesh.verts.max(axis=0)
+    low, high = verts.min(axis=0), verts.max(axis=0)
     extent = float((high - low).max())
-    if np.abs(mesh.verts).max() <= FAR * extent:
+    if max(-low.min(), high.max()) <= FAR * extent:
         return mesh
     step = 2.0 ** np.floor(np.log2(extent)) if extent > 0.0 else 0.0
     center = 0.5 * low + 0.5 * high
     origin = np.round(center / step) * step if step > 0.0 else center
     return replace(mesh, verts=mesh.verts - origin, origin=mesh.origin + origin)
+
+
+def without_strays(mesh: FileMesh) -> FileMesh:
+    """Drop vertices that no face has."""
+    used = _used(mesh)
+    if used.all():
+        return mesh
+    rgba = None if mesh.verts_rgba is None else mesh.verts_rgba[used]
+    return replace(mesh, verts=mesh.verts[used], faces=(np.cumsum(used) - 1)[mesh.faces], verts_rgba=rgba)
+
+
+def _used(mesh: FileMesh) -> np.ndarray:
+    """Return (V,) which vertices some face has; all of them where there are no faces."""
+    used = np.full(len(mesh.verts), not len(mesh.faces))
+    used[mesh.faces] = True
+    return used
+
+
+def warn_if_blurred(name: str, verts: np.ndarray) -> None:
+    """Warn of positions (V, 3) of a file that lie so far from the origin that float32 visibly blurs them."""
+    if not len(verts):
+        return
+    low, high = verts.min(axis=0), verts.max(axis=0)
+    if max(-low.min(), high.max()) > BLURRED * (high - low).max() > 0.0:
+        problem = "positions far from the origin lose digits in float32; load_scene and read_mesh_file centre them"
+        warnings.warn(f"{name}: {problem}", stacklevel=4)
 
 
 def weld(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,6 +165,13 @@ def weld(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     by_first = np.argsort(first)
     rank[by_first] = np.arange(len(first))
     return points[first[by_first]], rank[group]
+
+
+def cofactors(matrices: np.ndarray) -> np.ndarray:
+    """Return what turns normals where (N, 3, 3) turn positions, outwards where they mirror; it changes lengths."""
+    a, b, c = matrices[:, 0], matrices[:, 1], matrices[:, 2]
+    turned = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
+    return turned * np.where(np.linalg.det(matrices) < 0, -1.0, 1.0)[:, None, None]
 
 
 def join(name: str, parts: Sequence[FileMesh]) -> FileMesh:

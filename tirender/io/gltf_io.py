@@ -13,7 +13,7 @@ import numpy as np
 from tirender.checks import fail
 from tirender.io import gltf_scene
 from tirender.io.colors import encode_srgb, with_alpha
-from tirender.io.file_mesh import FileMesh, join
+from tirender.io.file_mesh import FileMesh, cofactors, join
 from tirender.io.files import Source, read_source, write_file
 from tirender.io.gltf_draco import decode_draco
 from tirender.io.gltf_materials import read_material
@@ -153,8 +153,7 @@ class _Primitive:
         finite_float32(verts, "POSITION", lambda row: gltf.where(f"{place}, POSITION {row % n_verts}"))
         if normals is not None:
             with np.errstate(over="ignore", invalid="ignore"):
-                cofactors = _cofactors(matrices[:, :3, :3]) * np.where(mirrored, -1.0, 1.0)[:, None, None]
-                turned = np.einsum(order, cofactors, normals).reshape(-1, 3)
+                turned = np.einsum(order, cofactors(matrices[:, :3, :3]), normals).reshape(-1, 3)
                 length = np.linalg.norm(turned, axis=1, keepdims=True)
                 turned /= np.where(length > 0, length, 1.0)
             normals = finite_float32(turned, "NORMAL", lambda row: gltf.where(f"{place}, NORMAL {row % n_verts}"))
@@ -255,12 +254,6 @@ class _Primitive:
         if not (sums > 0).all():
             fail(gltf.where(place), "weights of joints above 0 at every vertex", "none")
         return total / sums[:, None, None]
-
-
-def _cofactors(matrices: np.ndarray) -> np.ndarray:
-    """Return the cofactors of (N, 3, 3): what turns normals, whose length they change."""
-    a, b, c = matrices[:, 0], matrices[:, 1], matrices[:, 2]
-    return np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
 
 
 def _triangles(gltf: GltfFile, place: str, corners: np.ndarray, mode: int) -> np.ndarray:

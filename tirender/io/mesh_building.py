@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tirender.io.colors import decode_srgb, encode_srgb
-from tirender.io.file_mesh import FileMesh
+from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.texturing import image_textures
 from tirender.renderer.mesh.material import Material, TextureMap
 
@@ -26,6 +26,7 @@ def meshes_of(mesh: FileMesh, device: Any, include_textures: bool = True) -> Mes
     from tirender.structures.meshes import Meshes
 
     normals = mesh.verts_normals()
+    warn_if_blurred(mesh.name, mesh.verts)
     return Meshes(
         [torch.from_numpy(mesh.verts.astype(np.float32)).to(device)],
         [torch.from_numpy(mesh.faces).to(device)],

@@ -13,6 +13,8 @@ import torch
 from numpy.lib import format as npy
 
 from tirender.checks import fail
+from tirender.io.colors import unit_integers, unit_range, with_alpha
+from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.files import MAX_FILE_BYTES, Source, read_source, write_file
 from tirender.io.pluggable_formats import PointcloudFormatInterpreter, has_suffix, one_cloud
 from tirender.io.text import finite_float32
@@ -25,7 +27,7 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
     """Clouds in the ``IO`` registry: paths that end in .npz; no pickle is ever loaded, and no array allocated unseen.
 
     Arrays: ``verts`` (P, 3); if wanted ``normals`` (P, 3) and ``rgb`` (P, C), colours with or without alpha, or other
-    features. Integer colours count to 255.
+    features. Integer colours count to their type's maximum.
     """
 
     known_suffixes = (".npz",)
@@ -37,20 +39,9 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
         from tirender.structures.pointclouds import Pointclouds
 
         source = read_source(path, path_manager)
-        arrays = read_arrays(source, ("verts", "normals", "rgb"))
-        if "verts" not in arrays:
-            fail(source.name, "an array 'verts'", "none of that name")
-        n_points = len(arrays["verts"])
-        tensors: dict[str, list[torch.Tensor]] = {}
-        for name, array in arrays.items():
-            columns = "C" if name == "rgb" else 3
-            if len(array) != n_points or columns not in ("C", array.shape[1]):
-                rows = "P" if name == "verts" else n_points
-                fail(f"{source.name}, array '{name}'", f"shape ({rows}, {columns})", array.shape)
-            where = lambda row, name=name: f"{source.name}, array '{name}', row {row}"  # noqa: E731
-            values = torch.from_numpy(finite_float32(array, "values", where))
-            is_byte_color = name == "rgb" and array.dtype.kind in "iu"
-            tensors[name] = [(values / 255.0 if is_byte_color else values).to(device)]
+        arrays = _read_points(source)
+        warn_if_blurred(source.name, arrays["verts"])
+        tensors = {name: [torch.from_numpy(a.astype(np.float32)).to(device)] for name, a in arrays.items()}
         return Pointclouds(tensors["verts"], tensors.get("normals"), tensors.get("rgb"))
 
     def save(
@@ -67,6 +58,39 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
         np.savez(stream, **arrays)
         write_file(path, [stream.getvalue()], path_manager)
         return True
+
+
+def read_npz(source: Source) -> FileMesh:
+    """Read points, normals, and colours where ``rgb`` has three or more channels."""
+    arrays = _read_points(source)
+    rgb = arrays.get("rgb", np.zeros((0, 0)))[:, :3]
+    return FileMesh(
+        source.name,
+        arrays["verts"],
+        np.zeros((0, 3), np.int64),
+        arrays.get("normals"),
+        verts_rgba=with_alpha(unit_range(rgb, f"{source.name}: array 'rgb'")) if rgb.shape[1] == 3 else None,
+    )
+
+
+def _read_points(source: Source) -> dict[str, np.ndarray]:
+    """The arrays, finite in float32, ``verts`` as float64 and the others as float32, as many rows each."""
+    arrays = read_arrays(source, ("verts", "normals", "rgb"))
+    if "verts" not in arrays:
+        fail(source.name, "an array 'verts'", "none of that name")
+    for name, array in arrays.items():
+        columns = "C" if name == "rgb" else 3
+        if len(array) != len(arrays["verts"]) or columns not in ("C", array.shape[1]):
+            rows = "P" if name == "verts" else len(arrays["verts"])
+            fail(f"{source.name}, array '{name}'", f"shape ({rows}, {columns})", array.shape)
+        where = lambda row, name=name: f"{source.name}, array '{name}', row {row}"  # noqa: E731
+        values = finite_float32(array, "values", where)
+        if name == "verts":
+            values = array.astype(np.float64)
+        elif name == "rgb" and array.dtype.kind in "iu":
+            values = unit_integers(list(array.T), f"{source.name}: array 'rgb'")
+        arrays[name] = values
+    return arrays
 
 
 def array_names(path: str | os.PathLike[str]) -> set[str]:

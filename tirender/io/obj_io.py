@@ -13,7 +13,7 @@ import torch
 
 from tirender.checks import FLOATS, check_choice, check_tensor, fail
 from tirender.io.colors import with_alpha
-from tirender.io.file_mesh import FileMesh
+from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.files import Source, encode_png, is_path, read_source, write_file
 from tirender.io.mesh_building import textures_of
 from tirender.io.mtl_io import Materials, load_materials
@@ -152,7 +152,9 @@ def read_obj(source: Source) -> FileMesh:
 
 
 def _read(f: Any, load_textures: bool, path_manager: Any, allow_parent: bool) -> tuple[str, ObjText, Materials | None]:
-    return _parse(read_source(f, path_manager, allow_parent), load_textures)
+    name, text, materials = _parse(read_source(f, path_manager, allow_parent), load_textures)
+    warn_if_blurred(name, text.verts)
+    return name, text, materials
 
 
 def _parse(source: Source, load_textures: bool) -> tuple[str, ObjText, Materials | None]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tirender.checks import fail
+from tirender.io.file_mesh import warn_if_blurred
 from tirender.io.files import is_path, read_source, write_file
 from tirender.io.mesh_building import meshes_of
 from tirender.io.pluggable_formats import (
@@ -45,6 +46,7 @@ def load_ply(f: Any, *, path_manager: Any = None) -> tuple[torch.Tensor, torch.T
         OSError: the file cannot be opened.
     """
     mesh = read_ply(read_source(f, path_manager), with_looks=False)
+    warn_if_blurred(mesh.name, mesh.verts)
     return torch.from_numpy(mesh.verts.astype(np.float32)), torch.from_numpy(mesh.faces)
 
 
@@ -185,6 +187,7 @@ class PointcloudPlyFormat(PointcloudFormatInterpreter):
 
         cloud = read_ply(read_source(path, path_manager), with_faces=False)
         rgba = cloud.verts_rgba
+        warn_if_blurred(cloud.name, cloud.verts)
         if rgba is not None and (rgba[:, 3] < 1.0).any():
             warnings.warn(f"{cloud.name}: alpha is not part of a cloud's features, left out", stacklevel=3)
         return Pointclouds(

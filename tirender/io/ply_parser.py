@@ -124,6 +124,8 @@ def _parse_header(source: Source) -> tuple[list[Element], str, int, int, list[st
                 elements[-1].properties.append(Property(prop, _TYPES[values], _TYPES[length]))
             case ["property", values, prop] if elements and values in _TYPES:
                 elements[-1].properties.append(Property(prop, _TYPES[values]))
+            case [keyword, *_] if not elements and keyword not in ("format", "element", "property"):
+                continue  # a comment that lost its keyword
             case _:
                 fail(where, "a format, element, property, comment or end_header statement", repr(line))
     if order is None:

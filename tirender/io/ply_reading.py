@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tirender.checks import fail
-from tirender.io.colors import HARMONIC, unit_range, with_alpha
+from tirender.io.colors import HARMONIC, unit_integers, unit_range, with_alpha
 from tirender.io.companions import Images, find_companion
 from tirender.io.file_mesh import FileMesh
 from tirender.io.files import Source
@@ -141,11 +141,7 @@ def _unit_range(source: Source, element: Element, names: tuple[str, ...]) -> np.
         values = np.stack(columns, axis=1).astype(np.float64)
         finite_float32(values, ", ".join(names), lambda row: _where(source, element, row))
         return unit_range(values, what)
-    tops = [float(np.iinfo(column.dtype).max) for column in columns]
-    if min(tops) > 65535 and 1 < max(int(column.max(initial=0)) for column in columns) < 256:
-        warnings.warn(f"{what} stay below 256, taken as bytes in spite of their type", stacklevel=2)
-        tops = [255.0] * len(tops)
-    return np.stack([column / top for column, top in zip(columns, tops)], axis=1).clip(0.0, 1.0).astype(np.float32)
+    return unit_integers(columns, what)
 
 
 def _polygons(

@@ -1,4 +1,4 @@
-"""Any mesh file as a record, for what shows more of it than ``Meshes`` holds."""
+"""Any file of a mesh or cloud as a record, for what shows more of it than ``Meshes`` and ``Pointclouds`` hold."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tirender.checks import fail
 from tirender.io.file_mesh import FileMesh, centered
 from tirender.io.files import Source, is_path, read_source
 from tirender.io.gltf_io import read_gltf
+from tirender.io.npz_io import read_npz
 from tirender.io.obj_io import read_obj
 from tirender.io.off_reading import read_off
 from tirender.io.pluggable_formats import has_suffix
@@ -22,17 +23,18 @@ _READERS: dict[tuple[str, ...], Callable[[Source], FileMesh]] = {
     (".off",): read_off,
     (".glb", ".gltf"): read_gltf,
     (".stl",): read_stl,
+    (".npz",): read_npz,
     MeshTrimeshFormat.known_suffixes: read_by_trimesh,
 }
 
-MESH_SUFFIXES = tuple(suffix for suffixes in _READERS for suffix in suffixes)
+KNOWN_SUFFIXES = tuple(suffix for suffixes in _READERS for suffix in suffixes)
 """The endings of files that :func:`read_mesh_file` reads."""
 
 
 def read_mesh_file(
     f: Any, *, path_manager: Any = None, allow_parent: bool = False, center_far: bool = False
 ) -> FileMesh:
-    """Read all that a mesh file says: positions in double precision, normals, texture coordinates, materials.
+    """Read all that a file of a mesh or cloud says: positions in double precision, normals, colours, materials.
 
     ``meshes_of`` makes ``Meshes`` of it.
 
@@ -50,4 +52,4 @@ def read_mesh_file(
         if has_suffix(f, suffixes) or (not is_path(f) and ".ply" in suffixes):
             mesh = read(read_source(f, path_manager, allow_parent))
             return centered(mesh) if center_far else mesh
-    return fail("f", f"a path that ends in {', '.join(MESH_SUFFIXES)}", repr(f))
+    return fail("f", f"a path that ends in {', '.join(KNOWN_SUFFIXES)}", repr(f))

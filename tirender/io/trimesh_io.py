@@ -16,7 +16,7 @@ import torch
 from tirender.checks import fail
 from tirender.io.colors import with_alpha
 from tirender.io.companions import find_companion
-from tirender.io.file_mesh import FileMesh, join
+from tirender.io.file_mesh import FileMesh, cofactors, join, weld
 from tirender.io.files import MAX_FILE_BYTES, Source, read_source
 from tirender.io.mesh_building import meshes_of
 from tirender.io.pluggable_formats import MeshFormatInterpreter, has_suffix
@@ -89,7 +89,9 @@ def read_by_trimesh(source: Source) -> FileMesh:
     if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.verts):
         fail(source.name, f"indices of its {len(mesh.verts)} vertices", mesh.faces.max())
     if kind == "dae" and b"<up_axis>Z_UP" in source.data:
-        mesh = replace(mesh, verts=mesh.verts[:, [0, 2, 1]] * [1.0, 1.0, -1.0])
+        turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=np.float32)
+        normals = None if mesh.normals is None else mesh.normals @ turn
+        mesh = replace(mesh, verts=mesh.verts @ turn, normals=normals)
     finite_float32(mesh.verts, "positions", lambda row: f"{source.name}, vertex {row}")
     return mesh
 
@@ -142,7 +144,16 @@ def _parts(source: Source, scene: Any) -> Iterator[FileMesh]:
         if np.linalg.det(matrix[:3, :3]) < 0:
             faces = faces[:, ::-1].copy()
         verts = np.asarray(geometry.vertices, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
-        yield FileMesh(source.name, verts, faces, **_looks(geometry.visual, faces, looks))
+        fields = _looks(geometry.visual, faces, looks)
+        if "vertex_normals" in geometry._cache:  # else it computes them when asked
+            turned = np.asarray(geometry.vertex_normals) @ cofactors(matrix[None, :3, :3])[0].T
+            length = np.linalg.norm(turned, axis=1, keepdims=True)
+            normals = (turned / np.where(length > 0.0, length, 1.0)).astype(np.float32)
+            fields |= {"normals": normals, "faces_normals": faces}
+        if "verts_rgba" not in fields:  # trimesh splits vertices along seams
+            verts, rows = weld(verts)
+            faces = rows[faces]
+        yield FileMesh(source.name, verts, faces, **fields)
 
 
 def _looks(visual: Any, faces: np.ndarray, known: dict[int, Material]) -> dict[str, Any]:
@@ -163,19 +174,28 @@ def _looks(visual: Any, faces: np.ndarray, known: dict[int, Material]) -> dict[s
 
 def _record(material: Any) -> Material:
     """A material of trimesh's: of Phong's kind, or of glTF's."""
-    image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    base_map = _map(getattr(material, "baseColorTexture", None) or getattr(material, "image", None))
     color = getattr(material, "baseColorFactor", None)
     color = getattr(material, "diffuse", None) if color is None else color
     red, green, blue, alpha = (1.0,) * 4 if color is None else (np.asarray(color).ravel()[:4] / 255.0).tolist()
-    base_map = None
-    if image is not None:
-        mode = "RGBA" if "A" in image.getbands() else "RGB"
-        pixels = torch.from_numpy(np.asarray(image.convert(mode), dtype=np.float32) / 255.0)
-        base_map = TextureMap(lambda: pixels)
+    alpha = alpha or 1.0  # many programs leave it at 0 and mean nothing by it
+    glow = getattr(material, "emissiveFactor", None)
     return Material(
         str(getattr(material, "name", "")),
-        (red, green, blue, alpha) if image is None else (1.0, 1.0, 1.0, alpha),
+        (red, green, blue, alpha) if base_map is None else (1.0, 1.0, 1.0, alpha),
         base_map,
-        None if image is None else (red, green, blue),
+        None if base_map is None else (red, green, blue),
         "blend" if alpha < 1.0 else "opaque",
+        emission=(0.0, 0.0, 0.0) if glow is None else tuple(np.asarray(glow, dtype=np.float64).ravel()[:3].tolist()),
+        emission_map=_map(getattr(material, "emissiveTexture", None)),
+        normal_map=_map(getattr(material, "normalTexture", None)),
     )
+
+
+def _map(image: Any) -> TextureMap | None:
+    """A Pillow image as a map."""
+    if image is None:
+        return None
+    mode = "RGBA" if "A" in image.getbands() else "RGB"
+    pixels = torch.from_numpy(np.asarray(image.convert(mode), dtype=np.float32) / 255.0)
+    return TextureMap(lambda: pixels)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import check_kind
+from tirender.engine.first_order import FirstOrder
 from tirender.loss.mesh_reduction import zero_loss
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
@@ -37,7 +37,7 @@ def mesh_normal_consistency(meshes: Meshes) -> torch.Tensor:
     return ((topology.num_pairs_per_mesh > 0).sum() - cosines) / len(meshes)
 
 
-class _MeanCosines(torch.autograd.Function):
+class _MeanCosines(FirstOrder):
     """The mean of sign * cos(angle) over the pairs of faces of each mesh, summed over the meshes.
 
     The input is the faces' cross products (F, 3). The sum runs over faces, which counts each pair twice. A cross
@@ -53,7 +53,6 @@ class _MeanCosines(torch.autograd.Function):
         return (directions * neighbours).sum() / 2
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
         directions, neighbours, lengths = ctx.saved_tensors
         along = (directions * neighbours).sum(1, keepdim=True)

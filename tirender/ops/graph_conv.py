@@ -37,18 +37,20 @@ class GraphConv(nn.Module):
         """Apply the convolution.
 
         Args:
-            verts: (V, input_dim) features, in the dtype of the weights.
+            verts: (V, input_dim) features, in the dtype of the weights. An empty tensor may have any shape.
             edges: (E, 2) integer vertex indices, each edge once.
         Returns:
             (V, output_dim); differentiable.
         Raises:
             ValueError: if a shape or dtype is wrong, or an index is out of range.
         """
+        if not check_tensor("verts", verts).numel():
+            verts, edges = verts.reshape(0, self.input_dim), edges.reshape(0, 2).long()
         check_tensor("verts", verts, ("V", self.input_dim), like=self.w0.weight)
         return self.w0(verts) + gather_scatter(self.w1(verts), edges, self.directed)
 
-    def extra_repr(self) -> str:
-        return f"{self.input_dim} -> {self.output_dim}, directed={self.directed}"
+    def __repr__(self) -> str:
+        return f"GraphConv({self.input_dim} -> {self.output_dim}, directed={self.directed})"
 
 
 def gather_scatter(

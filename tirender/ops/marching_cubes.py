@@ -42,6 +42,9 @@ def marching_cubes(
     return verts, faces
 
 
+marching_cubes_naive = marching_cubes  # PyTorch3D's name of its implementation in Python
+
+
 def _surface(volume: torch.Tensor, isolevel: float | None) -> tuple[torch.Tensor, torch.Tensor]:
     if min(volume.shape) < 2:
         return volume.new_zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64, device=volume.device)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from tirender.checks import check_integer, check_tensor, fail
+from tirender.engine.first_order import FirstOrder, refuse_transforms
 from tirender.ops.knn import knn_points
 from tirender.ops.utils import convert_pointclouds_to_tensor, eyes, is_pointclouds, wmean
 from tirender.structures import Pointclouds
@@ -121,6 +121,7 @@ def corresponding_points_alignment(
     Raises:
         ValueError: if shapes, dtypes, devices or numbers of points do not fit, or the covariance is not finite.
     """
+    refuse_transforms(corresponding_points_alignment)
     points, num_points = convert_pointclouds_to_tensor(X)
     targets, num_targets = convert_pointclouds_to_tensor(Y)
     check_tensor("Y", targets, tuple(points.shape), like=points)
@@ -148,7 +149,7 @@ def corresponding_points_alignment(
     return SimilarityTransform(R, T, s)
 
 
-class _NearestRotation(torch.autograd.Function):
+class _NearestRotation(FirstOrder):
     """The rotation nearest to each matrix, and the singular values.
 
     Let M = U S V' and R = U E V', with S signed as E. A change dM changes R by U ((A - A') / (S_i + S_j)) E V', where
@@ -169,7 +170,6 @@ class _NearestRotation(torch.autograd.Function):
         return u @ vt, s
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor, _: Any) -> Any:
         u, s, vt = ctx.saved_tensors
         sums = s[:, :, None] + s[:, None, :]

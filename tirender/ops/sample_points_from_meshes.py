@@ -111,7 +111,7 @@ def _sample_textures(meshes: Meshes, faces: torch.Tensor, coords: torch.Tensor, 
 def _per_mesh(values: torch.Tensor, meshes: Meshes, num_samples: int) -> torch.Tensor:
     """Values (C, M S) of the M meshes with faces to (N, S, C), with 0 for the other meshes."""
     has_faces = meshes.topology.meshes_with_faces
-    rows = values.t().reshape(len(has_faces), num_samples, len(values))
+    rows = values.t().contiguous().view(len(has_faces), num_samples, len(values))
     if len(has_faces) == len(meshes):
         return rows
     return rows.new_zeros(len(meshes), *rows.shape[1:]).index_copy(0, has_faces, rows)

@@ -32,6 +32,7 @@ class SubdivideMeshes(torch.nn.Module):
     def __init__(self, meshes: Meshes | None = None) -> None:
         super().__init__()
         self._last = None if meshes is None else _subdivide(meshes.topology)
+        self._pads_feats = meshes is not None
 
     def forward(self, meshes: Meshes, feats: torch.Tensor | None = None) -> Meshes | tuple[Meshes, torch.Tensor]:
         """Subdivide meshes.
@@ -41,8 +42,8 @@ class SubdivideMeshes(torch.nn.Module):
             feats: features of the vertices, (sum V_i, D), or (N, V, D) if all meshes have V vertices; or None.
         Returns:
             the meshes without textures and, with ``feats``, the features; at a midpoint, they are the mean of the
-            edge's ends. Features are (N, V + E, D) if all meshes have V vertices and E edges, else packed. Both are
-            differentiable.
+            edge's ends. Features are packed, (sum V_i + E_i, D). An object that was built with meshes gives
+            (N, V + E, D) if all meshes have V vertices and E edges, as in PyTorch3D. All are differentiable.
         Raises:
             ValueError: if ``feats`` do not fit the meshes.
         """
@@ -63,8 +64,9 @@ class SubdivideMeshes(torch.nn.Module):
         if feats.dim() != 2 or len(feats) != parent.n_verts:
             fail("feats", f"shape ({parent.n_verts}, D), one row a vertex", tuple(feats.shape))
         feats = _with_midpoints(feats, subdivision)
-        is_equisized = len(set(parent.num_verts)) == len(set(child.num_verts)) == 1
-        return feats.reshape(parent.n_meshes, child.max_verts, feats.shape[1]) if is_equisized else feats
+        if self._pads_feats and len(set(parent.num_verts)) == len(set(child.num_verts)) == 1:
+            return feats.reshape(parent.n_meshes, child.max_verts, feats.shape[1])
+        return feats
 
 
 def _with_midpoints(values: torch.Tensor, subdivision: _Subdivision) -> torch.Tensor:

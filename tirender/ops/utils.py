@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 import torch
 
-from tirender.checks import FLOATS, INTEGERS, check_integer, check_tensor, fail
+from tirender.checks import FLOATS, INTEGERS, check_broadcast, check_integer, check_tensor, fail
 from tirender.engine.local_frames import neighbour_covariances
 from tirender.ops.knn import check_lengths, knn_gather
 from tirender.structures import Pointclouds
@@ -23,7 +23,7 @@ def wmean(
 
     Args:
         x: (*, D) float32 or float64, any dimensions before the last.
-        weight: (*) weights, which broadcast against those dimensions; None for a plain mean.
+        weight: weights of any number of dimensions, which broadcast with (*) from the right; None for a plain mean.
         dim: the dimensions of ``x`` to reduce.
         keepdim: keep the reduced dimensions with size 1.
         eps: the least divisor; a smaller sum of weights is replaced by it.
@@ -32,12 +32,12 @@ def wmean(
     Raises:
         ValueError: if the weights do not broadcast.
     """
-    check_tensor("x", x, dtype=FLOATS)
+    check_tensor("x", x, ("...", "D"), dtype=FLOATS)
     if weight is None:
         return x.mean(dim=dim, keepdim=keepdim)
     check_tensor("weight", weight, dtype=(*FLOATS, *INTEGERS, torch.bool))
-    if x.dim() != weight.dim() + 1 or any(w not in (1, s) for w, s in zip(weight.shape, x.shape)):
-        fail("weight", f"a shape that broadcasts to {tuple(x.shape[:-1])}", tuple(weight.shape))
+    check_broadcast("weight", weight, x[..., 0])
+    weight = weight.reshape(*[1] * (x.dim() - 1 - weight.dim()), *weight.shape)
     total = weight[..., None].sum(dim=dim, keepdim=keepdim)
     return (x * weight[..., None]).sum(dim=dim, keepdim=keepdim) / total.clamp(min=eps)
 

@@ -27,7 +27,7 @@ def vert_align(
     Args:
         feats: (N, C, H, W), or several such maps with the same N; their samples are concatenated.
         verts: (N, V, 2 or more), or ``Meshes`` or ``Pointclouds``, with the dtype and device of the features.
-        return_packed: return (sum V_i, C) without padding, if ``verts`` are meshes or clouds.
+        return_packed: return (sum V_i, C): without padding if ``verts`` are meshes or clouds, else (N V, C).
         interp_mode: ``"bilinear"`` or ``"nearest"``.
         padding_mode: ``"zeros"``, ``"reflection"`` or ``"border"``.
         align_corners: True puts -1 and 1 at the centres of the outermost pixels, False at their outer edges.
@@ -53,13 +53,13 @@ def vert_align(
             fail(f"feats[{i}]", "at least one pixel", tuple(feature_map.shape))
     grid = places[:, None, :, :2]
     samples = [F.grid_sample(m, grid, interp_mode, padding_mode, align_corners)[:, :, 0] for m in maps]
-    aligned = torch.cat(samples, dim=1).transpose(1, 2)
+    aligned = torch.cat(samples, dim=1).transpose(1, 2).contiguous()
     if not return_packed:
         return aligned
     for rows in ("verts_padded_to_packed_idx", "padded_to_packed_idx"):
         if hasattr(verts, rows):
             return aligned.flatten(0, 1).index_select(0, getattr(verts, rows)())
-    return aligned
+    return aligned.flatten(0, 1)
 
 
 def _padded(verts: Any) -> torch.Tensor:

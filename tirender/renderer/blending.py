@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import as_tensor, check_tensor, fail
 from tirender.structures.fragments import Fragments, PackedFragments
 
 EPS = 1e-10  # depth and weight of the background in the softmax blend
@@ -26,7 +26,8 @@ class BlendParams(NamedTuple):
     Attributes:
         sigma: width of an edge's transition, in NDC units squared.
         gamma: how softly nearer faces win over farther ones; 0 < gamma, small is hard.
-        background_color: RGB of the background: C numbers or a tensor (C,).
+        background_color: RGB of the background: C numbers, or a tensor (C,) or (1, C). A grey, one number
+            or three that are equal, serves any C.
     """
 
     sigma: float = 1e-4
@@ -61,12 +62,13 @@ def sigmoid_alpha_blend(colors: torch.Tensor, fragments: AnyFragments, blend_par
         fragments: ``pix_to_face`` and ``dists`` are read.
         blend_params: only ``sigma`` is read.
     Returns:
-        (N, H, W, C + 1), differentiable in the colours and in ``dists``. Packed fragments have no colour where the
-        pixel is empty: 1 there.
+        (N, H, W, C + 1), differentiable in the colours and in ``dists``. One channel is a grey, and gives
+        (N, H, W, 4), as in PyTorch3D. Packed fragments have no colour where the pixel is empty: 1 there.
     Raises:
         ValueError: where the shapes do not fit.
     """
     pixels = _pixels_of(fragments, colors)
+    colors = _at_least_rgb(colors)
     log_miss = pixels.sum(_log_miss(fragments, blend_params)[..., None])
     return pixels.images(pixels.first(colors), -torch.expm1(log_miss))
 
@@ -88,17 +90,18 @@ def softmax_rgb_blend(
             and hides the colour of fragments that lie beyond; alpha counts them all the same.
     Returns:
         (N, H, W, C + 1), differentiable in the colours, ``zbuf`` and ``dists``; alpha is that of
-        :func:`sigmoid_alpha_blend`.
+        :func:`sigmoid_alpha_blend`. One channel is a grey, and gives (N, H, W, 4), as in PyTorch3D.
     Raises:
         ValueError: where the shapes do not fit.
     """
     pixels = _pixels_of(fragments, colors)
     if not blend_params.gamma > 0:
         fail("gamma", "a number above 0", blend_params.gamma)
+    colors = _at_least_rgb(colors)
     near, far = (_per_fragment(name, z, fragments) for name, z in (("znear", znear), ("zfar", zfar)))
     filled = fragments.pix_to_face >= 0
-    nearness = torch.where(filled, (far - fragments.zbuf) / (far - near), 0)
-    covered = torch.sigmoid(-fragments.dists / blend_params.sigma)
+    nearness = torch.where(filled, (far - slots(fragments, "zbuf")) / (far - near), 0)
+    covered = torch.sigmoid(-slots(fragments, "dists") / blend_params.sigma)
     # exponents are taken relative to the nearest fragment's (or the background's), so that none overflows
     top = pixels.greatest(nearness).clamp(min=EPS)
     weights = torch.where(filled, covered * torch.exp((nearness - pixels.spread(top)) / blend_params.gamma), 0)
@@ -110,17 +113,34 @@ def softmax_rgb_blend(
     return pixels.images((weighted + delta * background) / (total + delta), -torch.expm1(log_miss))
 
 
+def _at_least_rgb(colors: torch.Tensor) -> torch.Tensor:
+    """Colours (..., C), with a grey of one channel as three."""
+    return colors.expand(*colors.shape[:-1], 3) if colors.shape[-1] == 1 else colors
+
+
 def background_tensor(blend_params: BlendParams, like: torch.Tensor) -> torch.Tensor:
     """The background colour as (C,), with the dtype and device of ``like`` (..., C)."""
-    color = torch.as_tensor(blend_params.background_color, dtype=like.dtype, device=like.device)
-    return check_tensor("background_color", color, (like.shape[-1],))
+    color = as_tensor("background_color", blend_params.background_color, like.dtype, like.device)
+    row, channels = color.reshape(-1) if color.dim() < 2 or len(color) == 1 else color, like.shape[-1]
+    is_grey = row.dim() == 1 and len(row) in (1, 3) and len(row) != channels and bool((row == row[0]).all())
+    return row[:1].expand(channels) if is_grey else check_tensor("background_color", row, (channels,))
+
+
+def slots(fragments: AnyFragments, name: str) -> torch.Tensor:
+    """A tensor of fragments that has one number a slot.
+
+    Raises:
+        ValueError: if it is None or has another shape, as may be in fragments made by hand.
+    """
+    return check_tensor(f"fragments.{name}", getattr(fragments, name), tuple(fragments.pix_to_face.shape))
 
 
 def _log_miss(fragments: AnyFragments, blend_params: BlendParams) -> torch.Tensor:
     """Logarithm of the probability that a fragment's face does not cover the pixel; 0 where empty."""
     if not blend_params.sigma > 0:
         fail("sigma", "a number above 0", blend_params.sigma)
-    return torch.where(fragments.pix_to_face >= 0, -F.softplus(-fragments.dists / blend_params.sigma), 0)
+    dists = slots(fragments, "dists")
+    return torch.where(fragments.pix_to_face >= 0, -F.softplus(-dists / blend_params.sigma), 0)
 
 
 def _per_fragment(name: str, value: float | torch.Tensor, fragments: AnyFragments) -> float | torch.Tensor:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tirender.checks import FLOATS, batch_index, check_tensor, fail
+from tirender.checks import FLOATS, as_floats, batch_index, check_tensor, fail
 from tirender.renderer.look_at import get_world_to_view_transform
 from tirender.renderer.utils import TensorProperties, format_tensor
 from tirender.transforms import Transform3d
@@ -37,7 +37,8 @@ class CamerasBase(TensorProperties):
     constructor's arguments in ``_FIELDS``, and those that the whole batch shares also in ``_SHARED_FIELDS``.
 
     Every method accepts the camera's parameters as keyword arguments, which override the camera's own for that call.
-    Overrides of ``R`` and ``T`` are stored, because lighting needs the camera's centre later.
+    Overrides of ``R`` and ``T`` are stored, because lighting needs the camera's centre later. Parameters of half floats
+    or integers become float32.
 
     Args:
         dtype, device, kwargs: as for :class:`tirender.renderer.utils.TensorProperties`.
@@ -53,7 +54,8 @@ class CamerasBase(TensorProperties):
     def __init__(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", **kwargs: Any) -> None:
         if isinstance(kwargs.get("K"), torch.Tensor | np.ndarray) and kwargs["K"].ndim == 2:
             kwargs["K"] = kwargs["K"][None]
-        super().__init__(dtype=dtype, device=device, **kwargs)
+        numbers = {n: as_floats(n, v) for n, v in kwargs.items() if isinstance(v, torch.Tensor) and _is_number(v)}
+        super().__init__(dtype=dtype, device=device, **{**kwargs, **numbers})
         matrix: Any = getattr(self, "K", None)
         if matrix is not None:
             self._check_matrix(matrix)
@@ -90,11 +92,10 @@ class CamerasBase(TensorProperties):
         return getattr(self, "image_size", None)
 
     def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> CamerasBase:
-        """The cameras that an int, a slice, a list of ints, or a bool or int64 tensor selects.
+        """The cameras that an integer, a slice, a list of integers, or a bool or integer tensor selects.
 
         Raises:
-            TypeError: if the index has another type.
-            IndexError: if an index is out of range.
+            IndexError: if an index is out of range or has another type.
         """
         rows = batch_index(index, len(self), self.device)
 
@@ -207,7 +208,8 @@ class CamerasBase(TensorProperties):
 
     def _parameter(self, name: str, kwargs: dict[str, Any]) -> torch.Tensor:
         """A camera parameter, from ``kwargs`` or the camera's own, as a tensor."""
-        return format_tensor(kwargs.get(name, getattr(self, name)), dtype=self.R.dtype, device=self.device)
+        value = format_tensor(kwargs.get(name, getattr(self, name)), dtype=self.R.dtype, device=self.device)
+        return as_floats(name, value)
 
     def _given_matrix(self, kwargs: dict[str, Any]) -> torch.Tensor | None:
         """The calibration matrix ``K`` (N, 4, 4) for column vectors, or None."""
@@ -221,12 +223,16 @@ class CamerasBase(TensorProperties):
         expected = f"shape (N, 4, 4) with rows (fx, 0, px, 0), (0, fy, py, 0), {third}, {fourth}"
         if isinstance(K, torch.Tensor) and K.shape[-2:] == (3, 3):
             fail("K", f"{expected} (utils.cameras_from_opencv_projection takes OpenCV's 3 x 3)", tuple(K.shape))
-        check_tensor("K", K, ("N", 4, 4), FLOATS)
+        K = as_floats("K", check_tensor("K", K, ("N", 4, 4)))
         other = K.new_tensor([0, 0, 0, 1] if perspective else [0, 0, 1, 0])
         if len(K) and bool((K.detach()[:, 3] == other).all(1).any()):
             what = "an orthographic camera, or of OpenCV's layout" if perspective else "a perspective camera"
             fail("K", expected, f"the last row of {what}")
         return K
+
+
+def _is_number(tensor: torch.Tensor) -> bool:
+    return tensor.dtype != torch.bool and not tensor.is_complex()
 
 
 def try_get_projection_transform(cameras: CamerasBase, cameras_kwargs: dict[str, Any]) -> Transform3d | None:

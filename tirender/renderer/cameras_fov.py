@@ -89,7 +89,7 @@ class FoVPerspectiveCameras(CamerasBase):
             )
             degrees = kwargs.get("degrees", self.degrees)
             K = self.compute_projection_matrix(znear, zfar, fov, aspect_ratio, degrees)
-        return Transform3d(matrix=K.transpose(1, 2))
+        return Transform3d(matrix=K.transpose(1, 2).contiguous())
 
     def unproject_points(
         self,
@@ -214,7 +214,7 @@ class FoVOrthographicCameras(CamerasBase):
         if K is None:
             names = ("znear", "zfar", "max_x", "min_x", "max_y", "min_y", "scale_xyz")
             K = self.compute_projection_matrix(*(self._parameter(name, kwargs) for name in names))
-        return Transform3d(matrix=K.transpose(1, 2))
+        return Transform3d(matrix=K.transpose(1, 2).contiguous())
 
     def unproject_points(
         self,

@@ -51,9 +51,8 @@ class _CalibratedCameras(CamerasBase):
             _in_ndc=in_ndc,
             image_size=None if image_size is None else image_size_tensor(image_size),
         )
-        if check_tensor("focal_length", self.focal_length).dim() == 1:
-            self.focal_length = self.focal_length[:, None].expand(-1, 2)
-        _check_intrinsics(self.focal_length, self.principal_point)
+        self.focal_length = _focal_lengths(self.focal_length)
+        check_tensor("principal_point", self.principal_point, ("N", 2))
 
     def get_principal_point(self, **kwargs: Any) -> torch.Tensor:
         """The principal points (N, 2) of the projection matrices, in the unit of the intrinsics."""
@@ -84,13 +83,8 @@ class _CalibratedCameras(CamerasBase):
 
     def _intrinsics(self, kwargs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """fx, fy, px and py, (N,) each, in the unit of the intrinsics."""
-        focal_length = self._parameter("focal_length", kwargs)
-        if focal_length.dim() == 1:
-            focal_length = focal_length[:, None]
-        principal_point = self._parameter("principal_point", kwargs)
-        _check_intrinsics(focal_length, principal_point)
-        fx, fy = focal_length.expand(-1, 2).unbind(1)
-        px, py = principal_point.unbind(1)
+        fx, fy = _focal_lengths(self._parameter("focal_length", kwargs)).unbind(1)
+        px, py = check_tensor("principal_point", self._parameter("principal_point", kwargs), ("N", 2)).unbind(1)
         return fx, fy, px, py
 
     def _to_camera_transform(self, from_ndc: bool, kwargs: dict[str, Any]) -> Transform3d:
@@ -133,7 +127,7 @@ class PerspectiveCameras(_CalibratedCameras):
             K = stack_matrix(
                 [[fx, zero, px, zero], [zero, fy, py, zero], [zero, zero, zero, one], [zero, zero, one, zero]]
             )
-        return Transform3d(matrix=K.transpose(1, 2))
+        return Transform3d(matrix=K.transpose(1, 2).contiguous())
 
     def unproject_points(
         self, xy_depth: torch.Tensor, world_coordinates: bool = True, from_ndc: bool = False, **kwargs: Any
@@ -195,7 +189,7 @@ class OrthographicCameras(_CalibratedCameras):
             K = stack_matrix(
                 [[fx, zero, zero, px], [zero, fy, zero, py], [zero, zero, one, zero], [zero, zero, zero, one]]
             )
-        return Transform3d(matrix=K.transpose(1, 2))
+        return Transform3d(matrix=K.transpose(1, 2).contiguous())
 
     def unproject_points(
         self, xy_depth: torch.Tensor, world_coordinates: bool = True, from_ndc: bool = False, **kwargs: Any
@@ -212,7 +206,11 @@ class OrthographicCameras(_CalibratedCameras):
         return False
 
 
-def _check_intrinsics(focal_length: torch.Tensor, principal_point: torch.Tensor) -> None:
+def _focal_lengths(value: Any) -> torch.Tensor:
+    """Focal lengths (N,), (N, 1) or (N, 2) as (N, 2)."""
+    focal_length = check_tensor("focal_length", value)
+    if focal_length.dim() == 1:
+        focal_length = focal_length[:, None]
     if focal_length.dim() != 2 or focal_length.shape[1] not in (1, 2):
-        fail("focal_length", "shape (N,), (N, 1) or (N, 2)", tuple(focal_length.shape))
-    check_tensor("principal_point", principal_point, ("N", 2))
+        fail("focal_length", "shape (N,), (N, 1) or (N, 2)", tuple(value.shape))
+    return focal_length.expand(-1, 2)

@@ -50,6 +50,8 @@ def specular(
 ) -> torch.Tensor:
     """Specular highlight (Phong 1975): color x max(reflected . to_camera, 0) ^ shininess, on the lit side only.
 
+    As 0 ^ 0 is 1, a shininess of 0 adds the colour everywhere, on the unlit side too.
+
     Args:
         points: (N, ..., 3), world space.
         normals: (N, ..., 3), of any length.
@@ -74,7 +76,7 @@ def specular(
     exponent = per_point("shininess", exponent, points)
     # The inner `where` keeps 0 from the power, whose gradient can be infinite there.
     lit = alpha > EPS
-    power = torch.where(lit, torch.where(lit, alpha, 1) ** exponent, 0)
+    power = torch.where(lit, torch.where(lit, alpha, 1) ** exponent, (exponent == 0).to(alpha.dtype))
     return per_point("color", color, points) * power
 
 
@@ -133,7 +135,7 @@ class PointLights(TensorProperties):
 
     def fused_row(self) -> FusedRow:
         """What the fused kernel reads."""
-        return FusedRow(self.ambient_color, self.diffuse_color, self.specular_color, self.location)
+        return FusedRow(*map(as_rows, (self.ambient_color, self.diffuse_color, self.specular_color, self.location)))
 
     def reshape_location(self, points: torch.Tensor) -> torch.Tensor:
         """``location`` with as many dimensions as ``points`` (N, ..., 3) has."""
@@ -194,7 +196,7 @@ class DirectionalLights(TensorProperties):
 
     def fused_row(self) -> FusedRow:
         """What the fused kernel reads."""
-        return FusedRow(self.ambient_color, self.diffuse_color, self.specular_color, self.direction)
+        return FusedRow(*map(as_rows, (self.ambient_color, self.diffuse_color, self.specular_color, self.direction)))
 
     def diffuse(self, normals: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
         """Diffuse light on surfaces with ``normals`` (N, ..., 3), wherever they are; see :func:`diffuse`."""
@@ -228,7 +230,7 @@ class AmbientLights(TensorProperties):
 
     def fused_row(self) -> FusedRow:
         """What the fused kernel reads."""
-        return FusedRow(self.ambient_color)
+        return FusedRow(as_rows(self.ambient_color))
 
     def diffuse(self, normals: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Zeros (N, ..., C)."""
@@ -254,6 +256,8 @@ def unit_vectors(vectors: torch.Tensor) -> torch.Tensor:
 
 def per_point(name: str, value: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """``value`` (1, C) or (N, C) as (1 or N, 1, ..., 1, C), to be broadcast with ``points`` (N, ..., 3)."""
+    if value.dim() != points.dim():
+        value = as_rows(value)
     if value.dim() == points.dim():
         if value.dim() == 2 and value.shape[0] not in (1, points.shape[0]):
             fail(name, f"1 or {points.shape[0]} rows", value.shape[0])
@@ -263,7 +267,12 @@ def per_point(name: str, value: torch.Tensor, points: torch.Tensor) -> torch.Ten
     return value.view(value.shape[0], *(1,) * (points.dim() - 2), value.shape[1])
 
 
+def as_rows(value: torch.Tensor) -> torch.Tensor:
+    """(N, C) of a property (N, 1, ..., 1, C), as PyTorch3D takes it too; others as they are."""
+    return value.reshape(len(value), -1) if value.dim() > 2 and set(value.shape[1:-1]) == {1} else value
+
+
 def check_rows(properties: Any, *names: str, channels: int | None = 3) -> None:
-    """Raise ``ValueError`` where one of an object's tensors is not (N, channels)."""
+    """Raise ``ValueError`` where one of an object's tensors is not (N, channels) or (N, 1, ..., 1, channels)."""
     for name in names:
-        check_tensor(name, getattr(properties, name), ("N", channels or "C"))
+        check_tensor(name, as_rows(check_tensor(name, getattr(properties, name))), ("N", channels or "C"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 
-from tirender.checks import FLOATS, check_tensor, fail
+from tirender.checks import as_floats, check_tensor, fail
 from tirender.renderer.utils import Broadcastable, convert_to_tensors_and_broadcast
 from tirender.transforms import Rotate, Transform3d, Translate
 from tirender.transforms.math import matmul, normalize
@@ -30,27 +31,29 @@ def look_at_view_transform(
         elev: (N,) or a number, the angle above the horizontal plane (y = 0).
         azim: (N,) or a number, the angle in that plane from +z towards +x.
         degrees: whether the angles are in degrees; otherwise in radians.
-        eye: (N, 3), the positions of the cameras in world space, which replace ``dist``, ``elev`` and ``azim``.
-        at: (N, 3), the points that the cameras look at, world space.
-        up: (N, 3), the directions that point up in the images, world space.
+        eye: (N, 3) or (3,), the positions of the cameras in world space, which replace ``dist``, ``elev``, ``azim``.
+        at: (N, 3) or (3,), the points that the cameras look at, world space.
+        up: (N, 3) or (3,), the directions that point up in the images, world space.
         device: the device of the results.
     Returns:
         R (N, 3, 3) and T (N, 3), with x_view = x_world @ R + T; differentiable. Sizes of 1 broadcast. At an elevation
-        of 90 or -90 degrees, the default ``up`` is parallel to the view; the result is then the limit from elevations
-        nearer to 0. See :func:`look_at_rotation` for other special cases.
+        of 90 or -90 degrees, the default ``up`` is parallel to the view. The picture is then that from just beyond the
+        pole, as in PyTorch3D, where the cosine of 90 degrees rounds to a number below 0. It is turned by 180 degrees
+        against the one from just before the pole. See :func:`look_at_rotation` for other special cases.
     Raises:
         ValueError: if the sizes do not broadcast.
     """
+    at, up = _rows(at), _rows(up)
     if eye is not None:
-        position, at, up = _of_one_dtype(eye, at, up, device=device)
+        position, at, up = _of_one_dtype(_rows(eye), at, up, device=device)
         R = _rotation(position, at, up)
     else:
         dist, elev, azim, at, up = _of_one_dtype(dist, elev, azim, at, up, device=device)
         position = camera_position_from_spherical_angles(dist, elev, azim, degrees, device) + at
-        # As the elevation grows, the camera moves perpendicular to the view, even at the poles.
+        # As the elevation falls, the camera moves perpendicular to the view, even at the poles.
         quarter_turn = 90 if degrees else math.pi / 2
-        climb = camera_position_from_spherical_angles(1.0, elev + quarter_turn, azim, degrees, device)
-        R = _rotation(position, at, up, climb)
+        descent = camera_position_from_spherical_angles(1.0, elev - quarter_turn, azim, degrees, device)
+        R = _rotation(position, at, up, descent)
     return R, -matmul(position[:, None], R)[:, 0]
 
 
@@ -63,9 +66,9 @@ def look_at_rotation(
     """Rotations of cameras that look at a point.
 
     Args:
-        camera_position: (N, 3), world space.
-        at: (N, 3), the points that the cameras look at, world space.
-        up: (N, 3), the directions that point up in the images, world space.
+        camera_position: (N, 3) or (3,), world space.
+        at: (N, 3) or (3,), the points that the cameras look at, world space.
+        up: (N, 3) or (3,), the directions that point up in the images, world space.
         device: the device of the result.
     Returns:
         (N, 3, 3), for row vectors: the columns are the view axes in world space. Differentiable. If ``up`` is parallel
@@ -74,7 +77,7 @@ def look_at_rotation(
     Raises:
         ValueError: if the sizes do not broadcast.
     """
-    return _rotation(*_of_one_dtype(camera_position, at, up, device=device))
+    return _rotation(*_of_one_dtype(*map(_rows, (camera_position, at, up)), device=device))
 
 
 def camera_position_from_spherical_angles(
@@ -115,15 +118,15 @@ def get_world_to_view_transform(R: Any = None, T: Any = None) -> Transform3d:
     Raises:
         ValueError: if a shape or dtype is wrong, or the batches do not fit.
     """
-    R = torch.eye(3, **_like(T))[None] if R is None else check_tensor("R", R, ("N", 3, 3), FLOATS)
-    T = torch.zeros(1, 3, **_like(R)) if T is None else check_tensor("T", T, ("N", 3), FLOATS)
+    R = torch.eye(3, **_like(T))[None] if R is None else as_floats("R", check_tensor("R", R, ("N", 3, 3)))
+    T = torch.zeros(1, 3, **_like(R)) if T is None else as_floats("T", check_tensor("T", T, ("N", 3)))
     if len(R) != len(T) and 1 not in (len(R), len(T)):
         fail("R, T", "batches of one size or of 1", f"{len(R)} and {len(T)}")
     return Rotate(R).compose(Translate(T))
 
 
 def _like(tensor: torch.Tensor | None) -> dict[str, Any]:
-    return {} if tensor is None else {"dtype": tensor.dtype, "device": tensor.device}
+    return {} if tensor is None else {"dtype": as_floats("T", tensor).dtype, "device": tensor.device}
 
 
 def _rotation(
@@ -142,6 +145,14 @@ def _rotation(
     is_along_view = torch.linalg.vector_norm(x, dim=-1, keepdim=True) < 1e-5
     x = normalize(torch.where(is_along_view, torch.linalg.cross(spare_up, z), x))
     return torch.stack([x, torch.linalg.cross(z, x), z], -1)
+
+
+def _rows(vectors: Any) -> Any:
+    """Vectors (N, 3), from those or from one (3,)."""
+    is_one = isinstance(vectors, list | tuple) and not any(isinstance(v, list | tuple) or np.ndim(v) for v in vectors)
+    if (is_one and len(vectors) == 3) or getattr(vectors, "shape", None) == (3,):
+        return [vectors] if is_one else vectors[None]
+    return vectors
 
 
 def _of_one_dtype(*args: Broadcastable, device: torch.device | str) -> list[torch.Tensor]:

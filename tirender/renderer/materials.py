@@ -15,8 +15,9 @@ class Materials(TensorProperties):
     """Reflectances of the Phong model, multiplied with the lights' colours.
 
     Args:
-        ambient_color, diffuse_color, specular_color: RGB, (N, 3) or N tuples.
-        shininess: the exponent of the highlight: one number, or (N,).
+        ambient_color, diffuse_color, specular_color: (N, C) or N tuples: RGB, or as many channels as the light and the
+            texture have. All three have the same C.
+        shininess: the exponent of the highlight: one number, or (N,). With 0, ``specular_color`` is added everywhere.
         device: where the tensors live.
     Raises:
         ValueError: where a shape does not fit.
@@ -29,8 +30,8 @@ class Materials(TensorProperties):
 
     widths: ClassVar[dict[str, int | None]] = {
         "ambient_color": None,
-        "diffuse_color": 3,
-        "specular_color": 3,
+        "diffuse_color": None,
+        "specular_color": None,
         "shininess": 1,
     }
 
@@ -49,5 +50,6 @@ class Materials(TensorProperties):
             specular_color=specular_color,
             shininess=shininess,
         )
-        check_rows(self, "ambient_color", "diffuse_color", "specular_color")
+        check_rows(self, "ambient_color", channels=None)
+        check_rows(self, "diffuse_color", "specular_color", channels=self.ambient_color.shape[1])
         check_tensor("shininess", self.shininess, ("N",))

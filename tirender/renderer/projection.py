@@ -51,6 +51,13 @@ def to_ndc(clip: torch.Tensor) -> torch.Tensor:
     return torch.cat([clip[..., :2] / away_from_zero(clip[..., 2:3], W_MIN), clip[..., 3:]], -1)
 
 
+def from_ndc(ndc: torch.Tensor, is_perspective: bool) -> torch.Tensor:
+    """Convert rows (x_ndc, y_ndc, z_view) back to those of :func:`to_clip`, (..., 4)."""
+    z = ndc[..., 2:3]
+    w = z if is_perspective else torch.ones_like(z)
+    return torch.cat([ndc[..., :2] * w, w, z], -1)
+
+
 def _transformed(points: torch.Tensor, transform: Transform3d) -> torch.Tensor:
     """The homogeneous coordinates (N, P, 4) of transformed points (N or 1, P, 3)."""
     homogeneous = torch.nn.functional.pad(points, (0, 1), value=1.0)

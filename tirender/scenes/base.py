@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,10 +42,14 @@ class Scene(ABC):
     Attributes:
         shaders: the names of the ways to draw it.
         supersample: n, if n x n samples a pixel suit it.
+        centre, scale: the way back: ``place * scale + centre`` is a place of the scene in the coordinates of its file;
+            (3,) float64, and a number.
     """
 
     shaders: tuple[str, ...]
     supersample: int = 2
+    centre: torch.Tensor = torch.zeros(3, dtype=torch.float64)
+    scale: float = 1.0
 
     @property
     @abstractmethod
@@ -100,6 +105,12 @@ def placement(points: torch.Tensor, name: str, size: torch.Tensor | float = 0.0)
     if not 0 < radius < math.inf:
         fail(name, "finite points that are not all one", f"a radius of {radius}")
     return centre, radius
+
+
+def from_origin(centre: torch.Tensor, origin: Sequence[float] | None) -> torch.Tensor:
+    """A centre (3,) in double precision, seen from where the origin was before it was moved; see ``FileMesh``."""
+    moved = (0.0, 0.0, 0.0) if origin is None else origin
+    return centre.double().cpu() + torch.tensor([*moved], dtype=torch.float64)
 
 
 def origin_depth(cameras: CamerasBase) -> torch.Tensor:

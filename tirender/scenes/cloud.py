@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from tirender.checks import fail
 from tirender.ops import knn_points
 from tirender.renderer import AlphaCompositor, PointsRasterizationSettings, PointsRasterizer, PointsRenderer
 from tirender.renderer.cameras import CamerasBase
-from tirender.scenes.base import Look, Scene, depth_picture, over_background, placement
+from tirender.scenes.base import Look, Scene, depth_picture, from_origin, over_background, placement
 from tirender.structures import Pointclouds
 
 POINTS_PER_PIXEL = 12
@@ -24,18 +26,26 @@ class CloudScene(Scene):
         cloud: a batch of one.
         name: for messages.
         radius: of points, after scaling; None: neighbours overlap.
+        origin: what was taken off its points, which the scene's ``centre`` includes.
     Raises:
         ValueError: no points, or points that are not finite, or all the same.
     """
 
     shaders = ("color", "silhouette", "depth")
 
-    def __init__(self, cloud: Pointclouds, name: str = "cloud", radius: float | None = None) -> None:
+    def __init__(
+        self,
+        cloud: Pointclouds,
+        name: str = "cloud",
+        radius: float | None = None,
+        origin: Sequence[float] | None = None,
+    ) -> None:
         points = cloud.points_packed()
         if len(cloud) != 1 or not len(points):
             fail(name, "at least one point", "none" if len(cloud) == 1 else f"{len(cloud)} clouds")
-        centre, scale = placement(points, name)
-        points = (points - centre) / scale
+        centre, self.scale = placement(points, name)
+        self.centre = from_origin(centre, origin)
+        points = (points - centre) / self.scale
         features = cloud.features_packed()
         colors = features[:, :3] if features is not None and features.shape[1] >= 3 else _by_height(points)
         self.radius = _spacing(points) if radius is None else radius

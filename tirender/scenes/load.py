@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from tirender import datasets
@@ -14,15 +16,16 @@ from tirender.checks import fail
 from tirender.fit import load_checkpoint
 from tirender.fit_kinds import KINDS
 from tirender.io import IO, load_gaussians, load_volume
+from tirender.io.display import display_mesh
+from tirender.io.file_mesh import FileMesh
 from tirender.io.gaussians_io import holds_gaussians
 from tirender.io.npz_io import array_names
-from tirender.io.reading import MESH_SUFFIXES
+from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.scenes.base import Scene
 from tirender.scenes.cloud import CloudScene
 from tirender.scenes.field import FieldScene
 from tirender.scenes.gaussians import GaussianScene
 from tirender.scenes.mesh import MeshScene
-from tirender.scenes.mesh_file import load_mesh_scene
 from tirender.scenes.volume import VolumeScene
 from tirender.structures import Gaussians, Meshes, Pointclouds, Volumes
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = ".pt"
 GAUSSIANS = (".ply", ".splat")
+CLOUD_SUFFIXES = (".ply", ".npz")
 
 
 def load_scene(
@@ -64,15 +68,25 @@ def load_scene(
         return make_scene(load_volume(path, device), str(path))
     if ending in GAUSSIANS and holds_gaussians(path):
         return make_scene(load_gaussians(path, device), str(path))
-    if is_default and path.suffix.lower() in MESH_SUFFIXES:
-        scene = load_mesh_scene(path, device, allow_parent)
-        if scene is not None:
-            return scene
+    if is_default and ending in KNOWN_SUFFIXES:
+        return _scene_of(read_mesh_file(path, allow_parent=allow_parent, center_far=True), device)
     structure = io.read(path, device)
     if structure is None:
         endings, names = ", ".join([*io.known_suffixes, ".splat", CHECKPOINT]), ", ".join(datasets.SHORT_NAMES)
         fail("FILE", f"one that ends in {endings}, or one of {names}", repr(str(path)))
     return make_scene(structure, str(path))
+
+
+def _scene_of(mesh: FileMesh, device: torch.device | str) -> Scene:
+    """The scene of what a file says: of its faces, or of its points where it has none."""
+    origin = mesh.origin.tolist()
+    if len(mesh.faces) or not mesh.name.lower().endswith(CLOUD_SUFFIXES):
+        return MeshScene(display_mesh(mesh, device), mesh.name, origin)
+    points, rgba = torch.from_numpy(mesh.verts.astype(np.float32)), mesh.verts_rgba
+    if rgba is not None and (rgba[:, 3] < 1.0).any():
+        warnings.warn(f"{mesh.name}: transparency of points is not shown", stacklevel=3)
+    colors = None if rgba is None else [torch.from_numpy(rgba[:, :3].copy())]
+    return CloudScene(Pointclouds([points], features=colors).to(device), mesh.name, origin=origin)
 
 
 def make_scene(thing: Any, name: str = "scene") -> Scene:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
 from tirender.checks import fail
 from tirender.renderer import (
     BlendParams,
-    HardGouraudShader,
     MeshRasterizer,
-    MeshRenderer,
     PointLights,
     RasterizationSettings,
-    SoftSilhouetteShader,
     TexturesVertex,
 )
 from tirender.renderer.cameras import CamerasBase
@@ -22,7 +20,7 @@ from tirender.renderer.mesh.as_material import as_material
 from tirender.renderer.mesh.material_shader import MaterialShader
 from tirender.renderer.mesh.material_shading import looks_of, surface_points
 from tirender.renderer.mesh.textures_material import TexturesMaterial
-from tirender.scenes.base import GREY, Look, Scene, depth_picture, placement
+from tirender.scenes.base import GREY, Look, Scene, depth_picture, from_origin, placement
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
@@ -35,22 +33,23 @@ class MeshScene(Scene):
     Args:
         mesh: a batch of one.
         name: for messages.
+        origin: what was taken off its vertices, which the scene's ``centre`` includes.
     Raises:
         ValueError: no faces, or vertices that are not finite, or all the same.
     """
 
     shaders = ("phong", "gouraud", "flat", "silhouette", "depth", "normal")
 
-    def __init__(self, mesh: Meshes, name: str = "mesh") -> None:
+    def __init__(self, mesh: Meshes, name: str = "mesh", origin: Sequence[float] | None = None) -> None:
         if len(mesh) != 1 or mesh.isempty():
             fail(name, "at least one face", "none" if len(mesh) == 1 else f"{len(mesh)} meshes")
-        centre, radius = placement(mesh.verts_packed(), name)
-        self.mesh = mesh.offset_verts(-centre).scale_verts(1 / radius)
+        centre, self.scale = placement(_used(mesh), name)
+        self.centre = from_origin(centre, origin)
+        self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
         if not isinstance(self.mesh.textures, TexturesMaterial):
             self.mesh.textures = as_material(self.mesh) or self.mesh.textures
-        self._by_vertex: Meshes | None = None
 
     @property
     def facts(self) -> str:
@@ -61,44 +60,33 @@ class MeshScene(Scene):
         return self.mesh.device
 
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
-        mesh = self._colored_by_vertex() if shader == "gouraud" else self.mesh
-        meshes = mesh.extend(len(cameras))
+        mesh, meshes = self.mesh, self.mesh.extend(len(cameras))
         settings = RasterizationSettings(image_size=look.image_size)
         rasterizer = MeshRasterizer(cameras, settings)
-        if shader == "silhouette":
-            blend = BlendParams()
-            settings.blur_radius = math.log(1 / 1e-4 - 1) * blend.sigma  # out to where the coverage falls to 1e-4
-            settings.faces_per_pixel = None
-            return MeshRenderer(rasterizer, SoftSilhouetteShader(blend))(meshes)[..., 3:]
-        if isinstance(mesh.textures, TexturesMaterial) and mesh.textures.maps().needs_all_fragments:
+        if isinstance(mesh.textures, TexturesMaterial) and mesh.textures.needs_all_fragments:
             settings.faces_per_pixel = None
         fragments = rasterizer(meshes)
-        seen = _Seen(fragments, meshes)
         if shader == "depth":
+            seen = _Seen(fragments, meshes)
             images = depth_picture(seen.image(fragments.packed.zbuf[:, None]), seen.hit, cameras)
         elif shader == "normal":
+            seen = _Seen(fragments, meshes)
             images = (seen.image(surface_points(fragments.packed, meshes).normals) + 1) / 2
         else:
             blend = BlendParams(background_color=look.background)
-            shade = (
-                HardGouraudShader(self.device, cameras, blend_params=blend)
-                if shader == "gouraud"
-                else MaterialShader(flat=shader == "flat", device=self.device, cameras=cameras, blend_params=blend)
+            shade = MaterialShader(
+                shader == "flat", shader == "gouraud", device=self.device, cameras=cameras, blend_params=blend
             )
-            images = shade(fragments, meshes, lights=_lights(cameras, look))[..., :3]
-        return _with_edges(images, fragments, seen, look) if look.wireframe else images
+            images = shade(fragments, meshes, lights=_lights(cameras, look))
+            images = images[..., 3:] if shader == "silhouette" else images[..., :3]
+        return _with_edges(images, fragments, _Seen(fragments, meshes), look) if look.wireframe else images
 
-    def _colored_by_vertex(self) -> Meshes:
-        """The mesh with a colour at each vertex, the mean of the corners that meet there."""
-        if self._by_vertex is None:
-            faces = self.mesh.faces_packed()
-            corners = self.mesh.textures.faces_verts_textures_packed(faces_packed=faces).flatten(0, 1)
-            n_verts = len(self.mesh.verts_packed())
-            sums = corners.new_zeros(n_verts, corners.shape[1]).index_add(0, faces.flatten(), corners)
-            count = torch.bincount(faces.flatten(), minlength=n_verts).clamp(min=1)
-            self._by_vertex = self.mesh.clone()
-            self._by_vertex.textures = TexturesVertex([sums / count[:, None]])
-        return self._by_vertex
+
+def _used(mesh: Meshes) -> torch.Tensor:
+    """The vertices that faces have; stray ones must not count."""
+    verts = mesh.verts_packed()
+    used = torch.zeros(len(verts), dtype=torch.bool, device=verts.device)
+    return verts[used.index_fill(0, mesh.faces_packed().flatten(), True)]
 
 
 class _Seen:
@@ -113,7 +101,7 @@ class _Seen:
         assert packed is not None
         n_pixels = len(packed.offsets) - 1
         index = torch.arange(len(packed), device=meshes.device)
-        if isinstance(meshes.textures, TexturesMaterial) and meshes.textures.maps().needs_all_fragments:
+        if isinstance(meshes.textures, TexturesMaterial) and meshes.textures.needs_all_fragments:
             index = index[looks_of(packed, meshes).opacity >= VISIBLE]
         pixels = packed.pixel_index.index_select(0, index)
         first = torch.ones_like(pixels, dtype=torch.bool)

@@ -11,7 +11,16 @@ import torch.nn.functional as F
 from tirender.checks import fail
 from tirender.renderer import EmissionAbsorptionRaymarcher, NDCMultinomialRaysampler, VolumeRenderer
 from tirender.renderer.cameras import CamerasBase
-from tirender.scenes.base import GREY, Look, Scene, depth_picture, mean_depth, over_background, placement
+from tirender.scenes.base import (
+    GREY,
+    Look,
+    Scene,
+    depth_picture,
+    from_origin,
+    mean_depth,
+    over_background,
+    placement,
+)
 from tirender.structures import Volumes
 from tirender.structures.volumes import voxel_sizes
 
@@ -46,6 +55,7 @@ class VolumeScene(Scene):
         centre, radius = torch.zeros_like(spacing), 1.0
         if place:
             centre, radius = placement(centres[dense] if bool(dense.any()) else centres.reshape(-1, 3), name, spacing)
+            self.centre, self.scale = from_origin(centre, None), radius
         self.step = (float(spacing.min()) if step is None else step) / radius
         self.reach = float((centres.reshape(-1, 3) - centre).norm(dim=1).max() + spacing.norm()) / radius
         colors = torch.full_like(densities, GREY) if features is None else features.float()
@@ -53,7 +63,6 @@ class VolumeScene(Scene):
         placed: dict[str, Any] = {
             "voxel_size": spacing / radius,
             "volume_translation": (centre - centres.reshape(-1, 3).mean(0)) / radius,
-            "align_corners": volume.get_align_corners(),
         }
         densities = F.pad(densities, (1,) * 6)
         colors = F.pad(colors, (1,) * 6, mode="replicate")  # only opacity fades at the border

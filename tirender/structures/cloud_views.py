@@ -6,9 +6,10 @@ import torch
 
 from tirender.checks import check_tensor, fail
 from tirender.structures.packing import Partition, Ragged, bounding_boxes
+from tirender.structures.private_names import PrivateNamesOfClouds
 
 
-class CloudViews:
+class CloudViews(PrivateNamesOfClouds):
     """The read-only half of ``Pointclouds``: the layouts of its tensors, computed on demand."""
 
     _rows: Partition

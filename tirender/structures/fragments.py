@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
-from tirender.checks import check_tensor
 from tirender.engine.packed_fragments import PackedFragments, PackedPointFragments
 
 if TYPE_CHECKING:
@@ -30,16 +30,19 @@ class _Slots:
     def __get__(self, fragments: Any, owner: type | None = None) -> torch.Tensor:
         return self if fragments is None else fragments._get(self.name)  # type: ignore[return-value]
 
-    def __set__(self, fragments: Any, value: torch.Tensor) -> None:
+    def __set__(self, fragments: Any, value: Any) -> None:
         fragments._set(self.name, value)
 
 
 class _Dense:
-    """N images with K slots a pixel, empty slots -1: given as dense tensors, or a view of packed fragments."""
+    """N images with K slots a pixel, empty slots -1: given as dense tensors, or a view of packed fragments.
+
+    What is given is checked by what reads it; the rest may be anything, such as None.
+    """
 
     packed: Any
 
-    def __init__(self, **tensors: torch.Tensor | None):
+    def __init__(self, **tensors: Any):
         self.packed = None
         self._dense = tensors
         self._slots: int | None = None
@@ -50,6 +53,13 @@ class _Dense:
         self = cls.__new__(cls)
         self.packed, self._dense, self._slots = packed, {}, slots
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The dense tensors by name, as PyTorch3D pickles them."""
+        return {name: getattr(self, name) for name, slots in vars(type(self)).items() if isinstance(slots, _Slots)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     def _get(self, name: str) -> torch.Tensor | None:
         if name not in self._dense:
@@ -77,37 +87,33 @@ class _Dense:
         return dense.index_copy(0, pixel * self._slots + rank, values).view(shape)
 
 
+@dataclass(init=False, repr=False, eq=False)
 class Fragments(_Dense):
     """Dense rasterization output of N images with K slots a pixel, empty slots -1.
 
     A rasterizer fills ``packed`` and builds the dense tensors when they are first read. Fragments made by hand from
-    dense tensors have ``packed`` None. Differentiable in all but ``pix_to_face``.
+    dense tensors have ``packed`` None; what is not read may be None. Differentiable in all but ``pix_to_face``. This is
+    a dataclass: ``dataclasses.replace(fragments, zbuf=...)`` makes fragments by hand.
 
     Args:
         pix_to_face: (N, H, W, K) int64, index into the batch's packed faces; -1 where empty.
         zbuf: (N, H, W, K) depth in view space.
         bary_coords: (N, H, W, K, 3) barycentric coordinates.
-        dists: (N, H, W, K) squared distance to the face's nearest edge in NDC units squared, negative inside the face;
-            None if it is not needed.
-    Raises:
-        ValueError: if the shapes do not fit each other.
+        dists: (N, H, W, K) squared distance to the face's nearest edge in NDC units squared, negative inside the face.
     """
 
-    packed: PackedFragments | None
+    pix_to_face: torch.Tensor = _Slots("(N, H, W, K) int64.")  # type: ignore[assignment]
+    zbuf: torch.Tensor = _Slots("(N, H, W, K).")  # type: ignore[assignment]
+    bary_coords: torch.Tensor = _Slots("(N, H, W, K, 3).")  # type: ignore[assignment]
+    dists: torch.Tensor = _Slots("(N, H, W, K).")  # type: ignore[assignment]
 
     def __init__(
         self,
         pix_to_face: torch.Tensor,
-        zbuf: torch.Tensor,
-        bary_coords: torch.Tensor,
+        zbuf: torch.Tensor | None,
+        bary_coords: torch.Tensor | None,
         dists: torch.Tensor | None = None,
     ):
-        check_tensor("pix_to_face", pix_to_face, ("N", "H", "W", "K"), (torch.int64, torch.int32))
-        shape = tuple(pix_to_face.shape)
-        check_tensor("zbuf", zbuf, shape)
-        check_tensor("bary_coords", bary_coords, (*shape, 3))
-        if dists is not None:
-            check_tensor("dists", dists, shape)
         super().__init__(pix_to_face=pix_to_face, zbuf=zbuf, bary_coords=bary_coords, dists=dists)
 
     @property
@@ -115,47 +121,65 @@ class Fragments(_Dense):
         """The meshes and settings that the fragments were rasterized from; None for fragments made by hand."""
         return None if self.packed is None else self.packed.rasterization
 
-    pix_to_face = _Slots("(N, H, W, K) int64.")
-    zbuf = _Slots("(N, H, W, K).")
-    bary_coords = _Slots("(N, H, W, K, 3).")
-    dists = _Slots("(N, H, W, K).")
+    def is_covered(self) -> torch.Tensor:
+        """(N, H, W) bool: whether a pixel has a face."""
+        if self.rasterization is None:
+            return (self.pix_to_face >= 0).any(-1)
+        offsets, _ = self.rasterization.selection(by_depth=False)
+        return (offsets.diff() > 0).view(self.packed.n_images, *self.packed.image_size)
+
+    def bary_slopes(self) -> torch.Tensor | None:
+        """(N, H, W, K, 3, 2): how ``bary_coords`` change to the next pixel to the right and below; -1 where empty.
+
+        Not differentiable. None for fragments made by hand.
+        """
+        return None if self.rasterization is None else self._scatter(self.rasterization.bary_slopes())
 
     def detach(self) -> Fragments:
         """The same fragments, cut from the graph."""
-        dists = None if self.dists is None else self.dists.detach()
-        return Fragments(self.pix_to_face, self.zbuf.detach(), self.bary_coords.detach(), dists)
+        return Fragments(self.pix_to_face, *map(_detach, (self.zbuf, self.bary_coords, self.dists)))
 
 
-class PointFragments(_Dense):
+class PointFragments(_Dense, Sequence[torch.Tensor]):
     """Dense rasterization output of N point clouds with K slots a pixel, empty slots -1.
 
     A rasterizer fills ``packed`` and builds the dense tensors when they are first read. Fragments made by hand from
-    dense tensors have ``packed`` None. Unpacks as ``idx, zbuf, dists = fragments``. Differentiable in ``zbuf`` and
-    ``dists``.
+    dense tensors have ``packed`` None; what is not read may be None. Behaves as the named tuple ``(idx, zbuf, dists)``.
+    Differentiable in ``zbuf`` and ``dists``.
 
     Args:
         idx: (N, H, W, K) int32 or int64, index into the batch's packed points; -1 where empty.
         zbuf: (N, H, W, K) depth in view space.
         dists: (N, H, W, K) squared distance to the point in NDC units squared.
-    Raises:
-        ValueError: if the shapes do not fit each other.
     """
 
-    packed: PackedPointFragments | None
-
-    def __init__(self, idx: torch.Tensor, zbuf: torch.Tensor, dists: torch.Tensor):
-        check_tensor("idx", idx, ("N", "H", "W", "K"), (torch.int32, torch.int64))
-        check_tensor("zbuf", zbuf, tuple(idx.shape))
-        check_tensor("dists", dists, tuple(idx.shape))
-        super().__init__(idx=idx, zbuf=zbuf, dists=dists)
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        return iter((self.idx, self.zbuf, self.dists))
+    _fields: ClassVar[tuple[str, ...]] = ("idx", "zbuf", "dists")
 
     idx = _Slots("(N, H, W, K) int32 from the rasterizer.")
     zbuf = _Slots("(N, H, W, K).")
     dists = _Slots("(N, H, W, K).")
 
+    def __init__(self, idx: torch.Tensor, zbuf: torch.Tensor | None, dists: torch.Tensor | None):
+        super().__init__(idx=idx, zbuf=zbuf, dists=dists)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self._asdict().values())[index]
+
+    def _asdict(self) -> dict[str, torch.Tensor]:
+        """The tensors by name."""
+        return {name: getattr(self, name) for name in self._fields}
+
+    def _replace(self, **changes: torch.Tensor) -> PointFragments:
+        """Fragments made by hand, with other tensors in place of some of these."""
+        return PointFragments(**{**self._asdict(), **changes})
+
     def detach(self) -> PointFragments:
         """The same fragments, cut from the graph."""
-        return PointFragments(*(v.detach() for v in self))
+        return PointFragments(*map(_detach, self))
+
+
+def _detach(value: Any) -> Any:
+    return value.detach() if isinstance(value, torch.Tensor) else value

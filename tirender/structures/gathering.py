@@ -37,12 +37,14 @@ class Gather(NamedTuple):
 
 def gather_rows(values: torch.Tensor, gather: Gather, k: int) -> torch.Tensor:
     """The k rows of each owner: (n, C) to (k, n_owners, C); twice differentiable."""
-    return _Gather.apply(values, gather).reshape(k, len(gather.indices) // k, values.shape[1])
+    rows = values.index_select(0, gather.indices) if _in_transform() else _Gather.apply(values, gather)
+    return rows.reshape(k, len(gather.indices) // k, values.shape[1])
 
 
 def scatter_rows(values: torch.Tensor, gather: Gather) -> torch.Tensor:
     """The sum over the users of each source row: (k, n_owners, C) to (n, C); the adjoint of ``gather_rows``."""
-    return _Scatter.apply(values.flatten(0, 1), gather)
+    values = values.flatten(0, 1)
+    return _sum_in_transform(values, gather.users) if _in_transform() else _Scatter.apply(values, gather)
 
 
 def sum_bags(values: torch.Tensor, bags: Bags, transposed: Bags, weights: torch.Tensor | None = None) -> torch.Tensor:
@@ -54,7 +56,24 @@ def sum_bags(values: torch.Tensor, bags: Bags, transposed: Bags, weights: torch.
         transposed: the owners of each row.
         weights: (len(bags.indices),) factors, not differentiable; allowed only if ``bags`` is ``transposed``.
     """
+    if _in_transform():
+        return _sum_in_transform(values, bags, weights)
     return _BagSum.apply(values, bags, transposed, weights)
+
+
+def _in_transform() -> bool:
+    """Whether ``torch.func`` is at work, which takes operations of torch, but not the functions below."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def _sum_in_transform(values: torch.Tensor, bags: Bags, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """The sum over each owner's bag, by operations of torch alone."""
+    rows = values.index_select(0, bags.indices)
+    if weights is not None:
+        rows = rows * weights[:, None]
+    n_owners = len(bags.offsets) - 1
+    owners = torch.arange(n_owners, device=values.device).repeat_interleave(bags.offsets.diff(), output_size=len(rows))
+    return rows.new_zeros(n_owners, values.shape[1]).index_add(0, owners, rows)
 
 
 class _Gather(torch.autograd.Function):

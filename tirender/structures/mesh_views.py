@@ -7,10 +7,11 @@ import torch
 from tirender.checks import fail
 from tirender.structures.geometry import Geometry
 from tirender.structures.packing import bounding_boxes
+from tirender.structures.private_names import PrivateNamesOfMeshes
 from tirender.structures.topology import Topology
 
 
-class MeshViews:
+class MeshViews(PrivateNamesOfMeshes):
     """The read-only half of ``Meshes``: views of its geometry and topology, computed on demand."""
 
     _geometry: Geometry

@@ -12,7 +12,7 @@ from tirender.structures.corner_normals import CornerNormals
 from tirender.structures.geometry import Geometry
 from tirender.structures.mesh_input import check_faces, check_selection
 from tirender.structures.mesh_views import MeshViews
-from tirender.structures.packing import PartsOrPadded, Ragged, check_ragged, concatenate, per_item, split_slices
+from tirender.structures.packing import PartsOrPadded, Ragged, check_ragged, concatenate, per_item, split_slices, stored
 from tirender.structures.topology import Topology
 from tirender.transforms import Transform3d
 
@@ -77,6 +77,16 @@ class Meshes(MeshViews):
         meshes._geometry = geometry
         meshes._attach(textures)
         return meshes
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore pickled meshes, also those of PyTorch3D."""
+        if "_geometry" in state:
+            self.__dict__.update(state)
+            return
+        self.__init__(stored(state, "verts"), stored(state, "faces"), state.get("textures"))  # type: ignore[misc]
+        normals = state.get("_verts_normals_packed")
+        if normals is not None and not torch.allclose(normals, self.verts_normals_packed(), atol=1e-4):  # given ones
+            self._geometry = self._geometry.with_verts(self._geometry.positions, normals)
 
     # --- the batch as a whole ---
 

@@ -239,6 +239,12 @@ def check_ragged(
     return Ragged.of_parts(parts, like)
 
 
+def stored(state: dict[str, Any], name: str) -> Any:
+    """What a pickle of PyTorch3D's keeps of a quantity: its list, else its padded tensor; None without it."""
+    as_list = state.get(f"_{name}_list")
+    return state.get(f"_{name}_padded") if as_list is None else as_list
+
+
 def per_item(name: str, value: float | torch.Tensor, rows: Ragged) -> float | torch.Tensor:
     """A number, or a tensor whose row i holds a factor or D for item i, as what rows (sum n_i, D) are multiplied by."""
     if not isinstance(value, torch.Tensor) or not value.dim():

@@ -18,6 +18,7 @@ from tirender.structures.packing import (
     repeat_counts,
     repeat_rows,
     split_slices,
+    stored,
 )
 
 
@@ -54,6 +55,13 @@ class Pointclouds(CloudViews):
         clouds = cls.__new__(cls)
         clouds._rows, clouds._points, clouds._normals, clouds._features = points.rows, points, normals, features
         return clouds
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore pickled clouds, also those of PyTorch3D."""
+        if "_rows" in state:
+            self.__dict__.update(state)
+        else:
+            self.__init__(*(stored(state, name) for name in ("points", "normals", "features")))  # type: ignore[misc]
 
     # --- normals ---
 
@@ -234,15 +242,16 @@ class Pointclouds(CloudViews):
 
     def _match(self, name: str, value: PartsOrPadded | None, n_columns: int | None) -> Ragged | None:
         """Check normals or features against the points."""
-        if value is None:
+        if value is None or (isinstance(value, list | tuple) and not value and not len(self)):
             return None
         if isinstance(value, torch.Tensor):
             check_tensor(name, value, (len(self), self._rows.largest, n_columns or "C"))
             rows = Ragged(self._rows, [value], "padded")
             given = rows if self._rows.is_even else Ragged(self._rows, [self._rows.unpad(value)])
         else:
-            parts = [self._points.like.new_zeros(0) if part is None else part for part in value]
-            given = check_ragged(name, parts, None, n_columns)
+            if isinstance(value, list | tuple):
+                value = [self._points.like.new_zeros(0) if part is None else part for part in value]
+            given = check_ragged(name, value, None, n_columns)
             if given.rows.counts != self._rows.counts:
                 fail(name, f"as many as points in each cloud, {self._rows.counts}", given.rows.counts)
         self._check_device(name, given.like)

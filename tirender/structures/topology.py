@@ -9,6 +9,8 @@ from itertools import accumulate
 import torch
 import torch.nn.functional as F
 
+from tirender.engine.edge_partners import edge_partners
+from tirender.engine.neighbourhood import Neighbourhood
 from tirender.structures.gathering import Bags, Gather, gather_rows, group_by_owner, partners, scatter_rows, sum_bags
 from tirender.structures.packing import Partition, repeat_counts, repeat_rows
 
@@ -34,6 +36,7 @@ class Topology:
         self.n_meshes, self.n_verts, self.n_faces = len(self.num_verts), self.vert_rows.n_rows, len(faces_local)
         self.max_verts, self.max_faces = self.vert_rows.largest, self.face_rows.largest
         self._extended: tuple[int, Topology] | None = None
+        self._partners: torch.Tensor | None = None
 
     def extend(self, n: int) -> Topology:
         """Each mesh n times in a row. Costly quantities are copied from this topology; the last result is cached."""
@@ -200,6 +203,19 @@ class Topology:
         shared = torch.cat(pairs)
         return shared // 3, shared
 
+    def edge_partners(self, verts: torch.Tensor) -> torch.Tensor:
+        """(F, 3) int64: for the edge opposite each corner, ``3 * face + corner`` of it in the face beyond; -1 for none.
+
+        Vertices at one place count as one. They are those of the first call: later ones may have moved.
+
+        Args:
+            verts: (V, 3).
+        """
+        if self._partners is None:
+            positions = torch.cat([verts.detach(), self.vert_to_mesh[:, None].to(verts)], 1)
+            self._partners = edge_partners(self.faces_packed, positions)
+        return self._partners
+
     def sum_face_neighbours(self, values: torch.Tensor) -> torch.Tensor:
         """The weighted sum of a per-face quantity over the neighbours of each face: (F, C) to (F, C).
 
@@ -246,6 +262,29 @@ class Topology:
     @cached_property
     def _end_vertices(self) -> Gather:
         return Gather.of(self.edges, self.n_verts)
+
+    def neighbourhood(self, dtype: torch.dtype) -> Neighbourhood:
+        """What the losses on shapes need to know; floats of a dtype.
+
+        The weights make means over each mesh, then over the batch, of sums that count edges and pairs twice.
+        """
+        if dtype not in self._neighbourhoods:
+            counts = torch.stack([self.num_verts_per_mesh, self.num_edges_per_mesh.clamp(min=1)], 1)
+            neighbours, pair_weights = self._face_neighbours
+            weights = 1 / (self.n_meshes * counts.index_select(0, self.vert_to_mesh).double())
+            self._neighbourhoods[dtype] = Neighbourhood(
+                self.faces_int32,
+                *self.vertex_neighbours,
+                *self.vertex_corners,
+                *neighbours,
+                (pair_weights / self.n_meshes).to(dtype),
+                weights.to(dtype),
+            )
+        return self._neighbourhoods[dtype]
+
+    @cached_property
+    def _neighbourhoods(self) -> dict[torch.dtype, Neighbourhood]:
+        return {}
 
     # --- faces at a vertex ---
 
@@ -302,6 +341,19 @@ class _ExtendedTopology(Topology):
             self._repeat_indices(self._base.edges, rows=n_edges, counted=n_verts),
             self._repeat_indices(self._base.faces_to_edges, rows=self._base.num_faces, counted=n_edges),
         )
+
+    def edge_partners(self, verts: torch.Tensor) -> torch.Tensor:
+        if self._partners is None:
+            counts, corners = self._base.num_verts, [3 * n for n in self._base.num_faces]
+            copies = verts.split([n * self._n for n in counts])
+            firsts = [copy[:count] for copy, count in zip(copies, counts, strict=True)]
+            partners = self._base.edge_partners(torch.cat(firsts) if firsts else verts).flatten()
+            shifted, missing = (
+                self._repeat_indices(values, corners, counted)
+                for values, counted in ((partners, corners), (partners.clamp(max=0), [0] * len(corners)))
+            )
+            self._partners = torch.where(missing < 0, -1, shifted).view(-1, 3)
+        return self._partners
 
     @cached_property
     def vertex_corners(self) -> Bags:

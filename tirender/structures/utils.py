@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import fail
+from tirender.checks import check_tensor, fail
 
 
 def list_to_padded(
@@ -72,6 +72,34 @@ def padded_to_list(
         fail("split_size", f"{len(items)} entries as in x", len(split_size))
     sizes = [(size,) if isinstance(size, int) else tuple(size) for size in split_size]
     return [item[tuple(slice(n) for n in size)] for item, size in zip(items, sizes)]
+
+
+def padded_to_packed(
+    x: torch.Tensor, split_size: Sequence[int] | int | None = None, pad_value: float | None = None
+) -> torch.Tensor:
+    """Concatenate the items of a padded tensor.
+
+    Args:
+        x: (N, M, K).
+        split_size: the number of rows of each item, or of all; None keeps all M.
+        pad_value: leave out the rows that consist of this value; not together with ``split_size``.
+    Returns:
+        (sum of the sizes, K); differentiable.
+    Raises:
+        ValueError: if the shape or the sizes do not fit, or both ways are given.
+    """
+    check_tensor("x", x, ("N", "M", "K"))
+    if split_size is not None and pad_value is not None:
+        fail("split_size, pad_value", "at most one of them", (split_size, pad_value))
+    rows = x.flatten(0, 1)
+    if pad_value is not None:
+        return rows[(rows != pad_value).any(-1)]
+    if split_size is None:
+        return rows
+    sizes = [split_size] * len(x) if isinstance(split_size, int) else list(split_size)
+    if len(sizes) != len(x) or any(not 0 <= size <= x.shape[1] for size in sizes):
+        fail("split_size", f"{len(x)} sizes from 0 to {x.shape[1]}", split_size)
+    return torch.cat([item[:size] for item, size in zip(x, sizes)]) if sizes else rows
 
 
 def list_to_packed(x: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -3,13 +3,15 @@
 Three coordinate systems are used, all in the order (x, y, z), with x along the last dimension of the grid:
 
 - *world*;
-- *local*: from -1 to 1 across a volume, as in ``torch.nn.functional.grid_sample``;
+- *local*: from -1 to 1 across a volume, as in ``torch.nn.functional.grid_sample``. As in PyTorch3D, this is
+  (size - 1) * voxel_size in the world along an axis, with either ``align_corners``;
 - *voxel*: voxel ``volume[..., k, j, i]`` has its centre at (i, j, k).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -50,12 +52,32 @@ class VolumeLocator:
         translation = _xyz("volume_translation", volume_translation, batch_size, dtype, device)
         self._batch_size, self._sizes, self._align_corners = batch_size, sizes, align_corners
         self._resolution = sizes.amax(0).tolist()
-        scale = spacing * extents(sizes, align_corners).to(dtype) / 2
+        scale = spacing * extents(sizes, align_corners=True).to(dtype) / 2
         self._to_world = _scale_then_translate(scale, -translation)
         self._to_local = _scale_then_translate(1 / scale, translation / scale)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled locator, also one of PyTorch3D."""
+        if "_sizes" not in state:
+            to_world = state["_local_to_world_transform"].get_matrix()
+            sizes = _grid_sizes(state["_grid_sizes"], state["_batch_size"], to_world.device)
+            state = {
+                "_batch_size": state["_batch_size"],
+                "_align_corners": state["_align_corners"],
+                "_sizes": sizes,
+                "_resolution": sizes.amax(0).tolist(),
+                "_to_world": to_world,
+                "_to_local": torch.linalg.inv(to_world),
+            }
+        self.__dict__.update(state)
+
     def __len__(self) -> int:
         return self._batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the transforms."""
+        return self._to_world.device
 
     @property
     def is_uniform(self) -> bool:
@@ -71,7 +93,7 @@ class VolumeLocator:
         return self._align_corners
 
     def get_local_to_world_coords_transform(self) -> Transform3d:
-        """The N transforms from local to world coordinates: x * extent * voxel_size / 2 - translation."""
+        """The N transforms from local to world coordinates: x * (size - 1) * voxel_size / 2 - translation."""
         return Transform3d(matrix=self._to_world.expand(len(self), 4, 4))
 
     def get_world_to_local_coords_transform(self) -> Transform3d:
@@ -103,7 +125,7 @@ class VolumeLocator:
             local = self._transform("grid", local.expand(n, *shape, 3), self._to_world)
         return local.expand(len(self), *shape, 3)
 
-    def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> VolumeLocator:
+    def __getitem__(self, index: Any) -> VolumeLocator:
         """The locator of the selected volumes; see ``checks.batch_index`` for the index."""
         rows = batch_index(index, len(self), self._sizes.device)
         return self._map(lambda values: values if len(values) == 1 else values.index_select(0, rows), len(rows))

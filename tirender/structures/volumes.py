@@ -25,7 +25,8 @@ class Volumes:
         densities: (N, Cd, D, H, W) of a float dtype, or N tensors (Cd, D_i, H_i, W_i), which are padded with 0.
         features: (N, Cf, D, H, W), or N tensors (Cf, D_i, H_i, W_i), of the same dtype and device; None for none.
         voxel_size: the distance between voxel centres in world units: a number, (x, y, z), or a tensor of shape (),
-            (1,), (3,), (N, 1) or (N, 3).
+            (1,), (3,), (N, 1) or (N, 3). Without ``align_corners``, along an axis of n > 1 voxels the centres are only
+            voxel_size * (n - 1) / n apart, as in PyTorch3D.
         volume_translation: the negated world position of the volumes' centres, as (x, y, z) or a tensor (3,) or (N, 3).
         align_corners: True puts local -1 and 1 at the centres of the outermost voxels, False at their outer faces. With
             True, an axis with a single voxel has its centre at 0, and -1 and 1 lie half a voxel away.
@@ -130,28 +131,27 @@ class Volumes:
 
     # --- other volumes ---
 
-    def update_padded(self, new_densities: torch.Tensor, new_features: torch.Tensor | None = None) -> Volumes:
+    def update_padded(self, new_densities: VolumesOrPadded, new_features: VolumesOrPadded | None = None) -> Volumes:
         """New volumes with other values in the same places; differentiable.
 
         Args:
-            new_densities: (N, Cd, D, H, W), of the same dtype and device.
-            new_features: (N, Cf, D, H, W), likewise; None gives volumes without features.
+            new_densities: (N, Cd, D, H, W), or N tensors (Cd, D_i, H_i, W_i), of the same dtype and device.
+            new_features: likewise; None gives volumes without features.
         Raises:
             ValueError: if a shape, dtype or device is wrong.
         """
-        densities = self._checked("new_densities", new_densities)
-        features = None if new_features is None else self._checked("new_features", new_features)
+        densities = self._updated("new_densities", new_densities)
+        features = None if new_features is None else self._updated("new_features", new_features)
         return self._of(densities, features, self.locator)
 
     def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> Volumes:
         """A batch of the selected volumes; differentiable. No copy is made of consecutive volumes or of one expanded.
 
         Args:
-            index: an integer, slice, list of integers, bool tensor (N,) or int64 tensor (n,); negatives count from the
-                end.
+            index: an integer, slice, list of integers, bool tensor (N,) or integer tensor (n,); negatives count from
+                the end.
         Raises:
-            IndexError: if an index is out of range.
-            TypeError: if the index has another type.
+            IndexError: if an index is out of range or has another type.
         """
         rows = batch_index(index, len(self), self.device)
         features = None if self._features is None else _pick(self._features, rows)
@@ -184,6 +184,16 @@ class Volumes:
 
     def _checked(self, name: str, values: torch.Tensor) -> torch.Tensor:
         return check_tensor(name, values, (len(self), "C", *self._densities.shape[2:]), like=self._densities)
+
+    def _updated(self, name: str, values: VolumesOrPadded) -> torch.Tensor:
+        """New values of these volumes, padded."""
+        if isinstance(values, torch.Tensor):
+            return self._checked(name, values)
+        padded, sizes = _pad_volumes(name, values)
+        given, own = sizes.expand(len(padded), 3).tolist(), self.get_grid_sizes().tolist()
+        if given != own:
+            fail(name, f"volumes of {own}", given)
+        return self._checked(name, padded)
 
     def _as_list(self, values: torch.Tensor) -> list[torch.Tensor]:
         return [volume[:, :d, :h, :w] for volume, (d, h, w) in zip(values, self.get_grid_sizes().tolist())]
@@ -246,10 +256,15 @@ class _FirstOfEqual(torch.autograd.Function):
     The gradient stays an expanded tensor. Slicing would allocate N gradients, N - 1 of them 0.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        ctx.n = len(values)
+    def forward(values: torch.Tensor) -> torch.Tensor:
         return values[:1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        ctx.n = len(inputs[0])
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:

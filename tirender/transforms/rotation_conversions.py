@@ -7,9 +7,11 @@ everywhere: also at the identity, at half-turns and at zero vectors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
-from tirender.checks import FLOATS, check_broadcast, check_tensor, fail
+from tirender.checks import FLOATS, as_floats, check_broadcast, check_tensor, fail
 from tirender.transforms.math import atan2, matmul, normalize, sine_ratios
 
 AXES = "XYZ"
@@ -132,29 +134,29 @@ def matrix_to_axis_angle(matrix: torch.Tensor, fast: bool = False) -> torch.Tens
     return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
 
 
-def euler_angles_to_matrix(euler_angles: torch.Tensor, convention: str) -> torch.Tensor:
+def euler_angles_to_matrix(euler_angles: torch.Tensor, convention: str | Sequence[str]) -> torch.Tensor:
     """Convert intrinsic Euler angles to rotation matrices: "XYZ" gives Rx(a) @ Ry(b) @ Rz(c).
 
     Args:
-        euler_angles: (..., 3), the angles (a, b, c).
-        convention: three letters of X, Y, Z, no two neighbours equal.
+        euler_angles: (..., 3), the angles (a, b, c); integers become float32.
+        convention: three letters of X, Y, Z, no two neighbours equal: a string, or a list of letters.
     Returns:
         (..., 3, 3).
     Raises:
         ValueError: if the shape, the dtype or the convention is wrong.
     """
-    check_tensor("euler_angles", euler_angles, ("...", 3), FLOATS)
+    euler_angles = as_floats("euler_angles", check_tensor("euler_angles", euler_angles, ("...", 3)))
     i, j, k = _convention_axes(convention)
     a, b, c = euler_angles.unbind(-1)
     return matmul(matmul(rotation_about_axis(i, a), rotation_about_axis(j, b)), rotation_about_axis(k, c))
 
 
-def matrix_to_euler_angles(matrix: torch.Tensor, convention: str) -> torch.Tensor:
+def matrix_to_euler_angles(matrix: torch.Tensor, convention: str | Sequence[str]) -> torch.Tensor:
     """Convert rotation matrices to intrinsic Euler angles.
 
     Args:
         matrix: (..., 3, 3).
-        convention: three letters of X, Y, Z, no two neighbours equal.
+        convention: three letters of X, Y, Z, no two neighbours equal: a string, or a list of letters.
     Returns:
         (..., 3). The middle angle is in [-pi/2, pi/2], or in [0, pi] if the first and last axis are the same. In gimbal
         lock the first angle is 0, and the angles still give the matrix back.
@@ -308,11 +310,11 @@ def _turn_sign(axis: int, row: int, column: int) -> int:
     return -1 if (row, column) == ((axis + 1) % 3, (axis + 2) % 3) else 1
 
 
-def _convention_axes(convention: str) -> tuple[int, int, int]:
+def _convention_axes(convention: str | Sequence[str]) -> tuple[int, int, int]:
     valid = (
-        isinstance(convention, str)
+        isinstance(convention, str | list | tuple)
         and len(convention) == 3
-        and all(letter in AXES for letter in convention)
+        and all(letter in tuple(AXES) for letter in convention)
         and convention[1] not in (convention[0], convention[2])
     )
     if not valid:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import FLOATS, check_broadcast, check_tensor, fail
-from tirender.transforms.math import matmul
+from tirender.checks import FLOATS, check_broadcast, check_number, check_tensor, fail
+from tirender.transforms.math import acos_linear_extrapolation, matmul
 from tirender.transforms.rotation_conversions import (
     axis_angle_to_matrix,
     cross_matrix,
@@ -58,15 +58,21 @@ def so3_rotation_angle(
         R: (N, 3, 3).
         eps: tolerance of the check that the trace is in [-1, 3].
         cos_angle: return the cosine, (trace - 1) / 2, instead of the angle.
-        cos_bound: ignored; the angle is exact.
+        cos_bound: the arc cosine is exact for cosines up to 1 - ``cos_bound`` in size, and continued by its tangents
+            beyond, as in PyTorch3D: with the default, the angle of the identity is 0.0071. 0 gives the exact angle.
     Returns:
-        (N,), radians in [0, pi]; differentiable, with gradient 0 at the identity.
+        (N,), radians; in [0, pi] up to the continuation. Differentiable, with finite gradients if ``cos_bound`` > 0.
+        With 0, the gradient is 0 at the identity.
     Raises:
-        ValueError: if the shape or dtype is wrong, or a trace is out of range.
+        ValueError: if the shape or dtype is wrong, a trace is out of range, or ``cos_bound`` is not in [0, 1].
     """
     _check_rotations(R, eps)
+    cosine = (_trace(R) - 1) / 2
     if cos_angle:
-        return (_trace(R) - 1) / 2
+        return cosine
+    cos_bound = check_number("cos_bound", cos_bound)
+    if cos_bound > 0:
+        return acos_linear_extrapolation(cosine, (cos_bound - 1, 1 - cos_bound))
     quaternions = matrix_to_quaternion(R)
     return 2 * torch.atan2(torch.linalg.vector_norm(quaternions[:, 1:], dim=-1), quaternions[:, 0])
 
@@ -80,7 +86,8 @@ def so3_relative_angle(
         R1, R2: (N, 3, 3), of one dtype.
         cos_angle, cos_bound, eps: as for :func:`so3_rotation_angle`.
     Returns:
-        (N,), the angle of R1 @ R2^T in radians, or its cosine; differentiable.
+        (N,), the angle of R1 @ R2^T in radians, or its cosine; differentiable. With the default ``cos_bound``, the
+        angle of equal rotations is 0.0071.
     Raises:
         ValueError: as :func:`so3_rotation_angle`.
     """

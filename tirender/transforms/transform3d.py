@@ -5,12 +5,13 @@ Points are row vectors: x' = [x, 1] @ M. So the translation is the last row, and
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, as_tensor, batch_index, check_choice, check_tensor, fail
+from tirender.checks import FLOATS, as_tensor, batch_index, check_choice, check_kind, check_tensor, fail
 from tirender.transforms.math import away_from_zero, matmul
 from tirender.transforms.rotation_conversions import AXES, rotation_about_axis
 from tirender.transforms.se3 import se3_log_map
@@ -45,6 +46,22 @@ class Transform3d:
             fail("matrix", "shape (4, 4) or (N, 4, 4)", tuple(matrix.shape))
         self._factors: tuple[torch.Tensor, ...] = (matrix.reshape(-1, 4, 4),)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore pickled transforms, also those of PyTorch3D."""
+        if "_matrix" in state:
+            others = (other.get_matrix() for other in state["_transforms"])
+            state = {"_factors": (state["_matrix"].reshape(-1, 4, 4), *others)}
+        self.__dict__.update(state)
+
+    @property
+    def _matrix(self) -> torch.Tensor:
+        """(N, 4, 4): PyTorch3D's private name of the first factor; assigned values are heeded."""
+        return self._factors[0]
+
+    @_matrix.setter
+    def _matrix(self, matrix: torch.Tensor) -> None:
+        self._factors = (Transform3d(matrix=matrix)._factors[0], *self._factors[1:])
+
     @property
     def device(self) -> torch.device:
         """The device of the matrices."""
@@ -61,25 +78,27 @@ class Transform3d:
     def __len__(self) -> int:
         return len(self.get_matrix())
 
-    def __getitem__(self, index: int | slice | list[int] | torch.Tensor) -> Transform3d:
-        """The transforms at an int, a slice, a list of ints, or a bool or int64 tensor.
+    def __getitem__(self, index: Any) -> Transform3d:
+        """The transforms at an integer, a slice, a list of integers, or a bool or integer tensor.
+
+        Those of a ``Translate``, ``Scale`` or ``Rotate`` (or ``RotateAxisAngle``) are such again.
 
         Raises:
-            TypeError: if the index has another type.
-            IndexError: if an index is out of range.
+            IndexError: if an index is out of range or has another type.
         """
         matrix = self.get_matrix()
-        return Transform3d(matrix=matrix.index_select(0, batch_index(index, len(matrix), matrix.device)))
+        picked = copy.copy(self)
+        picked._factors = (matrix.index_select(0, batch_index(index, len(matrix), matrix.device)),)
+        return picked
 
     def compose(self, *others: Transform3d) -> Transform3d:
         """The transform that applies this one, then ``others`` in order; batches of N and 1 broadcast.
 
         Raises:
-            TypeError: if one of them is not a ``Transform3d``.
+            ValueError: if one of them is not a ``Transform3d``.
         """
         for other in others:
-            if not isinstance(other, Transform3d):
-                raise TypeError(f"others: expected Transform3d, got {type(other).__name__}")
+            check_kind("others", other, Transform3d)
         return _from_factors(sum((other._factors for other in others), self._factors))
 
     def get_matrix(self) -> torch.Tensor:

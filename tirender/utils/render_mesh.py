@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from tirender.renderer import (
@@ -14,6 +16,8 @@ from tirender.renderer import (
     SoftPhongShader,
     look_at_view_transform,
 )
+from tirender.renderer.mesh.material_shader import MaterialShader
+from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.structures import Meshes
 
 
@@ -36,17 +40,22 @@ def render_mesh_around(
     Returns:
         cameras: N cameras.
         images: (N, image_size, image_size, 3) in [0, 1], without gradients.
-        silhouettes: (N, image_size, image_size), 1 if the pixel's centre is covered, else 0.
+        silhouettes: (N, image_size, image_size), 1 if the pixel's centre is covered, 0 if not, and between them where
+            what covers it is transparent.
         lights: the light.
     """
     R, T = look_at_view_transform(dist=dist, elev=elev, azim=azim)
     cameras = FoVPerspectiveCameras(R=R, T=T, device=mesh.device)
     lights = PointLights(location=[[0.0, 0.0, -3.0]], device=mesh.device)
-    renderer = MeshRenderer(
-        MeshRasterizer(raster_settings=RasterizationSettings(image_size=image_size)),
-        SoftPhongShader(device=mesh.device, lights=lights, blend_params=BlendParams(background_color=background)),
-    )
+    settings = RasterizationSettings(image_size=image_size)
+    shader_class: Any = SoftPhongShader
+    if isinstance(mesh.textures, TexturesMaterial):
+        shader_class = MaterialShader
+        settings.faces_per_pixel = None if mesh.textures.needs_all_fragments else 1
+    shader = shader_class(device=mesh.device, lights=lights, blend_params=BlendParams(background_color=background))
+    renderer = MeshRenderer(MeshRasterizer(raster_settings=settings), shader)
     with torch.no_grad():
         rendered = renderer(mesh.extend(len(azim)), cameras=cameras)
-    silhouettes = (rendered[..., 3] > 0).to(rendered.dtype)
+    alpha = rendered[..., 3].contiguous()
+    silhouettes = alpha if shader_class is MaterialShader else (alpha > 0).to(alpha.dtype)
     return cameras, rendered[..., :3].contiguous(), silhouettes, lights

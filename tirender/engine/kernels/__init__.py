@@ -10,6 +10,8 @@ How to read one:
   length). ``x_vjp`` is the vector-Jacobian product of the function ``x`` before it.
 - **Sums** of many terms into few owners, as gradients of vertices, use no float atomics on a CPU, so that their bits
   repeat: ``partial_sums.py``. A first column of -1, or an empty array, says that a gradient is not wanted.
+- **Functions in conditions** always run: in ``a and f(b)`` and in ``f(b) if a else c``, Taichi runs the body of f
+  first. Where f reads an array at a place that a guards, nest two ``if``s.
 - ``cast_like(1, x)`` is 1 in the float type of x: kernels serve float32 and, under gradcheck, float64.
 
 The files, from geometry to pictures::
@@ -21,10 +23,12 @@ The files, from geometry to pictures::
     mesh_fragments                         depth, barycentric coordinates and distance of what was kept
     texture, lighting, surface             colour of a texture, Phong reflection, both at a surface point
     mesh_shading, silhouette, compositing  fragments blended to the pixel's colour
+    antialias                              pixels blended across the outlines between them
     volume_march, emission_absorption      samples of volumes and fields composited along rays
     hash_grid, occupancy                   radiance fields: features of points, samples that are not empty
     hilbert, bvh, heap                     search trees
     knn, ball_query, point_mesh            nearest points and triangles
     sample_farthest_points, points_to_volumes
+    shape_losses                           edges, normals and Laplacians of meshes
     multiply_add                           what the machine can do, for the benchmark
 """

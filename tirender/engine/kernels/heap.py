@@ -21,10 +21,10 @@ def replace_greatest(heaps: ti.template(), begin, n, key, index):
     hole = 0
     child = 1
     while child < n:
-        place = begin + child
-        if child + 1 < n and comes_before(keys[place], indices[place], keys[place + 1], indices[place + 1]):
+        left, right = begin + child, begin + ti.min(child + 1, n - 1)
+        if comes_before(keys[left], indices[left], keys[right], indices[right]):
             child += 1
-            place += 1
+        place = begin + child
         if comes_before(key, index, keys[place], indices[place]):
             keys[begin + hole], indices[begin + hole] = keys[place], indices[place]
             hole = child

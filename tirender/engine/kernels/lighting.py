@@ -43,9 +43,14 @@ def unit_vjp(v, g):
 
 @ti.func
 def power(base, exponent):
-    """``base ** exponent``; 0 below R_DOT_V_MIN, where the gradient for an exponent under 1 grows without bound."""
+    """``base ** exponent``, and 1 for an exponent of 0, whatever the base.
+
+    Else it is 0 below R_DOT_V_MIN, where the gradient for an exponent under 1 grows without bound.
+    """
     out = 0 * base
-    if base > R_DOT_V_MIN:
+    if exponent == 0:
+        out += 1
+    elif base > R_DOT_V_MIN:
         out = ti.exp(exponent * ti.log(base))
     return out
 
@@ -61,17 +66,17 @@ def to_light_of(params: ti.template(), n: ti.i32, kind: ti.i32, point):
 
 @ti.func
 def phong(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, shininess):
-    """The factor on the albedo, and the specular light."""
+    """The factor on the albedo, and the specular light (0 ** 0 is 1: a shininess of 0 lights unlit sides too)."""
     albedo_factor, specular = vector(params, n, AMBIENT), 0 * point
     if kind != UNLIT:
         light = unit(to_light_of(params, n, kind, point))
         normal_unit = unit(normal)
-        cosine = normal_unit.dot(light)
+        cosine, r_dot_v = normal_unit.dot(light), 0 * light.x
         if cosine > 0:
             albedo_factor += vector(params, n, DIFFUSE) * cosine
             view = unit(vector(params, n, CAMERA) - point)
-            mirrored = 2 * cosine * normal_unit - light
-            specular = vector(params, n, SPECULAR) * power(view.dot(mirrored), shininess)
+            r_dot_v = view.dot(2 * cosine * normal_unit - light)
+        specular = vector(params, n, SPECULAR) * power(r_dot_v, shininess)
     return albedo_factor, specular
 
 
@@ -85,7 +90,8 @@ def phong_vjp(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, gra
         to_light = to_light_of(params, n, kind, point)
         light = unit(to_light)
         normal_unit = unit(normal)
-        cosine = normal_unit.dot(light)
+        cosine, shininess = normal_unit.dot(light), params[n, SHININESS]
+        specular_factor = power(zero, shininess)
         if cosine > 0:
             cosine_factor = cosine
             grad_cosine = grad_albedo_factor.dot(vector(params, n, DIFFUSE))
@@ -95,7 +101,6 @@ def phong_vjp(params: ti.template(), n: ti.i32, kind: ti.i32, point, normal, gra
             mirrored = 2 * cosine * normal_unit - light
             r_dot_v = view.dot(mirrored)
             if r_dot_v > R_DOT_V_MIN:
-                shininess = params[n, SHININESS]
                 specular_factor = power(r_dot_v, shininess)
                 grad_power = grad_specular.dot(vector(params, n, SPECULAR))
                 grad_shininess = grad_power * specular_factor * ti.log(r_dot_v)

@@ -10,8 +10,13 @@ import taichi as ti
 
 from tirender.engine.kernels.lighting import AMBIENT, BACKGROUND, CAMERA, phong, unit, vector
 from tirender.engine.kernels.scalars import cast_like
-from tirender.engine.kernels.texture import N_PADDINGS, padded, texel_index
-from tirender.engine.kernels.triangle import RasterStruct, centre_of, surface_coords
+from tirender.engine.kernels.texture import (
+    NEAREST,
+    footprint_level,
+    levels_read,
+    sample_map,
+)
+from tirender.engine.kernels.triangle import RasterStruct, centre_of, surface_coords, surface_slopes
 from tirender.engine.kernels.types import (
     FloatArray2D,
     I32Array,
@@ -25,7 +30,6 @@ from tirender.engine.kernels.types import (
 
 BASE_MAP, EMISSION_MAP, OCCLUSION_MAP = 0, 1, 3  # columns of maps
 N_SLOTS = 4  # the set of texture coordinates of each follows after so many columns
-NEAREST = N_PADDINGS * N_PADDINGS  # added to a map's padding where its texels are not interpolated
 
 # columns of numbers
 BASE, PLAIN, EMISSION, PHONG = 0, 4, 8, 11
@@ -42,11 +46,23 @@ class Lighting(NamedTuple):
         light: a kind in kernels/lighting.py.
         flat: whether each face is lit by its own normal.
         n_sets: how many sets of texture coordinates there are.
+        mipmapped: whether maps have smaller levels.
     """
 
     light: int
     flat: bool
     n_sets: int
+    mipmapped: bool
+
+
+class Place(NamedTuple):
+    """A place on a face: face, material, barycentric coordinates, and how they change to the next pixels."""
+
+    t: Any
+    k: Any
+    b: Any
+    right: Any
+    down: Any
 
 
 class Inputs(NamedTuple):
@@ -67,7 +83,7 @@ class Inputs(NamedTuple):
         material: (F,) int32.
         numbers: (materials, N_NUMBERS).
         maps: (materials, 2 N_SLOTS) int32: the map in each slot, -1 for none, and its set of texture coordinates.
-        layout: (maps, 4) int32 first texel, rows, columns, padding (see texture.py) plus NEAREST.
+        layout: (maps, 4) int32 first texel, rows, columns and code, see texture.py.
         texels: (texels, 4) RGBA.
         params: (N, N_PARAMS) see kernels/lighting.py.
     """
@@ -138,29 +154,35 @@ def material_shading(
     for pixel in image:
         n = pixel // (raster.height * raster.width)
         background = vector(params, n, BACKGROUND)
-        p = centre_of(pixel, raster, background.x)
         color, transmittance = 0 * background, cast_like(1, background.x)
-        m = offsets[pixel]
-        while m < offsets[pixel + 1] and transmittance > 0:
-            t = triangles[m]
-            f = faces[t]
-            _unclipped, b = surface_coords(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
-            rgb, alpha = shade(inputs, lighting, n, t, b)
-            color += transmittance * alpha * rgb
-            transmittance *= 1 - alpha
-            m += 1
+        m, end = offsets[pixel], offsets[pixel + 1]
+        if m < end:
+            p = centre_of(pixel, raster, background.x)
+            while m < end and transmittance > 0:
+                t = triangles[m]
+                f = faces[t]
+                v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
+                _unclipped, b = surface_coords(p, v0, v1, v2, raster)
+                right, down = 0 * b, 0 * b
+                if lighting.mipmapped:
+                    right, down = surface_slopes(p, v0, v1, v2, raster)
+                place = ti.static(Place(t, material[t], b, right, down))
+                rgb, alpha = shade(inputs, lighting, n, place)
+                color += transmittance * alpha * rgb
+                transmittance *= 1 - alpha
+                m += 1
         color += transmittance * background
         image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance])
 
 
 @ti.func
-def shade(inputs: ti.template(), lighting, n: ti.i32, t: ti.i32, b):
-    """The lit colour of face t at barycentric coordinates b, and its opacity."""
-    k = inputs.material[t]
-    base, emission, occlusion = surface_colors(inputs, lighting.n_sets, t, k, b)
+def shade(inputs: ti.template(), lighting, n: ti.i32, place: ti.template()):
+    """The lit colour of a place, and its opacity."""
+    k = place.k
+    base, emission, occlusion = surface_colors(inputs, lighting.n_sets, place)
     rgb = base.xyz
     if inputs.numbers[k, UNLIT] == 0:
-        point, normal = facing_point(inputs, lighting.flat, n, t, k, b)
+        point, normal = facing_point(inputs, lighting.flat, n, place.t, k, place.b)
         shininess = inputs.numbers[k, PHONG + 3]
         albedo_factor, specular = phong(inputs.params, n, lighting.light, point, normal, shininess)
         albedo_factor -= (1 - occlusion) * vector(inputs.params, n, AMBIENT)
@@ -175,34 +197,42 @@ def shade(inputs: ti.template(), lighting, n: ti.i32, t: ti.i32, b):
 
 
 @ti.func
-def surface_colors(inputs: ti.template(), n_sets: ti.i32, t: ti.i32, k: ti.i32, b):
+def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template()):
     """Base colour with alpha, emission, and the part of the ambient light that arrives."""
-    base, has_base = read_map(inputs, n_sets, t, k, BASE_MAP, b)
+    t, k, b = place.t, place.k, place.b
+    base, has_base = read_map(inputs, n_sets, place, BASE_MAP)
     for c in ti.static(range(4)):
         base[c] *= inputs.numbers[k, BASE + c] if has_base else inputs.numbers[k, PLAIN + c]
-    f = inputs.color_faces[t]
-    corner_colors = 0 * base
-    for i in ti.static(range(3)):
-        for c in ti.static(range(4)):
-            corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
-    glow, _has_glow = read_map(inputs, n_sets, t, k, EMISSION_MAP, b)
+    if inputs.colors.shape[0] > 0:
+        f = inputs.color_faces[t]
+        corner_colors = 0 * base
+        for i in ti.static(range(3)):
+            for c in ti.static(range(4)):
+                corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
+        base *= corner_colors
+    glow, _has_glow = read_map(inputs, n_sets, place, EMISSION_MAP)
     emission = vector(inputs.numbers, k, EMISSION) * glow.xyz
-    shade_map, has_occlusion = read_map(inputs, n_sets, t, k, OCCLUSION_MAP, b)
+    shade_map, has_occlusion = read_map(inputs, n_sets, place, OCCLUSION_MAP)
     occlusion = cast_like(1, b.x)
     if has_occlusion:
         occlusion += inputs.numbers[k, OCCLUSION_STRENGTH] * (shade_map.x - 1)
-    return base * corner_colors, emission, occlusion
+    return base, emission, occlusion
 
 
 @ti.func
 def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: ti.i32, b):
-    """Position, and the normal, turned to the camera where a double-sided face is seen from behind."""
+    """Position, and the normal, turned to the camera where a double-sided face is seen from behind.
+
+    A face's front is where the normals of its corners point, whichever way it is wound.
+    """
     f, h = inputs.faces[t], inputs.normal_faces[t]
     p0, p1, p2 = inputs.positions[f[0]], inputs.positions[f[1]], inputs.positions[f[2]]
     point = b[0] * p0 + b[1] * p1 + b[2] * p2
+    n0, n1, n2 = inputs.normals[h[0]], inputs.normals[h[1]], inputs.normals[h[2]]
     of_face = (p1 - p0).cross(p2 - p0)
-    normal = b[0] * inputs.normals[h[0]] + b[1] * inputs.normals[h[1]] + b[2] * inputs.normals[h[2]]
-    normal = unit(of_face if flat else normal)
+    if of_face.dot(n0 + n1 + n2) < 0:
+        of_face = -of_face
+    normal = unit(of_face if flat else b[0] * n0 + b[1] * n1 + b[2] * n2)
     away = of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0
     if away and inputs.numbers[k, DOUBLE_SIDED] != 0:
         normal = -normal
@@ -210,45 +240,46 @@ def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: t
 
 
 @ti.func
-def read_map(inputs: ti.template(), n_sets: ti.i32, t: ti.i32, k: ti.i32, slot: ti.template(), b):
+def read_map(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), slot: ti.template()):
     """The texel of a kind of map, RGBA, and whether there is one; white where there is none."""
+    t, k, b = place.t, place.k, place.b
     one = cast_like(1, b.x)
     texel, found = ti.Vector([one, one, one, one]), False
     which, uv_set = inputs.maps[k, slot], inputs.maps[k, N_SLOTS + slot]
     if which >= 0 and uv_set < n_sets:
-        uv = ti.Vector([0 * one, 0 * one])
+        uv, right, down = ti.Vector([0 * one, 0 * one]), ti.Vector([0 * one, 0 * one]), ti.Vector([0 * one, 0 * one])
         found = True
         for i in ti.static(range(3)):
             row = inputs.uv_rows[t, 3 * uv_set + i]
             if row < 0:
                 found = False
             else:
-                uv += b[i] * ti.Vector([inputs.uvs[row, 0], inputs.uvs[row, 1]])
+                corner = ti.Vector([inputs.uvs[row, 0], inputs.uvs[row, 1]])
+                uv += b[i] * corner
+                right += place.right[i] * corner
+                down += place.down[i] * corner
         if found:
             a = ti.static(TRANSFORM + 6 * slot)
-            u = inputs.numbers[k, a] * uv.x + inputs.numbers[k, a + 1] * uv.y + inputs.numbers[k, a + 2]
-            v = inputs.numbers[k, a + 3] * uv.x + inputs.numbers[k, a + 4] * uv.y + inputs.numbers[k, a + 5]
-            texel = sample_rgba(inputs.texels, inputs.layout[which], u, v)
+            at = turned(inputs.numbers, k, a, uv) + ti.Vector([inputs.numbers[k, a + 2], inputs.numbers[k, a + 5]])
+            right, down = turned(inputs.numbers, k, a, right), turned(inputs.numbers, k, a, down)
+            map_layout = inputs.layout[which]
+            level = footprint_level(right, down, map_layout[1], map_layout[2])
+            first, n_levels, rest = levels_read(map_layout[3], level)
+            texel *= 0
+            for i in range(n_levels):
+                share = rest if i == 1 else 1 - rest
+                map_layout = inputs.layout[which + first + i]
+                nearest = map_layout[3] // NEAREST % 2
+                texel += share * sample_map(inputs.texels, map_layout, nearest, False, at)
     return texel, found
 
 
 @ti.func
-def sample_rgba(texels: ti.template(), map_layout, u, v):
-    nearest = map_layout[3] >= NEAREST
-    map_layout[3] %= NEAREST
-    x, _dx = padded(u, map_layout[2], map_layout[3] % N_PADDINGS, False)
-    y, _dy = padded(v, map_layout[1], map_layout[3] // N_PADDINGS, False)
-    out = ti.Vector([0 * x, 0 * x, 0 * x, 0 * x])
-    if nearest:
-        index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
-        if index >= 0:
-            out = texels[index]
-    else:
-        x0, y0 = ti.floor(x), ti.floor(y)
-        for j, i in ti.static(ti.ndrange(2, 2)):
-            index = texel_index(map_layout, ti.cast(y0, ti.i32) + j, ti.cast(x0, ti.i32) + i)
-            if index >= 0:
-                wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
-                wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
-                out += wx * wy * texels[index]
-    return out
+def turned(numbers: ti.template(), k: ti.i32, a: ti.template(), uv):
+    """Texture coordinates under the matrix that begins at column a of material k."""
+    return ti.Vector(
+        [
+            numbers[k, a] * uv.x + numbers[k, a + 1] * uv.y,
+            numbers[k, a + 3] * uv.x + numbers[k, a + 4] * uv.y,
+        ]
+    )

@@ -14,7 +14,16 @@ import taichi as ti
 from tirender.engine.kernels.lighting import BACKGROUND, N_PARAMS, ZFAR, ZNEAR, vector
 from tirender.engine.kernels.partial_sums import Sums, add_row
 from tirender.engine.kernels.scalars import cast_like, sigmoid
-from tirender.engine.kernels.surface import Mode, OwnersStruct, ShadingStruct, Surface, shade, shade_vjp
+from tirender.engine.kernels.surface import (
+    Mode,
+    OwnersStruct,
+    Place,
+    ShadingStruct,
+    Surface,
+    level_of,
+    shade,
+    shade_vjp,
+)
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.texture import SamplingStruct, Texture
 from tirender.engine.kernels.triangle import (
@@ -141,7 +150,9 @@ def mesh_shading_forward(
                         kept_weights[m] = ti.Vector([coverage, weight])
                         kept_edges[m] = encode_edge(corner, inside)
                 if weight > NEGLIGIBLE * weight_sum:
-                    color += weight * shade(surface, texture, n, t, b, shading, sampling)
+                    level = level_of(texture, sampling.kind, t, p, v0, v1, v2, raster)
+                    place = ti.static(Place(n, t, b, level))
+                    color += weight * shade(surface, texture, place, shading, sampling)
                     weight_sum += weight
             color /= weight_sum
         alpha = zero + 1
@@ -261,8 +272,10 @@ def fragment_adjoint(
             if m == pixel.begin:
                 grad_inverse_depth = background_adjoint(fragments.surface.params, sums, mode, pixel, inverse_depth)
         if is_seen:
+            level = level_of(fragments.texture, mode.sampling.kind, t, pixel.centre, v0, v1, v2, mode.raster)
+            place = ti.static(Place(pixel.n, t, b, level))
             shaded, grad_b_shaded = shade_vjp(
-                fragments.surface, fragments.texture, sums, mode, pixel.n, t, b, weight * pixel.grad_color
+                fragments.surface, fragments.texture, sums, mode, place, weight * pixel.grad_color
             )
             grad_b = grad_b_shaded
             if soft:

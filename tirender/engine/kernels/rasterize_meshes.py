@@ -45,6 +45,7 @@ class Binned(NamedTuple):
         boxes: (T, 4) int32 pixels of each triangle.
         offsets: (tiles + 1,) int32 where the members of each tile begin.
         members: (n,) int32 triangles.
+        siblings: (T,) int32, the other part of the same face, -1 where it has one part; (0,) where all have.
     """
 
     verts: Any
@@ -52,6 +53,7 @@ class Binned(NamedTuple):
     boxes: Any
     offsets: Any
     members: Any
+    siblings: Any
 
 
 @ti.kernel
@@ -118,11 +120,12 @@ def list_triangles(
     raster: RasterStruct,
     grid: GridStruct,
     listing: ListingStruct,
-    verts: Vec3Array,  # these five as in Binned
+    verts: Vec3Array,  # these six as in Binned
     faces: IVec3Array,
     boxes: IVec4Array,
     offsets: I32Array,
     members: I32Array,
+    siblings: I32Array,
     scratch_offsets: I32Array,  # (listed tiles + 1,) where the overlaps of each tile begin in scratch memory
     pairs: I32Array2D,  # these six as in Scratch
     pair_depths: FloatArray,
@@ -131,7 +134,7 @@ def list_triangles(
     begin: I32Array,
     count: I32Array,
 ):
-    binned = ti.static(Binned(verts, faces, boxes, offsets, members))
+    binned = ti.static(Binned(verts, faces, boxes, offsets, members, siblings))
     scratch = ti.static(Scratch(pairs, pair_depths, pixel_members, member_depths, begin, count))
     ti.loop_config(block_dim=ti.static(task_block()))
     for k in range(scratch_offsets.shape[0] - 1):
@@ -158,13 +161,19 @@ def list_triangles(
 def record_overlaps(
     scratch: ti.template(), end: ti.i32, binned: ti.template(), t: ti.i32, window, base: ti.i32, raster, listing
 ):
-    """Record the pixels of a window that see triangle t, from place ``end`` on; returns where they end."""
+    """Record the pixels of a window that see triangle t, from place ``end`` on; returns where they end.
+
+    A face in two parts is seen once: through the part that the pixel lies in, or else is nearer to.
+    """
     f = binned.faces[t]
     v0, v1, v2 = binned.verts[f[0]], binned.verts[f[1]], binned.verts[f[2]]
     orientation, bounds = edge_bounds(v0, v1, v2, ti.sqrt(raster.blur), raster)
     # most depths need not be known: of a pixel that keeps all its triangles, in any order
     depth_later = not listing.by_depth and raster.clip_bary and ti.min(v0.z, v1.z, v2.z) >= 0
     box = overlap_box(binned.boxes[t], window)
+    sibling = -1
+    if binned.siblings.shape[0] > 0:
+        sibling = binned.siblings[t]
     place = end
     for y in range(box[2], box[3] + 1):
         for x in range(box[0], box[1] + 1):
@@ -174,10 +183,35 @@ def record_overlaps(
                     z = 0 * v0.z
                     if not depth_later:
                         z = depth_at(p, v0, v1, v2, raster)
-                    if z >= 0:
+                    is_new = z >= 0
+                    if sibling >= 0 and is_new:
+                        is_new = not is_seen_before(binned, sibling, t, x, y, raster)
+                    if is_new:
                         record(scratch, place, base + y * raster.width + x, t, z)
                         place += 1
     return place
+
+
+@ti.func
+def is_seen_before(binned: ti.template(), s: ti.i32, t: ti.i32, x: ti.i32, y: ti.i32, raster):
+    """Whether a pixel sees triangle s, and is nearer to it than to t; of equals, to the one of lower index."""
+    f, g, box = binned.faces[t], binned.faces[s], binned.boxes[s]
+    v0, v1, v2 = binned.verts[g[0]], binned.verts[g[1]], binned.verts[g[2]]
+    p = pixel_ndc(x, y, raster.height, raster.width, v0.x)
+    own = distance_from(p, binned.verts[f[0]], binned.verts[f[1]], binned.verts[f[2]], raster)
+    other = distance_from(p, v0, v1, v2, raster)
+    in_box = box[0] <= x and x <= box[1] and box[2] <= y and y <= box[3]
+    is_nearer = other < own or (other == own and s < t)
+    return in_box and other < raster.blur and is_nearer and depth_at(p, v0, v1, v2, raster) >= 0
+
+
+@ti.func
+def distance_from(p, v0, v1, v2, raster):
+    """Squared distance from p to a triangle, 0 inside."""
+    d = edge_distance(p, v0, v1, v2)
+    if covers(p, v0, v1, v2, raster):
+        d = 0 * d
+    return d
 
 
 @ti.func

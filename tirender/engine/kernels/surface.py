@@ -6,7 +6,16 @@ import taichi as ti
 
 from tirender.engine.kernels.lighting import N_PARAMS, SHININESS, phong, phong_vjp
 from tirender.engine.kernels.partial_sums import add_row
-from tirender.engine.kernels.texture import map_of, sample, sample_vjp, texture_coord, texture_coord_vjp
+from tirender.engine.kernels.scalars import cast_like
+from tirender.engine.kernels.texture import (
+    UV_TRILINEAR,
+    sample,
+    sample_vjp,
+    texture_coord,
+    texture_coord_vjp,
+    texture_level,
+)
+from tirender.engine.kernels.triangle import surface_slopes
 from tirender.engine.kernels.types import struct_of
 
 
@@ -65,14 +74,33 @@ class Mode(NamedTuple):
     owners: Any
 
 
+class Place(NamedTuple):
+    """A place on a triangle: the image, the triangle, barycentric coordinates, and the level of its map."""
+
+    n: Any
+    t: Any
+    b: Any
+    level: Any
+
+
 ShadingStruct, OwnersStruct = struct_of(Shading), struct_of(Owners)
 
 
 @ti.func
-def shade(surface: ti.template(), texture: ti.template(), n: ti.i32, t: ti.i32, b, shading, sampling):
-    """The lit colour of triangle t at barycentric coordinates b."""
+def level_of(texture: ti.template(), kind: ti.i32, t: ti.i32, p, v0, v1, v2, raster):
+    """The level of triangle t's map that a pixel with centre p sees."""
+    level = cast_like(0, p.x)
+    if kind == UV_TRILINEAR:
+        level = texture_level(texture, kind, t, surface_slopes(p, v0, v1, v2, raster))
+    return level
+
+
+@ti.func
+def shade(surface: ti.template(), texture: ti.template(), place: ti.template(), shading, sampling):
+    """The lit colour of a place."""
+    n, t, b = place.n, place.t, place.b
     coord = texture_coord(texture, sampling.kind, t, b)
-    texel = sample(texture.texels, map_of(texture, sampling.kind, t), sampling, coord)
+    texel = sample(texture, sampling, t, coord, place.level)
     point, normal = surface_point(surface, t, b, shading)
     albedo_factor, specular = phong(surface.params, n, shading.light, point, normal, surface.params[n, SHININESS])
     return albedo_factor * texel + specular
@@ -80,23 +108,17 @@ def shade(surface: ti.template(), texture: ti.template(), n: ti.i32, t: ti.i32, 
 
 @ti.func
 def shade_vjp(
-    surface: ti.template(),
-    texture: ti.template(),
-    sums: ti.template(),
-    mode: ti.template(),
-    n: ti.i32,
-    t: ti.i32,
-    b,
-    g,
+    surface: ti.template(), texture: ti.template(), sums: ti.template(), mode: ti.template(), place: ti.template(), g
 ):
-    """The lit colour, and the gradient of ``g . shade`` in b; those in the other inputs are added to sums."""
+    """The lit colour, and the gradient of ``g . shade`` in the barycentric coordinates; others are added to sums."""
     owners, sampling, light = mode.owners, mode.sampling, mode.shading.light
+    n, t, b = place.n, place.t, place.b
     coord = texture_coord(texture, sampling.kind, t, b)
-    map_layout = map_of(texture, sampling.kind, t)
-    texel = sample(texture.texels, map_layout, sampling, coord)
+    texel = sample(texture, sampling, t, coord, place.level)
     point, normal = surface_point(surface, t, b, mode.shading)
     albedo_factor, specular = phong(surface.params, n, light, point, normal, surface.params[n, SHININESS])
-    grad_coord = sample_vjp(texture.texels, map_layout, sampling, coord, g * albedo_factor, sums, owners.texels)
+    grad_texel = g * albedo_factor
+    grad_coord = sample_vjp(texture, sampling, t, coord, place.level, grad_texel, sums, owners.texels)
     grad_b = texture_coord_vjp(texture, sampling.kind, t, b, grad_coord, sums, owners.coords)
     if light and (owners.verts >= 0 or owners.positions >= 0) or owners.params >= 0:
         grad_point, grad_normal, grad_row = phong_vjp(surface.params, n, light, point, normal, g * texel, g)

@@ -2,8 +2,9 @@
 
 Every kind interpolates a table of corner coordinates with the barycentric coordinates first: the colours themselves
 (VERTEX), texture coordinates (UV), or the barycentric coordinates of the corners (ATLAS, whose table is the unit
-vectors). The maps lie in one row of texels, each with its first texel, rows, columns and padding in ``layout``; the
-first row of a map is at its top, and v points up. An atlas has a square map for each face.
+vectors). The maps lie in one row of texels, each with its first texel, rows, columns and code in ``layout``; the first
+row of a map is at its top, and v points up. An atlas has a square map for each face. The smaller levels of a map with
+mipmaps (Williams, "Pyramidal parametrics", 1983) follow it in ``layout``.
 """
 
 from typing import Any, NamedTuple
@@ -14,9 +15,11 @@ from tirender.engine.kernels.partial_sums import add_row
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.types import struct_of
 
-VERTEX, UV_BILINEAR, UV_NEAREST, ATLAS = 0, 1, 2, 3
+VERTEX, UV_BILINEAR, UV_NEAREST, ATLAS, UV_TRILINEAR = 0, 1, 2, 3, 4
 ZEROS, BORDER, REFLECTION, REPEAT = 0, 1, 2, 3  # what lies beyond a map; along u, plus N_PADDINGS times that along v
 N_PADDINGS = 4
+NEAREST = N_PADDINGS * N_PADDINGS  # added to the padding where texels are not interpolated, whatever the kind says
+LEVELS = 2 * NEAREST  # times the number of smaller levels that follow, added to it
 
 
 class Sampling(NamedTuple):
@@ -33,7 +36,7 @@ class Texture(NamedTuple):
         faces: (T, 3) int32 rows of coords at each triangle's corners.
         coords: (n, 3) colours for VERTEX, else (n, 2) coordinates.
         map_index: (T,) int32 the map of each triangle; unused, like the next two, for VERTEX.
-        layout: (maps, 4) int32 first texel, rows, columns and padding of each map.
+        layout: (maps, 4) int32 first texel, rows, columns and code of each map: padding, plus NEAREST and LEVELS.
         texels: (texels, 3).
     """
 
@@ -74,6 +77,14 @@ def texture_coord_vjp(texture: ti.template(), kind: ti.i32, t: ti.i32, b, g, sum
 
 
 @ti.func
+def texture_level(texture: ti.template(), kind: ti.i32, t: ti.i32, slopes):
+    """The level of triangle t's map that a pixel sees; ``slopes`` are a pair as of surface_slopes."""
+    map_layout = texture.layout[texture.map_index[t]]
+    right, down = texture_coord(texture, kind, t, slopes[0]), texture_coord(texture, kind, t, slopes[1])
+    return footprint_level(right, down, map_layout[1], map_layout[2])
+
+
+@ti.func
 def corner_coord(coords: ti.template(), row: ti.i32, kind: ti.i32):
     third = cast_like(0, coords[row, 0])
     if kind == VERTEX:
@@ -82,12 +93,28 @@ def corner_coord(coords: ti.template(), row: ti.i32, kind: ti.i32):
 
 
 @ti.func
-def map_of(texture: ti.template(), kind: ti.i32, t: ti.i32):
-    """Triangle t's map, a row of layout."""
-    out = ti.math.ivec4(0, 0, 0, 0)
-    if kind != VERTEX:
-        out = texture.layout[texture.map_index[t]]
-    return out
+def footprint_level(right, down, rows: ti.i32, columns: ti.i32):
+    """The level whose texels are as large as a pixel, which moves the coordinate by ``right`` and ``down``.
+
+    Half of log2 of the squared length of the longer axis of the ellipse that a round pixel covers in the map (Heckbert,
+    "Fundamentals of texture mapping and image warping", 1989). 0 where texels are larger.
+    """
+    ax, ay, bx, by = right[0] * columns, right[1] * rows, down[0] * columns, down[1] * rows
+    a, b, c = ax * ax + ay * ay, ax * bx + ay * by, bx * bx + by * by
+    longer = (a + c + ti.sqrt((a - c) * (a - c) + 4 * b * b)) / 2
+    level = 0 * longer
+    if longer > 1:
+        level = ti.log(longer) / (2 * ti.log(0 * longer + 2))
+    return level
+
+
+@ti.func
+def levels_read(map_code: ti.i32, level):
+    """The first level that is read, how many are, and the share of the second."""
+    top = cast_like(map_code // LEVELS, level)
+    at = ti.min(level, top)
+    first = ti.floor(at)
+    return ti.cast(first, ti.i32), 2 if at > first else 1, at - first
 
 
 @ti.func
@@ -145,7 +172,7 @@ def atlas_cell(b0, b1, size: ti.i32):
 def texel_index(map_layout, row_up: ti.i32, column: ti.i32):
     """Index of a texel counted from the map's lower left; -1 outside the map."""
     rows, columns = map_layout[1], map_layout[2]
-    y = wrapped(row_up, rows, map_layout[3] // N_PADDINGS)
+    y = wrapped(row_up, rows, map_layout[3] // N_PADDINGS % N_PADDINGS)
     x = wrapped(column, columns, map_layout[3] % N_PADDINGS)
     index = -1
     if y >= 0 and y < rows and x >= 0 and x < columns:
@@ -160,58 +187,93 @@ def wrapped(i: ti.i32, size: ti.i32, padding: ti.i32):
 
 
 @ti.func
-def sample(texels: ti.template(), map_layout, sampling, coord):
-    """The colour at a coordinate."""
+def sample(texture: ti.template(), sampling, t: ti.i32, coord, level):
+    """The colour of triangle t at a coordinate, and a level of its map."""
     color = coord
-    if sampling.kind == ATLAS:
-        row, column = atlas_cell(coord[0], coord[1], map_layout[2])
-        color = texels[map_layout[0] + row * map_layout[2] + column]
-    elif sampling.kind != VERTEX:
-        color = 0 * coord
-        x, _dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, sampling.align_corners)
-        y, _dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS, sampling.align_corners)
-        if sampling.kind == UV_NEAREST:
-            index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
-            if index >= 0:
-                color = texels[index]
+    if sampling.kind != VERTEX:
+        row = texture.map_index[t]
+        map_layout = texture.layout[row]
+        if sampling.kind == ATLAS:
+            y, x = atlas_cell(coord[0], coord[1], map_layout[2])
+            color = texture.texels[map_layout[0] + y * map_layout[2] + x]
         else:
-            x0, y0 = ti.floor(x), ti.floor(y)
-            for j, i in ti.static(ti.ndrange(2, 2)):
-                index = texel_index(map_layout, ti.cast(y0, ti.i32) + j, ti.cast(x0, ti.i32) + i)
-                if index >= 0:
-                    wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
-                    wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
-                    color += wx * wy * texels[index]
+            color = 0 * coord
+            first, n_levels, rest = levels_read(map_layout[3], level)
+            for k in range(n_levels):
+                share = rest if k == 1 else 1 - rest
+                map_layout = texture.layout[row + first + k]
+                nearest = sampling.kind == UV_NEAREST
+                color += share * sample_map(texture.texels, map_layout, nearest, sampling.align_corners, coord)
     return color
 
 
 @ti.func
-def sample_vjp(texels: ti.template(), map_layout, sampling, coord, g, sums: ti.template(), first: ti.i32):
-    """Gradient of ``g . sample`` in coord; that in the texels is added to sums from column ``first`` on, if not -1."""
+def sample_map(texels: ti.template(), map_layout, nearest: ti.i32, align: ti.i32, coord):
+    """The colour of a map at a coordinate, between four texels or at the nearest."""
+    color = texels[map_layout[0]]  # for its kind: infinite texels times zero are no zeros
+    for c in ti.static(range(color.n)):
+        color[c] = 0
+    x, _dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, align)
+    y, _dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS % N_PADDINGS, align)
+    if nearest:
+        index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
+        if index >= 0:
+            color = texels[index]
+    else:
+        x0, y0 = ti.floor(x), ti.floor(y)
+        for j, i in ti.static(ti.ndrange(2, 2)):
+            index = texel_index(map_layout, ti.cast(y0, ti.i32) + j, ti.cast(x0, ti.i32) + i)
+            if index >= 0:
+                wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
+                wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
+                color += wx * wy * texels[index]
+    return color
+
+
+@ti.func
+def sample_vjp(texture: ti.template(), sampling, t: ti.i32, coord, level, g, sums: ti.template(), first_column: ti.i32):
+    """Gradient of ``g . sample`` in coord; that in texels is added to sums from a column on, if it is not -1.
+
+    The level is held fixed.
+    """
     out = g
-    if sampling.kind == ATLAS:
+    if sampling.kind != VERTEX:
+        row = texture.map_index[t]
+        map_layout = texture.layout[row]
         out = 0 * g
-        if first >= 0:
-            row, column = atlas_cell(coord[0], coord[1], map_layout[2])
-            add_row(sums, first + 3 * (map_layout[0] + row * map_layout[2] + column), g)
-    elif sampling.kind != VERTEX:
-        out = 0 * g
-        x, dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, sampling.align_corners)
-        y, dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS, sampling.align_corners)
-        if sampling.kind == UV_NEAREST:
-            index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
-            if first >= 0 and index >= 0:
-                add_row(sums, first + 3 * index, g)
+        if sampling.kind == ATLAS:
+            if first_column >= 0:
+                y, x = atlas_cell(coord[0], coord[1], map_layout[2])
+                add_row(sums, first_column + 3 * (map_layout[0] + y * map_layout[2] + x), g)
         else:
-            x0, y0 = ti.floor(x), ti.floor(y)
-            for j, i in ti.static(ti.ndrange(2, 2)):
-                index = texel_index(map_layout, ti.cast(y0, ti.i32) + j, ti.cast(x0, ti.i32) + i)
-                if index >= 0:
-                    wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
-                    wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
-                    if first >= 0:
-                        add_row(sums, first + 3 * index, wx * wy * g)
-                    value = g.dot(texels[index])
-                    out[0] += (2 * i - 1) * wy * value * dx
-                    out[1] += (2 * j - 1) * wx * value * dy
+            first, n_levels, rest = levels_read(map_layout[3], level)
+            for k in range(n_levels):
+                share = rest if k == 1 else 1 - rest
+                map_layout = texture.layout[row + first + k]
+                out += sample_map_vjp(texture.texels, map_layout, sampling, coord, share * g, sums, first_column)
+    return out
+
+
+@ti.func
+def sample_map_vjp(texels: ti.template(), map_layout, sampling, coord, g, sums: ti.template(), first_column: ti.i32):
+    """The adjoint of :func:`sample_map`, as :func:`sample_vjp`."""
+    out = 0 * g
+    x, dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, sampling.align_corners)
+    y, dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS % N_PADDINGS, sampling.align_corners)
+    if sampling.kind == UV_NEAREST:
+        index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
+        if first_column >= 0 and index >= 0:
+            add_row(sums, first_column + 3 * index, g)
+    else:
+        x0, y0 = ti.floor(x), ti.floor(y)
+        for j, i in ti.static(ti.ndrange(2, 2)):
+            index = texel_index(map_layout, ti.cast(y0, ti.i32) + j, ti.cast(x0, ti.i32) + i)
+            if index >= 0:
+                wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
+                wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
+                if first_column >= 0:
+                    add_row(sums, first_column + 3 * index, wx * wy * g)
+                value = g.dot(texels[index])
+                out[0] += (2 * i - 1) * wy * value * dx
+                out[1] += (2 * j - 1) * wx * value * dy
     return out

@@ -228,9 +228,11 @@ def sort_by_depth(index: ti.template(), z: ti.template(), begin: ti.i32, n: ti.i
         for i in range(begin + gap, begin + n):
             zi, ti_ = z[i], index[i]
             hole = i
-            while hole >= begin + gap and comes_before(zi, ti_, z[hole - gap], index[hole - gap]):
-                z[hole], index[hole] = z[hole - gap], index[hole - gap]
-                hole -= gap
+            before = hole - gap
+            while before >= begin and comes_before(zi, ti_, z[ti.max(before, begin)], index[ti.max(before, begin)]):
+                z[hole], index[hole] = z[before], index[before]
+                hole = before
+                before = hole - gap
             z[hole], index[hole] = zi, ti_
         gap //= 3
 

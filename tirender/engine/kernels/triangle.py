@@ -146,6 +146,22 @@ def surface_coords(p, v0, v1, v2, raster):
 
 
 @ti.func
+def surface_slopes(p, v0, v1, v2, raster):
+    """How the coordinates before clipping change from a pixel to the next one to the right, and to the next below."""
+    area = edge_function(v2, v0, v1) + AREA_EPS
+    pixel = cast_like(2, area) / (ti.min(raster.height, raster.width) * area)
+    right = -pixel * ti.Vector([v2.y - v1.y, v0.y - v2.y, v1.y - v0.y])
+    down = -pixel * ti.Vector([v1.x - v2.x, v2.x - v0.x, v0.x - v1.x])
+    if raster.perspective:
+        z = ti.Vector([v0.z, v1.z, v2.z])
+        top = perspective_terms(affine_coords(p, v0, v1, v2), z)
+        total = ti.max(top.sum(), perspective_bound(top))
+        right, down = perspective_terms(right, z), perspective_terms(down, z)
+        right, down = (right - top * (right.sum() / total)) / total, (down - top * (down.sum() / total)) / total
+    return right, down
+
+
+@ti.func
 def surface_coords_vjp(p, v0, v1, v2, raster, grad_c, grad_z):
     """Gradients in v0, v1, v2 of ``grad_c . c + grad_z * (c . z)``, c the coordinates after clipping."""
     z = ti.Vector([v0.z, v1.z, v2.z])

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tirender.engine.first_order import refuse_transforms
 from tirender.engine.runtime import MAX_NUMBERS
 from tirender.engine.volume_march import MAX_CHANNELS, MAX_THICKNESS, march_volumes, padded_shape
 from tirender.renderer.implicit.raymarching import (
@@ -56,6 +57,7 @@ def march(
     Returns:
         the raymarcher's images; differentiable in the volumes, and in the origins and directions of the rays.
     """
+    refuse_transforms(march)
     densities, features, thickness = volumes.densities(), None, 1
     if isinstance(raymarcher, EmissionAbsorptionRaymarcher):
         features, thickness = volumes.features(), raymarcher.surface_thickness

@@ -157,7 +157,7 @@ class VolumeSampler(torch.nn.Module):
                 padding_mode=self._padding_mode,
                 align_corners=align_corners,
             )
-            return sampled.flatten(2).transpose(1, 2).reshape(*points.shape[:-1], values.shape[1])
+            return sampled.flatten(2).transpose(1, 2).contiguous().view(*points.shape[:-1], values.shape[1])
 
         features = self._volumes.features()
         return sample(self._volumes.densities()), None if features is None else sample(features)

@@ -65,8 +65,14 @@ def ray_bundle_variables_to_ray_points(
     Returns:
         (..., P, 3): origin + length * direction; differentiable.
     Raises:
-        ValueError: if a last dimension is not 3.
+        ValueError: if a last dimension is not 3, or the shapes do not broadcast.
     """
     check_tensor("rays_origins", rays_origins, ("...", 3))
     check_tensor("rays_directions", rays_directions, ("...", 3))
+    check_tensor("rays_lengths", rays_lengths, ("...", "P"))
+    shapes = [tuple(x.shape[:-1]) for x in (rays_origins, rays_directions, rays_lengths)]
+    try:
+        torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        fail("rays_origins, rays_directions, rays_lengths", "shapes that broadcast but for the last dimension", shapes)
     return torch.addcmul(rays_origins[..., None, :], rays_lengths[..., None], rays_directions[..., None, :])

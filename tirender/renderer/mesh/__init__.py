@@ -1,5 +1,6 @@
 """Rasterization, texturing and shading of meshes."""
 
+from tirender.renderer.mesh.antialias import antialias
 from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
 from tirender.renderer.mesh.rasterizer import Fragments, MeshRasterizer, RasterizationSettings
 from tirender.renderer.mesh.renderer import MeshRenderer, MeshRendererWithFragments
@@ -9,6 +10,7 @@ from tirender.renderer.mesh.shader import (
     HardGouraudShader,
     HardNormalShader,
     HardPhongShader,
+    HardSilhouetteShader,
     SoftDepthShader,
     SoftGouraudShader,
     SoftPhongShader,
@@ -26,6 +28,7 @@ __all__ = [
     "HardGouraudShader",
     "HardNormalShader",
     "HardPhongShader",
+    "HardSilhouetteShader",
     "MeshRasterizer",
     "MeshRenderer",
     "MeshRendererWithFragments",
@@ -41,6 +44,7 @@ __all__ = [
     "TexturesBase",
     "TexturesUV",
     "TexturesVertex",
+    "antialias",
     "flat_shading",
     "gouraud_shading",
     "phong_shading",

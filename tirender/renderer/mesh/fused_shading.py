@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from tirender.checks import check_kind, fail
 from tirender.engine.kernels.lighting import UNLIT
+from tirender.engine.kernels.texture import LEVELS
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
 from tirender.renderer.blending import BlendParams, background_tensor
+from tirender.renderer.lighting import as_rows
+from tirender.renderer.mesh.mipmaps import pack_mipmaps
 from tirender.renderer.mesh.texture_maps import pack_maps
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.renderer.mesh.textures_base import TexturesBase, distinct
@@ -44,9 +46,10 @@ def check_belong(fragments: Fragments | PackedFragments, meshes: Meshes) -> None
         fail("fragments", f"those of meshes with {len(meshes.faces_packed())} faces", f"those of {n_faces} faces")
 
 
-def can_fuse(textures: Any, lights: Any) -> bool:
+def can_fuse(textures: Any, lights: Any, materials: Any) -> bool:
     """Whether the fused kernel shades these: own kinds (a subclass may mean anything), with three channels."""
-    if light_kind(lights) is None or lights.ambient_color.shape[-1] != 3:
+    colors = (lights.ambient_color, materials.ambient_color, materials.diffuse_color, materials.specular_color)
+    if light_kind(lights) is None or any(color.shape[-1] != 3 for color in colors):
         return False
     if type(textures) is TexturesVertex:
         return textures.verts_features_packed().shape[-1] == 3
@@ -117,9 +120,14 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
         return TextureSource("atlas", coords, coord_faces, table.reshape(-1, 3), layout, map_index)
     assert isinstance(textures, TexturesUV)
     maps, map_of_face = textures.distinct_maps()
-    packed = pack_maps(maps)
-    layout = torch.cat([packed.first_texel[:, None], packed.size], 1).int()
-    layout = F.pad(layout, (0, 1), value=padding_code(*textures.padding))
+    if textures.sampling_mode == "trilinear":
+        packed, first_level, n_smaller = pack_mipmaps(maps)
+        map_of_face, codes = first_level.index_select(0, map_of_face), LEVELS * n_smaller[:, None]
+    else:
+        packed = pack_maps(maps)
+        codes = torch.zeros_like(packed.first_texel)[:, None]
+    codes = codes + padding_code(*textures.padding)
+    layout = torch.cat([packed.first_texel[:, None], packed.size, codes], 1).int()
     tables, which = distinct(textures.uv_tables())
     first_row = [0]
     for table in tables:
@@ -143,12 +151,12 @@ def kernel_params(n: int, like: torch.Tensor, scene: SceneProperties, lit: bool)
     ambient, diffuse, specular, shininess, camera, vector = zeros + 1, zeros, zeros, zeros[:, 0], zeros, zeros
     if lit:
         light, materials = scene.lights.fused_row(), scene.materials
-        ambient = materials.ambient_color * light.ambient
+        ambient = as_rows(materials.ambient_color) * light.ambient
         if light.diffuse is not None:
-            diffuse = materials.diffuse_color * light.diffuse
+            diffuse = as_rows(materials.diffuse_color) * light.diffuse
             camera = scene.cameras.get_camera_center()
         if light.specular is not None:
-            specular = materials.specular_color * light.specular
+            specular = as_rows(materials.specular_color) * light.specular
             shininess = materials.shininess
         if light.vector is not None:
             vector = light.vector

@@ -7,13 +7,15 @@ from typing import Any
 import torch
 
 from tirender.checks import fail
-from tirender.engine.kernels.material_shading import NEAREST, Inputs
+from tirender.engine.kernels.lighting import CAMERA
+from tirender.engine.kernels.material_shading import Inputs, Lighting
 from tirender.engine.material_shading import draw_materials
+from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.blending import background_tensor
 from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong, kernel_params, light_kind
-from tirender.renderer.mesh.material_shading import shade_materials
+from tirender.renderer.mesh.material_shading import MaterialShading, eyes_of, shade_materials
 from tirender.renderer.mesh.shader import ShaderBase
-from tirender.renderer.mesh.textures_material import SLOTS, TexturesMaterial
+from tirender.renderer.mesh.textures_material import MapTable, TexturesMaterial
 from tirender.structures.fragments import Fragments
 from tirender.structures.meshes import Meshes
 
@@ -23,17 +25,19 @@ class MaterialShader(ShaderBase):
 
     The lights are those of the Phong shaders. Colours are multiplied, lit and blended as they are stored, in sRGB.
     Transparent faces are blended by depth, so that the rasterizer must keep all faces of a pixel
-    (``faces_per_pixel=None``) where ``textures.maps().needs_all_fragments``. Other textures are the base colour of a
+    (``faces_per_pixel=None``) where ``textures.needs_all_fragments``. Other textures are the base colour of a
     plain material.
 
     Args:
         flat: light each face by its own normal.
+        gouraud: shade the corners of faces and interpolate; such pictures are drawn in torch.
+        mipmaps: pixels that are larger than texels show means of them; see ``TexturesUV``.
         kwargs: as for the other shaders; ``materials`` is not read.
     """
 
-    def __init__(self, flat: bool = False, **kwargs: Any) -> None:
+    def __init__(self, flat: bool = False, gouraud: bool = False, mipmaps: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.flat = flat
+        self.flat, self.gouraud, self.mipmaps = flat, gouraud, mipmaps
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA images, differentiable in vertices, vertex colours, lights and cameras.
@@ -53,15 +57,18 @@ class MaterialShader(ShaderBase):
         if packed is None:
             fail("fragments", "those of a rasterizer", "fragments made by hand")
         rasterization = fragments.rasterization
-        if rasterization is not None and rasterization.clipping is None and _is_drawn_by_kernel(meshes, scene):
-            offsets, triangles = rasterization.selection(by_depth=True)
-            verts = rasterization.triangles.verts_ndc
-            inputs = _kernel_inputs(meshes, scene, verts, offsets, triangles)
+        is_whole = rasterization is not None and rasterization.clipping is None
+        if is_whole and not self.gouraud and _is_drawn_by_kernel(meshes, scene):
+            assert rasterization is not None
+            inputs = _kernel_inputs(rasterization, meshes, meshes.textures.maps(self.mipmaps), scene)
             kind = light_kind(scene.lights)
             assert kind is not None
-            return draw_materials(rasterization.mode, kind, self.flat, inputs)
+            lighting = Lighting(kind, self.flat, inputs.uv_rows.shape[1] // 3, self.mipmaps)
+            return self._finish(draw_materials(rasterization.mode, lighting, inputs), fragments)
         background = background_tensor(scene.blend_params, meshes.verts_packed())
-        return shade_materials(packed, meshes, scene.lights, scene.cameras, background, self.flat)
+        mode = MaterialShading(self.flat, self.gouraud, self.mipmaps)
+        images = shade_materials(packed, meshes, scene.lights, scene.cameras, background, mode)
+        return self._finish(images, fragments)
 
 
 def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
@@ -70,8 +77,7 @@ def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
         return False
     if light_kind(scene.lights) is None or scene.lights.ambient_color.shape[-1] != 3:
         return False
-    table = meshes.textures.maps()
-    if bool((table.map_of[:, SLOTS.index("normal_map")] >= 0).any()):
+    if any(material.normal_map is not None for material in meshes.textures.materials):
         return False
     colors = meshes.textures.packed().colors
     of_scene = (value for part in (scene.lights, scene.cameras) for value in part._attributes().values())
@@ -80,13 +86,10 @@ def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
     return not (wants_grad and torch.is_grad_enabled())
 
 
-def _kernel_inputs(
-    meshes: Meshes, scene: SceneProperties, verts: torch.Tensor, offsets: torch.Tensor, triangles: torch.Tensor
-) -> Inputs:
-    packed, table = meshes.textures.packed(), meshes.textures.maps()
+def _kernel_inputs(rasterization: MeshRasterization, meshes: Meshes, table: MapTable, scene: SceneProperties) -> Inputs:
+    offsets, triangles = rasterization.selection(by_depth=True)
+    packed = meshes.textures.packed()
     normals, normal_faces = meshes.corner_normals_packed()
-    layout = table.layout.clone()
-    layout[:, 3] += NEAREST * table.nearest.int()
     numbers = torch.cat(
         [
             table.base_color,
@@ -99,11 +102,13 @@ def _kernel_inputs(
         ],
         1,
     )
+    params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
+    params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
     return Inputs(
         offsets=offsets,
         triangles=triangles,
         faces=meshes.topology.faces_int32,
-        verts=verts,
+        verts=rasterization.triangles.verts_ndc,
         positions=meshes.verts_packed(),
         normal_faces=normal_faces,
         normals=normals,
@@ -114,7 +119,7 @@ def _kernel_inputs(
         material=packed.faces_material,
         numbers=numbers,
         maps=torch.cat([table.map_of, table.uv_set], 1),
-        layout=layout,
+        layout=table.layout,
         texels=table.maps.texels,
-        params=kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True),
+        params=params,
     )

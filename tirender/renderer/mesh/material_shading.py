@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 import torch
 
 from tirender.engine.compositing import composite
+from tirender.renderer.cameras import FoVOrthographicCameras, OrthographicCameras
 from tirender.renderer.lighting import per_point, unit_vectors
 from tirender.renderer.mesh.textures_material import SLOTS, TexturesMaterial
 from tirender.structures.fragments import PackedFragments
 from tirender.structures.meshes import Meshes
+
+FAR_BEHIND = 1e6  # world units
 
 
 class Looks(NamedTuple):
@@ -39,6 +42,20 @@ class Looks(NamedTuple):
     unlit: torch.Tensor
 
 
+class MaterialShading(NamedTuple):
+    """How faces are shaded.
+
+    Attributes:
+        flat: light each face by its own normal.
+        gouraud: shade the corners of faces and interpolate, after Gouraud (1971).
+        mipmaps: pixels that are larger than texels show means of them.
+    """
+
+    flat: bool = False
+    gouraud: bool = False
+    mipmaps: bool = False
+
+
 class SurfacePoints(NamedTuple):
     """Points (M, 3) in world space and unit normals (M, 3)."""
 
@@ -47,7 +64,12 @@ class SurfacePoints(NamedTuple):
 
 
 def shade_materials(
-    fragments: PackedFragments, meshes: Meshes, lights: Any, cameras: Any, background: torch.Tensor, flat: bool = False
+    fragments: PackedFragments,
+    meshes: Meshes,
+    lights: Any,
+    cameras: Any,
+    background: torch.Tensor,
+    mode: MaterialShading | None = None,
 ) -> torch.Tensor:
     """Light the fragments and blend them front to back.
 
@@ -56,28 +78,60 @@ def shade_materials(
         meshes: N meshes with textures; others than ``TexturesMaterial`` give the base colour of a plain material.
         lights, cameras: one for all images, or N.
         background: (3,).
-        flat: light each face by its own normal.
+        mode: how faces are shaded; smoothly by default.
     Returns:
         (N, H, W, 4) RGBA; the background is behind what is transparent, and alpha says how much is covered.
         Differentiable in vertices, colours, lights and cameras.
     """
-    looks = looks_of(fragments, meshes)
-    surface = surface_points(fragments, meshes, flat)
-    eye = cameras.get_camera_center()
-    eye = eye if len(eye) == 1 else eye.index_select(0, fragments.image_index)
-    face_normals = meshes.faces_normals_packed().index_select(0, fragments.pix_to_face.long())
-    away = (face_normals * (eye - surface.points)).sum(1, keepdim=True) < 0
-    facing = surface._replace(normals=torch.where(away & looks.double_sided, -surface.normals, surface.normals))
-    color = _lit(looks, facing, lights, eye, fragments.image_index) + looks.emission
-    index = torch.arange(len(color), dtype=torch.int32, device=color.device)
-    features = torch.cat([color, torch.ones_like(color[:, :1])], 1)
-    image = composite(fragments.offsets, index, looks.opacity.to(color.dtype), features, "alpha")
+    mode = mode or MaterialShading()
+    if mode.gouraud:
+        faces, which = torch.unique(fragments.pix_to_face.long(), return_inverse=True)
+        image = torch.zeros_like(faces).index_copy(0, which, fragments.image_index.long())
+        eye = torch.eye(3, dtype=fragments.bary_coords.dtype, device=faces.device)
+        corners = _Corners(faces.repeat_interleave(3), eye.repeat(len(faces), 1), image.repeat_interleave(3))
+        shaded = _shaded(corners, meshes, lights, cameras, mode).view(-1, 3, 4).index_select(0, which)
+        rgba = (fragments.bary_coords[:, :, None] * shaded).sum(1)
+    else:
+        rgba = _shaded(fragments, meshes, lights, cameras, mode)
+    index = torch.arange(len(rgba), dtype=torch.int32, device=rgba.device)
+    features = torch.cat([rgba[:, :3], torch.ones_like(rgba[:, :1])], 1)
+    image = composite(fragments.offsets, index, rgba[:, 3].contiguous(), features, "alpha")
     rgb = image[:, :3] + (1 - image[:, 3:]) * background.to(image)
     return torch.cat([rgb, image[:, 3:]], 1).view(fragments.n_images, *fragments.image_size, 4)
 
 
-def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
-    """What the meshes' textures say of fragments."""
+def _shaded(fragments: Any, meshes: Meshes, lights: Any, cameras: Any, mode: MaterialShading) -> torch.Tensor:
+    """(M, 4): the lit colours of fragments, emission included, and their opacities."""
+    slopes = fragments.bary_slopes() if mode.mipmaps and not mode.gouraud else None
+    looks = looks_of(fragments, meshes, slopes)
+    surface = surface_points(fragments, meshes, mode.flat, slopes)
+    eye = eyes_of(cameras)
+    eye = eye if len(eye) == 1 else eye.index_select(0, fragments.image_index)
+    face_normals = _outward(meshes).index_select(0, fragments.pix_to_face.long())
+    away = (face_normals * (eye - surface.points)).sum(1, keepdim=True) < 0
+    facing = surface._replace(normals=torch.where(away & looks.double_sided, -surface.normals, surface.normals))
+    color = _lit(looks, facing, lights, eye, fragments.image_index) + looks.emission
+    return torch.cat([color, looks.opacity.to(color.dtype)[:, None]], 1)
+
+
+class _Corners(NamedTuple):
+    """Points at the corners of faces, as much of fragments as shading needs."""
+
+    pix_to_face: torch.Tensor
+    bary_coords: torch.Tensor
+    image_index: torch.Tensor
+
+
+def eyes_of(cameras: Any) -> torch.Tensor:
+    """(N, 3): where cameras look from, in world space; far behind them where all their rays are parallel."""
+    centres = cameras.get_camera_center()
+    if isinstance(cameras, FoVOrthographicCameras | OrthographicCameras):
+        return centres - FAR_BEHIND * cameras.R[:, :, 2]
+    return centres
+
+
+def looks_of(fragments: PackedFragments, meshes: Meshes, slopes: torch.Tensor | None = None) -> Looks:
+    """What the meshes' textures say of fragments; ``slopes`` (M, 3, 2) as for ``TexturesMaterial.sample``."""
     textures, faces, bary = meshes.textures, fragments.pix_to_face.long(), fragments.bary_coords
     if not isinstance(textures, TexturesMaterial):
         base = meshes.sample_textures(fragments)[:, :3]
@@ -91,11 +145,11 @@ def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
             double_sided=one > 0,
             unlit=one < 0,
         )
-    table = textures.maps()
+    table = textures.maps(slopes is not None)
     material = textures.packed().faces_material.index_select(0, faces)
-    base = textures.base_color(faces, bary)
-    emission, _ = textures.sample("emission_map", faces, bary)
-    shadow, has_shadow = textures.sample("occlusion_map", faces, bary)
+    base = textures.base_color(faces, bary, slopes)
+    emission, _ = textures.sample("emission_map", faces, bary, slopes)
+    shadow, has_shadow = textures.sample("occlusion_map", faces, bary, slopes)
     mode, cutoff, _, strength = table.settings[material].unbind(1)
     masked = torch.where(base[:, 3] >= cutoff, 1.0, 0.0)
     return Looks(
@@ -109,16 +163,25 @@ def looks_of(fragments: PackedFragments, meshes: Meshes) -> Looks:
     )
 
 
-def surface_points(fragments: PackedFragments, meshes: Meshes, flat: bool = False) -> SurfacePoints:
+def surface_points(
+    fragments: PackedFragments, meshes: Meshes, flat: bool = False, slopes: torch.Tensor | None = None
+) -> SurfacePoints:
     """Where the fragments lie, and the normals there, with normal maps; or those of the faces."""
     faces, bary = fragments.pix_to_face.long(), fragments.bary_coords
     points = _interpolate(meshes.verts_packed(), meshes.faces_packed(), faces, bary)
     if flat:
-        return SurfacePoints(points, meshes.faces_normals_packed().index_select(0, faces))
+        return SurfacePoints(points, _outward(meshes).index_select(0, faces))
     normals = unit_vectors(_interpolate(*meshes.corner_normals_packed(), faces, bary))
     if isinstance(meshes.textures, TexturesMaterial):
-        normals = _with_normal_map(normals, meshes, faces, bary)
+        normals = _with_normal_map(normals, meshes, faces, bary, slopes)
     return SurfacePoints(points, normals)
+
+
+def _outward(meshes: Meshes) -> torch.Tensor:
+    """The normals (F, 3) of faces, on the side where those of their corners point, whichever way they are wound."""
+    values, rows = meshes.corner_normals_packed()
+    of_faces, of_corners = meshes.faces_normals_packed(), values.index_select(0, rows.flatten()).view(-1, 3, 3).sum(1)
+    return torch.where((of_faces * of_corners).sum(1, keepdim=True) < 0, -of_faces, of_faces)
 
 
 def tangents_of(meshes: Meshes, uvs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -149,12 +212,14 @@ def _interpolate(values: torch.Tensor, rows: torch.Tensor, faces: torch.Tensor, 
     return (bary[:, :, None] * corners).sum(1)
 
 
-def _with_normal_map(normals: torch.Tensor, meshes: Meshes, faces: torch.Tensor, bary: torch.Tensor) -> torch.Tensor:
+def _with_normal_map(
+    normals: torch.Tensor, meshes: Meshes, faces: torch.Tensor, bary: torch.Tensor, slopes: torch.Tensor | None
+) -> torch.Tensor:
     """Unit normals (M, 3), bent where a material has a normal map."""
     textures: TexturesMaterial = meshes.textures
-    texel, has_map = textures.sample("normal_map", faces, bary)
+    texel, has_map = textures.sample("normal_map", faces, bary, slopes)
     points, slot, out = has_map.nonzero()[:, 0], SLOTS.index("normal_map"), normals
-    table, packed = textures.maps(), textures.packed()
+    table, packed = textures.maps(slopes is not None), textures.packed()
     material = packed.faces_material.index_select(0, faces)
     sets = table.uv_set[material[points], slot]
     for uv_set in sets.unique().tolist():

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from tirender.checks import check_kind, check_number
+from tirender.engine.first_order import refuse_transforms
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.mesh.rasterize_meshes import raster_mode
-from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
+from tirender.renderer.projection import from_ndc, pick_cameras, to_clip, to_ndc
 from tirender.structures.fragments import Fragments, PackedFragments
 from tirender.structures.meshes import Meshes
 
@@ -31,7 +32,7 @@ class RasterizationSettings:
         image_size: side of a square image, or (H, W), in pixels.
         blur_radius: the squared distance from a face's edges up to which it covers pixels, in NDC units squared.
         faces_per_pixel: the number of faces that a pixel keeps, nearest first; None keeps all.
-        bin_size, max_faces_per_bin: ignored; nothing overflows here, and nothing needs tuning.
+        bin_size, max_faces_opengl, max_faces_per_bin: ignored; nothing overflows here, and nothing needs tuning.
         perspective_correct: compute barycentric coordinates in view space; None does so for perspective cameras.
         clip_barycentric_coords: clamp the coordinates of pixels outside a face to the face; None does so if
             ``blur_radius`` > 0.
@@ -45,6 +46,7 @@ class RasterizationSettings:
     blur_radius: float = 0.0
     faces_per_pixel: int | None = 1
     bin_size: int | None = None
+    max_faces_opengl: int = 10_000_000
     max_faces_per_bin: int | None = None
     perspective_correct: bool | None = None
     clip_barycentric_coords: bool | None = None
@@ -96,9 +98,11 @@ class MeshRasterizer(nn.Module):
         Raises:
             ValueError: if there are no cameras, or a setting is out of range.
         """
+        refuse_transforms(type(self))
         check_kind("meshes_world", meshes_world, Meshes)
         given = kwargs.pop("raster_settings", None)
         settings = self.raster_settings if given is None else given
+        passed = dict(kwargs)
         cameras = pick_cameras(self.cameras, kwargs, len(meshes_world), "meshes")
         perspective, clip_bary = settings.perspective_correct, settings.clip_barycentric_coords
         mode = raster_mode(
@@ -109,20 +113,25 @@ class MeshRasterizer(nn.Module):
             clip_bary,
             settings.cull_backfaces,
         )
-        if cameras.get_image_size() is None:
+        if cameras.get_image_size() is None and not cameras.in_ndc():
             kwargs.setdefault("image_size", (mode.image_size,))
-        padded = to_clip(_padded(meshes_world), cameras, kwargs)
-        clip = padded.reshape(-1, 4)
-        if len(clip) != len(meshes_world.verts_packed()):
-            clip = clip.index_select(0, meshes_world.verts_padded_to_packed_idx())
+        if type(self).transform is not MeshRasterizer.transform:  # a subclass projects in its own way
+            meshes = self.transform(meshes_world, **passed)
+            clip = from_ndc(meshes.verts_packed(), cameras.is_perspective())
+        else:
+            meshes = meshes_world
+            clip = to_clip(_padded(meshes), cameras, kwargs).reshape(-1, 4)
+            if len(clip) != len(meshes.verts_packed()):
+                clip = clip.index_select(0, meshes.verts_padded_to_packed_idx())
         rasterization = MeshRasterization(
             clip,
-            meshes_world.topology.faces_int32,
-            meshes_world.faces_packed_to_mesh_idx().int(),
-            len(meshes_world),
+            meshes.topology.faces_int32,
+            meshes.faces_packed_to_mesh_idx().int(),
+            len(meshes),
             mode,
             _near_plane(settings, cameras),
             cameras.is_perspective(),
+            partners=lambda: meshes_world.topology.edge_partners(meshes_world.verts_packed()),
         )
         return Fragments.from_packed(PackedFragments.of(rasterization), mode.faces_per_pixel)
 

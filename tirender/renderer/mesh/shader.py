@@ -14,10 +14,11 @@ from torch import nn
 from tirender.checks import check_kind, check_tensor, fail
 from tirender.engine.silhouette import soft_silhouette
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
-from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, softmax_rgb_blend
+from tirender.renderer.blending import BlendParams, hard_rgb_blend, sigmoid_alpha_blend, slots, softmax_rgb_blend
 from tirender.renderer.cameras import CamerasBase
-from tirender.renderer.lighting import PointLights
+from tirender.renderer.lighting import PointLights, as_rows
 from tirender.renderer.materials import Materials
+from tirender.renderer.mesh.antialias import antialias
 from tirender.renderer.mesh.fused_shading import SceneProperties, can_fuse, check_belong, shade
 from tirender.renderer.mesh.shading import (
     _phong_shading_with_pixels,
@@ -45,7 +46,11 @@ class ShaderBase(nn.Module):
         lights: ``PointLights()`` by default.
         materials: ``Materials()`` by default.
         blend_params: ``BlendParams()`` by default.
+        antialias: blend the outlines of the finished picture, see :func:`~tirender.renderer.antialias`; for the shaders
+            that show the nearest face alone.
     """
+
+    _soft = False
 
     def __init__(
         self,
@@ -54,12 +59,20 @@ class ShaderBase(nn.Module):
         lights: Any = None,
         materials: Materials | None = None,
         blend_params: BlendParams | None = None,
+        antialias: bool = False,
     ) -> None:
         super().__init__()
+        if antialias and self._soft:
+            fail("antialias", "False for a shader whose edges are soft", antialias)
+        self.antialias = antialias
         self.cameras = cameras
         self.lights = PointLights(device=device) if lights is None else lights
         self.materials = Materials(device=device) if materials is None else materials
         self.blend_params = BlendParams() if blend_params is None else blend_params
+
+    def _finish(self, images: torch.Tensor, fragments: Fragments) -> torch.Tensor:
+        """The images with their outlines blended, where asked."""
+        return antialias(images, fragments) if self.antialias else images
 
     def to(self, device: Any) -> ShaderBase:  # type: ignore[override]
         """Moves cameras, lights and materials."""
@@ -68,16 +81,26 @@ class ShaderBase(nn.Module):
                 setattr(self, name, getattr(self, name).to(device))
         return self
 
+    def _get_cameras(self, **kwargs: Any) -> CamerasBase:
+        """The cameras of a call with these keyword arguments, else the shader's own; for shaders of one's own.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        cameras = _given(kwargs, "cameras", self.cameras)
+        if cameras is None:
+            fail("cameras", "a camera, given to the shader or to its call", None)
+        check_kind("cameras", cameras, CamerasBase)
+        return cameras
+
     def _scene(self, meshes: Meshes, kwargs: dict[str, Any]) -> SceneProperties:
         """What a call shades with."""
         check_kind("meshes", meshes, Meshes)
         n_images = len(meshes)
-        cameras, lights, materials, blend_params = (
-            _given(kwargs, name, getattr(self, name)) for name in ("cameras", "lights", "materials", "blend_params")
+        cameras = self._get_cameras(**kwargs)
+        lights, materials, blend_params = (
+            _given(kwargs, name, getattr(self, name)) for name in ("lights", "materials", "blend_params")
         )
-        if cameras is None:
-            fail("cameras", "a camera, given to the shader or to its call", None)
-        check_kind("cameras", cameras, CamerasBase)
         if len(cameras) not in (1, n_images):
             fail("cameras", f"1 camera or one for each of the {n_images} images", len(cameras))
         for owner, holder in (("lights", lights), ("materials", materials)):
@@ -94,7 +117,6 @@ class _ColorShader(ShaderBase):
     """Light, then blend: subclasses say how."""
 
     _shading: str
-    _soft: bool
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA images, differentiable in vertices, textures, lights, materials and cameras.
@@ -106,14 +128,16 @@ class _ColorShader(ShaderBase):
         Raises:
             ValueError: without cameras or textures.
         """
-        scene = self._scene(meshes, kwargs)
+        return self._finish(self._shade(fragments, meshes, self._scene(meshes, kwargs)), fragments)
+
+    def _shade(self, fragments: Fragments, meshes: Meshes, scene: SceneProperties) -> torch.Tensor:
         check_belong(fragments, meshes)
         textures = meshes.textures
         if textures is None:
             fail("meshes.textures", "textures", None)
         if self._shading == "gouraud" and not isinstance(textures, TexturesVertex):
             fail("meshes.textures", "TexturesVertex", type(textures).__name__)
-        if fragments.rasterization is not None and can_fuse(textures, scene.lights):
+        if fragments.rasterization is not None and can_fuse(textures, scene.lights, scene.materials):
             colors, shading = None, self._shading
             if shading == "gouraud":
                 shading = "unlit"
@@ -180,10 +204,30 @@ class SoftSilhouetteShader(nn.Module):
         blend_params = _checked(_given(kwargs, "blend_params", self.blend_params))
         rasterization = fragments.rasterization
         if rasterization is None:
-            return sigmoid_alpha_blend(torch.ones_like(fragments.bary_coords), fragments, blend_params)
+            dists = slots(fragments, "dists")
+            return sigmoid_alpha_blend(dists.new_ones(*dists.shape, 3), fragments, blend_params)
         selection = rasterization.selection(by_depth=False)
         alpha = soft_silhouette(rasterization.triangles, rasterization.mode, *selection, float(blend_params.sigma))
         return torch.cat([torch.ones_like(alpha)[..., None].expand(*alpha.shape, 3), alpha[..., None]], -1)
+
+
+class HardSilhouetteShader(nn.Module):
+    """Whether a pixel is covered by a face, in the alpha channel of a white image.
+
+    Args:
+        antialias: blend the outline, which gives its vertices gradients; see :func:`~tirender.renderer.antialias`.
+    """
+
+    def __init__(self, antialias: bool = True) -> None:
+        super().__init__()
+        self.antialias = antialias
+
+    def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
+        """(N, H, W, 4); RGB is 1, alpha is differentiable in the vertices where it is anti-aliased."""
+        alpha = fragments.is_covered()[..., None].to(meshes.verts_packed())
+        if self.antialias:
+            alpha = antialias(alpha, fragments)
+        return torch.cat([torch.ones_like(alpha).expand(*alpha.shape[:3], 3), alpha], -1)
 
 
 class HardDepthShader(ShaderBase):
@@ -191,20 +235,22 @@ class HardDepthShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1), ``zfar`` where empty; differentiable in the vertices."""
-        zfar = _per_image(self._scene(meshes, kwargs).zfar, fragments.zbuf)
-        hit = fragments.pix_to_face[..., :1] >= 0
-        return torch.where(hit, fragments.zbuf[..., :1], zfar)
+        zbuf = slots(fragments, "zbuf")
+        zfar = _per_image(self._scene(meshes, kwargs).zfar, zbuf)
+        return self._finish(torch.where(fragments.pix_to_face[..., :1] >= 0, zbuf[..., :1], zfar), fragments)
 
 
 class SoftDepthShader(ShaderBase):
     """Depths of the faces of a pixel, each with its coverage as weight, nearest first, until the weights sum to 1."""
 
+    _soft = True
+
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 1); what weight is left goes to ``zfar``; differentiable in the vertices."""
         scene = self._scene(meshes, kwargs)
         filled = fragments.pix_to_face >= 0
-        coverage = torch.where(filled, torch.sigmoid(-fragments.dists / scene.blend_params.sigma), 0)
-        depth = torch.where(filled, fragments.zbuf, 0)
+        coverage = torch.where(filled, torch.sigmoid(-slots(fragments, "dists") / scene.blend_params.sigma), 0)
+        depth = torch.where(filled, slots(fragments, "zbuf"), 0)
         reached = coverage.cumsum(-1).clamp(max=1)
         weights = reached - torch.cat([torch.zeros_like(reached[..., :1]), reached[..., :-1]], -1)
         zfar = _per_image(scene.zfar, depth)
@@ -220,11 +266,13 @@ class HardNormalShader(ShaderBase):
         faces, coords = fragments.pix_to_face[..., :1], fragments.bary_coords[..., :1, :]
         normals = interpolate_face_attributes(faces, coords, corners)[..., 0, :]
         length = normals.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
-        return normals / length
+        return self._finish(normals / length, fragments)
 
 
 class SplatterPhongShader(ShaderBase):
     """Phong shading, then splatting of each pixel's colours onto its neighbours (Cole et al. 2021)."""
+
+    _soft = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -254,7 +302,7 @@ def _given(kwargs: dict[str, Any], name: str, own: Any) -> Any:
 def _check_rows(name: str, value: Any, n_images: int, width: int | None) -> None:
     """Raise where a property is no tensor with one row, or one an image, of ``width`` numbers."""
     check_tensor(name, value)
-    rows = value.reshape(-1, 1) if value.dim() < 2 else value
+    rows = value.reshape(-1, 1) if value.dim() < 2 else as_rows(value)
     if rows.dim() != 2 or len(rows) not in (1, n_images) or (width is not None and rows.shape[1] != width):
         counts = " or ".join(str(n) for n in sorted({1, n_images}))
         fail(name, f"{counts} rows of {'C' if width is None else width} numbers", f"shape {tuple(value.shape)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tirender.checks import check_kind, fail
+from tirender.checks import check_broadcast, check_kind, fail
 from tirender.ops.interp_face_attrs import evaluate_filled, interpolate_face_attributes
 from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.lighting import per_point
@@ -63,8 +63,8 @@ def _phong_shading_with_pixels(
     attributes = torch.cat([v.index_select(0, f.reshape(-1)).view(-1, 3, 3) for v, f in parts], dim=2)
     pixels = interpolate_face_attributes(fragments.pix_to_face, fragments.bary_coords, attributes)
     points, normals = pixels[..., :3], pixels[..., 3:]
-    ambient, diffuse, specular = _lighting(points, normals, lights, cameras, materials, _image_index(fragments))
-    return (ambient + diffuse) * texels + specular, points
+    light = _lighting(points, normals, lights, cameras, materials, _image_index(fragments))
+    return _reflected(light, texels), points
 
 
 def flat_shading(
@@ -83,8 +83,7 @@ def flat_shading(
     faces = torch.cat((centroids, meshes.faces_normals_packed()), dim=1)
     pixels = evaluate_filled(fragments.pix_to_face, lambda slots, face: faces.index_select(0, face))
     points, normals = pixels[..., :3], pixels[..., 3:]
-    ambient, diffuse, specular = _lighting(points, normals, lights, cameras, materials, _image_index(fragments))
-    return (ambient + diffuse) * texels + specular
+    return _reflected(_lighting(points, normals, lights, cameras, materials, _image_index(fragments)), texels)
 
 
 def gouraud_shading(
@@ -120,7 +119,7 @@ def lit_vertex_colors(meshes: Meshes, lights: Lights, cameras: CamerasBase, mate
     """
     if not isinstance(meshes.textures, TexturesVertex):
         fail("meshes.textures", "TexturesVertex", type(meshes.textures).__name__)
-    ambient, diffuse, specular = _lighting(
+    light = _lighting(
         meshes.verts_packed(),
         meshes.verts_normals_packed(),
         lights,
@@ -128,7 +127,7 @@ def lit_vertex_colors(meshes: Meshes, lights: Lights, cameras: CamerasBase, mate
         materials,
         meshes.verts_packed_to_mesh_idx(),
     )
-    return meshes.textures.verts_features_packed() * (ambient + diffuse) + specular
+    return _reflected(light, meshes.textures.verts_features_packed())
 
 
 def _lighting(
@@ -138,7 +137,7 @@ def _lighting(
     cameras: Any,
     materials: Any,
     image_index: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, ...]:
     """Ambient, diffuse and specular light, each to be broadcast with ``points``.
 
     ``points`` are (N, ..., 3) for N images, or (M, 3) with ``image_index`` (M,), the image that each belongs to.
@@ -149,16 +148,26 @@ def _lighting(
         materials = materials.clone().gather_props(image_index)
         if len(camera_position) > 1:
             camera_position = camera_position.index_select(0, image_index)
-    diffuse = lights.diffuse(normals=normals, points=points)
-    specular = lights.specular(
-        normals=normals, points=points, camera_position=camera_position, shininess=materials.shininess
-    )
-    ambient = materials.ambient_color * lights.ambient_color
-    return (
-        per_point("ambient_color", ambient, points),
-        per_point("diffuse_color", materials.diffuse_color, points) * diffuse,
-        per_point("specular_color", materials.specular_color, points) * specular,
-    )
+    light = {
+        "ambient_color": lights.ambient_color,
+        "diffuse_color": lights.diffuse(normals=normals, points=points),
+        "specular_color": lights.specular(
+            normals=normals, points=points, camera_position=camera_position, shininess=materials.shininess
+        ),
+    }
+    reflected = []
+    for name, arriving in light.items():
+        arriving, color = (per_point(name, value, points) for value in (arriving, getattr(materials, name)))
+        check_broadcast(f"materials.{name}", color, arriving)
+        reflected.append(color * arriving)
+    return tuple(reflected)
+
+
+def _reflected(light: tuple[torch.Tensor, ...], texels: torch.Tensor) -> torch.Tensor:
+    """The colour of surfaces with these unlit colours (..., C)."""
+    ambient, diffuse, specular = light
+    check_broadcast("texels", texels, ambient + diffuse)
+    return (ambient + diffuse) * texels + specular
 
 
 def _image_index(fragments: Fragments | PackedFragments) -> torch.Tensor | None:

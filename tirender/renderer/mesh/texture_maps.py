@@ -11,7 +11,7 @@ import torch
 from tirender.checks import check_choice
 from tirender.engine.mesh_shading import PADDINGS
 
-SAMPLING_MODES = ("bilinear", "nearest")
+SAMPLING_MODES = ("bilinear", "nearest", "trilinear")
 SYNONYMS = {"clamp": "border", "mirror": "reflection"}  # OpenGL's and glTF's words
 
 

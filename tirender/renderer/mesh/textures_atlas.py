@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import check_tensor, fail
 from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
+from tirender.renderer.mesh.private_names import PrivateNamesOfAtlases
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
 
 
-class TexturesAtlas(TexturesBase):
+class TexturesAtlas(PrivateNamesOfAtlases, TexturesBase):
     """R x R texels a face, each for one small triangle of the face (the surface texture of SoftRas, Liu et al. 2019).
 
     The first two barycentric coordinates of a fragment select a cell, and the cell's half selects the texel. There is
@@ -76,8 +77,9 @@ class TexturesAtlas(TexturesBase):
         """
         table, row_of_face = self.distinct_atlas()
         size, channels = table.shape[1], table.shape[-1]
-        coords = fragments.bary_coords.detach().reshape(-1, 3)
         check_faces("fragments.pix_to_face", fragments.pix_to_face, len(row_of_face))
+        coords = check_tensor("fragments.bary_coords", fragments.bary_coords, (*fragments.pix_to_face.shape, 3))
+        coords = coords.detach().reshape(-1, 3)
 
         def look_up(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
             b = coords.index_select(0, slots)[:, :2]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from tirender.checks import as_floats, batch_index, check_tensor, fail
+from tirender.structures.packing import stored
 from tirender.structures.utils import list_to_padded
 
 PerMesh = torch.Tensor | list[torch.Tensor]  # one padded tensor (N, ...), or one tensor a mesh
@@ -36,6 +37,16 @@ class TexturesBase(ABC):
     _N: int
     _num_faces_per_mesh: list[int]
     _num_verts_per_mesh: list[int]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore pickled textures, also those of PyTorch3D."""
+        if any(name in state for name in self._fields):
+            self.__dict__.update(state)
+            return
+        options = {name: state[name] for name in ("padding_mode", "align_corners", "sampling_mode") if name in state}
+        fields = {name[1:]: stored(state, name[1:]) for name in self._fields}
+        given = {name: value for name, value in fields.items() if value is not None}
+        self.__init__(**given, **options)  # type: ignore[misc]
 
     def __len__(self) -> int:
         return self._N
@@ -173,6 +184,10 @@ class TexturesBase(ABC):
             else:
                 fields[name] = None if values is None else change(values)
         return self._rebuilt(fields, list(self._num_faces_per_mesh), list(self._num_verts_per_mesh), self.valid.clone())
+
+    def _like(self, *fields: Any) -> TexturesBase:
+        """Textures of this class from other fields, which the constructor checks."""
+        return type(self)(*fields)
 
     def _rebuilt(
         self: Self, fields: dict[str, PerMesh | None], n_faces: list[int], n_verts: list[int], valid: torch.Tensor

@@ -8,11 +8,14 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 
 from tirender.checks import as_indices, check_range, fail
+from tirender.engine.kernels.texture import LEVELS, NEAREST
 from tirender.engine.mesh_shading import padding_code
 from tirender.ops.interp_face_attrs import evaluate_filled
 from tirender.renderer.mesh.material import Material, TextureMap
-from tirender.renderer.mesh.texture_maps import PackedMaps, check_padding, pack_maps, sample_maps
+from tirender.renderer.mesh.mipmaps import PackedMipmaps, pack_mipmaps, sample_mipmaps
+from tirender.renderer.mesh.texture_maps import PackedMaps, check_padding, sample_maps
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
+from tirender.transforms.math import matmul
 
 SLOTS = ("base_map", "emission_map", "normal_map", "occlusion_map")  # the maps that are shown
 
@@ -50,6 +53,7 @@ class TexturesMaterial(TexturesBase):
         faces_colors: PerMesh | None = None,
     ) -> None:
         self.materials = tuple(materials)
+        self._tables: dict[tuple[torch.device, bool], MapTable] = {}  # of all textures made from these
         self._faces_material = check_per_mesh("faces_material", faces_material, "F", cast=as_indices)
         sizes = [len(t) for t in faces_material]
         device = device_of(self._faces_material)
@@ -65,19 +69,24 @@ class TexturesMaterial(TexturesBase):
             check_range("faces_material", rows.clamp(min=0), max(len(self.materials), 1), "materials")
         self._start(len(sizes), device, sizes, None)
 
-    def maps(self) -> MapTable:
-        """The maps of all materials, on the device of these textures."""
-        table = self.__dict__.get("_map_table")
-        if table is None or table.maps.texels.device != self.device:
-            table = self._map_table = MapTable.of(self.materials, self.device)
-        return table
+    def maps(self, mipmaps: bool = False) -> MapTable:
+        """The maps of all materials, on the device of these textures; with their smaller levels where asked."""
+        key = (self.device, mipmaps)
+        if key not in self._tables:
+            self._tables[key] = MapTable.of(self.materials, self.device, mipmaps)
+        return self._tables[key]
+
+    @property
+    def needs_all_fragments(self) -> bool:
+        """Whether a pixel may see more than the nearest face."""
+        return any(material.alpha_mode != "opaque" for material in self.materials)
 
     def packed(self) -> PackedMaterials:
         """The indices of all faces, into tables without repetition."""
         uvs, faces_uvs = self._pack("_verts_uvs", "_faces_uvs")
         colors, faces_colors = self._pack("_colors", "_faces_colors")
         rows = [torch.where(t < 0, len(self.materials), t) for t in self._list("_faces_material")]
-        faces_material = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.int64, device=self.device)
+        faces_material = _joined(rows) if rows else torch.zeros(0, dtype=torch.int64, device=self.device)
         return PackedMaterials(faces_material, uvs, faces_uvs, colors, faces_colors)
 
     def _pack(self, values: str, rows: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,8 +98,8 @@ class TexturesMaterial(TexturesBase):
         starts = [0]
         for table in tables:
             starts.append(starts[-1] + len(table))
-        moved = [torch.where(t < 0, -1, t + starts[w]) for t, w in zip(self._list(rows), which)]
-        return torch.cat(tables), torch.cat(moved)
+        moved = [torch.where(t < 0, -1, t + starts[w]) if w else t for t, w in zip(self._list(rows), which)]
+        return _joined(tables), _joined(moved)
 
     def sample_textures(self, fragments: Any, **kwargs: Any) -> torch.Tensor:
         """The base colour of fragments, without light, alpha and emission.
@@ -107,24 +116,31 @@ class TexturesMaterial(TexturesBase):
 
         return evaluate_filled(fragments.pix_to_face, look_up)
 
-    def base_color(self, faces: torch.Tensor, bary: torch.Tensor) -> torch.Tensor:
-        """(M, 4): factor times colour times map at barycentric coordinates (M, 3) of packed faces (M,)."""
-        packed, table = self.packed(), self.maps()
+    def base_color(self, faces: torch.Tensor, bary: torch.Tensor, slopes: torch.Tensor | None = None) -> torch.Tensor:
+        """(M, 4): factor times colour times map at barycentric coordinates (M, 3) of packed faces (M,).
+
+        ``slopes`` as for :meth:`sample`.
+        """
+        packed, table = self.packed(), self.maps(slopes is not None)
         material = packed.faces_material.index_select(0, faces)
-        sampled, has_map = self.sample("base_map", faces, bary)
+        sampled, has_map = self.sample("base_map", faces, bary, slopes)
         factor = torch.where(has_map[:, None], table.base_color[material], table.plain_color[material])
         return factor * sampled * packed.color_at(faces, bary)
 
-    def sample(self, slot: str, faces: torch.Tensor, bary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(
+        self, slot: str, faces: torch.Tensor, bary: torch.Tensor, slopes: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """A kind of map at barycentric coordinates (M, 3) of packed faces (M,).
 
         Args:
             slot: the attribute of ``Material``.
             faces, bary: the points.
+            slopes: (M, 3, 2), the change of ``bary`` to the next pixel to the right and below, for mipmaps; None
+                reads the maps themselves.
         Returns:
             (M, 4), 1 where the material has no such map or the face no coordinates; and where it has (M,) bool.
         """
-        packed, table = self.packed(), self.maps()
+        packed, table = self.packed(), self.maps(slopes is not None)
         channel = SLOTS.index(slot)
         material = packed.faces_material.index_select(0, faces)
         which = table.map_of[material, channel]
@@ -138,10 +154,12 @@ class TexturesMaterial(TexturesBase):
         has_map = has_map & (rows >= 0).all(1)
         points = has_map.nonzero()[:, 0]
         corners = packed.uvs.index_select(0, rows[points].flatten()).view(-1, 3, 2)
-        uv = (bary[points][:, :, None] * corners).sum(1)
         transform = table.transform[material[points], channel]
+        uv = (bary[points][:, :, None] * corners).sum(1)
         uv = (transform[:, :, :2] * uv[:, None]).sum(2) + transform[:, :, 2]
-        return values.index_copy(0, points, table.read(which[points], uv)), has_map
+        if slopes is not None:
+            slopes = matmul(transform[:, :, :2], matmul(corners.transpose(1, 2), slopes[points]))
+        return values.index_copy(0, points, table.read(which[points], uv, slopes)), has_map
 
     def faces_verts_textures_packed(self, **kwargs: Any) -> torch.Tensor:
         """(F, 3, 3): the base colours at the corners of the faces."""
@@ -172,7 +190,7 @@ class TexturesMaterial(TexturesBase):
             materials += part.materials
         joined = super(TexturesMaterial, parts[0]).join_batch(parts[1:])
         joined.materials = tuple(materials)
-        joined.__dict__.pop("_map_table", None)
+        joined._tables = {}
         return joined
 
     def join_scene(self) -> TexturesMaterial:
@@ -229,9 +247,8 @@ class MapTable(NamedTuple):
     """Numbers and maps of M materials and of the plain one after them.
 
     Attributes:
-        maps: all maps, RGBA.
-        layout: (maps, 4) int32 as kernels read it: first texel, rows, columns and padding.
-        nearest: (maps,) bool: whether texels are not interpolated.
+        maps: all maps, RGBA; each is followed by its smaller levels where there are any.
+        layout: (maps, 4) int32 as kernels read it: first texel, rows, columns and code.
         map_of: (M + 1, 4) int64, the map in each of SLOTS; -1 for none.
         uv_set: (M + 1, 4) int64, the set of texture coordinates that it is read at.
         transform: (M + 1, 4, 2, 3), what they are transformed by.
@@ -245,7 +262,6 @@ class MapTable(NamedTuple):
 
     maps: PackedMaps
     layout: torch.Tensor
-    nearest: torch.Tensor
     map_of: torch.Tensor
     uv_set: torch.Tensor
     transform: torch.Tensor
@@ -257,23 +273,24 @@ class MapTable(NamedTuple):
     flags: torch.Tensor
 
     @classmethod
-    def of(cls, materials: Sequence[Material], device: torch.device) -> MapTable:
-        """Decode the maps and lay out everything on a device."""
+    def of(cls, materials: Sequence[Material], device: torch.device, mipmaps: bool = False) -> MapTable:
+        """Decode the maps and lay out everything on a device; ``mipmaps`` adds smaller levels of all maps."""
         everything = [*materials, Material(name="plain")]
         slots = [[getattr(m, slot) for slot in SLOTS] for m in everything]
         different: dict[tuple[Any, ...], int] = {}
         images: list[TextureMap] = []
         numbers = [[_number(found, different, images) for found in row] for row in slots]
-        maps = pack_maps([_rgba(m.image) for m in images] or [torch.ones(1, 1, 4)])
-        codes = [padding_code(*check_padding("wrap", m.wrap)) for m in images] or [0]
-        layout = torch.cat(
-            [maps.first_texel[:, None], maps.size, torch.tensor(codes, device=maps.size.device)[:, None]], 1
-        ).int()
+        maps = pack_mipmaps([_rgba(m.image) for m in images] or [torch.ones(1, 1, 4)], mipmaps)
+        codes = [padding_code(*check_padding("wrap", m.wrap)) + NEAREST * m.nearest for m in images] or [0]
+        n_levels = maps.first_level.diff(append=torch.tensor([len(maps.n_smaller)]))
+        padding = torch.tensor(codes).repeat_interleave(n_levels)
+        of_levels = padding + LEVELS * torch.where(padding < NEAREST, maps.n_smaller, 0)
+        layout = torch.cat([maps.levels.first_texel[:, None], maps.levels.size, of_levels[:, None]], 1).int()
+        numbers = [[-1 if n < 0 else int(maps.first_level[n]) for n in row] for row in numbers]
         eye = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
         modes = ("opaque", "mask", "blend")
         tensors: dict[str, Any] = {
             "layout": layout,
-            "nearest": torch.tensor([m.nearest for m in images] or [False]),
             "map_of": torch.tensor(numbers),
             "uv_set": torch.tensor([[0 if m is None else m.uv_set for m in row] for row in slots]),
             "transform": torch.tensor(
@@ -291,24 +308,24 @@ class MapTable(NamedTuple):
             "flags": torch.tensor([[m.double_sided is not False, m.unlit] for m in everything]),
         }
         moved = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return cls(maps=PackedMaps(*(t.to(device) for t in maps)), **moved)
+        return cls(maps=PackedMaps(*(t.to(device) for t in maps.levels)), **moved)
 
-    def read(self, which: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
-        """(M, 4): the maps ``which`` (M,) at coordinates (M, 2)."""
+    def read(self, which: torch.Tensor, uv: torch.Tensor, slopes: torch.Tensor | None = None) -> torch.Tensor:
+        """(M, 4): the maps ``which`` (M,) at coordinates (M, 2); ``slopes`` (M, 2, 2) as for ``sample_mipmaps``."""
         values = uv.new_zeros(len(uv), 4)
-        codes = self.layout[which, 3] * 2 + self.nearest[which]
+        everything = torch.arange(len(self.layout), device=uv.device)
+        mipmaps = PackedMipmaps(self.maps, everything, self.layout[:, 3].long() // LEVELS)
+        codes = self.layout[which, 3] % LEVELS
         for code in codes.unique().tolist():
             points = (codes == code).nonzero()[:, 0]
-            padding = next(p for p in _PAIRS if padding_code(*p) == code // 2)
-            mode = "nearest" if code % 2 else "bilinear"
-            read = sample_maps(self.maps, which[points], uv[points], mode, padding, align_corners=False)
+            padding = next(p for p in _PAIRS if padding_code(*p) == code % NEAREST)
+            if code >= NEAREST:
+                read = sample_maps(self.maps, which[points], uv[points], "nearest", padding, align_corners=False)
+            else:
+                change = None if slopes is None else slopes[points]
+                read = sample_mipmaps(mipmaps, which[points], uv[points], change, padding, align_corners=False)
             values = values.index_copy(0, points, read)
         return values
-
-    @property
-    def needs_all_fragments(self) -> bool:
-        """Whether a pixel may see more than the nearest face."""
-        return bool((self.settings[:, 0] > 0).any())
 
 
 _PAIRS = [(u, v) for u in ("repeat", "reflection", "border") for v in ("repeat", "reflection", "border")]
@@ -327,6 +344,10 @@ def _number(found: TextureMap | None, different: dict[tuple[Any, ...], int], ima
 
 def _rgba(image: torch.Tensor) -> torch.Tensor:
     return image if image.shape[-1] == 4 else torch.cat([image, torch.ones_like(image[..., :1])], -1)
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _with_sets(faces_uvs: torch.Tensor, n_sets: int) -> torch.Tensor:

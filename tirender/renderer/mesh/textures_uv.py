@@ -11,6 +11,8 @@ import torch.nn.functional as F
 
 from tirender.checks import FLOATS, as_floats, as_indices, check_choice, check_tensor, fail
 from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
+from tirender.renderer.mesh.mipmaps import pack_mipmaps, sample_mipmaps
+from tirender.renderer.mesh.private_names import PrivateNamesOfUVTextures
 from tirender.renderer.mesh.texture_maps import (
     SAMPLING_MODES,
     check_padding,
@@ -26,9 +28,11 @@ from tirender.renderer.mesh.textures_base import (
     distinct,
     unbatch,
 )
+from tirender.structures.fragments import Fragments, PackedFragments
+from tirender.transforms.math import matmul
 
 
-class TexturesUV(TexturesBase):
+class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
     """One or several texture maps a mesh, sampled at interpolated uv coordinates.
 
     (u, v) = (0, 0) is the lower left of a map, (1, 1) the upper right. Maps in a list may differ in size; each is
@@ -44,7 +48,9 @@ class TexturesUV(TexturesBase):
         padding_mode: what lies beyond a map: "zeros", "border" (or "clamp"), "reflection" (or "mirror") or "repeat"; a
             pair for u and v. With ``align_corners=False`` the last three are those of OpenGL and glTF.
         align_corners: True puts 0 and 1 at the centres of the outermost texels, False at their outer edges.
-        sampling_mode: "bilinear" or "nearest".
+        sampling_mode: "bilinear", "nearest", or "trilinear" for mipmaps: pixels that are larger than texels show means
+            of them, so that distant maps do not flicker. The level is chosen by the pixel's footprint in the map, and
+            held fixed in gradients. Fragments made by hand have no footprint and show the map itself.
     Raises:
         ValueError: if a shape, size, dtype or choice does not fit, or an index is not a row of its mesh's verts_uvs.
     """
@@ -172,7 +178,8 @@ class TexturesUV(TexturesBase):
         """(F, 3, C): the maps sampled at the corners of all faces."""
         uvs = self.faces_verts_uvs_packed()
         maps, map_of_face = self.distinct_maps()
-        return self._sample(maps, map_of_face.repeat_interleave(3), uvs.view(-1, 2)).unflatten(0, (len(uvs), 3))
+        corners = self._sample(maps, map_of_face.repeat_interleave(3), uvs.view(-1, 2), None)
+        return corners.unflatten(0, (len(uvs), 3))
 
     def sample_textures(self, fragments: Any, **kwargs: Any) -> torch.Tensor:
         """Sample each fragment's map at its interpolated uv coordinates.
@@ -188,12 +195,18 @@ class TexturesUV(TexturesBase):
         """
         uvs = self.faces_verts_uvs_packed()
         maps, map_of_face = self.distinct_maps()
-        coords = fragments.bary_coords.reshape(-1, 3)
         check_faces("fragments.pix_to_face", fragments.pix_to_face, len(uvs))
+        coords = check_tensor("fragments.bary_coords", fragments.bary_coords, (*fragments.pix_to_face.shape, 3))
+        coords = coords.reshape(-1, 3)
+        slopes = fragments.bary_slopes() if self.sampling_mode == "trilinear" and _is_ours(fragments) else None
 
         def look_up(slots: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
-            uv = (coords.index_select(0, slots)[:, :, None] * uvs.index_select(0, faces)).sum(1)
-            return self._sample(maps, map_of_face.index_select(0, faces), uv)
+            corners = uvs.index_select(0, faces)
+            uv = (coords.index_select(0, slots)[:, :, None] * corners).sum(1)
+            uv_slopes = None
+            if slopes is not None:
+                uv_slopes = matmul(corners.detach().transpose(1, 2), slopes.reshape(-1, 3, 2).index_select(0, slots))
+            return self._sample(maps, map_of_face.index_select(0, faces), uv, uv_slopes)
 
         return evaluate_filled(fragments.pix_to_face, look_up)
 
@@ -268,6 +281,8 @@ class TexturesUV(TexturesBase):
             if len({m.shape for m in maps}) == 1:
                 return self._like([torch.stack(maps)], [faces], [uvs], [map_of_face])
             warnings.warn("join_scene: clamps uv coordinates beyond the maps, as these differ in size", stacklevel=2)
+        if self.sampling_mode == "trilinear":
+            warnings.warn("join_scene: the smaller levels of joined maps mix at their borders", stacklevel=2)
         joined, corners = join_maps(maps)
         height, width = joined.shape[:2]
         size = torch.tensor([(m.shape[1], m.shape[0]) for m in maps], device=self.device)
@@ -286,9 +301,13 @@ class TexturesUV(TexturesBase):
         """Whether there are uv indices for ``batch_size`` meshes of ``max_num_faces`` padded faces."""
         return tuple(self.faces_uvs_padded().shape[:2]) == (batch_size, max_num_faces)
 
-    def _sample(self, maps: Sequence[torch.Tensor], map_index: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+    def _sample(
+        self, maps: Sequence[torch.Tensor], map_index: torch.Tensor, uv: torch.Tensor, slopes: torch.Tensor | None
+    ) -> torch.Tensor:
         if not maps:
             return uv.new_zeros(0, 3)
+        if self.sampling_mode == "trilinear":
+            return sample_mipmaps(pack_mipmaps(maps), map_index, uv, slopes, self.padding, self.align_corners)
         packed = pack_maps(maps)
         return sample_maps(packed, map_index, uv, self.sampling_mode, self.padding, self.align_corners)
 
@@ -310,6 +329,10 @@ class TexturesUV(TexturesBase):
             return m
         resized = F.interpolate(m.permute(0, 3, 1, 2), size, mode="bilinear", align_corners=self.align_corners)
         return resized.permute(0, 2, 3, 1)
+
+
+def _is_ours(fragments: Any) -> bool:
+    return isinstance(fragments, Fragments | PackedFragments)
 
 
 def _as_map(name: str, values: torch.Tensor) -> torch.Tensor:

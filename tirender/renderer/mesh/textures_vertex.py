@@ -8,10 +8,11 @@ import torch
 
 from tirender.checks import fail
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
+from tirender.renderer.mesh.private_names import PrivateNamesOfVertexTextures
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of
 
 
-class TexturesVertex(TexturesBase):
+class TexturesVertex(PrivateNamesOfVertexTextures, TexturesBase):
     """A feature vector at each vertex (a colour, for example), interpolated over the faces.
 
     Args:

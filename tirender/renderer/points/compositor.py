@@ -59,7 +59,9 @@ class _Compositor(nn.Module):
             return images
         color = torch.as_tensor(given, dtype=images.dtype, device=images.device)
         n_channels = images.shape[-1]
-        if color.dim() == 1 and len(color) == 3 and n_channels == 4:
+        if color.dim() == 2 and len(color) == 1:
+            color = color[0]
+        if color.dim() == 1 and len(color) + 1 == n_channels:
             color = torch.cat([color, color.new_ones(1)])
         if color.dim() > 1 or (color.dim() == 1 and len(color) != n_channels):
             fail("background_color", f"a number, or one for each of {n_channels} channels", tuple(color.shape))
@@ -70,8 +72,8 @@ class AlphaCompositor(_Compositor):
     """Composite the points of each pixel front to back; see :func:`tirender.renderer.compositing.alpha_composite`.
 
     Args:
-        background_color: the colour of pixels without points: one number, or C numbers; three numbers for four channels
-            mean an alpha of 1. None for 0. May be passed to the call instead.
+        background_color: the colour of pixels without points: one number, or C numbers; C - 1 numbers mean an alpha of
+            1. None for 0. May be passed to the call instead.
     """
 
     mode = "alpha"

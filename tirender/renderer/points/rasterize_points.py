@@ -31,8 +31,8 @@ def rasterize_points(
     Args:
         pointclouds: N clouds of points (x_ndc, y_ndc, z_view), +X left and +Y up, [-1, 1] on the short side.
         image_size: side of a square image, or (H, W), in pixels.
-        radius: the radius of the points in NDC units: a number above 0, or one a point, (N, max P_i), or (P,) for one
-            cloud. In a tensor, 0 hides a point.
+        radius: the radius of the points in NDC units: a number, or one a point, (N, max P_i), or (P,) for one cloud. 0
+            hides a point.
         points_per_pixel: K, the number of points to keep at a pixel; None keeps all.
         bin_size, max_points_per_bin: ignored; nothing overflows here, and nothing needs tuning.
     Returns:
@@ -83,12 +83,10 @@ def packed_radius(radius: Radius, pointclouds: Pointclouds) -> torch.Tensor:
     except (TypeError, ValueError, RuntimeError):
         fail("radius", "a number, or one for each point", repr(radius))
     low, high = (float(v) for v in value.detach().aminmax()) if value.numel() else (1.0, 1.0)
-    if value.dim() == 0:
-        if not 0 < low < torch.inf:
-            fail("radius", "a finite number above 0", low)
-        return value
     if not (low >= 0 and high < torch.inf):
-        fail("radius", "finite numbers >= 0", f"from {low} to {high}")
+        fail("radius", "finite numbers >= 0", low if low == high else f"from {low} to {high}")
+    if value.dim() == 0:
+        return value
     n_clouds, largest = len(pointclouds), pointclouds._rows.largest
     if n_clouds == 1 and value.dim() == 1:
         value = value[None]

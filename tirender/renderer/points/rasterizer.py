@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tirender.checks import all_finite, check_kind
+from tirender.engine.first_order import refuse_transforms
 from tirender.renderer.points.rasterize_points import Radius, packed_radius, point_rasterization
 from tirender.renderer.projection import pick_cameras, to_clip, to_ndc
 from tirender.renderer.utils import parse_image_size
@@ -27,8 +28,8 @@ class PointsRasterizationSettings:
 
     Args:
         image_size: side of a square image, or (H, W), in pixels.
-        radius: the radius of the points in NDC units: a number above 0, or one a point, (N, max P_i), or (P,) for one
-            cloud.
+        radius: the radius of the points in NDC units: a number, or one a point, (N, max P_i), or (P,) for one cloud. 0
+            hides a point.
         points_per_pixel: the number of points that a pixel keeps, nearest first; None keeps all.
         bin_size, max_points_per_bin: ignored; nothing overflows here, and nothing needs tuning.
     """
@@ -85,14 +86,20 @@ class PointsRasterizer(nn.Module):
         Raises:
             ValueError: if there are no cameras, or a setting is out of range.
         """
+        refuse_transforms(type(self))
         check_kind("point_clouds", point_clouds, Pointclouds)
         settings = kwargs.pop("raster_settings", None) or self.raster_settings
+        passed = dict(kwargs)
         cameras = pick_cameras(self.cameras, kwargs, len(point_clouds), "clouds")
-        if cameras.get_image_size() is None:
+        if cameras.get_image_size() is None and not cameras.in_ndc():
             kwargs.setdefault("image_size", (parse_image_size(settings.image_size),))
-        points_ndc = _ndc_padded(point_clouds, cameras, kwargs).reshape(-1, 3)
-        if len(points_ndc) != len(point_clouds.points_packed()):
-            points_ndc = points_ndc.index_select(0, point_clouds.padded_to_packed_idx())
+        if type(self).transform is not PointsRasterizer.transform:  # a subclass projects in its own way
+            point_clouds = self.transform(point_clouds, **passed)
+            points_ndc = point_clouds.points_packed()
+        else:
+            points_ndc = _ndc_padded(point_clouds, cameras, kwargs).reshape(-1, 3)
+            if len(points_ndc) != len(point_clouds.points_packed()):
+                points_ndc = points_ndc.index_select(0, point_clouds.padded_to_packed_idx())
         rasterization = point_rasterization(
             point_clouds,
             points_ndc,

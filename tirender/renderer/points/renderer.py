@@ -54,8 +54,10 @@ class PointsRenderer(nn.Module):
         """
         check_kind("point_clouds", point_clouds, Pointclouds)
         features = point_clouds.features_packed()
-        if features is None:
+        if features is None and len(point_clouds):
             fail("point_clouds", "clouds with features", "none")
+        elif features is None:
+            features = point_clouds.points_packed()
         check_tensor("features", features, ("P", "C"), like=point_clouds.points_packed())
         fragments = self.rasterizer(point_clouds, **kwargs)
         settings = kwargs.get("raster_settings") or self.rasterizer.raster_settings
@@ -65,7 +67,8 @@ class PointsRenderer(nn.Module):
         if packed is not None and type(self.compositor) in (AlphaCompositor, NormWeightedCompositor):
             weights = _weights(packed.idx, packed.dists, radius)
             return self.compositor.forward_packed(packed, weights, features, **kwargs)  # type: ignore[operator]
-        weights = _weights(fragments.idx.clamp(min=0), fragments.dists, radius)
+        dists = check_tensor("fragments.dists", fragments.dists, tuple(fragments.idx.shape))
+        weights = _weights(fragments.idx.clamp(min=0), dists, radius)
         idx, weights = (v.permute(0, 3, 1, 2) for v in (fragments.idx.long(), weights))
         return self.compositor(idx, weights, features.t(), **kwargs).permute(0, 2, 3, 1)
 

@@ -1,36 +1,19 @@
-"""Mesh files as scenes: with their materials, normals and creases, however far from the origin they lie."""
+"""What a mesh file says, as ``Meshes`` for display: with its materials, colours, normals and creases."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from tirender.io.file_mesh import FileMesh
-from tirender.io.reading import read_mesh_file
+from tirender.renderer.mesh.material import Material
 from tirender.renderer.mesh.textures_material import TexturesMaterial
-from tirender.scenes.mesh import MeshScene
 from tirender.structures import Meshes
-from tirender.structures.corner_normals import creased_normals
+from tirender.structures.creases import creased_normals, has_mixed_winding, places
 
 CREASE_ANGLE = 60.0
-
-
-def load_mesh_scene(
-    path: str | os.PathLike[str], device: torch.device | str = "cpu", allow_parent: bool = False
-) -> MeshScene | None:
-    """The scene in a mesh file; None where it has no faces.
-
-    Args:
-        path: of a mesh in one of tirender's own formats.
-        device: of the scene.
-        allow_parent: whether materials and images may lie in the folder above the file's.
-    Raises:
-        ValueError, OSError: as :func:`tirender.io.reading.read_mesh_file`.
-    """
-    mesh = read_mesh_file(path, allow_parent=allow_parent, center_far=True)
-    return MeshScene(display_mesh(mesh, device), str(path)) if len(mesh.faces) else None
 
 
 def display_mesh(mesh: FileMesh, device: torch.device | str = "cpu", crease_angle: float = CREASE_ANGLE) -> Meshes:
@@ -44,7 +27,8 @@ def display_mesh(mesh: FileMesh, device: torch.device | str = "cpu", crease_angl
     verts = torch.from_numpy(mesh.verts.astype(np.float32)).to(device)
     faces = torch.from_numpy(mesh.faces).to(device)
     normals, rows = _corner_normals(mesh, verts, faces, crease_angle)
-    return Meshes([verts], [faces], _textures(mesh, device), corner_normals=[normals], faces_corner_normals=[rows])
+    looks = _lit_on_both_sides(_blended(mesh), verts, faces)
+    return Meshes([verts], [faces], _textures(looks, device), corner_normals=[normals], faces_corner_normals=[rows])
 
 
 def _corner_normals(
@@ -55,11 +39,38 @@ def _corner_normals(
         return creased_normals(verts, faces, crease_angle)
     normals, rows = (torch.from_numpy(a).to(verts.device) for a in (mesh.normals, mesh.faces_normals))
     table = torch.cat([normals, normals.new_zeros(1, 3)])
-    missing = table.square().sum(1)[rows] < 1e-12
+    missing = (table.square().sum(1) < 1e-12)[rows]
     if not bool(missing.any()):
         return normals, rows
     computed, computed_rows = creased_normals(verts, faces, crease_angle)
     return torch.cat([normals, computed]), torch.where(missing, computed_rows + len(normals), rows)
+
+
+def _blended(mesh: FileMesh) -> FileMesh:
+    """The mesh, with materials that blend where colours of vertices or faces are transparent."""
+    colors = [rgba for rgba in (mesh.verts_rgba, mesh.faces_rgba) if rgba is not None and (rgba[:, 3] < 1.0).any()]
+    if not colors:
+        return mesh
+    see_through = np.zeros(len(mesh.faces), dtype=bool)
+    for rgba in colors:
+        is_clear = rgba[:, 3] < 1.0
+        see_through |= is_clear if rgba is mesh.faces_rgba else is_clear[mesh.faces].any(axis=1)
+    materials = [*mesh.materials, Material()]
+    index = np.where(mesh.face_materials() < 0, len(mesh.materials), mesh.face_materials())
+    for i in np.unique(index[see_through]).tolist():
+        if materials[i].alpha_mode == "opaque":
+            index[see_through & (index == i)] = len(materials)
+            materials.append(replace(materials[i], alpha_mode="blend"))
+    return replace(mesh, materials=tuple(materials), faces_material=index)
+
+
+def _lit_on_both_sides(mesh: FileMesh, verts: torch.Tensor, faces: torch.Tensor) -> FileMesh:
+    """The mesh, with materials whose back faces are lit, too, where faces disagree on what is the back."""
+    if all(material.double_sided is not False for material in mesh.materials):
+        return mesh
+    if not has_mixed_winding(places(verts)[faces]):
+        return mesh
+    return replace(mesh, materials=tuple(replace(material, double_sided=True) for material in mesh.materials))
 
 
 def _textures(mesh: FileMesh, device: torch.device | str) -> TexturesMaterial | None:

@@ -1,0 +1,229 @@
+"""Analytic anti-aliasing of a picture whose pixels each show one triangle, and its adjoint.
+
+Laine, Hellsten, Karras, Seol, Lehtinen, Aila, "Modular Primitives for High-Performance Differentiable Rendering", 2020.
+Two neighbouring pixels that show different triangles are looked at as a pair. Where an outline of the nearer triangle
+crosses the line between their centres, the pixel that holds the crossing takes on the other's colour, in the share of
+its width that lies beyond the crossing. So a picture changes smoothly as an outline moves, and the outline's vertices
+have gradients. An edge is an outline if no face lies beyond it, or one that lies on the same side of it in the image. A
+pair along a row looks at edges that are steeper than 45 degrees, one along a column at the others.
+
+The paper looks at the edges of the nearer triangle alone. Faces seen from the side are often narrower than a pixel, and
+their outline is then missed. Here the line is followed from triangle to triangle until it meets an outline.
+"""
+
+from typing import Any, NamedTuple
+
+import taichi as ti
+
+from tirender.engine.kernels.partial_sums import accumulate
+from tirender.engine.kernels.scalars import cast_like
+from tirender.engine.kernels.tasks import task_block
+from tirender.engine.kernels.triangle import edge_function, pixel_ndc
+from tirender.engine.kernels.types import (
+    FloatArray,
+    FloatArray2D,
+    I32Array,
+    IVec3Array,
+    Vec2Array2D,
+    Vec3Array,
+    struct_of,
+)
+
+
+class Size(NamedTuple):
+    """The size of an image in pixels."""
+
+    height: int
+    width: int
+
+
+class Picture(NamedTuple):
+    """What the pixels show.
+
+    Attributes:
+        triangles: (pixels,) int32, -1 for none.
+        depths: (pixels,).
+        faces: (T, 3) int32.
+        partners: (T, 3) int32, for the edge opposite each corner ``3 * t + corner`` of the same edge in the triangle
+            beyond it; -1 for none.
+        verts: (V, 3) in NDC.
+    """
+
+    triangles: Any
+    depths: Any
+    faces: Any
+    partners: Any
+    verts: Any
+
+
+SizeStruct = struct_of(Size)
+MAX_TRIANGLES = 16  # that are looked at on the way from a pixel to the next one
+
+
+@ti.kernel
+def antialias_forward(
+    size: SizeStruct,
+    triangles: I32Array,  # these five as in Picture
+    depths: FloatArray,
+    faces: IVec3Array,
+    partners: IVec3Array,
+    verts: Vec3Array,
+    colors: FloatArray2D,  # (pixels, C)
+    image: FloatArray2D,  # (pixels, C), as colors before
+):
+    picture = ti.static(Picture(triangles, depths, faces, partners, verts))
+    for pixel in triangles:
+        sides = other_sides(triangles, size, pixel)
+        for side in range(4):
+            if sides >> side & 1:
+                other = neighbour(pixel, side, size)
+                crossing, _i, _j, _slope = crossing_of(picture, size, ti.min(pixel, other), side % 2)
+                share = 0.5 - crossing if pixel < other else crossing - 0.5
+                if share > 0:
+                    for c in range(colors.shape[1]):
+                        image[pixel, c] = image[pixel, c] + share * (colors[other, c] - colors[pixel, c])
+
+
+@ti.kernel
+def antialias_adjoint(
+    size: SizeStruct,
+    triangles: I32Array,  # these five as in Picture
+    depths: FloatArray,
+    faces: IVec3Array,
+    partners: IVec3Array,
+    verts: Vec3Array,
+    colors: FloatArray2D,  # (pixels, C)
+    grad_image: FloatArray2D,  # (pixels, C)
+    bounds: I32Array,  # (parts + 1,) the pixels of each part
+    atomic: ti.template(),
+    grad_colors: FloatArray2D,  # (pixels, C), as grad_image before
+    grad_xy: Vec2Array2D,  # (part, V, 2), zero before; empty where not wanted
+):
+    picture = ti.static(Picture(triangles, depths, faces, partners, verts))
+    ti.loop_config(block_dim=ti.static(task_block()))
+    for part in range(bounds.shape[0] - 1):
+        for pixel in range(bounds[part], bounds[part + 1]):
+            sides = other_sides(triangles, size, pixel)
+            for side in range(4):
+                if sides >> side & 1:
+                    other = neighbour(pixel, side, size)
+                    axis = side % 2
+                    crossing, i, j, slope = crossing_of(picture, size, ti.min(pixel, other), axis)
+                    own_share = 0.5 - crossing if pixel < other else crossing - 0.5
+                    if i != j:
+                        g = 0 * crossing
+                        for c in range(colors.shape[1]):
+                            # of the pixel that changes; this one takes from the other, or gives to it
+                            grad = grad_image[pixel, c] if own_share > 0 else grad_image[other, c]
+                            grad_colors[pixel, c] = grad_colors[pixel, c] - own_share * grad
+                            g += grad * (colors[pixel, c] - colors[other, c])
+                        if pixel < other and grad_xy.shape[1] > 0:
+                            gi, gj = crossing_vjp(slope, axis, g)
+                            accumulate(grad_xy, part, i, gi, atomic)
+                            accumulate(grad_xy, part, j, gj, atomic)
+
+
+@ti.func
+def other_sides(triangles: ti.template(), size, pixel: ti.i32):
+    """The neighbours that show other triangles, as bits: to the right (1), below (2), to the left (4), above (8)."""
+    t, n, sides = triangles[pixel], triangles.shape[0], 0
+    if pixel + 1 < n and triangles[pixel + 1] != t:
+        sides |= 1
+    if pixel + size.width < n and triangles[pixel + size.width] != t:
+        sides |= 2
+    if pixel >= 1 and triangles[pixel - 1] != t:
+        sides |= 4
+    if pixel >= size.width and triangles[pixel - size.width] != t:
+        sides |= 8
+    if sides != 0:  # most often not, so that divisions are few
+        column, row = pixel % size.width, pixel // size.width % size.height
+        if column + 1 == size.width:
+            sides &= ~1
+        if row + 1 == size.height:
+            sides &= ~2
+        if column == 0:
+            sides &= ~4
+        if row == 0:
+            sides &= ~8
+    return sides
+
+
+@ti.func
+def neighbour(pixel: ti.i32, side: ti.i32, size):
+    """The pixel to the right (0), below (1), to the left (2) or above (3)."""
+    step = size.width if side % 2 == 1 else 1
+    return pixel + step if side < 2 else pixel - step
+
+
+@ti.func
+def crossing_of(picture: ti.template(), size, first: ti.i32, axis: ti.i32):
+    """Where an outline crosses the line from a pixel's centre to the next one's along a row (0) or column (1).
+
+    Returns the place in [0, 1]; the vertices at the ends of the edge; and what :func:`crossing_vjp` needs. Without a
+    crossing the place is 0.5, which changes nothing, and both vertices are the same.
+    """
+    second = first + (size.width if axis == 1 else 1)
+    t0, t1 = picture.triangles[first], picture.triangles[second]
+    from_first = t1 < 0 or (t0 >= 0 and picture.depths[first] <= picture.depths[second])
+    t, goal = t0, t1
+    if not from_first:
+        t, goal = t1, t0
+    zero = cast_like(0, picture.depths[first])
+    p = pixel_ndc(first % size.width, first // size.width % size.height, size.height, size.width, zero)
+    to_pixels = cast_like(ti.min(size.height, size.width), zero) / 2
+    crossing, i, j = zero + 0.5, 0, 0
+    slope = ti.Vector([zero, zero, zero, zero])
+    entered, n_left = -1, MAX_TRIANGLES
+    while n_left > 0:
+        f, beyond = picture.faces[t], picture.partners[t]
+        partner, third, a, b, way, is_steep = -1, 0, 0, 0, -1 + zero, False
+        for corner in ti.static(range(3)):
+            if corner != entered:
+                va = (p - picture.verts[f[(corner + 1) % 3]].xy) * to_pixels
+                vb = (p - picture.verts[f[(corner + 2) % 3]].xy) * to_pixels
+                if axis == 1:
+                    va, vb = va.yx, vb.yx
+                ua, ub, sa, sb = va.x, vb.x, va.y, vb.y
+                if (sa > 0) != (sb > 0):
+                    r = sa / (sa - sb)
+                    u = ua + r * (ub - ua)
+                    if (u if from_first else 1 - u) >= way:
+                        way = u if from_first else 1 - u
+                        partner, third, a, b = beyond[corner], f[corner], f[(corner + 1) % 3], f[(corner + 2) % 3]
+                        is_steep = ti.abs(sb - sa) >= ti.abs(ub - ua)
+                        k = (ub - ua) / ((sa - sb) * (sa - sb))
+                        slope = -to_pixels * ti.Vector([1 - r, -sb * k, r, sa * k])  # of u in ndc along and across
+        n_left -= 1
+        if a == b or way > 1:
+            n_left = 0
+        elif is_outline(picture, third, a, b, partner):
+            n_left = 0
+            if is_steep and way >= 0:
+                crossing, i, j = (way if from_first else 1 - way), a, b
+        else:
+            t, entered = partner // 3, partner % 3
+            if t == goal:
+                n_left = 0
+    return crossing, i, j, slope
+
+
+@ti.func
+def crossing_vjp(slope, axis: ti.i32, g):
+    """Gradients of ``g * crossing`` in the xy of the ends of the edge."""
+    gi, gj = g * slope.xy, g * slope.zw
+    if axis == 1:
+        gi, gj = gi.yx, gj.yx
+    return gi, gj
+
+
+@ti.func
+def is_outline(picture: ti.template(), third: ti.i32, a: ti.i32, b: ti.i32, partner: ti.i32):
+    """Whether the triangles beside edge ab, one with a third vertex, lie on one side of it in the image."""
+    outline = partner < 0
+    if not outline:
+        f = picture.faces[partner // 3]
+        corner = partner % 3
+        beyond = f[0] if corner == 0 else (f[1] if corner == 1 else f[2])
+        va, vb = picture.verts[a], picture.verts[b]
+        outline = edge_function(picture.verts[third], va, vb) * edge_function(picture.verts[beyond], va, vb) > 0
+    return outline

@@ -1,0 +1,1 @@
+"""``pytorch3d.datasets.shapenet``; its loader ``ShapeNetCore`` is left out."""

@@ -1,0 +1,1 @@
+"""``pytorch3d.renderer.points``."""

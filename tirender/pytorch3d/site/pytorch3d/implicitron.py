@@ -1,0 +1,1 @@
+raise ImportError("implicitron is not part of tirender")

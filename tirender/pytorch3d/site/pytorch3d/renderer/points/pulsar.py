@@ -1,0 +1,1 @@
+raise ImportError("Pulsar is not part of tirender; PointsRenderer renders point clouds")
