@@ -18,6 +18,7 @@ import torch
 
 from tirender import datasets
 from tirender.fit import (
+    HeldOut,
     SplatConfig,
     cameras_around,
     fit_splats,
@@ -27,7 +28,7 @@ from tirender.fit import (
     render_views_between,
 )
 from tirender.fit.callbacks import save_figure
-from tirender.fit.splats import HeldOut, images_of, photo_quality
+from tirender.fit.held_out import images_of, photo_quality
 from tirender.io import IO, save_gaussians
 from tirender.vis import compare_view, plot_losses, save_animation
 

@@ -13,8 +13,10 @@ from test_capture import write_binary
 from tirender import datasets
 from tirender.cli import main
 from tirender.engine import runtime
-from tirender.fit import Capture, Checkpoint, SplatConfig, Views, fit_splats, render_views, splats
-from tirender.fit.splats import HeldOut, SplatModel, first_gaussians, gaussians_of, photo_quality, scene_extent
+from tirender.fit import Capture, Checkpoint, HeldOut, SplatConfig, Views, fit_splats, render_views, splats
+from tirender.fit.first_gaussians import first_gaussians, scene_extent
+from tirender.fit.held_out import photo_quality
+from tirender.fit.splats import SplatModel, gaussians_of
 from tirender.io import load_gaussians, load_objs_as_meshes
 from tirender.renderer import (
     GaussiansRasterizationSettings,
@@ -51,14 +53,14 @@ def capture() -> Capture:
 
 
 def config(**more: object) -> SplatConfig:
-    given = {"steps": 60, "progress": False, "degree": 1, "degree_every": 20, "max_gaussians": 200, "grow_from": 0.1}
+    given = {"steps": 60, "progress": False, "degree": 1, "degree_every": 20, "max_gaussians": 200}
+    given |= {"grow_from": 0.1, "grow_every": 10}
     return SplatConfig(**(given | more))  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Growth within a few steps."""
-    monkeypatch.setattr(splats, "GROW_EVERY", 10)
+    """Resets, splits and disturbances that show in a few steps."""
     monkeypatch.setattr(splats, "RESET_EVERY", 45)
     monkeypatch.setattr(splats, "HIGH_GRADIENT", 5e-4)
     monkeypatch.setattr(splats, "DISTURBANCE", 10.0)
@@ -159,7 +161,15 @@ def test_extent():
 
 @pytest.mark.parametrize(
     "given",
-    [{"growth": "fast"}, {"degree": 5}, {"max_gaussians": 0}, {"opacity": 1.0}, {"w_ssim": 2.0}, {"n_random": 0}],
+    [
+        {"growth": "fast"},
+        {"degree": 5},
+        {"max_gaussians": 0},
+        {"opacity": 1.0},
+        {"w_ssim": 2.0},
+        {"n_random": 0},
+        {"photos_per_step": 0},
+    ],
     ids=lambda given: next(iter(given)),
 )
 def test_bad_settings(given):

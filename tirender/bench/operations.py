@@ -16,7 +16,7 @@ from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.rasterize_meshes import select_triangles
 from tirender.engine.silhouette import soft_silhouette
 from tirender.fit import SilhouetteConfig, SplatConfig, SplatModel
-from tirender.fit.splats import first_gaussians
+from tirender.fit.first_gaussians import first_gaussians
 from tirender.ops import knn_points
 from tirender.renderer import (
     EmissionAbsorptionRaymarcher,

@@ -5,6 +5,7 @@ from tirender.fit.capture import Capture, load_capture
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.distributed import process_group
 from tirender.fit.extract import cameras_around, extract_mesh
+from tirender.fit.held_out import HeldOut
 from tirender.fit.loop import fit
 from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
@@ -19,6 +20,7 @@ from tirender.fit.views import Views, render_views, render_views_between
 from tirender.fit.volume import VolumeConfig, fit_volume
 
 __all__ = [
+    "HeldOut",
     "Callback",
     "Capture",
     "Checkpoint",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,19 +14,18 @@ from tirender.engine.project_gaussians import Projection
 from tirender.engine.splatting import Drawing, Drawn, World, draw_gaussians
 from tirender.fit import distributed, growth
 from tirender.fit.capture import Capture
+from tirender.fit.first_gaussians import first_gaussians, scene_extent
+from tirender.fit.held_out import images_of
 from tirender.fit.loop import fit
-from tirender.fit.quality import psnr
 from tirender.fit.run import Callback, FitConfig, FitRun
 from tirender.fit.views import Views
 from tirender.loss import ssim
-from tirender.ops import knn_points, sample_points_from_meshes
 from tirender.renderer import CamerasBase
 from tirender.renderer.gaussians.cameras import pixel_cameras
 from tirender.structures import Gaussians, Meshes, Pointclouds
 
 GROWTH = ("mcmc", "split", "none")
 FINAL_RATE = 0.01  # the means' learning rate at the last step, as a fraction of the first
-GROW_EVERY = 100  # steps
 PRUNED, RESET_EVERY = 0.005, 3000  # opacity below which Gaussians are removed; steps between resets
 HIGH_GRADIENT, SMALL, BIG = 2e-4, 0.01, 0.1  # in units of half an image, and of the scene
 DISTURBANCE = 5e5  # of means, times their learning rate
@@ -46,9 +44,11 @@ class SplatConfig(FitConfig):
             keeps them as they are.
         max_gaussians: the greatest number of them.
         grow_from, grow_until: the fractions of the steps between which they grow.
+        grow_every: the steps from one growth to the next.
         opacity: of a Gaussian at first.
         size: of a Gaussian at first, in units of the distance of its neighbours.
         n_random: Gaussians at random places, where no points are known.
+        photos_per_step: photos that a step compares with. Several processes share them.
         background: the colour behind the scene, three numbers; None for black, without which photos are fitted too.
         antialiased: whether small Gaussians become transparent instead of larger (Yu et al. 2024).
         lr_means: at the first step, in units of the scene; it falls geometrically to a hundredth.
@@ -64,9 +64,11 @@ class SplatConfig(FitConfig):
     max_gaussians: int = 100_000
     grow_from: float = 0.07
     grow_until: float = 0.83
+    grow_every: int = 100
     opacity: float = 0.1
     size: float = 1.0
     n_random: int = 20_000
+    photos_per_step: int = 1
     background: tuple[float, float, float] | None = None
     antialiased: bool = False
     lr_means: float = 1.6e-4
@@ -81,8 +83,9 @@ class SplatConfig(FitConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("growth", self.growth, GROWTH)
-        for name, least in (("degree", 0), ("degree_every", 1), ("max_gaussians", 1), ("n_random", 1)):
-            check_integer(name, getattr(self, name), least)
+        check_integer("degree", self.degree, 0)
+        for name in ("degree_every", "max_gaussians", "grow_every", "n_random", "photos_per_step"):
+            check_integer(name, getattr(self, name), 1)
         if self.degree > 4:
             fail("degree", "0 to 4", self.degree)
         if not 0 < self.opacity < 1:
@@ -100,7 +103,7 @@ class SplatConfig(FitConfig):
 
     def grows(self, step: int) -> bool:
         """Whether Gaussians grow before a step."""
-        is_time = self.grow_from * self.steps < step < self.grow_until * self.steps and step % GROW_EVERY == 0
+        is_time = self.grow_from * self.steps < step < self.grow_until * self.steps and step % self.grow_every == 0
         return is_time and self.growth != "none"
 
 
@@ -173,13 +176,18 @@ class SplatModel(nn.Module):
                 setattr(self, name, getattr(self, name).new_empty(state_dict[name].shape))
         return super().load_state_dict(state_dict, strict, assign)
 
-    def watch(self, drawn: Drawn) -> None:
-        """Add up the gradients of the means in an image, during the backward pass."""
+    def watch(self, drawn: Drawn, scale: float = 1.0) -> None:
+        """Add up the gradients of the means in each image, during the backward pass.
+
+        Args:
+            drawn: images, of whose mean loss this is to be the gradient.
+            scale: factor of that loss.
+        """
         height, width = self._image_size
         seen = drawn.radii[..., 0] > 0
 
         def remember(gradient: torch.Tensor) -> None:
-            size = (gradient * gradient.new_tensor([width / 2, height / 2]) * len(gradient)).norm(dim=-1)
+            size = (gradient * gradient.new_tensor([width / 2, height / 2])).norm(dim=-1) * (len(gradient) / scale)
             self.gradients += (size * seen).sum(0)
             self.counts += seen.sum(0)
 
@@ -228,12 +236,12 @@ def fit_splats(
 
     def losses(step: int) -> dict[str, torch.Tensor]:
         grow(module, optimizer, config, step, extent)
-        part = distributed.part(1)
-        i = _photo(step, len(images), config.seed)
-        drawn = module.draw(viewmats[i : i + 1], intrinsics[i : i + 1], min(step // config.degree_every, config.degree))
+        part = distributed.part(config.photos_per_step)
+        chosen = _photos(step, len(images), config)[part.rows]
+        drawn = module.draw(viewmats[chosen], intrinsics[chosen], min(step // config.degree_every, config.degree))
         if config.growth == "split" and part.scale:
-            module.watch(drawn)
-        truth = images[i : i + 1]
+            module.watch(drawn, part.scale)
+        truth = images[chosen]
         of_photo = {"l1": (drawn.images - truth).abs().mean(), "dssim": 1 - ssim(drawn.images, truth)}
         return {**part.scaled(of_photo), **_sizes(module, config)}
 
@@ -252,75 +260,11 @@ def fit_splats(
     )
 
 
-class HeldOut(Callback):
-    """Measures the quality of photos that are not fitted to, every n steps.
-
-    Args:
-        photos: the truth.
-        n: the period, in steps.
-        report: is called with a line of text; None prints it to stderr.
-    Attributes:
-        history: the numbers of each time, with the step and the number of Gaussians.
-    """
-
-    def __init__(self, photos: Capture | Views, n: int = 1000, report: Callable[[str], object] | None = None) -> None:
-        self.photos, self.n = photos, check_integer("n", n, 1)
-        self.report = report or (lambda line: print(line, file=sys.stderr))
-        self.history: list[dict[str, float]] = []
-
-    def on_step(self, run: FitRun) -> None:
-        if run.step % self.n == 0 or run.step == run.config.steps:
-            module: Any = run.module
-            quality = photo_quality(module, self.photos)
-            n = len(module.values["means"])
-            self.history.append({"step": run.step, "gaussians": n, **quality})
-            self.report(
-                f"step {run.step}: {n} Gaussians, held out: {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.4f}"
-            )
-
-
-def photo_quality(module: SplatModel, photos: Capture | Views) -> dict[str, float]:
-    """``"psnr"`` in dB, the mean of all photos, and ``"ssim"``."""
-    images = images_of(photos)
-    rendered = torch.cat([module(photos.cameras[[i]])[..., :3] for i in range(len(images))])
-    return {
-        "psnr": sum(psnr(a, b) for a, b in zip(rendered, images)) / len(images),
-        "ssim": float(ssim(rendered.clamp(0, 1), images, "valid")),
-    }
-
-
-def images_of(photos: Capture | Views) -> torch.Tensor:
-    """(N, H, W, 3); views on black."""
-    return photos.on_black if isinstance(photos, Views) else photos.images
-
-
 def gaussians_of(parameters: Mapping[str, torch.Tensor]) -> Gaussians:
     """The Gaussians in the state of a :class:`SplatModel`."""
     v = {name.removeprefix("values."): value for name, value in parameters.items()}
     harmonics = torch.cat([v["first"], v["rest"]], 1)
     return Gaussians.from_raw(v["means"], v["quats"], v["scales"], v["opacities"], harmonics)
-
-
-def first_gaussians(photos: Capture | Views, start: Any, config: SplatConfig) -> Gaussians:
-    """The Gaussians that a fit starts from, see :func:`fit_splats`."""
-    if isinstance(start, Gaussians):
-        return start.to(photos.cameras.device)
-    if start is None and isinstance(photos, Capture):
-        start = photos.points
-    if start is None:
-        start = _random_points(photos.cameras, config.n_random)
-    if isinstance(start, Meshes):
-        start = Pointclouds(sample_points_from_meshes(start, config.n_random))
-    check_kind("start", start, Gaussians, Pointclouds, Meshes)
-    points, colors = start.points_packed().detach(), start.features_packed()
-    if len(points) < 4:
-        fail("start", "at least 4 points", len(points))
-    colors = torch.full_like(points, 0.5) if colors is None else colors.detach()[:, :3].clamp(0, 1)
-    squares = knn_points(points[None], points[None], K=4).dists[0, :, 1:].mean(1)
-    sizes = squares.sqrt().clamp(min=1e-7) * config.size
-    quats = points.new_tensor([1.0, 0, 0, 0]).expand(len(points), 4)
-    opacities = torch.full_like(sizes, config.opacity)
-    return Gaussians.from_colors(points, quats, sizes[:, None].expand(-1, 3), opacities, colors, config.degree)
 
 
 def make_optimizer(module: SplatModel, config: SplatConfig, extent: float) -> torch.optim.Optimizer:
@@ -335,13 +279,6 @@ def make_optimizer(module: SplatModel, config: SplatConfig, extent: float) -> to
     }
     groups = [{"params": [parameter], "lr": rates[name]} for name, parameter in module.values.items()]
     return torch.optim.Adam(groups, eps=1e-15, fused=_has_fused_adam(module.values["means"].device) or None)
-
-
-def scene_extent(cameras: CamerasBase) -> float:
-    """The size of a scene: 1.1 times the greatest distance of a camera from the middle of all, as the original."""
-    centres = cameras.get_camera_center().detach()
-    distance = float((centres - centres.mean(0)).norm(dim=1).max())
-    return 1.1 * distance if distance > 0 else 1.0
 
 
 @torch.no_grad()
@@ -422,21 +359,17 @@ def _sizes(module: SplatModel, config: SplatConfig) -> dict[str, torch.Tensor]:
     return {"opacity": module.values["opacities"].sigmoid().mean(), "scale": module.values["scales"].exp().mean()}
 
 
-def _photo(step: int, n: int, seed: int | None) -> int:
-    """The photo of a step: each once in n steps, in a new order each time."""
-    generator = torch.Generator().manual_seed((seed or 0) * 1_000_003 + step // n)
-    return int(torch.randperm(n, generator=generator)[step % n])
-
-
-def _random_points(cameras: CamerasBase, n: int) -> Pointclouds:
-    """Points in a cube around the place that cameras look at, from edge to edge of which they are apart."""
-    centres = cameras.get_camera_center().detach()
-    ahead = cameras.R.detach()[:, :, 2]  # the axes of the cameras
-    across = torch.eye(3).to(ahead) - ahead[:, :, None] * ahead[:, None]
-    middle = torch.linalg.pinv(across.sum(0), hermitian=True) @ (across @ centres[..., None]).sum(0)[:, 0]
-    half = float((centres - middle).norm(dim=1).mean()) / 2
-    points = middle + half * (2 * torch.rand(n, 3).to(middle) - 1)
-    return Pointclouds([points], features=[torch.rand(n, 3).to(middle)])
+def _photos(step: int, n: int, config: SplatConfig) -> list[int]:
+    """The photos of a step: each of n once, in an order drawn anew each time."""
+    orders: dict[int, list[int]] = {}
+    chosen = []
+    for place in range(step * config.photos_per_step, (step + 1) * config.photos_per_step):
+        turn = place // n
+        if turn not in orders:
+            generator = torch.Generator().manual_seed((config.seed or 0) * 1_000_003 + turn)
+            orders[turn] = torch.randperm(n, generator=generator).tolist()
+        chosen.append(orders[turn][place % n])
+    return chosen
 
 
 def _has_fused_adam(device: torch.device) -> bool:

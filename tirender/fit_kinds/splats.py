@@ -28,6 +28,9 @@ MOST = Option("max-gaussians", "the greatest number of Gaussians", range(1, 100_
 GROWTH = Option(
     "growth", "how Gaussians grow: by relocation (default), as the original, or not", ("mcmc", "split", "none")
 )
+PHOTOS = Option(
+    "photos-per-step", "photos in each step, which processes share (default: 1)", range(1, 10_001), "photos", "N"
+)
 SIZE_OF_VIEWS = 128
 
 
@@ -44,7 +47,7 @@ class SplatFit(FitKind):
 
     name = "splats"
     finds, so_that = "Gaussians", "they look the same in every photo"
-    options = (SOURCE, SIZE, *(o for o in VIEW_OPTIONS if o.name == "views"), MOST, GROWTH)
+    options = (SOURCE, SIZE, *(o for o in VIEW_OPTIONS if o.name == "views"), MOST, GROWTH, PHOTOS)
 
     def presets(self) -> dict[str, SplatConfig]:
         from tirender.fit.splats import BEST_SPLATS, SplatConfig
@@ -65,7 +68,7 @@ class SplatFit(FitKind):
         return [target.photos.cameras.T, _images(target.photos)]
 
     def fit(self, target: PhotosTarget, config: SplatConfig, callbacks: Sequence[Callback]) -> FitRun:
-        from tirender.fit.splats import HeldOut, fit_splats
+        from tirender.fit import HeldOut, fit_splats
 
         if target.held_out is not None and callbacks:
             callbacks = [*callbacks, HeldOut(target.held_out)]
@@ -82,7 +85,7 @@ class SplatFit(FitKind):
         vis.compare_view(rendered, image, torch.ones_like(image[..., 0]), f"iter: {run.step}")
 
     def quality(self, run: FitRun, target: PhotosTarget) -> dict[str, float]:
-        from tirender.fit.splats import photo_quality
+        from tirender.fit.held_out import photo_quality
 
         module: Any = run.module
         prefix = "fitted" if target.held_out is None else "held_out"
@@ -116,6 +119,6 @@ def _truth(target: PhotosTarget) -> Any:
 
 
 def _images(photos: Any) -> torch.Tensor:
-    from tirender.fit.splats import images_of
+    from tirender.fit.held_out import images_of
 
     return images_of(photos)

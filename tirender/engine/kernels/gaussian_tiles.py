@@ -100,12 +100,8 @@ def count_entries(
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(counts.shape[0]):
-        tiles_x, tiles_per_image, height, log_least = (
-            sizes.tiles_x,
-            sizes.tiles_per_image,
-            sizes.height,
-            ti.log(limits[1]),
-        )
+        tiles_x, tiles_per_image, height = sizes.tiles_x, sizes.tiles_per_image, sizes.height
+        log_least = ti.log(limits[1])
         begin, end = chunk_range(chunk, counts.shape[0], spans.shape[0])
         for r in range(begin, end):
             span, count = spans[r], 0
@@ -131,12 +127,8 @@ def fill_entries(
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(cursor.shape[0]):
-        tiles_x, tiles_per_image, height, log_least = (
-            sizes.tiles_x,
-            sizes.tiles_per_image,
-            sizes.height,
-            ti.log(limits[1]),
-        )
+        tiles_x, tiles_per_image, height = sizes.tiles_x, sizes.tiles_per_image, sizes.height
+        log_least = ti.log(limits[1])
         begin, end = chunk_range(chunk, cursor.shape[0], spans.shape[0])
         for r in range(begin, end):
             span, place = spans[r], places[r]
@@ -192,17 +184,18 @@ def strip(ellipse: ti.template(), left, right):
     tip = ellipse.shear * ellipse.peak
     u = ti.math.clamp(-tip, left, right)
     if u != -tip:
-        high = crossing(ellipse, u, 1)
-        is_met = high == high
+        root = root_at(ellipse, u)
+        is_met = root >= 0
+        high = (ti.sqrt(ti.max(root, 0)) - ellipse.slope * u) / ellipse.square
     u = ti.math.clamp(tip, left, right)
     if u != tip:
-        low = crossing(ellipse, u, -1)
-        is_met = is_met and low == low
+        root = root_at(ellipse, u)
+        is_met = is_met and root >= 0
+        low = -(ti.sqrt(ti.max(root, 0)) + ellipse.slope * u) / ellipse.square
     return low, high, is_met
 
 
 @ti.func
-def crossing(ellipse: ti.template(), u, side: ti.template()):
-    """The v of the upper (side 1) or lower (-1) half of an ellipse at u; NaN where it does not reach u."""
-    root = ellipse.level * ellipse.square - ellipse.wide * ellipse.tall * u * u
-    return (side * ti.sqrt(root) - ellipse.slope * u) / ellipse.square
+def root_at(ellipse: ti.template(), u):
+    """What is under the root in the v of an ellipse's edge at u; negative where it does not reach u."""
+    return ellipse.level * ellipse.square - ellipse.wide * ellipse.tall * u * u
