@@ -30,7 +30,7 @@ from tirender.structures import (
     join_pointclouds_as_batch,
     join_pointclouds_as_scene,
 )
-from tirender.utils import ico_sphere
+from tirender.utils import generate_rotating_volume, ico_sphere, torus
 
 WORDING = re.compile(r"[\w\[\]., ']+: expected .+, got .+", re.DOTALL)
 DTYPES = (torch.float64, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64)
@@ -84,9 +84,10 @@ CALLS: list[Call] = [
     (ops.padded_to_packed, {"inputs": f(2, 3, 2), "first_idxs": torch.tensor([0, 3]), "num_inputs": 5}),
     (ops.sample_farthest_points, {"points": f(2, 5, 3), "lengths": torch.tensor([5, 3]), "K": 2}),
     (ops.vert_align, {"feats": f(1, 2, 3, 3), "verts": f(1, 4, 3), "interp_mode": "nearest"}),
-    (ops.wmean, {"x": f(1, 5, 3), "weight": f(1, 5)}),
+    (ops.wmean, {"x": f(1, 5, 3), "weight": f(1, 5), "dim": 1, "eps": 1e-9}),
     (loss.chamfer_distance, {"x": f(2, 4, 3), "y": f(2, 5, 3), "x_lengths": torch.tensor([4, 2]), "weights": f(2)}),
     (loss.huber, {"x": f(3), "y": f(3)}),
+    (t.acos_linear_extrapolation, {"x": f(3), "bounds": (-0.5, 0.5)}),
     (t.axis_angle_to_matrix, {"axis_angle": f(2, 3)}),
     (t.axis_angle_to_quaternion, {"axis_angle": f(2, 3)}),
     (t.euler_angles_to_matrix, {"euler_angles": f(2, 3), "convention": "XYZ"}),
@@ -120,6 +121,13 @@ CALLS: list[Call] = [
     (Meshes, {"verts": [f(4, 3)], "faces": [FACES]}),
     (Pointclouds, {"points": [f(4, 3)], "features": [f(4, 3)]}),
     (Volumes, {"densities": f(1, 1, 2, 3, 4), "features": f(1, 2, 2, 3, 4), "voxel_size": 0.1}),
+]
+WITHOUT_TENSORS: list[Call] = [
+    (ops.eyes, {"dim": 2, "N": 2, "device": "cpu", "dtype": torch.float64}),
+    (t.random_quaternions, {"n": 2, "dtype": torch.float64, "device": "cpu"}),
+    (t.random_rotations, {"n": 2, "dtype": torch.float64, "device": "cpu"}),
+    (torus, {"r": 0.3, "R": 1.0, "sides": 3, "rings": 4, "device": "cpu"}),
+    (ico_sphere, {"level": 1, "device": "cpu"}),
 ]
 
 
@@ -178,7 +186,7 @@ def test_a_tensor_that_does_not_fit(function: Callable[..., Any], args: dict[str
 
 
 @pytest.mark.filterwarnings("ignore:corresponding_points_alignment")
-@pytest.mark.parametrize(("function", "args"), CALLS, ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(("function", "args"), [*CALLS, *WITHOUT_TENSORS], ids=lambda x: getattr(x, "__name__", ""))
 def test_an_argument_of_another_kind(function: Callable[..., Any], args: dict[str, Any]) -> None:
     for name, old in args.items():
         without_numbers = (old.to("meta"), old.to_sparse()) if isinstance(old, torch.Tensor) else ()
@@ -235,6 +243,8 @@ def structured_calls() -> Iterator[tuple[Callable[..., Any], dict[str, Any]]]:
     for join in (join_pointclouds_as_batch, join_pointclouds_as_scene):
         yield join, {"pointclouds": [clouds]}
     yield r.join_cameras_as_batch, {"cameras_list": [cameras]}
+    yield ops.corresponding_cameras_alignment, {"cameras_src": cameras, "cameras_tgt": cameras}
+    yield generate_rotating_volume, {"volume_model": lambda _: texels[..., 0, :], "n_frames": 1, "cameras": cameras}
 
 
 @pytest.mark.filterwarnings("ignore:corresponding_points_alignment")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
 
+import tirender.loss as loss
 import tirender.renderer as r
+import tirender.transforms as t
 from tirender.structures import Meshes
+from tirender.utils import ico_sphere
 
 
 def degenerate_mesh(rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,3 +111,45 @@ def test_two_hundred_degenerate_scenes():
 def test_ten_thousand_degenerate_scenes(block):
     for seed in range(1000 * block, 1000 * (block + 1)):
         check_scene(seed)
+
+
+def areas(meshes: Meshes) -> torch.Tensor:
+    return meshes.faces_areas_packed().sum()
+
+
+LOSSES = (loss.mesh_edge_loss, loss.mesh_laplacian_smoothing, loss.mesh_normal_consistency)
+LARGEST = 1e9  # what the README promises of coordinates
+
+
+@pytest.mark.parametrize("scale", [1 / LARGEST, LARGEST])
+@pytest.mark.parametrize(
+    "of", [loss.mesh_edge_loss, loss.mesh_laplacian_smoothing, loss.mesh_normal_consistency, areas]
+)
+def test_losses_at_the_border_of_what_is_promised(of: Callable[[Meshes], torch.Tensor], scale: float) -> None:
+    ball = ico_sphere(2)
+    verts = (scale * ball.verts_packed()).requires_grad_()
+    value = of(Meshes([verts], ball.faces_list()))
+    (grad,) = torch.autograd.grad(value, verts)
+    assert grad.isfinite().all()
+    if scale > 1:
+        exact = of(Meshes([verts.detach().double()], ball.faces_list()))
+        torch.testing.assert_close(value.detach().double(), exact, rtol=1e-5, atol=0)
+
+
+def test_distances_at_the_border_of_what_is_promised() -> None:
+    x, y = (LARGEST * torch.rand(2, 1, 50, 3, generator=torch.Generator().manual_seed(0))).unbind(0)
+    x.requires_grad_()
+    value, _ = loss.chamfer_distance(x, y)
+    (grad,) = torch.autograd.grad(value, x)
+    assert grad.isfinite().all()
+
+    exact, _ = loss.chamfer_distance(x.detach().double(), y.double())
+    torch.testing.assert_close(value.detach().double(), exact, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("convert", [t.axis_angle_to_matrix, t.axis_angle_to_quaternion, t.so3_exp_map])
+def test_angles_at_the_border_of_what_is_promised(convert: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    vectors = torch.tensor([[1e18, 1.0, 0.0], [-5e17, 5e17, 5e17]], requires_grad=True)
+    (grad,) = torch.autograd.grad(convert(vectors).sum(), vectors)
+    assert convert(vectors).isfinite().all()
+    assert grad.isfinite().all()

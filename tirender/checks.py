@@ -128,6 +128,32 @@ def check_number(name: str, value: Any) -> float:
     return number
 
 
+def check_dims(name: str, value: Any, n_dims: int) -> tuple[int, ...]:
+    """Return one or several dimensions of a tensor of ``n_dims`` as a tuple of ints >= 0; else raise."""
+    try:
+        dims = tuple(operator.index(d) for d in (value if isinstance(value, tuple | list) else (value,)))
+    except TypeError:
+        dims = (n_dims,)
+    if not all(-n_dims <= d < n_dims for d in dims) or len({d % n_dims for d in dims}) < len(dims):
+        fail(name, f"different dimensions from {-n_dims} to {n_dims - 1}", repr(value))
+    return tuple(d % n_dims for d in dims)
+
+
+def as_device(name: str, value: Any) -> torch.device:
+    """Return a device, or the device of a name; None is the CPU; else raise ``ValueError``."""
+    try:
+        return torch.device("cpu" if value is None else value)
+    except (RuntimeError, TypeError):
+        return fail(name, "a device", repr(value))
+
+
+def check_float_dtype(name: str, value: Any) -> torch.dtype | None:
+    """Return ``value`` if it is a dtype of floats, or None; else raise ``ValueError``."""
+    if value is not None and not (isinstance(value, torch.dtype) and value.is_floating_point):
+        fail(name, "a dtype of floats", repr(value))
+    return value
+
+
 def as_tensor(
     name: str, value: Any, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> torch.Tensor:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tirender.checks import fail
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.run import Callback, FitRun
+from tirender.fit.saved_state import check_settings
 from tirender.io.files import write_file
 
 
@@ -80,12 +82,15 @@ class Checkpoint(Callback):
         if state is None:
             return
         saved = state.get("settings", {})
+        with _naming(self.path):
+            check_settings(saved)
         differing = sorted(k for k in {*saved, *self.settings} if saved.get(k) != self.settings.get(k))
         if differing:
             differing = [k for k in differing if k in saved and k in self.settings] or differing
             want, got = ({k: d.get(k) for k in differing} for d in (self.settings, saved))
             fail(str(self.path), f"the checkpoint of a fit with {want}", got)
-        run.load_state_dict(state)
+        with _naming(self.path):
+            run.load_state_dict(state)
 
     def on_step(self, run: FitRun) -> None:
         if run.step % self.n == 0 or run.step == run.config.steps:
@@ -97,6 +102,15 @@ class Checkpoint(Callback):
 
     def _save(self, run: FitRun) -> None:
         save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings})
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors begin with the name of a file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def save_figure(path: Path) -> None:

@@ -85,8 +85,10 @@ def _write(state: Mapping[str, Any], stream: BinaryIO) -> None:
 
 
 def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:  # torch.load does not verify checksums
-        if damaged := archive.testzip():
+    with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed, as no checkpoint is")  # and could be far larger than the file
+        if damaged := archive.testzip():  # torch.load does not verify checksums
             raise ValueError(f"{damaged} is damaged")
     state = torch.load(path, map_location=device, weights_only=True)
     if not isinstance(state, dict):

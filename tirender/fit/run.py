@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from torch import nn
 from tirender.checks import all_finite, fail
 from tirender.fit import distributed
 from tirender.fit.generators import generator_states, set_generator_states
+from tirender.fit.saved_state import TOTAL, check_optimizer, check_state
 
 Images = Callable[[], Mapping[str, torch.Tensor]]
-TOTAL = "total"  # the history's name of the weighted sum
 
 
 @dataclass(frozen=True)
@@ -145,22 +146,31 @@ class FitRun:
         """Resume from a :meth:`state_dict`.
 
         Raises:
-            ValueError: it is the state of another kind of fit.
+            ValueError: it is the state of another kind of fit, or damaged; nothing has changed.
         """
+        scheduler = self.scheduler.state_dict() if self.scheduler else None
+        before = copy.deepcopy((self.module.state_dict(), self.optimizer.state_dict(), scheduler))
+        check_state(state, before[1]["param_groups"], scheduler)
         try:
-            self.module.load_state_dict(state["module"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.scheduler:
-                self.scheduler.load_state_dict(state["scheduler"])
-            self.step = state["step"]
-            self.history = {name: values.tolist() for name, values in state["history"].items()}
-            self.best_step, self._best_mean = state["best"]["step"], state["best"]["mean"]
-            self._best, self._mean = state["best"]["module"], state["mean"]
-            self._last_good = _copy_of(self.module)
-            self._generators = state["generators"]
-            set_generator_states(state["generators"])
-        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+            self._load(state["module"], state["optimizer"], state["scheduler"])
+        except Exception as error:  # torch raises all kinds of errors
+            self._load(*before)
             fail("checkpoint", "the state of this fit", f"that of another ({' '.join(str(error).split())})")
+        self.step = state["step"]
+        self.history = {name: values.tolist() for name, values in state["history"].items()}
+        self.best_step, self._best_mean = state["best"]["step"], state["best"]["mean"]
+        self._best, self._mean = state["best"]["module"], state["mean"]
+        self._last_good = _copy_of(self.module)
+        self._generators = state["generators"]
+        set_generator_states(state["generators"])
+
+    def _load(self, module: Mapping[str, Any], optimizer: Any, scheduler: Any) -> None:
+        self.module.load_state_dict(module)
+        groups = self.optimizer.param_groups
+        self.optimizer.load_state_dict(optimizer)
+        check_optimizer(self.optimizer, groups)
+        if self.scheduler:
+            self.scheduler.load_state_dict(scheduler)
 
     # --- for the loop ---
 

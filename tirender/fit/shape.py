@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from tirender.checks import check_choice, fail
+from tirender.checks import check_choice, check_integer, fail
 from tirender.fit.loop import Losses, fit
 from tirender.fit.models import DeformedMesh
 from tirender.fit.run import Callback, FitConfig, FitRun, Images
 from tirender.loss import mesh_shape_losses
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere
+
+MAX_LEVEL = 7  # 327,680 faces
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class ShapeConfig(FitConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
+        if check_integer("level", self.level, 0) > MAX_LEVEL:
+            fail("level", f"at most {MAX_LEVEL}", self.level)
         if not 0 < self.decay <= 1:
             fail("decay", "a number in (0, 1]", self.decay)
 

@@ -157,8 +157,14 @@ class FitKind(ABC):
             parameters: of the fitted module.
             device: of the result.
         """
+        from tirender.fit.saved_state import check_parameters, check_same_kind
+
         default = self.presets()["tutorial"]
-        config = type(default)(**_fields(default, settings))
+        fields = _fields(default, settings)
+        for name, value in fields.items():
+            check_same_kind(f"settings {name}", value, getattr(default, name))
+        check_parameters("module", parameters)
+        config = type(default)(**fields)
         return self.rebuild(config, parameters, device), config
 
 

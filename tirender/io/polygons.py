@@ -108,10 +108,11 @@ def _clip_ears(xs: np.ndarray, ys: np.ndarray) -> list[tuple[int, int, int]]:
     blocking = {i for i in range(n) if turns[i] <= flat}  # only such corners can be the first to enter an ear
 
     def is_blocked(a: int, b: int, c: int, least: float) -> bool:
+        corners = (x[a], y[a], x[b], y[b], x[c], y[c])
         if len(blocking) > _FEW:
             others = np.fromiter(blocking, np.int64, len(blocking))
-            return bool(_inside(xs[others], ys[others], x[a], y[a], x[b], y[b], x[c], y[c], least).any())
-        return any(_inside(x[q], y[q], x[a], y[a], x[b], y[b], x[c], y[c], least) for q in blocking)
+            return bool(_inside(xs[others], ys[others], corners, least).any())
+        return any(_inside(x[q], y[q], corners, least) for q in blocking)
 
     triangles = []
     i, tried, demands, left = 0, 0, 3, n
@@ -137,8 +138,9 @@ def _clip_ears(xs: np.ndarray, ys: np.ndarray) -> list[tuple[int, int, int]]:
     return triangles
 
 
-def _inside(px: Any, py: Any, ax: float, ay: float, bx: float, by: float, cx: float, cy: float, least: float) -> Any:
-    """Whether points lie in a counter-clockwise triangle, and not on one of its corners."""
+def _inside(px: Any, py: Any, corners: tuple[float, ...], least: float) -> Any:
+    """Whether points lie in a counter-clockwise triangle (x and y of three corners), and not on one of its corners."""
+    ax, ay, bx, by, cx, cy = corners
     return (
         ((bx - ax) * (py - ay) - (px - ax) * (by - ay) >= least)
         & ((cx - bx) * (py - by) - (px - bx) * (cy - by) >= least)

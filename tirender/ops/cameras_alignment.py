@@ -32,6 +32,9 @@ def corresponding_cameras_alignment(
         ValueError: if the mode is unknown, or the numbers of cameras are different or 0.
     """
     check_choice("mode", mode, ("extrinsics", "centers"))
+    for name, cameras in (("cameras_src", cameras_src), ("cameras_tgt", cameras_tgt)):
+        if not all(isinstance(getattr(cameras, part, None), torch.Tensor) for part in ("R", "T")):
+            fail(name, "cameras", type(cameras).__name__)
     if len(cameras_src.R) != len(cameras_tgt.R) or not len(cameras_src.R):
         fail("cameras_tgt", f"{len(cameras_src.R)} cameras as in cameras_src, and at least one", len(cameras_tgt.R))
     align = _align_extrinsics if mode == "extrinsics" else _align_centers

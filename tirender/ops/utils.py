@@ -6,7 +6,17 @@ from typing import TypeGuard
 
 import torch
 
-from tirender.checks import FLOATS, INTEGERS, check_broadcast, check_integer, check_tensor, fail
+from tirender.checks import (
+    FLOATS,
+    INTEGERS,
+    as_device,
+    check_broadcast,
+    check_dims,
+    check_integer,
+    check_number,
+    check_tensor,
+    fail,
+)
 from tirender.engine.local_frames import neighbour_covariances
 from tirender.ops.knn import check_lengths, knn_gather
 from tirender.structures import Pointclouds
@@ -30,9 +40,10 @@ def wmean(
     Returns:
         the means; differentiable in ``x`` and ``weight``.
     Raises:
-        ValueError: if the weights do not broadcast.
+        ValueError: if the weights do not broadcast, or a dimension is not one of ``x``.
     """
     check_tensor("x", x, ("...", "D"), dtype=FLOATS)
+    dim, eps = check_dims("dim", dim, x.dim()), check_number("eps", eps)
     if weight is None:
         return x.mean(dim=dim, keepdim=keepdim)
     check_tensor("weight", weight, dtype=(*FLOATS, *INTEGERS, torch.bool))
@@ -45,7 +56,14 @@ def wmean(
 def eyes(
     dim: int, N: int, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """A batch of N identity matrices (N, dim, dim), not expanded."""
+    """A batch of N identity matrices (N, dim, dim), not expanded.
+
+    Raises:
+        ValueError: if a number is negative, or the device or dtype is none of torch's.
+    """
+    dim, N, device = check_integer("dim", dim, 0), check_integer("N", N, 0), as_device("device", device)
+    if not isinstance(dtype, torch.dtype):
+        fail("dtype", "a dtype", repr(dtype))
     return torch.eye(dim, device=device, dtype=dtype)[None].repeat(N, 1, 1)
 
 

@@ -264,10 +264,7 @@ class Topology:
         return Gather.of(self.edges, self.n_verts)
 
     def neighbourhood(self, dtype: torch.dtype) -> Neighbourhood:
-        """What the losses on shapes need to know; floats of a dtype.
-
-        The weights make means over each mesh, then over the batch, of sums that count edges and pairs twice.
-        """
+        """What the losses on shapes read; its weights, of a dtype, make means over each mesh, then over the batch."""
         if dtype not in self._neighbourhoods:
             counts = torch.stack([self.num_verts_per_mesh, self.num_edges_per_mesh.clamp(min=1)], 1)
             neighbours, pair_weights = self._face_neighbours

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import fail
+from tirender.checks import as_floats, fail
 
 DEFAULT_ACOS_BOUND = 1.0 - 1e-4
 
@@ -20,9 +20,13 @@ def acos_linear_extrapolation(
     Returns:
         the angle in radians, of the shape of ``x``; differentiable everywhere.
     Raises:
-        ValueError: if the bounds are out of range.
+        ValueError: if ``x`` is not a tensor of real numbers, or the bounds are out of range.
     """
-    lower, upper = bounds
+    x = as_floats("x", x)
+    try:
+        lower, upper = map(float, bounds)
+    except (TypeError, ValueError):
+        fail("bounds", "two numbers", repr(bounds))
     if not -1.0 < lower <= upper < 1.0:
         fail("bounds", "-1 < lower <= upper < 1", bounds)
     inside = x.clamp(lower, upper)

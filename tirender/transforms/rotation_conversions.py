@@ -11,7 +11,16 @@ from collections.abc import Sequence
 
 import torch
 
-from tirender.checks import FLOATS, as_floats, check_broadcast, check_tensor, fail
+from tirender.checks import (
+    FLOATS,
+    as_device,
+    as_floats,
+    check_broadcast,
+    check_float_dtype,
+    check_integer,
+    check_tensor,
+    fail,
+)
 from tirender.transforms.math import atan2, matmul, normalize, sine_ratios
 
 AXES = "XYZ"
@@ -271,7 +280,12 @@ def quaternion_apply(quaternion: torch.Tensor, point: torch.Tensor) -> torch.Ten
 def random_quaternions(
     n: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> torch.Tensor:
-    """``n`` random rotations, uniform, as unit quaternions (n, 4) with a non-negative real part (Muller 1959)."""
+    """``n`` random rotations, uniform, as unit quaternions (n, 4) with a non-negative real part (Muller 1959).
+
+    Raises:
+        ValueError: if ``n`` is negative, the dtype is not of floats, or the device is none of torch's.
+    """
+    n, dtype, device = check_integer("n", n, 0), check_float_dtype("dtype", dtype), as_device("device", device)
     return standardize_quaternion(normalize(torch.randn(n, 4, dtype=dtype, device=device)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tirender.checks import check_integer
+from tirender.checks import as_device, check_integer
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
 
@@ -29,13 +29,13 @@ def ico_sphere(level: int = 0, device: torch.device | str | None = None) -> Mesh
     Raises:
         ValueError: if level is not an integer of 0 or more.
     """
-    level = check_integer("level", level, 0)
+    level, device = check_integer("level", level, 0), as_device("device", device)
     verts, topology = _icosahedron()
     for _ in range(level):
         middles = verts.index_select(0, topology.edges.reshape(-1)).reshape(-1, 2, 3).mean(1)
         verts = torch.nn.functional.normalize(torch.cat([verts, middles]), dim=1)
         topology = _quartered(topology)
-    return Meshes([verts], [topology.faces_packed]).to(device or "cpu")
+    return Meshes([verts], [topology.faces_packed]).to(device)
 
 
 def _icosahedron() -> tuple[torch.Tensor, Topology]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_integer, check_kind, check_tensor, fail
 from tirender.renderer import FoVPerspectiveCameras
 from tirender.renderer.cameras_base import CamerasBase
 from tirender.renderer.implicit import EmissionAbsorptionRaymarcher, ImplicitRenderer, NDCMultinomialRaysampler
@@ -55,6 +55,8 @@ def generate_rotating_volume(
     Raises:
         ValueError: if ``n_frames`` is below 1.
     """
+    if not callable(volume_model):
+        fail("volume_model", "a function of cameras", type(volume_model).__name__)
     with torch.no_grad():
         frames = [volume_model(camera)[..., :3].clamp(0, 1) for camera in _around(n_frames, cameras)]
     return torch.cat(frames)
@@ -77,6 +79,8 @@ def generate_rotating_nerf(
     Raises:
         ValueError: if ``n_frames`` is below 1.
     """
+    if not callable(getattr(neural_radiance_field, "batched_forward", None)):
+        fail("neural_radiance_field", "a field with batched_forward", type(neural_radiance_field).__name__)
     if renderer_grid is None:
         sampler = NDCMultinomialRaysampler(
             image_width=256, image_height=256, n_pts_per_ray=128, min_depth=0.1, max_depth=3.0
@@ -94,8 +98,11 @@ def generate_rotating_nerf(
 
 def _around(n_frames: int, cameras: CamerasBase | None) -> list[CamerasBase]:
     """The cameras of a turntable."""
-    if n_frames < 1:
-        fail("n_frames", "at least 1", n_frames)
+    n_frames = check_integer("n_frames", n_frames, 1)
+    if cameras is not None:
+        check_kind("cameras", cameras, CamerasBase)
+        if not len(cameras):
+            fail("cameras", "at least one", 0)
     camera = (FoVPerspectiveCameras() if cameras is None else cameras)[0]
     turned = []
     for angle in torch.linspace(0, 2 * math.pi, n_frames + 1)[:-1].tolist():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 
-from tirender.checks import check_integer, fail
+from tirender.checks import as_device, check_integer, fail
 from tirender.structures import Meshes
 
 
@@ -25,8 +26,9 @@ def torus(r: float, R: float, sides: int, rings: int, device: torch.device | str
         ValueError: if a radius is not positive or a count is below 3.
     """
     for name, radius in (("r", r), ("R", R)):
-        if not radius > 0:
-            fail(name, "a positive radius", radius)
+        if not isinstance(radius, Real) or not 0 < radius < math.inf:
+            fail(name, "a positive radius", repr(radius))
+    device = as_device("device", device)
     sides, rings = check_integer("sides", sides, 3), check_integer("rings", rings, 3)
     theta = torch.arange(sides, dtype=torch.float64) * (2 * math.pi / sides)
     phi = torch.arange(rings, dtype=torch.float64)[:, None] * (2 * math.pi / rings)
@@ -40,4 +42,4 @@ def torus(r: float, R: float, sides: int, rings: int, device: torch.device | str
     lower = torch.stack([before_both, before_side, index], dim=-1)
     upper = torch.stack([index, before_ring, before_both], dim=-1)
     faces = torch.stack([lower, upper], dim=2).reshape(-1, 3)
-    return Meshes([verts.float()], [faces]).to(device or "cpu")
+    return Meshes([verts.float()], [faces]).to(device)
