@@ -167,13 +167,17 @@ class SplatModel(nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As of any module; the number of Gaussians becomes that of the state."""
-        for name, parameter in self.values.items():
-            saved = state_dict.get(f"values.{name}")
-            if saved is not None and saved.shape[1:] == parameter.shape[1:]:
-                parameter.data = parameter.data.new_empty(saved.shape)
-        for name in ("gradients", "counts"):
-            if name in state_dict:
-                setattr(self, name, getattr(self, name).new_empty(state_dict[name].shape))
+        own = self.state_dict()
+        rows = {name: state_dict[name].shape[:1] for name in own if name in state_dict}
+        if len({*rows.values()}) > 1:
+            fail("module", "one row a Gaussian in all parameters", {name: list(n) for name, n in rows.items()})
+        for name, n in rows.items():
+            holder, _, key = name.rpartition(".")
+            resized = own[name].new_empty(n + own[name].shape[1:])
+            if holder:
+                self.values[key].data = resized
+            else:
+                setattr(self, key, resized)
         return super().load_state_dict(state_dict, strict, assign)
 
     def watch(self, drawn: Drawn, scale: float = 1.0) -> None:

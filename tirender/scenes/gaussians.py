@@ -7,7 +7,7 @@ import torch
 from tirender.checks import fail
 from tirender.renderer import GaussiansRasterizationSettings, GaussiansRenderer
 from tirender.renderer.cameras import CamerasBase
-from tirender.scenes.base import Look, Scene, depth_picture
+from tirender.scenes.base import Look, Scene, depth_picture, from_origin
 from tirender.structures import Gaussians
 from tirender.transforms import Scale, Translate
 
@@ -34,8 +34,10 @@ class GaussianScene(Scene):
             fail(name, "at least one Gaussian", "none")
         gaussians = gaussians.detach()
         if place:
-            centre, scale = _placement(gaussians, name)
-            gaussians = gaussians.transform(Translate(-centre[None]).compose(Scale(1 / scale, device=centre.device)))
+            centre, self.scale = _placement(gaussians, name)
+            self.centre = from_origin(centre, None)
+            move = Translate(-centre[None]).compose(Scale(1 / self.scale, device=centre.device))
+            gaussians = gaussians.transform(move)
         self.gaussians = gaussians
 
     @property
