@@ -144,12 +144,22 @@ def test_starts():
         fit_splats(photos, config=config(max_gaussians=100))
 
 
-def test_views_are_fitted_on_black():
+@pytest.mark.parametrize("background", [None, (1.0, 0.0, 1.0)])
+def test_nothing_is_left_where_views_show_nothing(background):
+    """Black Gaussians around the object, which black images alone would not move."""
     mesh = load_objs_as_meshes([datasets.creature()])
     views = render_views(mesh, 6, 24)
     assert isinstance(views, Views)
-    run = fit_splats(views, mesh, config(n_random=150, steps=30))
-    assert run.history["total"][-1] < run.history["total"][0]
+    means, like = 2 * torch.rand(100, 3, generator=torch.Generator().manual_seed(0)) - 1, torch.ones(100, 3)
+    start = Gaussians.from_colors(means, torch.ones(100, 4), 0.2 * like, 0.9 * like[:, 0], 0 * like)
+    empty = views.silhouettes == 0
+
+    def left(steps: int) -> float:
+        run = fit_splats(views, start, config(steps=steps, growth="none", background=background))
+        images = torch.cat([run.module(camera) for camera in views.cameras])
+        return float(images[..., 3][empty].mean())
+
+    assert left(100) < 0.2 * left(0)
 
 
 def test_a_background_and_all_degrees():

@@ -30,8 +30,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``fit`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "fit",
-        help="find a mesh, volume or radiance field that looks like a mesh, silhouettes or images",
-        description="Deform a sphere, or fill a volume or a radiance field, until it looks like something.",
+        help="find a mesh, volume, radiance field or Gaussians that look like a mesh, silhouettes or images",
+        description="Deform a sphere, fill a volume or a field, or place Gaussians, until it looks like something.",
         epilog=(
             "examples:\n"
             "  tirender fit mesh creature -o out/shape\n"
@@ -39,7 +39,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "  tirender fit volume scan.ply --preset best\n"
             "  tirender fit images photos/ --texture uv     # photos/transforms.json has their cameras\n"
             "  tirender fit images photos/ --resume --preview\n"
-            "  tirender fit nerf photos/ --field hashgrid"
+            "  tirender fit nerf photos/ --field hashgrid\n"
+            "  tirender fit splats photos/              # photos/images, and COLMAP's photos/sparse/0"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

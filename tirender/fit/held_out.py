@@ -48,7 +48,7 @@ class HeldOut(Callback):
 
 def photo_quality(module: SplatModel, photos: Capture | Views) -> dict[str, float]:
     """``"psnr"`` in dB, the mean of all photos, and ``"ssim"``."""
-    images = images_of(photos)
+    images = images_of(photos, module.background)
     rendered = torch.cat([module(photos.cameras[[i]])[..., :3] for i in range(len(images))])
     return {
         "psnr": sum(psnr(a, b) for a, b in zip(rendered, images)) / len(images),
@@ -56,6 +56,11 @@ def photo_quality(module: SplatModel, photos: Capture | Views) -> dict[str, floa
     }
 
 
-def images_of(photos: Capture | Views) -> torch.Tensor:
-    """(N, H, W, 3); views on black."""
-    return photos.on_black if isinstance(photos, Views) else photos.images
+def images_of(photos: Capture | Views, background: tuple[float, float, float] | None = None) -> torch.Tensor:
+    """(N, H, W, 3); views on a background, by default black."""
+    if not isinstance(photos, Views):
+        return photos.images
+    images = photos.on_black
+    if background is None:
+        return images
+    return images + (1 - photos.silhouettes[..., None]) * images.new_tensor(background)

@@ -49,7 +49,8 @@ class SplatConfig(FitConfig):
         size: of a Gaussian at first, in units of the distance of its neighbours.
         n_random: Gaussians at random places, where no points are known.
         photos_per_step: photos that a step compares with. Several processes share them.
-        background: the colour behind the scene, three numbers; None for black, without which photos are fitted too.
+        background: the colour behind the scene, three numbers; None for black. Views with silhouettes are then fitted
+            on a random colour each step: on black alone, black Gaussians could stand where there is nothing.
         antialiased: whether small Gaussians become transparent instead of larger (Yu et al. 2024).
         lr_means: at the first step, in units of the scene; it falls geometrically to a hundredth.
         lr_scales, lr_quats, lr_opacities, lr_colors: learning rates of Adam; harmonics but the first have a twentieth.
@@ -137,6 +138,7 @@ class SplatModel(nn.Module):
         self.values = nn.ParameterDict({name: nn.Parameter(value.clone()) for name, value in values.items()})
         self.register_buffer("gradients", g.means.new_zeros(len(g)))  # of means in the image, summed since the growth
         self.register_buffer("counts", g.means.new_zeros(len(g)))  # of images that they were summed over
+        self.background = config.background
         self._image_size, self._config = image_size, config
 
     def gaussians(self) -> Gaussians:
@@ -152,18 +154,19 @@ class SplatModel(nn.Module):
             drawn = [self.draw(v[None], k[None], self._config.degree) for v, k in zip(viewmats, intrinsics)]
             return torch.cat([torch.cat([d.images, d.alphas], -1) for d in drawn])
 
-    def draw(self, viewmats: torch.Tensor, intrinsics: torch.Tensor, degree: int) -> Drawn:
-        """Draw the Gaussians, with harmonics to a degree."""
+    def draw(
+        self, viewmats: torch.Tensor, intrinsics: torch.Tensor, degree: int, backgrounds: torch.Tensor | None = None
+    ) -> Drawn:
+        """Draw the Gaussians, with harmonics to a degree, on backgrounds (I, 3) or that of the settings."""
         config, v = self._config, self.values
         n_used = (degree + 1) ** 2
         harmonics = torch.cat([v["first"], v["rest"][:, : n_used - 1]], 1) if degree else v["first"]
         world = World(v["means"], v["quats"], v["scales"].exp(), v["opacities"].sigmoid(), harmonics)
         height, width = self._image_size
         projection = Projection(width, height, compensated=config.antialiased)
-        background = None
-        if config.background is not None:
-            background = viewmats.new_tensor(config.background).expand(len(viewmats), 3)
-        return draw_gaussians(world, viewmats, intrinsics, background, projection, Drawing(degree))
+        if backgrounds is None and self.background is not None:
+            backgrounds = viewmats.new_tensor(self.background).expand(len(viewmats), 3)
+        return draw_gaussians(world, viewmats, intrinsics, backgrounds, projection, Drawing(degree))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As of any module; the number of Gaussians becomes that of the state."""
@@ -207,7 +210,7 @@ def fit_splats(
     """Fit Gaussians until they look like a scene in every photo.
 
     Args:
-        photos: images and cameras. Views are fitted on black.
+        photos: images and cameras.
         start: the Gaussians to start from; or points, with colours as features; or a mesh, on whose surface points are
             drawn. None: the points of the capture, or random ones around what the cameras look at.
         config: the settings.
@@ -221,7 +224,8 @@ def fit_splats(
     """
     config = config or SplatConfig()
     check_kind("photos", photos, Capture, Views)
-    images = images_of(photos)
+    images = images_of(photos, config.background)
+    silhouettes = photos.silhouettes if isinstance(photos, Views) and config.background is None else None
     viewmats, intrinsics, model = pixel_cameras(photos.cameras, photos.image_size)
     if model != "pinhole":
         fail("photos", "pinhole cameras", model)
@@ -242,10 +246,14 @@ def fit_splats(
         grow(module, optimizer, config, step, extent)
         part = distributed.part(config.photos_per_step)
         chosen = _photos(step, len(images), config)[part.rows]
-        drawn = module.draw(viewmats[chosen], intrinsics[chosen], min(step // config.degree_every, config.degree))
+        truth, backgrounds = images[chosen], None
+        if silhouettes is not None:
+            backgrounds = torch.rand(part.n, 3)[part.rows].to(truth)
+            truth = truth + (1 - silhouettes[chosen][..., None]) * backgrounds[:, None, None]
+        degree = min(step // config.degree_every, config.degree)
+        drawn = module.draw(viewmats[chosen], intrinsics[chosen], degree, backgrounds)
         if config.growth == "split" and part.scale:
             module.watch(drawn, part.scale)
-        truth = images[chosen]
         of_photo = {"l1": (drawn.images - truth).abs().mean(), "dssim": 1 - ssim(drawn.images, truth)}
         return {**part.scaled(of_photo), **_sizes(module, config)}
 
