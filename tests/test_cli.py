@@ -190,7 +190,7 @@ def test_camera_light_background_and_samples_do_what_they_say(tmp_path, sphere):
 BROKEN = {
     "missing.obj": (None, "missing.obj: No such file or directory"),
     "broken.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 x\nf 1 2 3\n", "broken.obj, line 3: expected numbers, got 'x'"),
-    "points.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 0\n", "points.obj: expected at least one face, got none"),
+    "nothing.obj": ("# no vertices\n", "nothing.obj: expected at least one point, got none"),
     "flat.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "expected finite points that are not all one"),
     "mesh.xyz": (
         "",

@@ -34,7 +34,7 @@ def bundle_at(points):
 
 def sample(volumes, points, **kwargs):
     densities, features = VolumeSampler(volumes, **kwargs)(bundle_at(points))
-    return densities[..., 0, :], None if features is None else features[..., 0, :]
+    return densities[..., 0, :], features[..., 0, :]
 
 
 @pytest.mark.parametrize("sample_mode", ["bilinear", "nearest"])
@@ -113,7 +113,7 @@ def test_one_voxel_is_a_tent(align_corners):
     points = torch.tensor([[[0.0, 0, 0], [0.25, 0, 0], [0.25, -0.25, 0], [0.5, 0, 0], [9, 0, 0]]])
     densities, features = sample(volume, points)
     torch.testing.assert_close(densities.flatten(), torch.tensor([0.8, 0.4, 0.2, 0, 0]))
-    assert features is None
+    assert features.shape == (*densities.shape[:-1], 0)
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
@@ -218,10 +218,6 @@ def test_mask_and_counts_reach_the_sampler():
         ),
         (lambda v: sample(v, torch.rand(2, 5, 3).double()), "rays: expected torch.float32 on cpu, got torch.float64"),
         (
-            lambda v: VolumeRenderer(RAYS, EmissionAbsorptionRaymarcher())(cameras(), Volumes(v.densities())),
-            "rays_features: expected a tensor, got NoneType",
-        ),
-        (
             lambda v: VolumeRenderer(RAYS, EmissionAbsorptionRaymarcher())(
                 cameras(), Volumes(torch.rand(2, 2, 3, 3, 3))
             ),
@@ -232,3 +228,14 @@ def test_mask_and_counts_reach_the_sampler():
 def test_bad_input(make_it, message):
     with pytest.raises(ValueError, match=message):
         make_it(Volumes(torch.rand(2, 1, 3, 3, 3), torch.rand(2, 3, 3, 3, 3)))
+
+
+def test_volumes_without_features_give_the_opacity():
+    volumes = Volumes(torch.rand(1, 1, 4, 4, 4), voxel_size=0.5)
+    R, T = look_at_view_transform(3.0)
+    cameras = FoVPerspectiveCameras(R=R, T=T)
+    raysampler = NDCMultinomialRaysampler(image_width=5, image_height=4, n_pts_per_ray=6, min_depth=1.0, max_depth=5.0)
+    image, _ = VolumeRenderer(raysampler, EmissionAbsorptionRaymarcher())(cameras, volumes)
+    opacity, _ = VolumeRenderer(raysampler, AbsorptionOnlyRaymarcher())(cameras, volumes)
+    assert image.shape == (1, 4, 5, 1)
+    torch.testing.assert_close(image, opacity)

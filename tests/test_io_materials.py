@@ -49,8 +49,10 @@ def test_plain_colours_only(tmp_path) -> None:
     text = FACE + "usemtl b\n" + FACE + "f 1 2 3\nusemtl c\n" + FACE + "usemtl a\n" + FACE + "usemtl gone\n" + FACE
     path = write(tmp_path, text, mtl)
     expected = [WHITE, (0.25, 0.5, 0.75), (0.25, 0.5, 0.75), WHITE, RED, WHITE]
-    assert torch.allclose(corner_colors(path), torch.tensor(expected)[:, None].expand(6, 3, 3))
-    assert isinstance(load_objs_as_meshes([path]).textures, TexturesUV)
+    with pytest.warns(UserWarning, match="no MTL file has its materials 'gone'"):
+        assert torch.allclose(corner_colors(path), torch.tensor(expected)[:, None].expand(6, 3, 3))
+    with pytest.warns(UserWarning, match="no MTL file has its materials 'gone'"):
+        assert isinstance(load_objs_as_meshes([path]).textures, TexturesUV)
     assert IO().load_mesh(path, include_textures=False).textures is None
 
 

@@ -236,6 +236,9 @@ def test_map_orientation(tmp_path) -> None:
     assert torch.allclose(corner_colors(mesh), torch.tensor([[BLUE, WHITE, GREEN], [BLUE, GREEN, RED]]))
 
 
+OF_NO_MATERIAL = pytest.mark.filterwarnings("ignore:.*no MTL file has its materials 'gone'")
+
+
 @pytest.fixture
 def two_images(tmp_path) -> Path:
     """Four faces: an image, another of another size, a plain colour, and no texture coordinates."""
@@ -252,6 +255,7 @@ def two_images(tmp_path) -> Path:
 EXPECTED = [[BLUE, RED, RED], [(0.25, 0.5, 0.75)] * 3, [BLUE, WHITE, GREEN], [(1.0, 1.0, 0.0)] * 3, [WHITE] * 3]
 
 
+@OF_NO_MATERIAL
 def test_several_images_and_colours_in_one_mesh(two_images) -> None:
     mesh = load_objs_as_meshes([two_images])
     assert torch.allclose(corner_colors(mesh), torch.tensor(EXPECTED), atol=1e-6)
@@ -260,6 +264,7 @@ def test_several_images_and_colours_in_one_mesh(two_images) -> None:
     assert [tuple(image.shape) for image in aux.texture_images.values()] == [(4, 3, 3), (2, 2, 3)]
 
 
+@OF_NO_MATERIAL
 def test_several_images_survive_saving(two_images, tmp_path) -> None:
     mesh = load_objs_as_meshes([two_images])
     IO().save_mesh(mesh, tmp_path / "again.obj")
@@ -267,6 +272,7 @@ def test_several_images_survive_saving(two_images, tmp_path) -> None:
     assert torch.allclose(corner_colors(again), corner_colors(mesh), atol=1 / 255)
 
 
+@OF_NO_MATERIAL
 def test_several_images_in_an_atlas(two_images) -> None:
     mesh = load_objs_as_meshes([two_images], create_texture_atlas=True, texture_atlas_size=64)
     assert isinstance(mesh.textures, TexturesAtlas)
@@ -277,6 +283,7 @@ def test_several_images_in_an_atlas(two_images) -> None:
     assert torch.allclose(corners, torch.tensor(EXPECTED), atol=0.06)
 
 
+@OF_NO_MATERIAL
 def test_meshes_with_one_and_several_maps_in_one_batch(two_images, tmp_path) -> None:
     (tmp_path / "one.obj").write_text("mtllib m.mtl\nusemtl left\n" + QUAD + "f 1/1 2/2 3/3\n")
     (tmp_path / "none.obj").write_text(QUAD + "f 1 2 3\n")
@@ -295,6 +302,7 @@ def test_vertex_colours(tmp_path) -> None:
     assert load_objs_as_meshes([tmp_path / "c.obj"], load_textures=False).textures is None
 
 
+@OF_NO_MATERIAL
 def test_kinds_of_textures_that_cannot_be_one_batch(two_images, tmp_path) -> None:
     (tmp_path / "c.obj").write_text("v 0 0 0 1 0 0\nv 1 0 0 0 0.5 0\nv 0 1 0 0 0 0.25\nf 1 2 3\n")
     with pytest.raises(ValueError, match="files: expected meshes with textures of one type .* TexturesUV and"):
@@ -403,6 +411,7 @@ def test_bad_options(options: dict, message: str) -> None:
 # --- the registry, and the tutorials' cow ---
 
 
+@OF_NO_MATERIAL
 def test_obj_in_the_registry(two_images, tmp_path) -> None:
     mesh = IO().load_mesh(str(two_images), create_texture_atlas=True, texture_atlas_size=3)
     assert mesh.textures.atlas_packed().shape == (5, 3, 3, 3)

@@ -199,13 +199,17 @@ def test_3mf(tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("with_trimesh")
-@pytest.mark.parametrize("up", ["Y_UP", "Z_UP"])
+@pytest.mark.parametrize("up", ["X_UP", "Y_UP", "Z_UP"])
 def test_collada(tmp_path, up: str) -> None:
     Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)).save(
         tmp_path / "t.png"
     )
     mesh = load(tmp_path, dae(up), "m.dae")
-    expected = {"Y_UP": [[10, 0, 0], [11, 0, 0], [11, 2, 3]], "Z_UP": [[10, 0, 0], [11, 0, 0], [11, 3, -2]]}
+    expected = {
+        "X_UP": [[0, 10, 0], [0, 11, 0], [-2, 11, 3]],
+        "Y_UP": [[10, 0, 0], [11, 0, 0], [11, 2, 3]],
+        "Z_UP": [[10, 0, 0], [11, 0, 0], [11, 3, -2]],
+    }
     corners = mesh.verts_packed()[mesh.faces_packed()[0]]
     assert corners.tolist() == expected[up]
     assert isinstance(mesh.textures, TexturesUV)

@@ -204,6 +204,16 @@ def test_lights_match_the_twin(light, flat, soft, k):
     compare(Scene(80, light=light, flat=flat, dtype=torch.float64), soft=soft, k=k, perspective=False)
 
 
+@pytest.mark.usefixtures("needs_f64")
+def test_depths_that_count_backwards_match_the_twin():
+    """With zfar below znear the farthest face has the most weight, as orthographic cameras of PyTorch3D's users do."""
+    scene = Scene(60, dtype=torch.float64)
+    with torch.no_grad():
+        scene.params[0, ZNEAR], scene.params[0, ZFAR] = 10.0, -10.0  # the other image as ever
+    compare(scene, soft=True, k=6)
+    assert scene.fused(scene.fragments(k=6), True).isfinite().all()
+
+
 @pytest.mark.parametrize("n_faces", [0, 1])
 def test_few_faces(n_faces):
     scene = Scene(n_faces)

@@ -8,9 +8,9 @@ import pickle
 import pytest
 import torch
 
-from tirender.renderer import TexturesAtlas, TexturesUV, TexturesVertex
-from tirender.structures import Meshes, Pointclouds
-from tirender.transforms import Transform3d, Translate
+from tirender.renderer import TexturesAtlas, TexturesUV, TexturesVertex, VolumeSampler
+from tirender.structures import Meshes, Pointclouds, Volumes
+from tirender.transforms import Scale, Transform3d, Translate
 
 TRIANGLE, FACE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), torch.tensor([[0, 1, 2]])
 SQUARE, FACES = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -167,3 +167,19 @@ def test_assigned_matrices_are_heeded():
     assert composed._matrix.tolist() == Translate(1.0, 0.0, 0.0).get_matrix().tolist()
     with pytest.raises(ValueError, match="matrix"):
         transform._matrix = torch.eye(3)
+
+
+def test_factors_of_transforms():
+    composed = Scale(2.0).compose(Translate(1.0, 0, 0), Scale(3.0))
+    first, second = composed._transforms
+    torch.testing.assert_close(composed._matrix @ first.get_matrix() @ second.get_matrix(), composed.get_matrix())
+    composed._transforms = []
+    torch.testing.assert_close(composed.get_matrix(), Scale(2.0).get_matrix())
+
+
+def test_directions_of_rays_in_volumes():
+    volumes = Volumes(torch.zeros(2, 1, 4, 4, 4), voxel_size=0.5, volume_translation=(3.0, 1.0, 2.0))
+    points, directions = torch.rand(2, 5, 3), torch.rand(2, 5, 3)
+    turned = VolumeSampler(volumes)._get_ray_directions_transform().transform_points(directions)
+    expected = volumes.world_to_local_coords(points + directions) - volumes.world_to_local_coords(points)
+    torch.testing.assert_close(turned, expected, rtol=1e-4, atol=1e-5)

@@ -66,9 +66,9 @@ def result(statements: str) -> str:
 def test_modules_are_tirenders_own_or_forward_to_them():
     code = """
 import sys
-import pytorch3d.structures.meshes, pytorch3d.renderer.lighting, pytorch3d.transforms.so3
-import tirender.structures.meshes, tirender.renderer.lighting, tirender.transforms.so3
-for path in ("structures", "structures.meshes", "renderer.lighting", "transforms.so3"):
+import pytorch3d.structures.meshes, pytorch3d.renderer.materials, pytorch3d.transforms.math
+import tirender.structures.meshes, tirender.renderer.materials, tirender.transforms.math
+for path in ("structures", "structures.meshes", "renderer.materials", "transforms.math"):
     assert sys.modules["pytorch3d." + path] is sys.modules["tirender." + path]
 import pytorch3d, pytorch3d.renderer.cameras, tirender.renderer.cameras
 assert pytorch3d.renderer.cameras is not tirender.renderer.cameras

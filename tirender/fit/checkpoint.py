@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -25,7 +27,8 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
         OSError: it cannot be written, perhaps because the disk is full; the previous one is unchanged.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    _remove_leftovers(path)
+    partial = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.partial")  # of this process alone
     try:
         with naming(path), partial.open("wb") as stream:
             _write(state, stream)
@@ -102,6 +105,25 @@ def _is_undamaged(path: Path) -> bool:
         _read(path, "meta")
     except Exception:  # as in load_checkpoint
         return False
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Delete what writers on this machine left that have ended."""
+    start = f"{path.name}.{platform.node()}."
+    for leftover in path.parent.glob(f"{glob.escape(start)}*.partial"):
+        writer = leftover.name.removeprefix(start).removesuffix(".partial")
+        if os.name == "posix" and writer.isdigit() and not _is_running(int(writer)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
     return True
 
 

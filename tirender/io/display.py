@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -26,9 +27,23 @@ def display_mesh(mesh: FileMesh, device: torch.device | str = "cpu", crease_angl
     """
     verts = torch.from_numpy(mesh.verts.astype(np.float32)).to(device)
     faces = torch.from_numpy(mesh.faces).to(device)
+    _warn_of_missing_uvs(mesh)
     normals, rows = _corner_normals(mesh, verts, faces, crease_angle)
     looks = _lit_on_both_sides(_blended(mesh), verts, faces)
     return Meshes([verts], [faces], _textures(looks, device), corner_normals=[normals], faces_corner_normals=[rows])
+
+
+def _warn_of_missing_uvs(mesh: FileMesh) -> None:
+    """Warn of textures on faces that lack the texture coordinates for them."""
+    bare = np.zeros(len(mesh.faces), dtype=bool)
+    for i in mesh.used_materials():
+        material = mesh.materials[i]
+        for found in (material.base_map, material.normal_map, material.emission_map, material.occlusion_map):
+            if found is not None:
+                has_set = found.uv_set < len(mesh.uvs)
+                bare |= (mesh.face_materials() == i) & (mesh.faces_uvs[found.uv_set][:, 0] < 0 if has_set else True)
+    if bare.any():
+        warnings.warn(f"{mesh.name}: {bare.sum()} faces have a texture and no texture coordinates for it", stacklevel=4)
 
 
 def _corner_normals(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import stat
+import unicodedata
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -74,10 +75,11 @@ class Source:
         path = os.path.join(self.folder, *parts)
         if self.path_manager is not None:
             return path if self.path_manager.exists(path) else None
+        path = _as_spelled(self.folder, parts)
         root = os.path.realpath(os.path.join(self.folder, "..") if self.allow_parent else self.folder)
         if os.path.commonpath([root, os.path.realpath(path)]) != root:
             fail(self.name, inside, f"{reference!r} (a symbolic link)")
-        return path if os.path.isfile(path) else _of_other_case(path)
+        return path if os.path.isfile(path) else None
 
     def read_sibling(self, reference: str) -> Source | None:
         """Read the companion file of that name; None where there is none; ValueError where it leaves the folder."""
@@ -85,14 +87,22 @@ class Source:
         return None if path is None else read_source(path, self.path_manager)
 
 
-def _of_other_case(path: str) -> str | None:
-    """Return the file whose name differs from this path's only in upper and lower case, if there is exactly one."""
-    folder, name = os.path.split(path)
-    if not os.path.isdir(folder or "."):
-        return None
-    found = [other for other in os.listdir(folder or ".") if other.lower() == name.lower()]
-    other = os.path.join(folder, found[0]) if len(found) == 1 else ""
-    return other if os.path.isfile(other) and not os.path.islink(other) else None
+def _as_spelled(folder: str, parts: Sequence[str]) -> str:
+    """Return the path of these parts, for each that does not exist the only one that is spelled differently.
+
+    Spellings differ in upper and lower case, and in how Unicode composes letters with accents.
+    """
+    path = folder
+    for part in parts:
+        if not os.path.lexists(os.path.join(path, part)) and os.path.isdir(path):
+            found = [name for name in os.listdir(path) if _folded(name) == _folded(part)]
+            part = found[0] if len(found) == 1 else part
+        path = os.path.join(path, part)
+    return path
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def is_path(f: Any) -> bool:
@@ -183,7 +193,8 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
         name: what messages call it.
         alpha: return alpha too, 1 where the image has none; None returns it only where the image has it.
     Returns:
-        float32 RGB of shape (H, W, 3), or RGBA (H, W, 4), in [0, 1]; grey is repeated, with 16 bits where it has them.
+        float32 RGB of shape (H, W, 3), or RGBA (H, W, 4), in [0, 1]. Grey is repeated, with 16 bits or floats where it
+        has them.
     Raises:
         ValueError: not an image, damaged, or larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``.
     """
@@ -210,8 +221,9 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
 
 
 def _pixels(image: Image.Image, mode: str) -> np.ndarray:
-    if image.mode.startswith("I"):
-        grey = (np.asarray(image, dtype=np.float32) / 65535.0).clip(0.0, 1.0)[..., None]
+    if image.mode == "F" or image.mode.startswith("I"):
+        top = 1.0 if image.mode == "F" else 65535.0
+        grey = (np.nan_to_num(np.asarray(image, dtype=np.float32)) / top).clip(0.0, 1.0)[..., None]
         return np.concatenate([grey, grey, grey, np.ones_like(grey)][: len(mode)], axis=2)
     return np.asarray(image.convert(mode), dtype=np.float32) / 255.0
 

@@ -65,7 +65,7 @@ class GltfFile:
         if not isinstance(self.root, dict):
             fail(self.name, "glTF JSON with an object", type(self.root).__name__)
         version = self.get("asset", self.get("", self.root, "asset", dict), "version", str)
-        if not version.startswith("2."):
+        if version.split(".")[0] != "2":
             fail(self.name, "glTF of version 2", repr(version))
         self._check_extensions()
         self._buffers: dict[int, bytes] = {}

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -23,7 +23,9 @@ from tirender.renderer.mesh.material import Material, TextureMap
 _COLORS = {"ka": "ambient_color", "kd": "diffuse_color", "ks": "specular_color"}
 _NUMBERS = ("ns", "d", "tr", "pm", "pr", "illum")
 _MAPS = {"map_kd": "map_kd", "map_d": "map_d", "map_ke": "map_ke", "norm": "norm", "map_kn": "norm"}
-_NOT_READ = ("map_ks", "map_ns", "map_bump", "bump", "disp", "decal", "refl", "map_refl", "map_pr", "map_pm", "map_tr")
+_NOT_READ = ("bump", "disp", "decal", "refl")  # beside all other keywords that start with "map_"
+_SWITCH = "map_aat"
+_NO_NAME = ("", "(null)", "none")  # usemtl of programs that mean no material
 _NAMES = re.compile(r'"[^"]*"|\S+')
 _MAP_OPTION = re.compile(
     r"-(?:(?P<name>o|s|t)\s+(?P<numbers>[-+.\d][-+.\de]*(?:\s+[-+.\d][-+.\de]*){0,2})|mm\s+(?P<mm>\S+\s+\S+)"
@@ -43,6 +45,11 @@ class MtlMaterial:
     numbers: dict[str, float] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
     folder: str = "."
+
+    @property
+    def alpha(self) -> float:
+        """The opacity; where both stand, "Tr" is often not 1 - d but a copy of it."""
+        return min(max(self.numbers.get("d", 1.0 - self.numbers.get("tr", 0.0)), 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -96,14 +103,44 @@ def load_materials(source: Source, files: list[str], names: list[str]) -> Materi
 
     if not libraries:
         return None
-    names = [next((n for n in (*_without_remark(name), *name.split()[:1]) if n in defined), name) for name in names]
+    names = [_defined_name(name, defined) for name in names]
     used = {name: defined[name] for name in names if name in defined}
-    for keyword in _NOT_READ:
-        if any(keyword in material.maps for material in used.values()):
-            warnings.warn(f"{source.name}: {keyword} of its materials is not read", stacklevel=2)
+    _warn_of_rest(source, names, used)
     maps = _Maps(source)
     records = {name: _record(name, material, maps) for name, material in used.items()}
     return Materials(names, {name: material.colors for name, material in used.items()}, records)
+
+
+def _defined_name(name: str, defined: Collection[str]) -> str:
+    """Return what a usemtl's argument is called in the MTL files: it may have a remark, or differ in case."""
+    for known in (*_without_remark(name), *name.split()[:1]):
+        if known in defined:
+            return known
+    alike = [other for other in defined if other.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else name
+
+
+def _warn_of_rest(source: Source, names: list[str], used: dict[str, MtlMaterial]) -> None:
+    """Warn of what is not read; make opaque what is all invisible, as of programs that leave the opacity at 0."""
+    missing = [repr(name) for name in names if name not in used and name.lower() not in _NO_NAME]
+    if missing:
+        what = ", ".join(missing[:5]) + ", ..." * (len(missing) > 5)
+        warnings.warn(f"{source.name}: no MTL file has its materials {what}", stacklevel=3)
+    # Some programs repeat the diffuse map as the ambient one.
+    unread = {
+        keyword
+        for material in used.values()
+        for keyword, argument in material.maps.items()
+        if keyword not in _MAPS.values() and (keyword != "map_ka" or argument != material.maps.get("map_kd"))
+    }
+    for keyword in sorted(unread):
+        warnings.warn(f"{source.name}: {keyword} of its materials is not read", stacklevel=3)
+    if any(float(material.colors.get("diffuse_color", torch.zeros(1)).max()) > 1.0 for material in used.values()):
+        warnings.warn(f"{source.name}: Kd above 1 is clipped", stacklevel=3)
+    if used and all(material.alpha == 0.0 and "map_d" not in material.maps for material in used.values()):
+        warnings.warn(f"{source.name}: all materials are invisible (d 0, or Tr 1), taken as opaque", stacklevel=3)
+        for material in used.values():
+            material.numbers["d"] = 1.0
 
 
 def parse_mtl(source: Source) -> dict[str, MtlMaterial]:
@@ -117,7 +154,7 @@ def parse_mtl(source: Source) -> dict[str, MtlMaterial]:
         if keyword == "newmtl":
             current = materials.setdefault(argument, MtlMaterial())
             continue
-        is_map = keyword in _MAPS or keyword in _NOT_READ
+        is_map = keyword in (*_MAPS, *_NOT_READ) or (keyword.startswith("map_") and keyword != _SWITCH)
         if not (is_map or keyword in _COLORS or keyword in _NUMBERS or keyword == "ke"):
             continue
         if current is None:
@@ -152,8 +189,7 @@ def _numbers(argument: str, where: str) -> torch.Tensor:
 
 def _record(name: str, material: MtlMaterial, maps: _Maps) -> Material:
     diffuse, alpha_map = maps.find(material, "map_kd"), maps.find(material, "map_d")
-    # Where both stand, "Tr" is often not 1 - d but a copy of it.
-    alpha = min(max(material.numbers.get("d", 1.0 - material.numbers.get("tr", 0.0)), 0.0), 1.0)
+    alpha = material.alpha
     red, green, blue = material.colors.get("diffuse_color", torch.ones(3)).clamp(0.0, 1.0).tolist()
     emission_map = maps.find(material, "map_ke")
     emission = material.emission or ((1.0,) * 3 if emission_map is not None else (0.0,) * 3)
@@ -248,11 +284,14 @@ class _Maps:
             warnings.warn(problem, stacklevel=2)
             return None
         wrap = "clamp" if options.clamps else "repeat"
-        read = partial(self._image, path, options, keyword == "map_d")
+        is_opaque = keyword == "map_kd" and material.alpha == 1.0 and "map_d" not in material.maps
+        read = partial(self._image, path, options, keyword == "map_d", is_opaque)
         return TextureMap(read, wrap=(wrap, wrap), transform=options.transform())
 
-    def _image(self, path: str, options: _Options, is_alpha: bool) -> torch.Tensor:
+    def _image(self, path: str, options: _Options, is_alpha: bool, is_opaque: bool) -> torch.Tensor:
         image = self._images.decode(path)
+        if is_opaque and image.shape[2] == 4 and image[..., 3].min() < 1.0 and image[..., 3].max() > 0.0:
+            warnings.warn(f"{path}: its alpha is not shown, as no map_d of the material names it", stacklevel=2)
         if is_alpha:
             # Unless told otherwise: the alpha channel where there is one, else how bright the image is.
             channel = "rgb".find(options.channel) if options.channel else -1

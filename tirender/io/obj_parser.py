@@ -16,7 +16,7 @@ from tirender.checks import fail
 from tirender.io.colors import unit_range
 from tirender.io.files import Source
 from tirender.io.polygons import triangulate
-from tirender.io.text import count_fields, finite_float32, is_number, is_space
+from tirender.io.text import count_fields, decode_text, finite_float32, is_number, is_space
 
 _CHUNK_LINES = 1 << 18
 _INLINE_COMMENT = re.compile(rb"(?m)^((?:v|vt|vn|f)[ \t][^\n#]*)#[^\n]*")
@@ -95,6 +95,8 @@ def clean_text(source: Source) -> bytes:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", errors="replace").encode()
     text = data.removeprefix(b"\xef\xbb\xbf") + b"\n"
+    if not text.isascii():
+        text = decode_text(text).encode()
     if b"\0" in text:
         fail(source.name, "a text file", "binary data")
     if b"\r" in text:

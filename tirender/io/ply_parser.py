@@ -14,7 +14,7 @@ import numpy as np
 
 from tirender.checks import fail
 from tirender.io.files import Source
-from tirender.io.text import is_number, parse_floats
+from tirender.io.text import decode_text, is_number, parse_floats
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
@@ -105,7 +105,7 @@ def _parse_header(source: Source) -> tuple[list[Element], str, int, int, list[st
         where = f"{name}, line {number}"
         if end < 0:
             fail(where, "an end_header line", "the end of the header's space")
-        line = data[position:end].decode(errors="replace").strip()
+        line = decode_text(data[position:end]).strip()
         position = end + len(newline)
         match line.split():
             case ["end_header"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sized
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -31,6 +32,7 @@ _UVS = (
     ("texture_s", "texture_t"),
     ("texcoord_u", "texcoord_v"),
 )
+_NOT_READ = {"edge": "edges", "range_grid": "the faces of a range_grid"}
 _TEXTURE_FILE = re.compile(r"(?i)texturefile\s*[:=]?\s*(.+)")
 
 
@@ -41,7 +43,8 @@ def read_ply(source: Source, with_faces: bool = True, with_looks: bool = True) -
     and the strips of element ``tristrips``. Colours of vertices or faces are ``red``, ``diffuse_red`` or ``r`` and so
     on, with ``alpha``, or spherical harmonics ``f_dc_0`` and so on. Integers are divided by their type's maximum (wide
     ones that stay below 256 by 255, with a warning), floats by 255 where one is above 2. A texture is named by a
-    comment ``TextureFile``; its coordinates are lists ``texcoord`` of faces, or two numbers of each vertex.
+    comment ``TextureFile``; its coordinates are lists ``texcoord`` of faces, or two numbers of each vertex. Where a
+    ``material_index`` stands, colours are those of element ``material``.
 
     Args:
         source: the file.
@@ -57,11 +60,12 @@ def read_ply(source: Source, with_faces: bool = True, with_looks: bool = True) -
         fail(source.name, "a 'vertex' element with x, y and z", "none")
     finite_float32(verts, "x, y, z", lambda row: _where(source, vertex, row))
     normals = next((n for n in (_single(source, vertex, names) for names in _NORMALS) if n is not None), None)
-    rgba = _colors(source, vertex) if with_looks else None
+    rgba = _colors(source, vertex, elements.get("material")) if with_looks else None
     if not with_faces:
         return FileMesh(source.name, verts.astype(np.float64), np.zeros((0, 3), np.int64), normals, verts_rgba=rgba)
-    if "edge" in elements and elements["edge"].count:
-        warnings.warn(f"{source.name}: edges are not read", stacklevel=3)
+    for name, what in _NOT_READ.items():
+        if name in elements and elements[name].count:
+            warnings.warn(f"{source.name}: {what} are not read", stacklevel=3)
     corners, triangles, polygon = _polygons(source, elements, verts)
     strips = _strips(source, elements, len(verts))
     faces = corners[triangles]
@@ -90,7 +94,7 @@ def _of_faces(
     if not with_looks:
         return fields
     face = elements["face"] if len(triangles) else Element("face", 0)
-    colors = _colors(source, face)
+    colors = _colors(source, face, elements.get("material"))
     if colors is not None:
         fields["faces_rgba"] = np.concatenate([colors[polygon], np.ones((n_strips, 4), np.float32)])
     wedges = _wedge_uvs(source, face, triangles)
@@ -100,13 +104,14 @@ def _of_faces(
         fields |= {"uvs": (wedges[0],), "faces_uvs": (np.concatenate([wedges[1], np.full((n_strips, 3), -1)]),)}
     elif uvs is not None:
         fields |= {"uvs": (uvs,), "faces_uvs": (mesh.faces,)}
-    materials = _materials(source, comments) if "uvs" in fields else []
+    materials = _materials(source, comments)
+    if materials and "uvs" not in fields:
+        warnings.warn(f"{source.name}: a texture without texture coordinates, ignored", stacklevel=4)
+        return fields
     if any(material.base_map is not None for material in materials):
         index = np.zeros(len(mesh.faces), dtype=np.int64)
         if "texnumber" in face.scalars:
-            number = face.scalars["texnumber"]
-            known = (number >= 0) & (number < len(materials)) & (number == np.floor(number))
-            index[: len(triangles)] = np.where(known, number, -1).astype(np.int64)[polygon]
+            index[: len(triangles)] = _rows(face.scalars["texnumber"], materials)[polygon]
         fields |= {"materials": tuple(materials), "faces_material": index}
     return fields
 
@@ -123,15 +128,27 @@ def _single(source: Source, element: Element, names: tuple[str, ...]) -> np.ndar
     return finite_float32(columns, ", ".join(names), lambda row: _where(source, element, row))
 
 
-def _colors(source: Source, element: Element) -> np.ndarray | None:
-    """Return the colours of each row, (count, 4) in [0, 1], or None."""
+def _colors(source: Source, element: Element, materials: Element | None) -> np.ndarray | None:
+    """Return the colours of each row or of the material that its ``material_index`` names, (count, 4), or None."""
     names = next((names for names in _COLORS if all(name in element.scalars for name in names)), None)
     if names is not None:
         alpha = next((name for name in _ALPHAS if name in element.scalars), None)
         rgb = _unit_range(source, element, names)
         return with_alpha(rgb, None if alpha is None else _unit_range(source, element, (alpha,))[:, 0])
     harmonics = _single(source, element, _HARMONICS)
-    return None if harmonics is None else with_alpha((0.5 + HARMONIC * harmonics).clip(0.0, 1.0))
+    if harmonics is not None:
+        return with_alpha((0.5 + HARMONIC * harmonics).clip(0.0, 1.0))
+    table = None if materials is None else _colors(source, materials, None)
+    index = element.scalars.get("material_index")
+    if table is None or index is None:
+        return None
+    return np.append(table, np.ones((1, 4), np.float32), axis=0)[_rows(index, table)]  # -1 is white
+
+
+def _rows(index: np.ndarray, table: Sized) -> np.ndarray:
+    """Return indices of a table as int64; -1 for what is none."""
+    known = (index >= 0) & (index < len(table)) & (index == np.floor(index))
+    return np.where(known, index, -1).astype(np.int64)
 
 
 def _unit_range(source: Source, element: Element, names: tuple[str, ...]) -> np.ndarray:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _HEADER_BYTES = 84
+_UNKNOWN_COUNTS = (0, 0xFFFFFFFF)  # of programs that write the header before they know
 _NAMES = re.compile(rb"(?im)^(?:end)?solid\b[^\n]*")
 _VERTEX = re.compile(rb"(?i)\bvertex\s+(\S+)\s+(\S+)\s+(\S+)")
 _LOOP_END = re.compile(rb"(?i)\bendloop\b")
@@ -56,11 +57,14 @@ def read_stl(source: Source) -> FileMesh:
         ValueError: naming the file and where: neither binary nor text, a file that ends too early, a field that is no
             number, a facet without three corners, NaN and infinity.
     """
-    data = source.data
+    data = source.data.removeprefix(b"\xef\xbb\xbf")
     n_triangles = int.from_bytes(data[80:_HEADER_BYTES], "little") if len(data) >= _HEADER_BYTES else 0
+    n_found, rest = divmod(len(data) - _HEADER_BYTES, _TRIANGLE.itemsize)
+    if n_triangles in _UNKNOWN_COUNTS and n_found > 0 and not rest and not _is_text(data):
+        n_triangles = n_found
     size = _HEADER_BYTES + _TRIANGLE.itemsize * n_triangles
     # Binary headers may start with "solid" too: what decides is whether the size fits.
-    is_text = len(data) != size and data.lstrip()[:5].lower() == b"solid" and b"\0" not in data
+    is_text = len(data) != size and _is_text(data)
     if is_text:
         corners, rgba = _text_corners(source), None
     else:
@@ -73,6 +77,10 @@ def read_stl(source: Source) -> FileMesh:
     finite_float32(corners, "corners", lambda row: f"{source.name}, triangle {row // 3}")
     verts, index = weld(corners)
     return FileMesh(source.name, verts.astype(np.float64), index.reshape(-1, 3), faces_rgba=rgba)
+
+
+def _is_text(data: bytes) -> bool:
+    return data.lstrip()[:5].lower() == b"solid" and b"\0" not in data
 
 
 def _colors(header: bytes, attributes: np.ndarray) -> np.ndarray | None:

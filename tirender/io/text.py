@@ -42,6 +42,14 @@ def parse_floats(text: bytes) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
+def decode_text(data: bytes) -> str:
+    """Decode UTF-8, or else Latin-1, which keeps all bytes of an older encoding apart."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def is_number(field: bytes) -> bool:
     """Whether one field is a number."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -25,6 +26,13 @@ from tirender.renderer.mesh.material import Material, TextureMap
 
 if TYPE_CHECKING:
     from tirender.structures.meshes import Meshes
+
+_TURNS = {
+    b"X": np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=np.float32),
+    b"Z": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=np.float32),
+}
+"""What row vectors are multiplied with, by COLLADA's axis that points up."""
+_MODEL_LOOKS = re.compile(rb"\s(?:pid|paint_color|slic3rpe:mmu_segmentation)\s*=")
 
 
 class MeshTrimeshFormat(MeshFormatInterpreter):
@@ -56,7 +64,8 @@ class MeshTrimeshFormat(MeshFormatInterpreter):
 def read_by_trimesh(source: Source) -> FileMesh:
     """Read a scene's triangles as one mesh in world space, with materials, colours and texture coordinates.
 
-    COLLADA's Z_UP is turned, so that Y points up as in the other formats that say so.
+    COLLADA's Z_UP and X_UP are turned, so that Y points up as in the other formats that say so. Colours and textures of
+    3MF are left out, with a warning.
 
     Raises:
         ImportError: trimesh, or what it needs for this format, is not installed.
@@ -68,7 +77,7 @@ def read_by_trimesh(source: Source) -> FileMesh:
     except ImportError as error:
         raise ImportError(_needed(source, kind)) from error
     if source.data[:2] == b"PK":
-        _check_archive(source)
+        _check_archive(source, kind)
     resolver: Any = _Resolver(source)
     try:
         with warnings.catch_warnings():
@@ -88,8 +97,9 @@ def read_by_trimesh(source: Source) -> FileMesh:
     mesh = join(source.name, parts)
     if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.verts):
         fail(source.name, f"indices of its {len(mesh.verts)} vertices", mesh.faces.max())
-    if kind == "dae" and b"<up_axis>Z_UP" in source.data:
-        turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=np.float32)
+    up = re.search(rb"<up_axis>\s*([XZ])_UP", source.data) if kind == "dae" else None
+    if up is not None:
+        turn = _TURNS[up[1]]
         normals = None if mesh.normals is None else mesh.normals @ turn
         mesh = replace(mesh, verts=mesh.verts @ turn, normals=normals)
     finite_float32(mesh.verts, "positions", lambda row: f"{source.name}, vertex {row}")
@@ -100,14 +110,20 @@ def _needed(source: Source, kind: str) -> str:
     return f"{source.name}: .{kind} files are read by trimesh; install it with: pip install tirender[formats]"
 
 
-def _check_archive(source: Source) -> None:
+def _check_archive(source: Source, kind: str) -> None:
+    models: list[bytes] = []
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-            n_bytes = sum(member.file_size for member in archive.infolist())
+            members = archive.infolist()
+            n_bytes = sum(member.file_size for member in members)
+            if kind == "3mf" and n_bytes <= MAX_FILE_BYTES:
+                models = [archive.read(member) for member in members if member.filename.lower().endswith(".model")]
     except Exception as error:
         fail(source.name, "an undamaged archive", error)
     if n_bytes > MAX_FILE_BYTES:
         fail(source.name, f"an archive of at most {MAX_FILE_BYTES} bytes", n_bytes)
+    if any(_MODEL_LOOKS.search(model) for model in models):
+        warnings.warn(f"{source.name}: colours and textures of 3MF are not read", stacklevel=4)
 
 
 class _Resolver:

@@ -42,7 +42,7 @@ def sample_points_from_meshes(
         fail("meshes", "textures, as return_textures asks for", None)
 
     faces = _draw_faces(meshes, num_samples)
-    coords = _draw_coords(faces, meshes.verts_packed().dtype)
+    coords = _draw_coords(len(faces), meshes.verts_packed().dtype, faces.device)
     results = [_per_mesh(_positions(meshes, faces, coords), meshes, num_samples)]
     if return_normals:
         results.append(_per_mesh(_normals(meshes, faces), meshes, num_samples))
@@ -78,9 +78,9 @@ def _running_areas(meshes: Meshes) -> torch.Tensor:
     return F.pad(torch.where(totals > 0, areas / totals, 1).cumsum(0), (1, 0))
 
 
-def _draw_coords(faces: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _draw_coords(n: int, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
     """(3, n): barycentric coordinates, uniform over the triangle: two random points divide [0, 1] into three parts."""
-    u, v = torch.rand(2, len(faces), dtype=dtype, device=faces.device)
+    u, v = torch.rand(2, n, dtype=dtype, device=device)
     low, high = torch.minimum(u, v), torch.maximum(u, v)
     return torch.stack([low, high - low, 1 - high])
 

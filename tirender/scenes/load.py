@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = ".pt"
 GAUSSIANS = (".ply", ".splat")
-CLOUD_SUFFIXES = (".ply", ".npz")
+CLOUD_SUFFIXES = (".ply", ".npz", ".obj", ".off")
 
 
 def load_scene(
@@ -46,9 +46,10 @@ def load_scene(
     """Load the scene in a file.
 
     Args:
-        path: a mesh or a point cloud in a registered format (a .ply without faces is a cloud), Gaussians (.splat, or
-            a .ply with their properties), a volume (.npz with an array ``densities``), the ``checkpoint.pt`` of
-            ``tirender fit``, or a folder with one; or a short name, see :func:`tirender.datasets.path_of`.
+        path: a mesh or a point cloud in a registered format (a .ply, .obj or .off without faces is a cloud), Gaussians
+            (.splat, or a .ply with their properties), a volume (.npz with an array ``densities``), the
+            ``checkpoint.pt`` of ``tirender fit``, or a folder with one; or a short name, see
+            :func:`tirender.datasets.path_of`.
         device: of the scene.
         io: a registry of formats of your own; by default the formats of tirender, with all that they say of materials.
         allow_parent: whether materials and images may lie in the folder above the file's.

@@ -87,9 +87,10 @@ def wound_against_others(faces: torch.Tensor) -> torch.Tensor:
 
 def _flat_normals(verts: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit normals (F, 3) of faces, 0 where they have no area, and the angles (F, 3) at their corners."""
+    verts = verts / verts.abs().max().clamp(min=1e-37)  # squares of lengths are neither 0 nor infinite
     p = [verts.index_select(0, faces[:, i]) for i in range(3)]
     sides = [F.normalize(p[(i + 1) % 3] - p[i], dim=1) for i in range(3)]
-    normals = F.normalize(torch.linalg.cross(p[1] - p[0], p[2] - p[0]), dim=1)
+    normals = F.normalize(torch.linalg.cross(sides[0], -sides[2]), dim=1)
     cosines = torch.stack([-(sides[i] * sides[i - 1]).sum(1) for i in range(3)], 1)
     return normals, torch.arccos(cosines.clamp(-1, 1))
 

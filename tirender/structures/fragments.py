@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
+from tirender.checks import fail
 from tirender.engine.packed_fragments import PackedFragments, PackedPointFragments
 
 if TYPE_CHECKING:
@@ -40,18 +41,24 @@ class _Dense:
     What is given is checked by what reads it; the rest may be anything, such as None.
     """
 
-    packed: Any
-
     def __init__(self, **tensors: Any):
-        self.packed = None
+        self._packed: Any = None
         self._dense = tensors
         self._slots: int | None = None
+        self._versions: dict[str, int] = {}
+
+    @property
+    def packed(self) -> Any:
+        """What the dense tensors are a view of; None once one of them was assigned or written into, or made by hand."""
+        if any(_version(self._dense[name]) != version for name, version in self._versions.items()):
+            self._drop_packed()
+        return self._packed
 
     @classmethod
     def from_packed(cls: type[DenseSelf], packed: Any, slots: int | None) -> DenseSelf:
         """The dense view of packed fragments, with ``slots`` a pixel; None takes as many as the fullest pixel needs."""
         self = cls.__new__(cls)
-        self.packed, self._dense, self._slots = packed, {}, slots
+        self._packed, self._dense, self._slots, self._versions = packed, {}, slots, {}
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -63,20 +70,24 @@ class _Dense:
 
     def _get(self, name: str) -> torch.Tensor | None:
         if name not in self._dense:
-            with torch.set_grad_enabled(self.packed._with_grad):
-                self._dense[name] = self._scatter(getattr(self.packed, name))
+            with torch.set_grad_enabled(self._packed._with_grad):
+                self._dense[name] = self._scatter(getattr(self._packed, name))
+            self._versions[name] = _version(self._dense[name])
         return self._dense[name]
 
     def _set(self, name: str, value: torch.Tensor) -> None:
+        self._drop_packed()
+        self._dense[name] = value
+
+    def _drop_packed(self) -> None:
         for field, slots in vars(type(self)).items():
             if isinstance(slots, _Slots):
                 self._get(field)
-        self.packed = None
-        self._dense[name] = value
+        self._packed, self._versions = None, {}
 
     def _scatter(self, values: torch.Tensor) -> torch.Tensor:
         """Packed (M, ...) to dense (N, H, W, K, ...), -1 where empty."""
-        packed = self.packed
+        packed = self._packed
         if self._slots is None:
             counts = packed.offsets[1:] - packed.offsets[:-1]
             self._slots = max(int(counts.max()) if len(counts) else 0, 1)
@@ -85,6 +96,11 @@ class _Dense:
         shape = (packed.n_images, *packed.image_size, self._slots, *values.shape[1:])
         dense = values.new_full((shape[0] * shape[1] * shape[2] * shape[3], *values.shape[1:]), -1)
         return dense.index_copy(0, pixel * self._slots + rank, values).view(shape)
+
+
+def _version(tensor: torch.Tensor) -> int:
+    """How often a tensor was written into; torch does not count this in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -138,6 +154,21 @@ class Fragments(_Dense):
     def detach(self) -> Fragments:
         """The same fragments, cut from the graph."""
         return Fragments(self.pix_to_face, *map(_detach, (self.zbuf, self.bary_coords, self.dists)))
+
+
+def as_fragments(fragments: Any) -> Fragments:
+    """These fragments; those of a caller's own class, such as a longer named tuple, as fragments made by hand.
+
+    Raises:
+        ValueError: if a tensor of fragments is not there.
+    """
+    if isinstance(fragments, Fragments):
+        return fragments
+    names = [name for name, slots in vars(Fragments).items() if isinstance(slots, _Slots)]
+    missing = [name for name in names if not hasattr(fragments, name)]
+    if missing:
+        fail("fragments", f"fragments with {', '.join(missing)}", type(fragments).__name__)
+    return Fragments(*(getattr(fragments, name) for name in names))
 
 
 class PointFragments(_Dense, Sequence[torch.Tensor]):

@@ -271,7 +271,8 @@ def join_gaussians(gaussians: Sequence[Gaussians]) -> Gaussians:
 def _check(names: Sequence[str], *values: torch.Tensor) -> None:
     means = check_tensor("means", values[0], ("N", 3), FLOATS)
     n = len(means)
-    for name, value, shape in zip(names, values, (("N", 3), (n, 4), (n, 3), (n,), (n, "K", 3))):
+    shapes: list[tuple[int | str, ...]] = [("N", 3), (n, 4), (n, 3), (n,), (n, "K", 3)]
+    for name, value, shape in zip(names, values, shapes):
         check_tensor(name, value, shape, like=means)
         if not all_finite(value):
             fail(name, "finite numbers", "others")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -61,6 +62,15 @@ class Transform3d:
     @_matrix.setter
     def _matrix(self, matrix: torch.Tensor) -> None:
         self._factors = (Transform3d(matrix=matrix)._factors[0], *self._factors[1:])
+
+    @property
+    def _transforms(self) -> list[Transform3d]:
+        """PyTorch3D's private name of the other factors, in order; an assigned list is heeded."""
+        return [Transform3d(matrix=factor) for factor in self._factors[1:]]
+
+    @_transforms.setter
+    def _transforms(self, transforms: Iterable[Transform3d]) -> None:
+        self._factors = (self._factors[0], *(transform.get_matrix() for transform in transforms))
 
     @property
     def device(self) -> torch.device:

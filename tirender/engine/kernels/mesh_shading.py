@@ -1,7 +1,8 @@
 """Fused shading of packed mesh fragments: interpolate, texture, light and blend, one pass a pixel, and its adjoint.
 
 Soft blending is the softmax of SoftRas (Liu et al. 2019) over depth and coverage. Fragments come sorted by depth, so
-the largest inverse depth is that of the first, and one pass suffices. The factor exp(-zmax / gamma) cancels in the
+the largest inverse depth is that of the first (of the last where zfar is below znear), and one pass from there
+suffices. The factor exp(-zmax / gamma) cancels in the
 ratio; the gradient in zmax is that of the background's bounded weight alone. The forward pass keeps the coverage, the
 weight and the nearest edge of each fragment. Most fragments are hidden by others, and the adjoint needs no more of
 them. Those that are seen it computes again from the geometry.
@@ -129,7 +130,9 @@ def mesh_shading_forward(
             p = centre_of(pixel, raster, zero)
             znear, zfar = params[n, ZNEAR], params[n, ZFAR]
             color, weight_sum, zmax = 0 * background, zero, zero
-            for m in range(begin, end if shading.soft else begin + 1):
+            first, step = blending_order(begin, end, shading.soft, znear, zfar)
+            for k in range(end - begin if shading.soft else 1):
+                m = first + step * k
                 t = triangles[m]
                 f = faces[t]
                 v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
@@ -137,7 +140,7 @@ def mesh_shading_forward(
                 weight = zero + 1
                 if shading.soft:
                     inverse_depth = (zfar - (b[0] * v0.z + b[1] * v1.z + b[2] * v2.z)) / (zfar - znear)
-                    if m == begin:
+                    if k == 0:
                         zmax = ti.max(inverse_depth, BLEND_EPS)
                         weight_sum = background_weight(zmax, shading.inv_gamma)
                         color = weight_sum * background
@@ -214,9 +217,19 @@ def mesh_shading_adjoint(
                     transmittance, weight_sum = kept_pixels[index, 3], kept_pixels[index, 4]
                 grad_color /= weight_sum
                 centre = centre_of(index, raster, weight_sum)
-                pixel = ti.static(Pixel(n, begin, centre, color, transmittance, weight_sum, grad_color, grad_alpha))
+                first, _ = blending_order(begin, end, shading.soft, params[n, ZNEAR], params[n, ZFAR])
+                pixel = ti.static(Pixel(n, first, centre, color, transmittance, weight_sum, grad_color, grad_alpha))
                 for m in range(begin, end if shading.soft else begin + 1):
                     fragment_adjoint(fragments, sums, mode, pixel, m)
+
+
+@ti.func
+def blending_order(begin, end, soft, znear, zfar):
+    """The fragment of the largest inverse depth, and the step from it to the next."""
+    first, step = begin, 1
+    if soft and zfar < znear:
+        first, step = end - 1, -1
+    return first, step
 
 
 @ti.func
@@ -236,10 +249,11 @@ class Fragments(NamedTuple):
 
 
 class Pixel(NamedTuple):
-    """A pixel in the adjoint: its image, its first fragment, its centre in NDC, what was kept of it, its gradient."""
+    """A pixel in the adjoint: its image, the first fragment in blending order, its centre in NDC, what was kept of it,
+    its gradient."""
 
     n: Any
-    begin: Any
+    first: Any
     centre: Any
     color: Any
     transmittance: Any
@@ -261,7 +275,7 @@ def fragment_adjoint(
         coverage, weight = fragments.weights[m].x, fragments.weights[m].y
         grad_d = -pixel.grad_alpha * pixel.transmittance * coverage * inv_sigma
     is_seen = weight > NEGLIGIBLE * pixel.weight_sum
-    if is_seen or m == pixel.begin:
+    if is_seen or m == pixel.first:
         v0, v1, v2 = fragments.verts[f[0]], fragments.verts[f[1]], fragments.verts[f[2]]
         _unclipped, b = surface_coords(pixel.centre, v0, v1, v2, mode.raster)
         grad_b, grad_inverse_depth = 0 * b, 0 * weight
@@ -269,7 +283,7 @@ def fragment_adjoint(
         znear, zfar = fragments.surface.params[pixel.n, ZNEAR], fragments.surface.params[pixel.n, ZFAR]
         if soft:
             inverse_depth = (zfar - (b[0] * v0.z + b[1] * v1.z + b[2] * v2.z)) / (zfar - znear)
-            if m == pixel.begin:
+            if m == pixel.first:
                 grad_inverse_depth = background_adjoint(fragments.surface.params, sums, mode, pixel, inverse_depth)
         if is_seen:
             level = level_of(fragments.texture, mode.sampling.kind, t, pixel.centre, v0, v1, v2, mode.raster)

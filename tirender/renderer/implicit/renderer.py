@@ -14,6 +14,7 @@ from tirender.renderer.implicit.marching import can_march, march
 from tirender.renderer.implicit.utils import HeterogeneousRayBundle, RayBundle, ray_bundle_to_ray_points
 from tirender.structures.volume_locator import local_to_voxel_coords
 from tirender.structures.volumes import Volumes
+from tirender.transforms import Transform3d
 
 
 class ImplicitRenderer(torch.nn.Module):
@@ -129,16 +130,16 @@ class VolumeSampler(torch.nn.Module):
 
     def forward(
         self, ray_bundle: RayBundle | HeterogeneousRayBundle, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sample the volumes at a bundle's points.
 
         Args:
             ray_bundle: rays (N, ..., .) with P samples each, world space.
             kwargs: ignored.
         Returns:
-            densities (N, ..., P, Cd), and features (N, ..., P, Cf) or None. Differentiable in the volumes and, for
-            ``"bilinear"``, in the rays. With ``"zeros"``, bilinear values fall to 0 over one voxel past the outermost
-            voxel centres.
+            densities (N, ..., P, Cd), and features (N, ..., P, Cf), Cf = 0 for volumes without. Differentiable in the
+            volumes and, for ``"bilinear"``, in the rays. With ``"zeros"``, bilinear values fall to 0 over one voxel
+            past the outermost voxel centres.
         Raises:
             ValueError: if the number of cameras in the bundle does not fit the volumes.
         """
@@ -159,8 +160,14 @@ class VolumeSampler(torch.nn.Module):
             )
             return sampled.flatten(2).transpose(1, 2).contiguous().view(*points.shape[:-1], values.shape[1])
 
-        features = self._volumes.features()
-        return sample(self._volumes.densities()), None if features is None else sample(features)
+        densities, features = sample(self._volumes.densities()), self._volumes.features()
+        return densities, densities[..., :0] if features is None else sample(features)
+
+    def _get_ray_directions_transform(self) -> Transform3d:
+        """PyTorch3D's private name of the transform of directions, world to local; for samplers of one's own."""
+        matrix = self._volumes.get_world_to_local_coords_transform().get_matrix().clone()
+        matrix[:, 3, :3] = 0
+        return Transform3d(matrix=matrix)
 
     @property
     def _resolution(self) -> torch.Tensor:

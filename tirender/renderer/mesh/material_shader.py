@@ -16,7 +16,7 @@ from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong, 
 from tirender.renderer.mesh.material_shading import MaterialShading, eyes_of, shade_materials
 from tirender.renderer.mesh.shader import ShaderBase
 from tirender.renderer.mesh.textures_material import MapTable, TexturesMaterial
-from tirender.structures.fragments import Fragments
+from tirender.structures.fragments import Fragments, as_fragments
 from tirender.structures.meshes import Meshes
 
 
@@ -49,7 +49,7 @@ class MaterialShader(ShaderBase):
         Raises:
             ValueError: without cameras or textures, or for fragments made by hand.
         """
-        scene = self._scene(meshes, kwargs)
+        scene, fragments = self._scene(meshes, kwargs), as_fragments(fragments)
         check_belong(fragments, meshes)
         if meshes.textures is None:
             fail("meshes.textures", "textures", None)

@@ -29,7 +29,7 @@ from tirender.renderer.mesh.shading import (
 )
 from tirender.renderer.mesh.textures import TexturesVertex
 from tirender.renderer.splatter_blend import SplatterBlender
-from tirender.structures.fragments import Fragments
+from tirender.structures.fragments import Fragments, as_fragments
 from tirender.structures.meshes import Meshes
 
 SHADINGS = {"phong": phong_shading, "flat": flat_shading}
@@ -128,6 +128,7 @@ class _ColorShader(ShaderBase):
         Raises:
             ValueError: without cameras or textures.
         """
+        fragments = as_fragments(fragments)
         return self._finish(self._shade(fragments, meshes, self._scene(meshes, kwargs)), fragments)
 
     def _shade(self, fragments: Fragments, meshes: Meshes, scene: SceneProperties) -> torch.Tensor:
@@ -137,13 +138,14 @@ class _ColorShader(ShaderBase):
             fail("meshes.textures", "textures", None)
         if self._shading == "gouraud" and not isinstance(textures, TexturesVertex):
             fail("meshes.textures", "TexturesVertex", type(textures).__name__)
-        if fragments.rasterization is not None and can_fuse(textures, scene.lights, scene.materials):
+        is_ours = all(_is_ours(part) for part in (meshes, textures, scene.lights, scene.materials))
+        if is_ours and fragments.rasterization is not None and can_fuse(textures, scene.lights, scene.materials):
             colors, shading = None, self._shading
             if shading == "gouraud":
                 shading = "unlit"
                 colors = lit_vertex_colors(meshes, scene.lights, scene.cameras, scene.materials)
             return shade(fragments.rasterization, meshes, scene, shading, self._soft, colors)
-        seen = fragments if fragments.packed is None else fragments.packed
+        seen = fragments.packed if is_ours and fragments.packed is not None else fragments
         if self._shading == "gouraud":
             colors = gouraud_shading(meshes, seen, scene.lights, scene.cameras, scene.materials)
         else:
@@ -202,7 +204,7 @@ class SoftSilhouetteShader(nn.Module):
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4); RGB is 1, alpha is differentiable in the vertices. ``blend_params`` may be given."""
         blend_params = _checked(_given(kwargs, "blend_params", self.blend_params))
-        rasterization = fragments.rasterization
+        rasterization = as_fragments(fragments).rasterization
         if rasterization is None:
             dists = slots(fragments, "dists")
             return sigmoid_alpha_blend(dists.new_ones(*dists.shape, 3), fragments, blend_params)
@@ -224,6 +226,7 @@ class HardSilhouetteShader(nn.Module):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4); RGB is 1, alpha is differentiable in the vertices where it is anti-aliased."""
+        fragments = as_fragments(fragments)
         alpha = fragments.is_covered()[..., None].to(meshes.verts_packed())
         if self.antialias:
             alpha = antialias(alpha, fragments)
@@ -280,7 +283,7 @@ class SplatterPhongShader(ShaderBase):
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:
         """(N, H, W, 4) RGBA; differentiable in what :class:`SoftPhongShader` is."""
-        scene = self._scene(meshes, kwargs)
+        scene, fragments = self._scene(meshes, kwargs), as_fragments(fragments)
         check_belong(fragments, meshes)
         texels = meshes.sample_textures(fragments)
         colors, points = _phong_shading_with_pixels(
@@ -291,6 +294,11 @@ class SplatterPhongShader(ShaderBase):
         if self.splatter_blender is None or self.splatter_blender.input_shape != (n, height, width, k):
             self.splatter_blender = SplatterBlender((n, height, width, k), colors.device)
         return self.splatter_blender(colors, points, scene.cameras, fragments.pix_to_face < 0, scene.blend_params)
+
+
+def _is_ours(part: Any) -> bool:
+    """Whether a part is of a class of tirender's own: a caller's class may mean anything, and reads dense fragments."""
+    return type(part).__module__.startswith("tirender.")
 
 
 def _given(kwargs: dict[str, Any], name: str, own: Any) -> Any:

@@ -119,14 +119,9 @@ def lit_vertex_colors(meshes: Meshes, lights: Lights, cameras: CamerasBase, mate
     """
     if not isinstance(meshes.textures, TexturesVertex):
         fail("meshes.textures", "TexturesVertex", type(meshes.textures).__name__)
-    light = _lighting(
-        meshes.verts_packed(),
-        meshes.verts_normals_packed(),
-        lights,
-        cameras,
-        materials,
-        meshes.verts_packed_to_mesh_idx(),
-    )
+    image_index = meshes.verts_packed_to_mesh_idx() if len(meshes) > 1 else None  # not all lights can be gathered
+    points, normals = meshes.verts_packed(), meshes.verts_normals_packed()
+    light = _lighting(points, normals, lights, cameras, materials, image_index)
     return _reflected(light, meshes.textures.verts_features_packed())
 
 

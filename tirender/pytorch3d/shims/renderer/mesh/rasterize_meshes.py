@@ -13,6 +13,7 @@ from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
 from tirender.structures import Meshes
 
 kEpsilon = 1e-8
+kMaxFacesPerBin = 22  # of bins, which tirender lacks
 Triple = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 

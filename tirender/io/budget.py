@@ -1,0 +1,103 @@
+"""One bound on what files may make in memory: a small file can ask for images, arrays or copies of any size.
+
+Whoever is about to make something large says so to :func:`spend` first. What one call of a reader makes is counted
+together.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from tirender.checks import fail
+
+DEFAULT_BYTES = 2 << 30
+VARIABLE = "TIRENDER_MAX_BYTES"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Budget:
+    def __init__(self, limit: int) -> None:
+        self.limit, self.spent = limit, 0
+
+
+_current: ContextVar[_Budget | None] = ContextVar("budget", default=None)
+
+
+@contextmanager
+def budget(max_bytes: float | None = None) -> Iterator[None]:
+    """Bound the memory that all files read within may make together.
+
+    Args:
+        max_bytes: the bound; None for that of the surrounding ``budget``, else of the environment variable
+            ``TIRENDER_MAX_BYTES``, else 2 GB.
+    Raises:
+        ValueError: the bound is not a positive number.
+    """
+    outer = _current.get()
+    if max_bytes is None and outer is not None:
+        yield
+        return
+    token = _current.set(_Budget(_limit(max_bytes)))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def bounded(read: Callable[P, T]) -> Callable[P, T]:
+    """Let a reader count together all that it makes."""
+
+    @wraps(read)
+    def reader(*args: P.args, **kwargs: P.kwargs) -> T:
+        with budget():
+            return read(*args, **kwargs)
+
+    return reader
+
+
+def spend(name: str, n_bytes: int, what: str) -> None:
+    """Raise ``ValueError`` if something that is about to be made exceeds the budget.
+
+    Args:
+        name: of the file.
+        n_bytes: its size in memory.
+        what: it is, for the message: "an image of 100 x 100".
+    """
+    with budget():
+        current = _current.get()
+        assert current is not None
+        current.spent += n_bytes
+        if current.spent > current.limit:
+            before = f", after {_size(current.spent - n_bytes)}" if current.spent > n_bytes else ""
+            fail(
+                name,
+                f"at most {_size(current.limit)} in memory ({VARIABLE}=... or tirender.io.budget(...) allow more)",
+                f"{what}, too large: {_size(n_bytes)}{before}",
+            )
+
+
+def _limit(max_bytes: float | None) -> int:
+    name = "max_bytes" if max_bytes is not None else VARIABLE
+    given: Any = max_bytes if max_bytes is not None else os.environ.get(VARIABLE) or DEFAULT_BYTES
+    try:
+        limit = float(given)
+    except (TypeError, ValueError):
+        limit = math.nan
+    if not 0 < limit < math.inf:
+        fail(name, "a positive number of bytes", repr(given))
+    return int(limit)
+
+
+def _size(n_bytes: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if n_bytes >= size / 2:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes} bytes"
