@@ -11,7 +11,10 @@ import torch
 from tirender.bench.limits import COPY, LOOP
 from tirender.bench.measuring import Work
 from tirender.bench.steps import MARCH, creature, points_scene, views_of
+from tirender.engine.composite_gaussians import Canvas, limits_of
+from tirender.engine.gaussian_tiles import Gaussians2D, list_tiles
 from tirender.engine.hash_grid import HashGridLayout, hash_encode
+from tirender.engine.kernels.lanes import LANES
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.rasterize_meshes import select_triangles
 from tirender.engine.silhouette import soft_silhouette
@@ -37,6 +40,9 @@ SIGMA = 1e-4
 EDGES, COORDS, EDGE = 27.0, 24.0, 12.0
 """Multiply-adds for a pixel and a face: for the distance to its edges, nine for each edge; for barycentric coordinates
 and depth; for the gradient of the distance to one edge."""
+BLEND, BLEND_ADJOINT = 20.0, 40.0
+"""Multiply-adds for a pixel and a Gaussian that reaches its row in a tile: for the exponent, the exponential, and the
+blend; and for their adjoints."""
 DENSITY = 0.018  # as in the first step of a fit: no ray stops early
 
 
@@ -143,7 +149,28 @@ def gaussians(device: str, adjoint: bool = False, n: int = 100_000, image_size: 
     model.requires_grad_(adjoint)
     viewmats, intrinsics, _ = pixel_cameras(_camera(device), (image_size, image_size))
     leaves = [p for p in model.parameters() if p.requires_grad]
-    return _either(lambda: model.draw(viewmats, intrinsics, 3).images, leaves, adjoint, image_size**2)
+    needs = (LOOP, BLEND_ADJOINT if adjoint else BLEND)
+    return _either(
+        lambda: model.draw(viewmats, intrinsics, 3).images,
+        leaves,
+        adjoint,
+        _n_blends(model, viewmats, intrinsics),
+        needs,
+    )
+
+
+@torch.no_grad()
+def _n_blends(model: SplatModel, viewmats: torch.Tensor, intrinsics: torch.Tensor) -> int:
+    """Pixels times the Gaussians that reach their row in a tile; those behind the end of a pixel count too."""
+    drawn = model.draw(viewmats, intrinsics, 0)
+    flat = [x.flatten(0, 1) for x in (drawn.means2d, drawn.conics, drawn.opacities, drawn.depths, drawn.radii)]
+    means2d, conics, opacities, depths, radii = flat
+    image = torch.zeros_like(radii[:, 0])
+    canvas = Canvas(drawn.images.shape[1], drawn.images.shape[2], 1)
+    gaussians = Gaussians2D(means2d, conics, means2d[:, :0], opacities, image, depths, radii)
+    tiles = list_tiles(gaussians, canvas.height, canvas.width, 1, limits_of(canvas, means2d))
+    rows = tiles.lists.entries[:, 1]
+    return LANES * int(((rows >> 16) - (rows & 0xFFFF) + 1).sum())
 
 
 def _either(

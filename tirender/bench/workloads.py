@@ -108,9 +108,9 @@ OPERATIONS: dict[str, Workload] = {
         FEW_POINTS,
         {"n_points": 5 * 10**6},
     ),
-    "op-gaussians": Workload("draw 100 k Gaussians, 720 x 720", "pixels", operations.gaussians, FEW_GAUSSIANS),
+    "op-gaussians": Workload("draw 100 k Gaussians, 720 x 720", "blends", operations.gaussians, FEW_GAUSSIANS),
     "op-gaussians-adjoint": Workload(
-        "draw 100 k Gaussians, adjoint", "pixels", operations.gaussians, FEW_GAUSSIANS, BACK
+        "draw 100 k Gaussians, adjoint", "blends", operations.gaussians, FEW_GAUSSIANS, BACK
     ),
     "op-march": Workload("march a volume", "samples", operations.march, TINY_MARCH),
     "op-march-adjoint": Workload("march a volume, adjoint", "samples", operations.march, TINY_MARCH, BACK),
