@@ -24,7 +24,9 @@ SOURCE = Option(
     required=True,
 )
 SIZE = Option("size", "short side of the views (default: 128; photos: as they are)", range(8, 16385), "pixels", "PX")
-MOST = Option("max-gaussians", "the greatest number of Gaussians", range(1, 100_000_001), "", "N")
+MOST = Option(
+    "max-gaussians", "the greatest number of Gaussians (default: the preset's)", range(1, 100_000_001), "", "N"
+)
 GROWTH = Option(
     "growth", "how Gaussians grow: by relocation (default), as the original, or not", ("mcmc", "split", "none")
 )

@@ -20,7 +20,13 @@ VIEW_OPTIONS = (
         required=True,
     ),
     Option("size", "short side of the views (default: 128)", range(8, 4097), "pixels", "PX", 128),
-    Option("views", "number of views of a mesh file (default: 20; 40 for volumes and fields)", range(1, 1001), "", "N"),
+    Option(
+        "views",
+        "number of views of a mesh file (default: 20; 40 for volumes, fields and Gaussians)",
+        range(1, 1001),
+        "",
+        "N",
+    ),
 )
 EDGES = Option(
     "edges",
