@@ -276,3 +276,9 @@ def test_gradients_of_the_creature_are_those_of_finer_pictures():
         found = slopes(verts, faces, cameras, weights, moves)
         ours.append(found[0]), theirs.append(found[1])
     check_slopes(torch.cat(ours), torch.cat(theirs), correlation=0.95, bias=0.05)
+
+
+def test_detached_fragments_are_named():
+    fragments = fragments_of(ico_sphere(0)).detach()
+    with pytest.raises(ValueError, match="fragments: expected those of a MeshRasterizer, got .*, or detached"):
+        r.antialias(torch.zeros(1, *SIZE, 3), fragments)

@@ -9,6 +9,10 @@ from pathlib import Path
 import arch_worker
 import numpy as np
 import pytest
+import torch
+from conftest import random_scene, rasterization
+
+from tirender.engine.rasterize_points import PointRasterization, select_points
 
 WORKER = Path(arch_worker.__file__)
 
@@ -64,3 +68,39 @@ def test_the_cpu_gives_the_same_bits_with_one_thread(results, tmp_path):
     with np.load(tmp_path / "one.npz") as one:
         for name in ours:
             assert np.array_equal(ours[name], one[name]), name
+
+
+def large_lists() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """What each pixel keeps of five million points, and of 300 thousand faces, hard and soft."""
+    size, generator = (512, 512), torch.Generator().manual_seed(0)
+    points = torch.rand(5_000_000, 3, generator=generator) * 2 - torch.tensor([1.0, 1.0, -1.0])
+    one = torch.zeros(len(points), dtype=torch.int32)
+    cloud = PointRasterization(points, torch.full((len(points),), 0.003), one, 1, size, 10)
+    scene = random_scene(300_000, n_images=1, size=0.02)
+    faces = {
+        "hard faces": rasterization(*scene, n_images=1, image_size=size, faces_per_pixel=1),
+        "soft faces": rasterization(*scene, n_images=1, image_size=size, faces_per_pixel=50, blur_radius=1e-5),
+    }
+    return {"points": select_points(cloud)} | {name: found.selection() for name, found in faces.items()}
+
+
+@pytest.mark.long
+def test_large_lists_agree(pytestconfig, tmp_path):
+    """Within the 65,535 rounds after which lavapipe ends a thread's loops."""
+    if pytestconfig.getoption("--arch") != "cpu":
+        pytest.skip("compares with the cpu, which this run does not use")
+    code = (
+        f"import sys; sys.path.insert(0, {str(WORKER.parent)!r})\n"
+        "import tirender; tirender.init('vulkan')\n"
+        "import test_archs, torch\n"
+        f"torch.save(test_archs.large_lists(), {str(tmp_path / 'lists.pt')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    if "found no usable vulkan driver" in done.stderr:
+        pytest.skip("no Vulkan driver on this machine (Debian: libvulkan1 mesa-vulkan-drivers)")
+    assert done.returncode == 0, done.stderr
+    theirs = torch.load(tmp_path / "lists.pt")
+    for name, ours in large_lists().items():
+        assert len(ours[1]) > 200_000
+        for a, b in zip(ours, theirs[name]):
+            assert (a != b).sum() <= 4, name  # but for ties

@@ -193,6 +193,14 @@ def test_custom_shader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert np.abs(last - drawing).mean() < 0.2 * np.abs(first - drawing).mean()
 
 
+def test_fit_cube(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("fit_cube", "--output", tmp_path, "--steps", 200)
+    assert float(re.findall(r"off by (\d+\.\d+) of a side", capsys.readouterr().out)[0]) < 0.02
+    picture = plt.imread(tmp_path / "way.png")[..., :3]
+    first, last, truth = picture[:, :240], picture[:, -480:-240], picture[:, -240:]
+    assert np.abs(last - truth).mean() < 0.1 * np.abs(first - truth).mean()
+
+
 def test_compare_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "NerfConfig", partial(NerfConfig, rays_per_view=20, n_pts_per_ray=8))
     monkeypatch.setattr(nerf, "HASHGRID_NERF", replace(nerf.HASHGRID_NERF, n_pts_per_ray=16, rays_per_view=16))

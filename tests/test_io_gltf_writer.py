@@ -12,6 +12,8 @@ import torch
 
 from tirender.io import IO
 from tirender.io.experimental_gltf_io import MeshGlbFormat
+from tirender.io.reading import read_mesh_file
+from tirender.renderer.mesh.texture_maps import check_padding
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.structures.meshes import Meshes
 
@@ -81,3 +83,39 @@ def test_what_is_not_written(tmp_path) -> None:
     with pytest.raises(ValueError, match="data: expected one mesh"):
         IO().save_mesh(mesh.extend(2), tmp_path / "m.glb")
     assert not list(tmp_path.iterdir())
+
+
+def test_faces_without_texture_coordinates_stay_where_they_are(tmp_path) -> None:
+    """-1 in faces_uvs, for whole faces and single corners, and no texture coordinates at all."""
+    image, uvs = torch.rand(2, 2, 3), torch.rand(3, 2)
+    for faces_uvs, table in (
+        ([[-1, -1, -1], [0, 1, 2]], uvs),
+        ([[0, -1, 2], [0, 1, 2]], uvs),
+        ([[-1] * 3] * 2, uvs[:0]),
+    ):
+        for options in ({}, {"maps_ids": [torch.tensor([0, 1])]}):
+            maps = torch.stack([image, image]) if options else image
+            textures = TexturesUV([maps], [torch.tensor(faces_uvs)], [table], **options)
+            for name in ("m.glb", "m.obj"):
+                IO().save_mesh(Meshes([VERTS], [FACES], textures), tmp_path / name)
+                loaded = IO().load_mesh(tmp_path / name)
+                assert torch.equal(loaded.verts_packed()[loaded.faces_packed()], VERTS[FACES])
+
+
+@pytest.mark.parametrize("padding", ["repeat", "border", ("reflection", "repeat"), "mirror"])
+def test_padding_becomes_the_wrap(tmp_path, padding) -> None:
+    uvs = torch.tensor([[0.0, 0], [3, 0], [3, 3], [0, 3]])
+    textures = TexturesUV([torch.rand(2, 2, 3)], [FACES], [uvs], padding_mode=padding)
+    IO().save_mesh(Meshes([VERTS], [FACES], textures), tmp_path / "m.glb")
+    wrap = read_mesh_file(tmp_path / "m.glb").materials[0].base_map.wrap
+    assert check_padding("wrap", wrap) == textures.padding
+
+
+@pytest.mark.parametrize("n_channels", [1, 4])
+@pytest.mark.parametrize("name", ["m.glb", "m.obj"])
+def test_maps_that_are_no_rgb(tmp_path, name: str, n_channels: int) -> None:
+    textures = TexturesUV([torch.rand(2, 2, n_channels)], [FACES], [torch.rand(4, 2)])
+    with pytest.raises(
+        ValueError, match=f"textures: expected maps of 3 channels, to be saved, got {n_channels} channels"
+    ):
+        IO().save_mesh(Meshes([VERTS], [FACES], textures), tmp_path / name)

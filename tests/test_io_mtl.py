@@ -325,3 +325,15 @@ def test_missing_mesh_file_is_an_os_error(tmp_path) -> None:
 def test_the_last_definition_of_a_property_counts() -> None:
     material = parse_mtl(Source(b"newmtl a\nKd 1 1 1\nKd 0 0 0\n", "m"))["a"]
     assert material.colors["diffuse_color"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("values", "expected"), [([[0.5, 0.25]], [0.5, 0.25]), ([[1.5, -1]], [1.0, 0.0])])
+def test_images_of_floats(values: list, expected: list) -> None:
+    image = decode_image(tiff(values), "t")
+    assert torch.allclose(image, torch.tensor([[[x] * 3 for x in expected]]))
+
+
+def tiff(values: list) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.array(values, dtype=np.float32)).save(stream, format="TIFF")
+    return stream.getvalue()

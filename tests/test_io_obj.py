@@ -204,7 +204,7 @@ V, F = torch.zeros(3, 3), torch.tensor([[0, 1, 2]])
         ((V, F - 1), "faces: expected indices from 0 to 2, got -1"),
         ((V, F, -1), "decimal_places: expected None or at least 0, got -1"),
         ((V, F, {"verts_uvs": V}), r"verts_uvs: expected shape \(N, 2\)"),
-        ((V, F, {"verts_uvs": V[:1, :2], "faces_uvs": F}), "faces_uvs: expected indices from 0 to 0, got 2"),
+        ((V, F, {"verts_uvs": V[:1, :2], "faces_uvs": F}), "faces_uvs: expected indices from 0 to 0, or -1, got 2"),
         ((V, F, {"verts_uvs": V[:, :2], "faces_uvs": F.repeat(2, 1)}), r"faces_uvs: expected shape \(1, 3\)"),
         ((V, F, {"normals": V[:1], "faces_normals_idx": F}), "faces_normals_idx: expected indices from 0 to 0"),
         ((V, F, {"texture_map": V}), r"texture_map: expected shape \(H, W, 3\)"),
@@ -450,3 +450,26 @@ def test_cow() -> None:
     assert mesh.textures.maps_padded().shape == (1, 1024, 1024, 3)
     assert torch.equal(mesh.textures.faces_uvs_padded()[0], faces.textures_idx)
     assert torch.equal(mesh.textures.verts_uvs_padded()[0], aux.verts_uvs)
+
+
+def test_faces_without_coordinates_or_normals_are_saved(tmp_path) -> None:
+    """-1 leaves a face's part out; what is read back and saved again is the same."""
+    verts, table = torch.rand(4, 3), torch.rand(4, 3)
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3], [1, 2, 3], [3, 2, 1]])
+    uvs, normals = faces.clone(), faces.clone()
+    uvs[0], uvs[3, 1], normals[1], normals[3] = -1, -1, -1, -1
+    save_obj(
+        tmp_path / "m.obj",
+        verts,
+        faces,
+        verts_uvs=table[:, :2],
+        faces_uvs=uvs,
+        normals=table,
+        faces_normals_idx=normals,
+    )
+    lines = [line for line in (tmp_path / "m.obj").read_text().splitlines() if line.startswith("f")]
+    assert lines == ["f 1//1 2//2 3//3", "f 1/1 3/3 4/4", "f 2/2/2 3/3/3 4/4/4", "f 4 3 2"]
+    _, idx, _ = load_obj(tmp_path / "m.obj")
+    uvs[3] = -1
+    assert torch.equal(idx.textures_idx, uvs)
+    assert torch.equal(idx.normals_idx, normals)

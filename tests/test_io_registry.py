@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import tirender.io
 from tirender.io import IO
-from tirender.io.pluggable_formats import MeshFormatInterpreter
+from tirender.io.file_mesh import FileMesh
+from tirender.io.files import Source
+from tirender.io.pluggable_formats import MeshFormatInterpreter, MeshRecordFormat
+from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.structures import Meshes, Pointclouds
 
 MESH = Meshes([torch.rand(3, 3)], [torch.tensor([[0, 1, 2]])])
@@ -99,3 +103,35 @@ def test_reading_whatever_a_file_holds(tmp_path) -> None:
     assert IO().read(tmp_path / "mesh.xyz") is None
     with pytest.raises(FileNotFoundError):
         IO().read(tmp_path / "missing.obj")
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "off", "glb"])
+def test_paths_may_be_bytes(tmp_path, suffix: str) -> None:
+    path = bytes(tmp_path / f"m.{suffix}")
+    IO().save_mesh(MESH, path)
+    assert torch.allclose(IO().load_mesh(path).verts_packed(), MESH.verts_packed())
+    assert len(read_mesh_file(path).verts) == 3
+    with pytest.raises(ValueError, match=f"one mesh, as m.{suffix} holds one"):
+        IO().save_mesh(MESH.extend(2), path)
+
+
+def test_a_registered_format_is_read_as_a_record_too() -> None:
+    """Each suffix of ``IO`` has a reader that keeps materials, so that no format is registered in one place only."""
+    assert set(KNOWN_SUFFIXES) == set(IO().known_suffixes)
+    assert len(KNOWN_SUFFIXES) == len(set(KNOWN_SUFFIXES))
+
+
+def test_a_format_needs_a_reader_of_records_alone(tmp_path) -> None:
+    def read(source: Source) -> FileMesh:
+        return FileMesh(source.name, np.frombuffer(source.data, np.float64).reshape(-1, 3), np.array([[0, 1, 2]]))
+
+    class Raw(MeshRecordFormat):
+        known_suffixes = (".raw",)
+        read_record = staticmethod(read)
+
+    registry = IO()
+    registry.register_meshes_format(Raw())
+    (tmp_path / "m.raw").write_bytes(MESH.verts_packed().numpy().astype(np.float64).tobytes())
+    assert torch.equal(registry.load_mesh(tmp_path / "m.raw").verts_packed(), MESH.verts_packed())
+    with pytest.raises(ValueError, match="path: expected the ending of a registered mesh format that can be written"):
+        registry.save_mesh(MESH, tmp_path / "n.raw")

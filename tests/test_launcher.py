@@ -9,12 +9,14 @@ import taichi as ti
 import torch
 
 from tirender.engine import runtime
+from tirender.engine.device_arrays import DeviceArray
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.kernels.types import struct_of
 from tirender.engine.launcher import Launcher
 
 Vectors = ti.types.ndarray(dtype=ti.math.vec3, ndim=1)
 Numbers = ti.types.ndarray(ndim=1)
+Table = ti.types.ndarray(ndim=2)
 
 
 @ti.kernel
@@ -24,6 +26,12 @@ def scale(vectors: Vectors, factor: ti.f32, shift: ti.i32, negate: ti.template()
         if ti.static(negate):
             out[i] = -out[i]
     count[0] = vectors.shape[0]
+
+
+@ti.kernel
+def move(source: Table, target: Table):
+    for i, j in source:
+        target[i, j] = source[i, j]
 
 
 @pytest.fixture
@@ -149,10 +157,10 @@ def test_a_struct_of_other_values_is_refused(line: object, message: str) -> None
 
 def test_a_restart_of_taichi_is_noticed() -> None:
     code = """
-import taichi as ti, torch
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.kernels.rasterize_points import point_boxes
 from tirender.engine.launcher import Launcher
+import taichi as ti, torch
 copies, points = DeviceCopies(), torch.tensor([[0.0, 0.0, 1.0]])
 copies.keep(points)
 launch = Launcher(point_boxes, copies)
@@ -170,3 +178,16 @@ for _ in range(3):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (0, 2)])
+def test_scratch_memory_stays_where_kernels_run(shape) -> None:
+    """From a launch that writes it to one that reads it."""
+    memory = runtime.scratch(shape, torch.float32, torch.device("cpu"))
+    assert isinstance(memory, DeviceArray) == (runtime.arch() == "vulkan" and 0 not in shape)
+    assert (memory.shape, memory.dtype, memory.dim()) == (shape, torch.float32, 2)
+    source, result = torch.rand(shape), torch.zeros(shape)
+    if len(source):
+        runtime.launch(move, source, memory)
+        runtime.launch(move, memory, result)
+    assert torch.equal(result, source)

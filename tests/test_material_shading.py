@@ -425,3 +425,45 @@ def _white(meshes: Meshes) -> Meshes:
     meshes = meshes.clone()
     meshes.textures = r.TexturesVertex([torch.ones_like(v) for v in meshes.verts_list()])
     return meshes
+
+
+def test_gradients_of_the_background_alone():
+    background = torch.tensor([0.2, 0.4, 0.6], requires_grad=True)
+    image = draw(quad(Material(base_color=(1.0, 1.0, 1.0, 0.25), alpha_mode="blend")), background=background)
+    image[..., :3].sum().backward()
+    torch.testing.assert_close(background.grad, torch.full((3,), 16 * 0.75))
+
+
+def test_gradients_of_given_corner_normals_alone():
+    mesh = quad(Material())
+    normals = torch.nn.functional.normalize(torch.tensor([[0.3, 0.2, -1.0]]).repeat(4, 1), dim=1).requires_grad_()
+    light = r.PointLights(location=[[1.0, 2.0, -3.0]])
+
+    def lit() -> torch.Tensor:
+        with_normals = Meshes(
+            mesh.verts_list(),
+            mesh.faces_list(),
+            mesh.textures,
+            corner_normals=[normals],
+            faces_corner_normals=[QUAD_FACES],
+        )
+        with torch.no_grad():
+            draw(with_normals, light)  # what a picture without gradients keeps does not take them from the next
+        first = draw(with_normals, light)
+        with torch.no_grad():
+            normals.mul_(torch.tensor([1.0, 1.0, 0.5]))
+        assert not torch.equal(draw(with_normals, light), first)
+        return draw(with_normals, light)[..., :3].sum()
+
+    lit().backward()
+    assert normals.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("n_sets", [0, 2])
+def test_empty_textures_can_be_joined(n_sets: int):
+    empty = TexturesMaterial([], [])
+    assert len(empty.join_batch([])) == 0
+    sets = {"verts_uvs": [CORNERS], "faces_uvs": [QUAD_FACES[:, None].repeat(1, n_sets, 1)]} if n_sets else {}
+    textures = TexturesMaterial([Material()], [torch.zeros(2).long()], **sets)
+    for joined in (empty.join_batch([textures]), textures.join_batch([empty])):
+        assert joined.packed().faces_uvs.shape == (2, n_sets, 3)

@@ -173,3 +173,47 @@ def test_joining_maps_of_different_sizes_warns():
     batch = meshes[0].textures.join_batch([meshes[1].textures])
     with pytest.warns(UserWarning, match="smaller levels of joined maps mix"):
         batch.join_scene()
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_levels_of_batches_of_maps_are_kept(several, padded, monkeypatch):
+    """Padded maps, several maps a mesh, and batches made of them are halved once, and again after they change."""
+    halved = []
+    monkeypatch.setattr(mipmaps, "_halve", lambda image, halve=mipmaps._halve: halved.append(image) or halve(image))
+    maps = torch.rand((2, 2, 4, 4, 3) if several else (2, 4, 4, 3))
+    ids = [torch.tensor([0, 1])] * 2 if several else None
+    options = {"maps_ids": ids, "sampling_mode": "trilinear"}
+    textures = r.TexturesUV(maps if padded else [*maps], [PLANE_FACES] * 2, [PLANE_UVS] * 2, **options)
+
+    def sample(textures: r.TexturesUV) -> torch.Tensor:
+        return textures.faces_verts_textures_packed()
+
+    seen = sample(textures)
+    n_maps = 4 if several else 2
+    for _ in range(2):
+        assert torch.equal(sample(textures), seen)
+        sample(textures.extend(3))
+    assert len(halved) == n_maps
+    maps.mul_(0.5)
+    torch.testing.assert_close(sample(textures), seen / 2)
+    assert len(halved) == 2 * n_maps
+    kept = len(mipmaps._views), len(mipmaps._chains)
+    del textures, maps
+    halved.clear()
+    gc.collect()
+    assert len(mipmaps._views) < kept[0] or not (padded or several)
+    assert len(mipmaps._chains) == kept[1] - n_maps
+
+
+@pytest.mark.parametrize("made_within", [False, True])
+def test_trilinear_pictures_in_inference_mode(made_within):
+    image = torch.rand(16, 16, 3)
+    expected = picture(plane(image, 1.0, sampling_mode="trilinear"), 4)
+    with torch.inference_mode():
+        mesh = plane(image.clone() if made_within else image, 1.0, sampling_mode="trilinear")
+        assert torch.equal(picture(mesh, 4), expected)
+    if not made_within:  # the levels that were kept can be part of a graph
+        wanted = plane(image, 1.0, sampling_mode="trilinear")
+        wanted.textures = wanted.textures._like([image], [PLANE_FACES], [PLANE_UVS.clone().requires_grad_()], None)
+        picture(wanted, 4).sum().backward()

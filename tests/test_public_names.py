@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import tirender.renderer
+
 NAMES = (Path(__file__).parent / "data" / "public_names.txt").read_text("utf-8").split()
 
 
@@ -14,6 +16,11 @@ NAMES = (Path(__file__).parent / "data" / "public_names.txt").read_text("utf-8")
 def test_name_exists(name):
     module, _, member = name.rpartition(".")
     assert hasattr(importlib.import_module(f"tirender.{module}"), member)
+
+
+def test_what_materials_need_is_public():
+    assert {"MaterialShader", "TexturesMaterial", "antialias"} <= set(tirender.renderer.__all__)
+    assert set(tirender.renderer.mesh.__all__) - {"Fragments"} <= set(tirender.renderer.__all__)
 
 
 @pytest.mark.parametrize("package", ["io", "structures", "renderer", "transforms", "utils", "vis", "loss", "ops"])

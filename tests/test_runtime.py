@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_a_second_start_is_refused_but_asking_again_is_not():
         tirender.init("vulkan")
         """
     )
-    assert "RuntimeError: arch: expected the running 'cpu'" in done.stderr
+    assert "RuntimeError: arch: expected 'cpu', which runs already (Taichi starts once), got 'vulkan'" in done.stderr
 
 
 def test_a_running_runtime_is_adopted():
@@ -142,6 +143,36 @@ def test_a_tensor_that_the_arch_cannot_reach():
         runtime._reachable(torch.empty(3, device="meta"), "cpu")
 
 
+def test_a_tensor_on_another_gpu_than_that_of_the_kernels():
+    tensor = SimpleNamespace(device=torch.device("cuda", 1), is_cuda=True)
+    with pytest.raises(ValueError, match="device: expected cuda:0, where kernels run, got cuda:1; .*CUDA_VISIBLE_DEV"):
+        runtime._reachable(tensor, "cuda")  # type: ignore[arg-type]
+
+
+class Stream:
+    """Takes down what waits for what."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def wait_stream(self, other: Stream) -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.mark.parametrize("is_side", [False, True], ids=["default", "side"])
+def test_kernels_and_torch_wait_for_each_other_on_cuda(monkeypatch, is_side):
+    log: list[str] = []
+    default, side = Stream("default", log), Stream("side", log)
+    monkeypatch.setattr(runtime, "_arch", "cuda")
+    monkeypatch.setattr(runtime, "_launch_first", lambda *_: log.append("launch"))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda _: default)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: side if is_side else default)
+    runtime.launch(object())
+    order = ["default waits for side", "launch", "side waits for default"]
+    assert log == (order if is_side else ["launch"])
+
+
 def test_a_tensor_of_more_numbers_than_taichi_can_count():
     with pytest.raises(ValueError, match=r"size: expected tensors of fewer than 2\^31 numbers, got shape \(2, 1"):
         runtime._reachable(torch.empty(1).expand(2, 2**30), "cpu")
@@ -174,3 +205,59 @@ def test_describe_names_versions_and_device():
     assert facts["arch"] == runtime.arch()
     assert facts["torch"] == torch.__version__
     assert set(facts) >= {"tirender", "taichi", "python", "device", "kernel cache"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_may_start_taichi_where_its_parent_has_not():
+    """By the program itself or by an operation; a child of that child is refused."""
+    for start in ("import taichi as ti\n    ti.init(arch=ti.cpu)", "pass"):
+        done = run(f"""
+import os, sys
+if os.fork() == 0:
+    {start}
+    print("child:", draw(), flush=True)
+    if os.fork() == 0:
+        try:
+            draw()
+        except RuntimeError as error:
+            print("grandchild:", error, flush=True)
+    else:
+        os.wait()
+    os._exit(0)
+os.wait()
+print("parent:", draw())
+""")
+        assert "child: 8" in done.stdout, done.stderr
+        assert "grandchild: fork: expected the process that started Taichi" in done.stdout
+        assert "parent: 8" in done.stdout
+
+
+@pytest.mark.parametrize("start", ["tirender.init('cpu')", "import taichi as ti; ti.init(arch=ti.cpu)"])
+def test_options_after_the_start_are_refused_by_name(start):
+    done = run(f"{start}\ntirender.init(cpu_max_num_threads=2, debug=True)")
+    assert (
+        "RuntimeError: options: expected none, as Taichi runs already on 'cpu', got cpu_max_num_threads, debug"
+        in done.stderr
+    )
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_errors_of_arguments_are_no_matter_of_float64(error, monkeypatch):
+    def launcher(*args):
+        raise error("n: expected a number, got str")
+
+    monkeypatch.setattr(runtime, "arch", lambda: "vulkan")
+    monkeypatch.setitem(runtime._launchers, "kernel", launcher)
+    with pytest.raises(error, match="n: expected a number"):
+        runtime.launch("kernel", torch.zeros(3, dtype=torch.float64), "x")
+
+
+def test_an_unknown_taichi_is_refused():
+    done = run("draw()", TIRENDER_TAICHI="tai")
+    assert "ValueError: TIRENDER_TAICHI: expected 'taichi' or 'taichi_forge', got 'tai'" in done.stderr
+
+
+def test_the_fork_must_come_first():
+    code, env = "import taichi\nimport tirender.engine.kernels", os.environ | {"TIRENDER_TAICHI": "taichi_forge"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert "RuntimeError: TIRENDER_TAICHI: expected taichi_forge before any import of taichi" in done.stderr

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from conftest import random_scene, rasterization
+from long_loops import count_rounds
 
-from tirender.engine import tiles
+from tirender.engine import runtime, tiles
+from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.rasterize_points import PointRasterization, select_points
 from tirender.engine.tiles import TileGrid, bin_primitives, prefix_sum
 
@@ -95,7 +99,8 @@ def test_images_that_keep_too_many_overlaps_are_an_error(monkeypatch):
 
     def list_tiles(listing, scratch_offsets, scratch):
         for values in (scratch.members, scratch.begin, scratch.count):
-            values.zero_()
+            if isinstance(values, torch.Tensor):  # on the device they are 0
+                values.zero_()
         scratch.count[8 * listing.first_tile] = 1 if listing.first_tile == 0 else 2**31 - 2
 
     with pytest.raises(ValueError, match=r"fewer than 2\^31 - 1 overlaps kept in all images, got 2147"):
@@ -114,3 +119,48 @@ def test_images_of_too_many_pixels_are_an_error():
 def test_prefix_sum():
     assert prefix_sum(torch.tensor([3, 0, 2])).tolist() == [0, 3, 3, 5]
     assert prefix_sum(torch.zeros(0, dtype=torch.int64)).tolist() == [0]
+
+
+def crowd(n: int) -> PointRasterization:
+    """So many points in the four pixels of one image, the last in front."""
+    points = torch.cat([torch.zeros(n, 2), torch.linspace(2, 1, n)[:, None]], 1)
+    return PointRasterization(points, torch.full((n,), 2.0), torch.zeros(n, dtype=torch.int32), 1, (2, 2), 1)
+
+
+def wall(n: int) -> MeshRasterization:
+    """So many faces that fill one image of four pixels, the last in front."""
+    corners = torch.tensor([[-9.0, -9.0], [9.0, -9.0], [0.0, 9.0]]).expand(n, 3, 2)
+    verts = torch.cat([corners, torch.linspace(2, 1, n)[:, None, None].expand(n, 3, 1)], 2).reshape(-1, 3)
+    faces = torch.arange(3 * n, dtype=torch.int32).view(-1, 3)
+    return rasterization(verts, faces, faces.new_zeros(n), n_images=1, image_size=(2, 2), faces_per_pixel=1)
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        lambda: select_points(crowd(100_000))[1],
+        lambda: wall(100_000).selection()[1],
+    ],
+    ids=["points", "faces"],
+)
+def test_a_tile_of_more_than_the_driver_lists_is_an_error(select):
+    """Never a wrong picture without a word."""
+    if runtime.arch() == "vulkan" and count_rounds(100_000) < 100_000:
+        with pytest.raises(
+            ValueError, match="primitives: expected no more than this Vulkan driver lists, got too many"
+        ):
+            select()
+    else:
+        assert (select() == 99_999).all()
+
+
+def test_a_chunk_of_more_than_the_driver_counts_is_an_error(monkeypatch):
+    monkeypatch.setattr(tiles, "COUNTS", 1)  # all points in one chunk
+    scattered = dataclasses.replace(crowd(100_000), image_size=(40, 40), radius=torch.full((100_000,), 0.01))
+    if runtime.arch() == "vulkan" and count_rounds(100_000) < 100_000:
+        with pytest.raises(
+            ValueError, match="primitives: expected no more than this Vulkan driver lists, got too many"
+        ):
+            select_points(scattered)
+    else:
+        select_points(scattered)

@@ -46,7 +46,7 @@ blend; and for their adjoints."""
 DENSITY = 0.018  # as in the first step of a fit: no ray stops early
 
 
-def select_nearest(device: str, image_size: int = 512) -> Work:
+def nearest_faces(device: str, image_size: int = 512) -> Work:
     """The nearest face of each pixel."""
     rasterization = _rasterization(device, RasterizationSettings(image_size=image_size))
     n_fragments, needs = len(rasterization.selection()[1]), (LOOP, COORDS)

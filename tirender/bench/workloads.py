@@ -82,7 +82,7 @@ STEPS: dict[str, Workload] = {
     "splats": Workload("7 Gaussians: 10 k, 360 x 360", "pixels", steps.splats_step, {"n": 50, "image_size": 16}),
 }
 OPERATIONS: dict[str, Workload] = {
-    "op-nearest-faces": Workload("nearest faces, 512 x 512", "pixels hit", operations.select_nearest, TINY),
+    "op-nearest-faces": Workload("nearest faces, 512 x 512", "pixels hit", operations.nearest_faces, TINY),
     "op-soft-faces": Workload("faces of a soft image, 128 x 128", "fragments", operations.select_soft, TINY),
     "op-silhouette": Workload("silhouette", "fragments", operations.silhouette, TINY),
     "op-silhouette-adjoint": Workload("silhouette, adjoint", "fragments", operations.silhouette, TINY, BACK),

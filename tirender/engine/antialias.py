@@ -52,8 +52,8 @@ class _BlendOutlines(FirstOrder):
         grad_colors = grad_image.clone(memory_format=torch.contiguous_format)
         grad_xy = verts.new_zeros(n_parts, len(verts) if wanted else 0, 2)
         if colors.numel():
-            bounds, is_gpu = part_bounds(n_pixels, n_parts, colors.device), runtime.is_parallel_device()
+            bounds, atomic = part_bounds(n_pixels, n_parts, colors.device), runtime.is_parallel_device()
             arrays = (*picture, colors, grad_image.contiguous(), bounds)
-            runtime.launch(kernels.antialias_adjoint, ctx.size, *arrays, is_gpu, grad_colors, grad_xy)
+            runtime.launch(kernels.antialias_adjoint, ctx.size, *arrays, atomic, grad_colors, grad_xy)
         grad_verts = torch.nn.functional.pad(grad_xy.sum(0), (0, 1)) if wanted else None  # depth does not matter
         return grad_colors, grad_verts, None, None

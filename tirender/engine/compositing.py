@@ -44,7 +44,7 @@ class _Composite(FirstOrder):
         if not len(index) or not shape[1]:
             return points.features.new_zeros(shape)
         image = points.features.new_empty(shape)
-        runtime.launch(kernels.composite_forward, kernels.Settings(mode=mode), *points, image)
+        runtime.launch(kernels.composite_forward, kernels.CompositeSettings(mode=mode), *points, image)
         return image
 
     @staticmethod
@@ -57,7 +57,7 @@ class _Composite(FirstOrder):
         if len(index) and features.shape[1]:
             runtime.launch(
                 kernels.composite_adjoint,
-                kernels.Settings(mode=ctx.mode, features_wanted=wanted),
+                kernels.CompositeSettings(mode=ctx.mode, features_wanted=wanted),
                 runtime.is_parallel_device(),
                 offsets,
                 index,

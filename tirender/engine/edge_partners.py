@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 
-def edge_partners(faces: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def edge_partners(faces: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
     """The edge of the face beyond each edge of a face.
 
-    Edges are matched by the indices of their ends. Those left over are matched by the positions: files store vertices
-    twice where texture coordinates or normals differ.
+    Edges are matched by the indices of their ends. Those left over are matched by the positions, if they are given:
+    files store vertices twice where texture coordinates or normals differ.
 
     Args:
         faces: (F, 3) integers, rows of vertices.
@@ -22,7 +22,7 @@ def edge_partners(faces: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     ends = torch.stack([faces.roll(-1, 1), faces.roll(-2, 1)], 2).view(-1, 2)
     partner = _partners(ends)
     alone = (partner < 0).nonzero()[:, 0]
-    if len(alone):
+    if len(alone) and positions is not None:
         rows, index = ends[alone].unique(return_inverse=True)
         place = torch.unique(positions[rows].detach() + 0.0, dim=0, return_inverse=True)[1]  # -0 is 0
         found = _partners(place[index])

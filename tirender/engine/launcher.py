@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tirender.engine import compiler
+from tirender.engine.device_arrays import DeviceArray
 from tirender.engine.device_copies import DeviceCopies
 
 # what an argument is; an array has the number of its last dimensions that make up one element: 0, or 1 for vectors
@@ -22,7 +24,8 @@ NUMBERS = {INTEGER: (int, np.integer), REAL: (int, float, np.integer, np.floatin
 
 
 class Launcher:
-    """Launches a kernel on contiguous tensors without ``requires_grad``, numbers, tuples of them, and template values.
+    """Launches a kernel on contiguous tensors without ``requires_grad``, arrays on the device, numbers, tuples of them,
+    and template values.
 
     Args:
         kernel: a function decorated with ``ti.kernel``, of arrays, 32 and 64 bit numbers, structs of these (passed as
@@ -51,7 +54,8 @@ class Launcher:
         types = tuple(map(_type_of, args, self._kinds))
         compiled = self._kernel.compiled_kernels.get(self._known.get(types))
         if compiled is None:  # never launched so, or before ti.reset
-            self._known[types] = self._kernel.ensure_compiled(*args)
+            tensors = (arg.like() if isinstance(arg, DeviceArray) else arg for arg in args)
+            self._known[types] = self._kernel.ensure_compiled(*tensors)
             compiled = self._kernel.compiled_kernels[self._known[types]]
         context = compiled.make_launch_context()
         index = 0
@@ -78,14 +82,13 @@ class Launcher:
             else:
                 context.set_arg_float((index,), float(arg))
             index += 1
-        program = self._kernel.runtime.prog
         try:
-            ready = program.compile_kernel(program.config(), program.get_device_caps(), compiled)
-            program.launch_kernel(ready, context)
+            compiler.launch(self._kernel.runtime.prog, compiled, context)
         except Exception as error:
             from taichi.lang.exception import handle_exception_from_cpp
 
-            raise handle_exception_from_cpp(error) from None
+            raised = handle_exception_from_cpp(error)
+            raise type(raised)(f"{self._kernel.func.__name__}: {raised}") from None
 
     @contextlib.contextmanager
     def _vectors(self) -> Iterator[None]:
@@ -102,6 +105,9 @@ class Launcher:
             config.real_matrix_scalarize = before
 
     def _set_array(self, context: Any, index: int, name: str, tensor: Any, element_dims: int) -> None:
+        if isinstance(tensor, DeviceArray):
+            context.set_arg_ndarray((index,), tensor.handle)
+            return
         if not tensor.is_contiguous():
             raise ValueError(f"{name}: expected a contiguous tensor, got strides {tensor.stride()}")
         if self._whole_vectors and element_dims and tensor.data_ptr() % ALIGNMENT:

@@ -10,7 +10,7 @@ from tirender.engine.rasterize_meshes import RasterMode
 
 
 @runtime.not_compiled
-def draw_materials(mode: RasterMode, lighting: kernels.Lighting, inputs: kernels.Inputs) -> torch.Tensor:
+def draw_materials(mode: RasterMode, lighting: kernels.Lighting, inputs: kernels.MaterialInputs) -> torch.Tensor:
     """Light the fragments of each pixel and blend them front to back.
 
     Args:

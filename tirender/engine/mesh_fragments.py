@@ -54,6 +54,6 @@ class _MeshFragments(FirstOrder):
         if len(index):
             grads = tuple(g.contiguous() for g in grads)
             bounds = part_bounds(len(index), n_parts, verts.device)
-            is_gpu = runtime.is_parallel_device()
-            runtime.launch(kernels.mesh_fragments_adjoint, ctx.raster, *fragments, *grads, bounds, is_gpu, grad_verts)
+            atomic = runtime.is_parallel_device()
+            runtime.launch(kernels.mesh_fragments_adjoint, ctx.raster, *fragments, *grads, bounds, atomic, grad_verts)
         return grad_verts.sum(0), None, None, None, None

@@ -12,7 +12,8 @@ from tirender.engine.edge_partners import edge_partners
 from tirender.engine.kernels.antialias import Picture
 from tirender.engine.mesh_fragments import mesh_fragments
 from tirender.engine.near_clipping import NearClipping, clip_near
-from tirender.engine.rasterize_meshes import RasterMode, Triangles, compact, select_nearest, select_triangles
+from tirender.engine.packed_fragments import pixels_of
+from tirender.engine.rasterize_meshes import RasterMode, Triangles, compact, select_nearest_triangles, select_triangles
 from tirender.engine.surface_slopes import surface_slopes
 from tirender.transforms.math import away_from_zero, matmul
 
@@ -97,8 +98,7 @@ class MeshRasterization:
     def _pixels(self) -> torch.Tensor:
         """(M,) int32: the pixel of each of the selected."""
         offsets, index = self._sorted
-        pixels = torch.arange(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
-        return torch.repeat_interleave(pixels, (offsets[1:] - offsets[:-1]).long(), output_size=len(index))
+        return pixels_of(offsets, len(index))
 
     def corner_values(self, values: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Values (n, D) and their int32 rows at the corners of the triangles, from those of the faces."""
@@ -123,7 +123,7 @@ class MeshRasterization:
 
     @cached_property
     def _nearest(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return select_nearest(self.triangles, self.mode)
+        return select_nearest_triangles(self.triangles, self.mode)
 
     @cached_property
     def _sorted(self) -> tuple[torch.Tensor, torch.Tensor]:

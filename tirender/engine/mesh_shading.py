@@ -104,7 +104,7 @@ class ShadingMode:
 @runtime.not_compiled
 def shade_mesh(
     triangles: Triangles,
-    raster: RasterMode,
+    raster_mode: RasterMode,
     offsets: torch.Tensor,
     index: torch.Tensor,
     surface: SurfaceSource | None,
@@ -117,7 +117,7 @@ def shade_mesh(
     Args:
         offsets, index: from :func:`select_triangles`, sorted by depth.
         surface: what is lit; None where ``mode.light`` is UNLIT.
-        params: (N, 21) light, material, camera and blending parameters of each image, in the order that
+        params: (N, N_PARAMS) light, material, camera and blending parameters of each image, in the order that
             ``kernels/lighting.py`` lists.
     Returns:
         (N, H, W, 4) RGBA; differentiable in ``triangles.verts_ndc``, positions, normals, coords, texels and params, the
@@ -132,7 +132,7 @@ def shade_mesh(
     texels, layout, map_index = texture.texels, texture.layout, texture.map_index
     if texels is None or layout is None or map_index is None:
         texels, layout, map_index = nothing, faces.new_zeros(1, 4), faces[:1, 0]
-    inputs = kernels.Inputs(
+    inputs = kernels.ShadingInputs(
         offsets=offsets,
         triangles=index,
         faces=faces,
@@ -147,9 +147,9 @@ def shade_mesh(
         texels=texels,
         params=params,
     )
-    inputs = kernels.Inputs(*(t.to(verts.dtype) if t.is_floating_point() else t for t in inputs))
+    inputs = kernels.ShadingInputs(*(t.to(verts.dtype) if t.is_floating_point() else t for t in inputs))
     numbers = (
-        raster.raster,
+        raster_mode.raster,
         Shading(
             light=mode.light,
             flat=surface.flat,
@@ -162,13 +162,13 @@ def shade_mesh(
     with torch.autocast(verts.device.type, enabled=False):
         keep = mode.soft and torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
         image = _ShadeMesh.apply(numbers, keep, *inputs)
-    return image.view(triangles.n_images, *raster.image_size, 4)
+    return image.view(triangles.n_images, *raster_mode.image_size, 4)
 
 
 class _ShadeMesh(FirstOrder):
     @staticmethod
     def forward(ctx: Any, numbers: Any, keep: bool, *args: torch.Tensor) -> torch.Tensor:
-        inputs = kernels.Inputs(*(t.detach().contiguous() for t in args))
+        inputs = kernels.ShadingInputs(*(t.detach().contiguous() for t in args))
         verts = inputs.verts
         n_pixels, n_fragments = len(inputs.offsets) - 1, len(inputs.triangles) if keep else 0
         image = verts.new_empty(n_pixels, 4)
@@ -185,9 +185,9 @@ class _ShadeMesh(FirstOrder):
 
     @staticmethod
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
-        n_inputs = len(kernels.Inputs._fields)
-        inputs, kept = kernels.Inputs(*ctx.saved_tensors[:n_inputs]), ctx.saved_tensors[n_inputs:]
-        needs = dict(zip(kernels.Inputs._fields, ctx.needs_input_grad[2:]))
+        n_inputs = len(kernels.ShadingInputs._fields)
+        inputs, kept = kernels.ShadingInputs(*ctx.saved_tensors[:n_inputs]), ctx.saved_tensors[n_inputs:]
+        needs = dict(zip(kernels.ShadingInputs._fields, ctx.needs_input_grad[2:]))
         needs["positions"] = needs["normals"] = needs["positions"] or needs["normals"]  # they go together
         wanted = {name: getattr(inputs, name) for name in Owners._fields if needs[name]}
         columns = [tensor.numel() for tensor in wanted.values()]
@@ -196,7 +196,7 @@ class _ShadeMesh(FirstOrder):
         n_parts = part_count(sum(columns), len(inputs.triangles))
         grads = inputs.verts.new_zeros(n_parts, sum(columns))
         if len(inputs.offsets) > 1:
-            bounds, is_gpu = part_bounds_by_work(inputs.offsets, n_parts), runtime.is_parallel_device()
+            bounds, atomic = part_bounds_by_work(inputs.offsets, n_parts), runtime.is_parallel_device()
             runtime.launch(
                 kernels.mesh_shading_adjoint,
                 *ctx.numbers,
@@ -205,8 +205,8 @@ class _ShadeMesh(FirstOrder):
                 *kept,
                 grad_image.contiguous(),
                 bounds,
-                is_gpu,
+                atomic,
                 grads,
             )
         sums = {name: part.view_as(wanted[name]) for name, part in zip(wanted, grads.sum(0).split(columns))}
-        return (None, None, *(sums.get(name) for name in kernels.Inputs._fields))
+        return (None, None, *(sums.get(name) for name in kernels.ShadingInputs._fields))

@@ -62,12 +62,7 @@ class NearClipping:
 
     def siblings(self) -> torch.Tensor:
         """(T,) int32: the other triangle of the same face, -1 where there is none."""
-        is_pair = self.face[1:] == self.face[:-1]  # the parts of a face follow each other
-        place = torch.arange(len(self.face), dtype=torch.int32, device=self.face.device)
-        siblings = torch.full_like(place, -1)
-        siblings[:-1][is_pair] = place[1:][is_pair]
-        siblings[1:][is_pair] = place[:-1][is_pair]
-        return siblings
+        return siblings_of(self.face).int()
 
     def barycentric(self, n_faces: int) -> torch.Tensor:
         """(T, 3, 3): coordinates in the face of each triangle's corners."""
@@ -75,6 +70,16 @@ class NearClipping:
         faces = torch.arange(3, device=self.weights.device).expand(n_faces, 3)
         points, rows = self.apply(unit, faces)
         return points.index_select(0, rows.long().flatten()).view(-1, 3, 3)
+
+
+def siblings_of(face: torch.Tensor) -> torch.Tensor:
+    """(T,) int64: the other triangle of the same face, -1 without one. The parts of a face follow each other."""
+    is_pair = face[1:] == face[:-1]
+    place = torch.arange(len(face), device=face.device)
+    siblings = torch.full_like(place, -1)
+    siblings[:-1][is_pair] = place[1:][is_pair]
+    siblings[1:][is_pair] = place[:-1][is_pair]
+    return siblings
 
 
 def clip_near(z: torch.Tensor, faces: torch.Tensor, z_near: float) -> NearClipping | None:

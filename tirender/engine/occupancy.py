@@ -9,6 +9,7 @@ import torch
 from tirender.checks import check_tensor, fail
 from tirender.engine import runtime
 from tirender.engine.kernels import occupancy as kernels
+from tirender.engine.tiles import prefix_sum
 
 MAX_STEPS = 1 << 16  # along an edge of the cube
 
@@ -31,7 +32,7 @@ class RaySamples(NamedTuple):
         position = torch.arange(len(self.rays), device=self.rays.device) - self.offsets.index_select(0, self.rays)
         index = (position < counts.index_select(0, self.rays)).nonzero()[:, 0]
         lengths, rays = self.lengths.index_select(0, index), self.rays.index_select(0, index)
-        return RaySamples(_offsets(counts), rays, lengths), index
+        return RaySamples(prefix_sum(counts), rays, lengths), index
 
     def of_rays(self, rows: slice) -> RaySamples:
         """The samples of successive rays, of which there is at least one; they count from 0."""
@@ -82,15 +83,15 @@ def sample_occupied(
         shifts = torch.full_like(origins[:, 0], 0.5)
     check_tensor("shifts", shifts, (len(origins),), like=origins)
     counts = torch.zeros(len(origins), dtype=torch.int32, device=origins.device)
-    rays = kernels.Rays(origins.contiguous(), directions.contiguous(), shifts.contiguous())
-    settings = kernels.Settings(resolution=resolution, nearest=nearest, step=step)
+    rays = kernels.OccupancyRays(origins.contiguous(), directions.contiguous(), shifts.contiguous())
+    settings = kernels.OccupancySettings(resolution=resolution, nearest=nearest, step=step)
     if len(origins):
         runtime.launch(kernels.count_occupied, settings, *rays, occupied, counts)
-    offsets = _offsets(counts)
+    offsets = prefix_sum(counts)
     if max_samples is not None and int(offsets[-1]) > max_samples:
         n_rays = max(int((offsets <= max_samples).sum()) - 1, 1)
         offsets = offsets[: n_rays + 1]
-        rays = kernels.Rays(rays.origins[:n_rays], rays.directions[:n_rays], rays.shifts[:n_rays])
+        rays = kernels.OccupancyRays(rays.origins[:n_rays], rays.directions[:n_rays], rays.shifts[:n_rays])
     n_samples = int(offsets[-1])
     lengths = origins.new_zeros(n_samples)
     ray_index = torch.zeros(n_samples, dtype=torch.int32, device=origins.device)
@@ -104,9 +105,3 @@ def pack_bits(occupied: torch.Tensor) -> torch.Tensor:
     bits = occupied.reshape(-1, 32).to(torch.int64) << torch.arange(32, device=occupied.device)
     words = bits.sum(1)
     return torch.where(words >= 2**31, words - 2**32, words).int()
-
-
-def _offsets(counts: torch.Tensor) -> torch.Tensor:
-    offsets = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
-    torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
-    return offsets

@@ -16,6 +16,12 @@ Values = tuple[torch.Tensor, ...]
 Self = TypeVar("Self", bound="Packed")
 
 
+def pixels_of(offsets: torch.Tensor, n_entries: int) -> torch.Tensor:
+    """(M,) int32: the pixel of each of M packed entries, where those of each pixel begin at offsets (pixels + 1,)."""
+    pixels = torch.arange(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
+    return pixels.repeat_interleave(offsets.diff().long(), output_size=n_entries)
+
+
 class Packed:
     """One entry for each kept (pixel, primitive) pair: pixel after pixel, by depth within a pixel, no empty slots.
 
@@ -63,9 +69,7 @@ class Packed:
     @cached_property
     def pixel_index(self) -> torch.Tensor:
         """(M,) int64, the pixel of each entry, counted in row-major order through all images."""
-        counts = (self.offsets[1:] - self.offsets[:-1]).long()
-        pixels = torch.arange(len(counts), device=counts.device)
-        return torch.repeat_interleave(pixels, counts, output_size=len(self))
+        return pixels_of(self.offsets, len(self)).long()
 
     @cached_property
     def image_index(self) -> torch.Tensor:

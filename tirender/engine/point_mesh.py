@@ -44,12 +44,12 @@ def point_triangle_distances(
     segments = triangles.shape[1] == 2
     corners = torch.cat([triangles, triangles[:, 1:]], 1) if segments else triangles
     with torch.autocast(points.device.type, enabled=False):
-        scene = _Scene(points.detach(), points_first, corners.detach(), triangles_first, min_area, segments)
-        pairs = _nearest_pairs(scene, from_points, from_triangles)
-        return [_Distances.apply(points, corners, p, min_area, segments) for p in pairs]
+        scene = Scene(points.detach(), points_first, corners.detach(), triangles_first, min_area, segments)
+        pairs = nearest_pairs(scene, from_points, from_triangles)
+        return [PairDistances.apply(points, corners, p, min_area, segments) for p in pairs]
 
 
-class _Scene(NamedTuple):
+class Scene(NamedTuple):
     """What is searched, as :func:`point_triangle_distances` has it; ``triangles`` (T, 3, 3) for segments too."""
 
     points: torch.Tensor
@@ -60,7 +60,7 @@ class _Scene(NamedTuple):
     segments: bool
 
 
-class _Pairs(NamedTuple):
+class Pairs(NamedTuple):
     """Pairs of points and triangles, and their squared distances."""
 
     dists: torch.Tensor  # (n,)
@@ -68,21 +68,21 @@ class _Pairs(NamedTuple):
     triangles: torch.Tensor  # (n,) int32, likewise
 
 
-def _nearest_pairs(scene: _Scene, from_points: bool, from_triangles: bool) -> list[_Pairs]:
+def nearest_pairs(scene: Scene, from_points: bool, from_triangles: bool) -> list[Pairs]:
     """Of each point and the triangle nearest to it, and of each triangle and its point."""
     points, triangles = scene.points, scene.triangles
     own_point, own_triangle = (
         torch.arange(len(x), dtype=torch.int32, device=points.device) for x in (points, triangles)
     )
-    of_points = _Pairs(points.new_zeros(len(points)), own_point, torch.full_like(own_point, -1))
-    of_triangles = _Pairs(points.new_zeros(len(triangles)), torch.full_like(own_triangle, -1), own_triangle)
+    of_points = Pairs(points.new_zeros(len(points)), own_point, torch.full_like(own_point, -1))
+    of_triangles = Pairs(points.new_zeros(len(triangles)), torch.full_like(own_triangle, -1), own_triangle)
     if len(points) and len(triangles):
         columns = points.t().contiguous()
         cloud, sorted_points = _forest(columns, columns, scene.points_first, knn.LEAF_BITS)
         lower, upper = triangles.amin(1).t().contiguous(), triangles.amax(1).t().contiguous()
         mesh, _lower = _forest(lower, upper, scene.triangles_first, kernels.TRIANGLE_LEAF_BITS)
         corners = triangles.reshape(-1, 9).index_select(0, mesh.order).view(-1, 3)
-        settings = kernels.Settings(chunk=queries_per_task(), min_area=scene.min_area)
+        settings = kernels.PointMeshSettings(chunk=queries_per_task(), min_area=scene.min_area)
         if from_points:
             runtime.launch(
                 kernels.nearest_triangles,
@@ -121,11 +121,11 @@ def _forest(
     return build_forest(lower, upper, first.int(), item, leaf_bits)
 
 
-class _Distances(FirstOrder):
+class PairDistances(FirstOrder):
     """The squared distances of pairs of points and triangles."""
 
     @staticmethod
-    def forward(ctx: Any, points: Any, triangles: Any, pairs: _Pairs, min_area: float, segments: bool) -> torch.Tensor:
+    def forward(ctx: Any, points: Any, triangles: Any, pairs: Pairs, min_area: float, segments: bool) -> torch.Tensor:
         ctx.save_for_backward(points, triangles, pairs.points, pairs.triangles)
         ctx.min_area, ctx.segments = min_area, segments
         return pairs.dists

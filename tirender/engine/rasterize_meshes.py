@@ -1,4 +1,4 @@
-"""Which triangles touch which pixels, and the differentiable values there, over ``kernels/rasterize_meshes.py``."""
+"""Which triangles touch which pixels, over ``kernels/rasterize_meshes.py``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tirender.engine import runtime
 from tirender.engine.kernels import rasterize_meshes as kernels
 from tirender.engine.kernels.tiles import Listing, Scratch
 from tirender.engine.kernels.triangle import Raster
-from tirender.engine.tiles import Bins, TileGrid, bin_primitives, list_overlaps, prefix_sum
+from tirender.engine.tiles import Bins, TileGrid, bin_primitives, check_loops, list_overlaps, prefix_sum
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class RasterMode:
 
 
 @runtime.not_compiled
-def select_nearest(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor, torch.Tensor]:
+def select_nearest_triangles(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor, torch.Tensor]:
     """The triangle in front of those that cover each pixel.
 
     Returns:
         nearest: (N * H * W,) int32 triangles, -1 where there is none.
         depth: (N * H * W,) where there is one.
     Raises:
-        ValueError: where int32 cannot count the pixels.
+        ValueError: where int32 cannot count the pixels, or the driver ends loops early.
     """
     verts = triangles.verts_ndc.detach().contiguous()
     n_pixels = triangles.n_images * mode.image_size[0] * mode.image_size[1]
@@ -78,7 +78,8 @@ def select_nearest(triangles: Triangles, mode: RasterMode) -> tuple[torch.Tensor
     sharp = replace(mode, blur_radius=0.0)
     if n_pixels and len(triangles.faces):
         grid, binned, _ = _bin(triangles, verts, sharp)
-        runtime.launch(kernels.select_nearest, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
+        runtime.launch(kernels.select_nearest_triangles, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
+        check_loops(nearest)
     return nearest, depth
 
 
@@ -101,7 +102,7 @@ def select_triangles(
         ValueError: where int32 cannot count the pixels, or their triangles.
     """
     if mode.keeps_nearest_alone:
-        nearest, _depth = select_nearest(triangles, mode)
+        nearest, _depth = select_nearest_triangles(triangles, mode)
         return compact(nearest)
     verts = triangles.verts_ndc.detach().contiguous()
     height, width = mode.image_size

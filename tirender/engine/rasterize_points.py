@@ -12,6 +12,7 @@ from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import rasterize_points as kernels
 from tirender.engine.kernels.tiles import Listing, Scratch
+from tirender.engine.packed_fragments import pixels_of
 from tirender.engine.partial_sums import part_bounds, part_count
 from tirender.engine.tiles import TileGrid, bin_primitives, list_overlaps
 
@@ -43,9 +44,7 @@ class PointRasterization:
     def evaluate(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Depth and squared distance, (M,) each, of what was selected."""
         offsets, index = self._selection
-        pixels = torch.arange(len(offsets) - 1, dtype=torch.int32, device=offsets.device)
-        pixels = torch.repeat_interleave(pixels, (offsets[1:] - offsets[:-1]).long(), output_size=len(index))
-        return point_fragments(self.points_ndc, self.image_size, pixels, index)
+        return point_fragments(self.points_ndc, self.image_size, pixels_of(offsets, len(index)), index)
 
     @cached_property
     def _selection(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,6 +121,6 @@ class _PointFragments(FirstOrder):
         if len(index):
             fragments, grads = (points, pixels, index, *ctx.image_size), tuple(g.contiguous() for g in grads)
             bounds = part_bounds(len(index), n_parts, points.device)
-            is_gpu = runtime.is_parallel_device()
-            runtime.launch(kernels.point_fragments_adjoint, *fragments, *grads, bounds, is_gpu, grad_points)
+            atomic = runtime.is_parallel_device()
+            runtime.launch(kernels.point_fragments_adjoint, *fragments, *grads, bounds, atomic, grad_points)
         return grad_points.sum(0), None, None, None

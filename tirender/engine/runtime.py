@@ -14,12 +14,14 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from tirender.engine import compiler
+from tirender.engine.device_arrays import DeviceArray
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.first_order import refuse_transforms
 from tirender.engine.launcher import Launcher
@@ -33,7 +35,6 @@ MAX_NUMBERS = 2**31  # Taichi counts them in int32, and reads elsewhere beyond
 F = TypeVar("F", bound=Callable[..., Any])
 
 _lock = threading.Lock()
-_home = os.getpid()
 _arch: str | None = None
 _forked = False
 _launchers: dict[Any, Launcher] = {}
@@ -64,10 +65,8 @@ def init(arch: str | None = None, **options: Any) -> str:
             raise ValueError(f"arch: expected 'cpu', 'cuda' or 'vulkan', got {wanted!r}")
         if _arch is None:
             _arch = _start(wanted, options)
-            if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
-                os.register_at_fork(after_in_child=_mark_forked)
-        elif (arch is not None and arch != _arch) or options:
-            raise RuntimeError(f"arch: expected the running {_arch!r} without options (it starts once), got {arch!r}")
+        else:
+            _refuse_another(_arch, arch, options)
         return _arch
 
 
@@ -85,21 +84,24 @@ def launch(kernel: Any, *args: Any) -> None:
     """Run a kernel on contiguous tensors and numbers, after seeing that the arch can reach them.
 
     Tensors go in detached: Taichi would otherwise deal with their ``.grad`` itself. On Vulkan they are copied to the
-    device and back, but for those that :func:`keep` was called for.
+    device and back, but for those that :func:`keep` was called for. What :func:`scratch` gave is never copied.
 
     Raises:
         ValueError: for a tensor on a device that the arch cannot reach, of 2^31 numbers or more, or of float64 where
-            Vulkan lacks a function.
+            Vulkan lacks a function. On CUDA only the first GPU is reached.
         RuntimeError: in a forked child.
     """
     running = arch()
     args = tuple(_reachable(a, running) if isinstance(a, torch.Tensor) else a for a in args)
     launcher = _launchers.get(kernel)
     try:
-        if launcher is not None:
-            launcher(*args)
-        else:
-            _launch_first(kernel, args, running)
+        with _stream_order() if running == "cuda" else contextlib.nullcontext():
+            if launcher is not None:
+                launcher(*args)
+            else:
+                _launch_first(kernel, args, running)
+    except (TypeError, ValueError):  # of the arguments: the launcher names them
+        raise
     except Exception as error:
         if running == "vulkan" and any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args):
             raise ValueError("dtype: expected float32 on the 'vulkan' arch, got float64; call .float()") from error
@@ -114,6 +116,16 @@ def keep(rows: torch.Tensor) -> None:
     """
     if arch() == "vulkan":
         _copies.keep(_reachable(rows, "vulkan"))
+
+
+def scratch(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor | DeviceArray:
+    """Memory for numbers that kernels write and read, and nobody else: on Vulkan it stays on the device.
+
+    Kernels may take it as an array of numbers, not of vectors.
+    """
+    if arch() == "vulkan" and 0 not in shape:
+        return DeviceArray(shape, dtype)
+    return torch.empty(shape, dtype=dtype, device=device)
 
 
 def synchronize() -> None:
@@ -159,10 +171,29 @@ def _launch_first(kernel: Any, args: tuple[Any, ...], running: str) -> None:
     _launchers[kernel] = launcher
 
 
+@contextlib.contextmanager
+def _stream_order() -> Iterator[None]:
+    """Taichi launches on CUDA's default stream. Where torch works on another, each waits for the other."""
+    if not torch.cuda.is_initialized() or (ours := torch.cuda.current_stream(0)) == torch.cuda.default_stream(0):
+        yield
+        return
+    default = torch.cuda.default_stream(0)
+    default.wait_stream(ours)
+    try:
+        yield
+    finally:
+        ours.wait_stream(default)
+
+
 def _reachable(tensor: torch.Tensor, running: str) -> torch.Tensor:
     if tensor.device.type not in ("cpu", running):
         advice = "start with tirender.init('cuda')" if tensor.is_cuda else "move the tensors with .cpu()"
         raise ValueError(f"device: expected CPU tensors on the {running!r} arch, got {tensor.device}; {advice}")
+    if tensor.device.index:
+        raise ValueError(
+            f"device: expected cuda:0, where kernels run, got {tensor.device}; "
+            "the environment variable CUDA_VISIBLE_DEVICES, set before the start, says which GPU that is"
+        )
     if tensor.numel() >= MAX_NUMBERS:
         raise ValueError(f"size: expected tensors of fewer than 2^31 numbers, got shape {tuple(tensor.shape)}")
     return tensor.detach() if tensor.requires_grad else tensor
@@ -211,18 +242,15 @@ def _driver_name(running: str) -> str:
 
 
 def _start(wanted: str | None, options: dict[str, Any]) -> str:
+    compiler.choose()
     import taichi as ti
 
     by_name = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}
-    if ti.lang.impl.get_runtime().prog is not None:
-        if os.getpid() != _home:  # started by the program before this fork
-            _mark_forked()
-            _refuse_fork()
+    if _has_program():
         found = {ti.x64: "cpu", ti.arm64: "cpu", ti.cuda: "cuda", ti.vulkan: "vulkan"}.get(ti.cfg.arch)
         if found is None:
             raise RuntimeError(f"arch: expected a Taichi runtime on cpu, cuda or vulkan, got {ti.cfg.arch}")
-        if (wanted is not None and wanted != found) or options:
-            raise RuntimeError(f"arch: expected the {found!r} runtime that the program has started, got {wanted!r}")
+        _refuse_another(found, wanted, options)
         return found
     name = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
     settings: dict[str, Any] = {
@@ -239,9 +267,27 @@ def _start(wanted: str | None, options: dict[str, Any]) -> str:
     return name
 
 
+def _refuse_another(running: str, wanted: str | None, options: dict[str, Any]) -> None:
+    if wanted is not None and wanted != running:
+        raise RuntimeError(f"arch: expected {running!r}, which runs already (Taichi starts once), got {wanted!r}")
+    if options:
+        raise RuntimeError(f"options: expected none, as Taichi runs already on {running!r}, got {', '.join(options)}")
+
+
+def _has_program() -> bool:
+    """Whether Taichi runs, whoever has started it."""
+    taichi = sys.modules.get("taichi")
+    return taichi is not None and taichi.lang.impl.get_runtime().prog is not None
+
+
 def _mark_forked() -> None:
+    """In a child that was just forked: a program that ran in its parent would hang here."""
     global _forked
-    _forked = True
+    _forked = _forked or _has_program()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
+    os.register_at_fork(after_in_child=_mark_forked)
 
 
 def _refuse_fork() -> None:

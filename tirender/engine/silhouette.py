@@ -51,7 +51,7 @@ class _Silhouette(FirstOrder):
         grad_xy = verts.new_zeros(n_parts, len(verts), 2)
         if len(index):
             grad_alpha, bounds = -grad_transmittance.contiguous(), part_bounds_by_work(offsets, n_parts)
-            is_gpu = runtime.is_parallel_device()
-            runtime.launch(kernels.silhouette_adjoint, *ctx.numbers, *fragments, grad_alpha, bounds, is_gpu, grad_xy)
+            atomic = runtime.is_parallel_device()
+            runtime.launch(kernels.silhouette_adjoint, *ctx.numbers, *fragments, grad_alpha, bounds, atomic, grad_xy)
         grad_verts = torch.nn.functional.pad(grad_xy.sum(0), (0, 1))  # depth does not matter
         return grad_verts, None, None, None, None, None

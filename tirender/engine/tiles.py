@@ -82,13 +82,14 @@ def bin_primitives(boxes: torch.Tensor, image: torch.Tensor, grid: TileGrid) -> 
         boxes: (n, 4) int32 first and last column, first and last row, inside the image; empty where last < first.
         image: (n,) int32.
     Raises:
-        ValueError: where the tiles list 2^31 primitives or more.
+        ValueError: where the tiles list 2^31 primitives or more, or the driver has ended loops early.
     """
     # a GPU wants many short chunks; each costs a count for every tile
     most = min(1024, COUNTS // max(grid.n_tiles, 1)) if runtime.is_parallel_device() else 64
     n_chunks = max(1, min(most, len(boxes) // 64))
     counts = boxes.new_zeros(2, grid.n_tiles, n_chunks)
     runtime.launch(kernels.count_bins, grid.sizes, boxes, image, counts)
+    check_loops(counts[0, 0])
     _check_total(int(counts[0].sum(dtype=torch.int64)), "with tiles")
     cursor = prefix_sum(counts[0].view(-1))
     members = boxes.new_empty(int(cursor[-1]))
@@ -116,10 +117,12 @@ def list_overlaps(
         offsets: (N * H * W + 1,) int32, where each pixel's primitives begin, and the total.
         members: (M,) int32.
     Raises:
-        ValueError: where one band of rows overlaps 2^31 primitives, or all images keep so many.
+        ValueError: where one band of rows overlaps 2^31 primitives, or all images keep so many, or the driver has ended
+            loops early.
     """
     n_pixels = grid.n_images * grid.height * grid.width
-    begin, count = bins.members.new_empty(n_pixels), bins.members.new_empty(n_pixels)
+    device = bins.members.device
+    begin, count = runtime.scratch((n_pixels,), torch.int32, device), bins.members.new_empty(n_pixels)
     parts: list[torch.Tensor] = []
     total = 0
     for first_row, last_row in _groups(bins.max_overlaps, grid):
@@ -128,19 +131,20 @@ def list_overlaps(
         scratch_offsets = prefix_sum(bins.max_overlaps[tiles])
         n_overlaps = int(scratch_offsets[-1])
         scratch = kernels.Scratch(
-            pairs=begin.new_empty(n_overlaps, 2),
-            pair_depths=like.new_empty(n_overlaps),
-            members=begin.new_empty(n_overlaps),
-            member_depths=like.new_empty(n_overlaps),
+            pairs=runtime.scratch((n_overlaps, 2), torch.int32, device),
+            pair_depths=runtime.scratch((n_overlaps,), like.dtype, device),
+            members=runtime.scratch((n_overlaps,), torch.int32, device),
+            member_depths=runtime.scratch((n_overlaps,), like.dtype, device),
             begin=begin,
             count=count,
         )
         listing = kernels.Listing(first_tile=tiles.start, limit=limit or kernels.INT32_MAX, by_depth=by_depth)
         list_tiles(listing, scratch_offsets, scratch)
+        check_loops(count[pixels])
         offsets = prefix_sum(count[pixels])
         total += int(offsets[-1])
         _check_total(total, "kept in all images")
-        part = begin.new_empty(int(offsets[-1]))
+        part = count.new_empty(int(offsets[-1]))
         runtime.launch(kernels.compact_fragments, scratch.members, begin, offsets, pixels.start, 256, part)
         parts.append(part)
     return prefix_sum(count), parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -151,6 +155,15 @@ def prefix_sum(counts: torch.Tensor) -> torch.Tensor:
     offsets = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
     torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
     return offsets
+
+
+def check_loops(marks: torch.Tensor) -> None:
+    """See that no thread has marked its loops as ended early by the driver; only Vulkan's do so."""
+    if runtime.arch() == "vulkan" and bool((marks == kernels.CUT).any()):
+        raise ValueError(
+            "primitives: expected no more than this Vulkan driver lists, got too many for one thread, whose loops it "
+            "ends early, as Mesa's lavapipe does after 65535 rounds; use the 'cpu' arch"
+        )
 
 
 def _check_total(overlaps: int, where: str) -> None:

@@ -71,12 +71,12 @@ class _MarchVolumes(FirstOrder):
         inside[:, :1].copy_(densities)
         inside[:, 1 : 1 + n_features].copy_(features)
         _, depth, height, width, n_channels = ctx.shape
-        ctx.settings = kernels.Settings(
+        ctx.settings = kernels.MarchSettings(
             depth=depth, height=height, width=width, rays_per_volume=len(origins) // n_volumes, eps=eps
         )
         ctx.variant = kernels.Variant(n_vec4=n_channels // 4, thickness=thickness)
         values = padded.view(-1, n_channels // 4, 4)
-        rays = kernels.Rays(origins.detach().contiguous(), directions.detach().contiguous(), lengths.contiguous())
+        rays = kernels.MarchRays(origins.detach().contiguous(), directions.detach().contiguous(), lengths.contiguous())
         ctx.save_for_backward(values, *rays)
         image = values.new_empty(len(origins), n_channels // 4, 4)
         if len(image):
@@ -86,12 +86,12 @@ class _MarchVolumes(FirstOrder):
     @staticmethod
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
         values, origins, directions, lengths = ctx.saved_tensors
-        rays = kernels.Rays(origins, directions, lengths)
+        rays = kernels.MarchRays(origins, directions, lengths)
         n_voxels, n_vec4, _ = values.shape
         rays_wanted = bool(ctx.needs_input_grad[2] or ctx.needs_input_grad[3])
-        is_parallel = runtime.is_parallel_device()
-        n_parts = 1 if is_parallel else _part_count(values)
-        n_tasks = min(TASKS, len(grad_image)) if is_parallel else n_parts
+        atomic = runtime.is_parallel_device()
+        n_parts = 1 if atomic else _part_count(values)
+        n_tasks = min(TASKS, len(grad_image)) if atomic else n_parts
         tape = values.new_empty(n_tasks, lengths.shape[1], 4)
         grad_values = values.new_zeros(n_parts, n_voxels * n_vec4, 4)
         grad_origins, grad_directions = (
@@ -101,7 +101,7 @@ class _MarchVolumes(FirstOrder):
             runtime.launch(
                 kernels.volume_march_adjoint,
                 ctx.settings,
-                ctx.variant._replace(rays_wanted=rays_wanted, atomic=is_parallel),
+                ctx.variant._replace(rays_wanted=rays_wanted, atomic=atomic),
                 values,
                 *rays,
                 grad_image.contiguous().view(-1, n_vec4, 4),

@@ -18,7 +18,7 @@ class VolumeModel(torch.nn.Module):
     The initial volume is a faint grey fog. Loading a state dict of another resolution changes the grid to it.
 
     Args:
-        renderer: a ``VolumeRenderer``.
+        renderer: a ``VolumeRenderer``; None where ``forward`` is not called.
         volume_size: number of voxels along z, y and x.
         voxel_size: distance between voxel centres in world units; the grid is centred on the origin.
     Raises:
@@ -26,7 +26,7 @@ class VolumeModel(torch.nn.Module):
     """
 
     def __init__(
-        self, renderer: Callable[..., Any], volume_size: Sequence[int] = (64, 64, 64), voxel_size: float = 0.1
+        self, renderer: Callable[..., Any] | None, volume_size: Sequence[int] = (64, 64, 64), voxel_size: float = 0.1
     ) -> None:
         super().__init__()
         if len(volume_size) != 3 or min(volume_size) < 1:
@@ -50,7 +50,11 @@ class VolumeModel(torch.nn.Module):
             cameras: N cameras.
         Returns:
             (N, ..., 4): colours on black, then opacity, in the shape of the renderer's rays; differentiable.
+        Raises:
+            ValueError: without a renderer.
         """
+        if self._renderer is None:
+            fail("renderer", "a VolumeRenderer", None)
         return self._renderer(cameras=cameras, volumes=self.volumes(cameras.R.shape[0]))[0]
 
     def volumes(self, batch_size: int = 1) -> Volumes:

@@ -88,7 +88,7 @@ def load_views_target(given: Mapping[str, Any], device: str) -> ViewsTarget:
     from tirender.fit import load_views, render_views
 
     source, size, allow_parent = given["source"], given["size"], bool(given.get("allow_parent"))
-    if _is_folder(source):
+    if _is_photos(source):
         views, centre, scale = load_views(source, device, allow_parent).resized(size).normalized()
         return ViewsTarget(views=views, centre=centre, scale=scale)
     target = load_mesh_target(source, device, allow_parent, with_looks=True)
@@ -109,7 +109,7 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     from tirender.fit import render_views, render_views_between
 
     source, size, allow_parent = given["source"], given["size"], bool(given.get("allow_parent"))
-    if _is_folder(source):
+    if _is_photos(source):
         return _split_folder(Path(source), size, device, allow_parent)
     n = given["views"] or N_VIEWS_RADIANCE
     target = load_mesh_target(source, device, allow_parent, with_looks=True)
@@ -118,7 +118,7 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     return ViewsTarget(views=views, held_out=held_out, centre=target.centre, scale=target.scale, origin=target.origin)
 
 
-def _is_folder(source: str) -> bool:
+def _is_photos(source: str) -> bool:
     return Path(source).is_dir() or source.lower().endswith(".json")
 
 

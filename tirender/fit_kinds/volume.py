@@ -35,10 +35,9 @@ class VolumeFit(RadianceFit):
         return volumes
 
     def rebuild(self, config: VolumeConfig, parameters: Mapping[str, Any], device: Any) -> Volumes:
-        from tirender.checks import fail
         from tirender.fields import VolumeModel
 
         size = parameters["log_densities"].shape[1:]  # coarser than the settings' before it was refined
-        model = VolumeModel(fail, size, config.extent / size[0])  # a renderer is not needed
+        model = VolumeModel(None, size, config.extent / size[0])
         model.load_state_dict(parameters)
         return self.result(model.to(device)).detach()

@@ -10,7 +10,7 @@ import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -51,6 +51,8 @@ class Source:
     folder: str | None = None
     path_manager: Any = None
     allow_parent: bool = False
+    _found: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+    _listings: dict[str, dict[str, list[str]]] = field(default_factory=dict, repr=False, compare=False)
 
     def sibling(self, reference: str) -> str | None:
         """Return the path of a companion file that this one refers to, or None where there is no such file.
@@ -62,6 +64,11 @@ class Source:
         """
         if self.folder is None:
             return None
+        if reference not in self._found:
+            self._found[reference] = self._sibling(self.folder, reference)
+        return self._found[reference]
+
+    def _sibling(self, folder: str, reference: str) -> str | None:
         relative = reference.replace("\\", "/")
         inside = f"a path inside the mesh's {'parent' if self.allow_parent else 'own'} folder"
         windows = PureWindowsPath(relative)
@@ -72,11 +79,11 @@ class Source:
         if ".." in parts[1:] or (leaves and not self.allow_parent):
             way_out = " (allow_parent=True, or --allow-parent, reads from the folder above too)"
             fail(self.name, inside, repr(reference) + way_out * (leaves and ".." not in parts[1:]))
-        path = os.path.join(self.folder, *parts)
+        path = os.path.join(folder, *parts)
         if self.path_manager is not None:
             return path if self.path_manager.exists(path) else None
-        path = _as_spelled(self.folder, parts)
-        root = os.path.realpath(os.path.join(self.folder, "..") if self.allow_parent else self.folder)
+        path = self._as_spelled(folder, parts)
+        root = os.path.realpath(os.path.join(folder, "..") if self.allow_parent else folder)
         if os.path.commonpath([root, os.path.realpath(path)]) != root:
             fail(self.name, inside, f"{reference!r} (a symbolic link)")
         return path if os.path.isfile(path) else None
@@ -86,19 +93,28 @@ class Source:
         path = self.sibling(reference)
         return None if path is None else read_source(path, self.path_manager)
 
+    def _as_spelled(self, folder: str, parts: Sequence[str]) -> str:
+        """Return the path of these parts, for each that does not exist the only one that is spelled differently.
 
-def _as_spelled(folder: str, parts: Sequence[str]) -> str:
-    """Return the path of these parts, for each that does not exist the only one that is spelled differently.
+        Spellings differ in upper and lower case, and in how Unicode composes letters with accents.
+        """
+        path = folder
+        for part in parts:
+            if not os.path.lexists(os.path.join(path, part)) and os.path.isdir(path):
+                if path not in self._listings:
+                    self._listings[path] = _listing(path)
+                found = self._listings[path].get(_folded(part), [])
+                part = found[0] if len(found) == 1 else part
+            path = os.path.join(path, part)
+        return path
 
-    Spellings differ in upper and lower case, and in how Unicode composes letters with accents.
-    """
-    path = folder
-    for part in parts:
-        if not os.path.lexists(os.path.join(path, part)) and os.path.isdir(path):
-            found = [name for name in os.listdir(path) if _folded(name) == _folded(part)]
-            part = found[0] if len(found) == 1 else part
-        path = os.path.join(path, part)
-    return path
+
+def _listing(folder: str) -> dict[str, list[str]]:
+    """The names in a folder, by what is equal in all spellings."""
+    names: dict[str, list[str]] = {}
+    for name in os.listdir(folder):
+        names.setdefault(_folded(name), []).append(name)
+    return names
 
 
 def _folded(name: str) -> str:

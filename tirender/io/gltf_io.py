@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,62 +14,19 @@ from tirender.checks import fail
 from tirender.io import gltf_scene
 from tirender.io.colors import encode_srgb, with_alpha
 from tirender.io.file_mesh import FileMesh, cofactors, join
-from tirender.io.files import Source, read_source, write_file
+from tirender.io.files import Source, write_file
 from tirender.io.gltf_draco import decode_draco
 from tirender.io.gltf_materials import read_material
 from tirender.io.gltf_parser import GltfFile, unit_integers
 from tirender.io.gltf_scene import GltfScene, Instance
 from tirender.io.gltf_writer import glb_bytes
-from tirender.io.mesh_building import meshes_of
-from tirender.io.pluggable_formats import MeshFormatInterpreter, has_suffix
+from tirender.io.pluggable_formats import MeshRecordFormat, has_suffix
 from tirender.io.text import finite_float32
 from tirender.renderer.mesh.material import Material
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
+from tirender.structures.meshes import Meshes
 
 _TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN = 4, 5, 6
 _MAX_SETS = 8
-
-
-class MeshGlbFormat(MeshFormatInterpreter):
-    """glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf; the latter are only read."""
-
-    known_suffixes = (".glb", ".gltf")
-
-    def read(
-        self,
-        path: Any,
-        include_textures: bool,
-        device: Any,
-        path_manager: Any = None,
-        allow_parent: bool = False,
-        **kwargs: Any,
-    ) -> Meshes | None:
-        """Read a scene as :func:`read_gltf` does.
-
-        Base colour images become ``TexturesUV`` (several maps for several images; a base colour factor multiplies its
-        image), or vertex colours times factors ``TexturesVertex`` where there is no image. Normals are kept if all
-        parts have them.
-        """
-        if not has_suffix(path, self.known_suffixes):
-            return None
-        return meshes_of(read_gltf(read_source(path, path_manager, allow_parent)), device, include_textures)
-
-    def save(
-        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
-    ) -> bool:
-        """Write one mesh as :func:`glb_bytes` does.
-
-        Raises:
-            ValueError: ``binary`` is False, or ``data`` is not one mesh.
-        """
-        if not has_suffix(path, (".glb",)):
-            return False
-        if binary is False:
-            fail("binary", "None or True, as GLB is binary", binary)
-        write_file(path, [glb_bytes(data, path)], path_manager)
-        return True
 
 
 def read_gltf(source: Source) -> FileMesh:
@@ -95,6 +52,28 @@ def read_gltf(source: Source) -> FileMesh:
     if not parts:
         fail(gltf.name, "a scene with triangles", "none")
     return replace(join(gltf.name, parts), cameras=tuple(scene.cameras))
+
+
+class MeshGlbFormat(MeshRecordFormat):
+    """glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf; the latter are only read."""
+
+    known_suffixes = (".glb", ".gltf")
+    read_record = staticmethod(read_gltf)
+
+    def save(
+        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+    ) -> bool:
+        """Write one mesh as :func:`glb_bytes` does.
+
+        Raises:
+            ValueError: ``binary`` is False, or ``data`` is not one mesh.
+        """
+        if not has_suffix(path, (".glb",)):
+            return False
+        if binary is False:
+            fail("binary", "None or True, as GLB is binary", binary)
+        write_file(path, [glb_bytes(data, path)], path_manager)
+        return True
 
 
 def _check_size(gltf: GltfFile, n_verts: int) -> None:

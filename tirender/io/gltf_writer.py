@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,29 +13,27 @@ from tirender.io.colors import decode_srgb
 from tirender.io.files import encode_png
 from tirender.io.pluggable_formats import check_indices, check_rows, one_mesh
 from tirender.io.texturing import single_map, vertex_colors
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
+from tirender.renderer.mesh.textures import TexturesVertex
+from tirender.structures.meshes import Meshes
 
 _FLOAT, _UINT = 5126, 5125
-_CLAMP_TO_EDGE = 33071
+_WRAPS = {"repeat": 10497, "reflection": 33648, "border": 33071, "zeros": 33071}  # glTF has no zeros
 
 
 def glb_bytes(data: Meshes, path: Any) -> bytes:
     """Return one mesh as a GLB file.
 
     Normals are written where the mesh was given some, RGB ``TexturesVertex`` as linear vertex colours, ``TexturesUV``
-    as an image, for which vertices with several texture coordinates are repeated. Other textures are left out with a
-    warning. The material is rough and no metal, as light in this library falls.
+    as an image, for which vertices with several texture coordinates are repeated; its ``padding_mode`` as the wraps of
+    the image, where there is one map. Other textures are left out with a warning. The material is rough and no metal,
+    as light in this library falls.
 
     Args:
         data: a batch of one.
         path: of the file, for messages.
     Raises:
-        ValueError: ``data`` is not one mesh.
+        ValueError: ``data`` is not one mesh, or has maps that are not RGB.
     """
-    from tirender.renderer.mesh.textures import TexturesVertex
-
     verts, faces = one_mesh(data, path)
     check_rows("verts", verts, 3)
     check_indices("faces", faces, len(verts))
@@ -50,12 +48,13 @@ def glb_bytes(data: Meshes, path: Any) -> bytes:
         uvs = single_map(data.textures, path)
         attributes, corners, linear = {"POSITION": verts, "NORMAL": normals}, faces, None
         if uvs:
-            n_uvs = len(uvs["verts_uvs"])
-            pairs, corners = torch.unique(faces.long() * n_uvs + uvs["faces_uvs"].long(), return_inverse=True)
-            attributes = {key: x if x is None else x[pairs // n_uvs] for key, x in attributes.items()}
-            coordinates = uvs["verts_uvs"][pairs % n_uvs]
-            attributes["TEXCOORD_0"] = torch.stack([coordinates[:, 0], 1.0 - coordinates[:, 1]], dim=1)
-            file.add_image(encode_png(uvs["texture_map"]))
+            table = torch.cat([uvs["verts_uvs"].new_zeros(1, 2), uvs["verts_uvs"]])  # row 0 for corners without any
+            pairs, corners = torch.unique(faces.long() * len(table) + uvs["faces_uvs"].long() + 1, return_inverse=True)
+            attributes = {key: x if x is None else x[pairs // len(table)] for key, x in attributes.items()}
+            u, v = table[pairs % len(table)].unbind(1)
+            attributes["TEXCOORD_0"] = torch.stack([u, 1.0 - v], dim=1)
+            is_joined = data.textures.maps_ids_list() is not None
+            file.add_image(encode_png(uvs["texture_map"]), ("border", "border") if is_joined else data.textures.padding)
     accessors = {key: file.add_array(_array(x), key == "POSITION") for key, x in attributes.items() if x is not None}
     if linear is not None:
         accessors["COLOR_0"] = file.add_array(linear)
@@ -91,10 +90,10 @@ class _Glb:
         self.root["accessors"].append(accessor)
         return len(self.root["accessors"]) - 1
 
-    def add_image(self, png: bytes) -> None:
-        """Add the base colour's image."""
+    def add_image(self, png: bytes, padding: tuple[str, str]) -> None:
+        """Add the base colour's image, and what lies beyond it along u and v."""
         self.root["images"] = [{"bufferView": self._view(png), "mimeType": "image/png"}]
-        self.root["samplers"] = [{"wrapS": _CLAMP_TO_EDGE, "wrapT": _CLAMP_TO_EDGE}]
+        self.root["samplers"] = [{"wrapS": _WRAPS[padding[0]], "wrapT": _WRAPS[padding[1]]}]
         self.root["textures"] = [{"source": 0, "sampler": 0}]
 
     def contents(self, attributes: dict[str, int], indices: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,8 @@ from tirender.io.colors import decode_srgb, encode_srgb
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.texturing import image_textures
 from tirender.renderer.mesh.material import Material, TextureMap
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
+from tirender.renderer.mesh.textures import TexturesAtlas, TexturesVertex
+from tirender.structures.meshes import Meshes
 
 
 def meshes_of(mesh: FileMesh, device: Any, include_textures: bool = True) -> Meshes:
@@ -23,8 +22,6 @@ def meshes_of(mesh: FileMesh, device: Any, include_textures: bool = True) -> Mes
 
     Its textures are those of :func:`textures_of`; its vertex normals those of the file where each vertex has one.
     """
-    from tirender.structures.meshes import Meshes
-
     normals = mesh.verts_normals()
     warn_if_blurred(mesh.name, mesh.verts)
     return Meshes(
@@ -47,8 +44,6 @@ def textures_of(mesh: FileMesh, device: Any, repeats: bool = True) -> Any:
         device: of the textures.
         repeats: whether faces outside [0, 1] are moved there where their map repeats.
     """
-    from tirender.renderer.mesh.textures import TexturesAtlas, TexturesVertex
-
     used = mesh.used_materials()
     has_images = any(mesh.materials[i].base_map is not None for i in used)
     for feature in _left_out(mesh, [mesh.materials[i] for i in used], has_images):

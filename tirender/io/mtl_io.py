@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -91,7 +91,8 @@ def load_materials(source: Source, files: list[str], names: list[str]) -> Materi
     defined: dict[str, MtlMaterial] = {}
     if names and not files:
         warnings.warn(f"{source.name}: no mtllib statement, materials are ignored", stacklevel=2)
-    libraries = [library for argument in files for library in _find_libraries(source, argument)]
+    paths = dict.fromkeys(path for argument in dict.fromkeys(files) for path in _find_libraries(source, argument))
+    libraries = [read_source(path, source.path_manager) for path in paths]
     for library in libraries:
         folder = os.path.relpath(library.folder or ".", source.folder or ".")
         for name, material in parse_mtl(library).items():
@@ -103,7 +104,10 @@ def load_materials(source: Source, files: list[str], names: list[str]) -> Materi
 
     if not libraries:
         return None
-    names = [_defined_name(name, defined) for name in names]
+    alike: dict[str, list[str]] = {}
+    for name in defined:
+        alike.setdefault(name.lower(), []).append(name)
+    names = [_defined_name(name, defined, alike) for name in names]
     used = {name: defined[name] for name in names if name in defined}
     _warn_of_rest(source, names, used)
     maps = _Maps(source)
@@ -111,13 +115,19 @@ def load_materials(source: Source, files: list[str], names: list[str]) -> Materi
     return Materials(names, {name: material.colors for name, material in used.items()}, records)
 
 
-def _defined_name(name: str, defined: Collection[str]) -> str:
-    """Return what a usemtl's argument is called in the MTL files: it may have a remark, or differ in case."""
+def _defined_name(name: str, defined: Collection[str], alike: Mapping[str, list[str]]) -> str:
+    """Return what a usemtl's argument is called in the MTL files: it may have a remark, or differ in case.
+
+    Args:
+        name: the argument.
+        defined: the names in the MTL files.
+        alike: those of each name in lower case.
+    """
     for known in (*_without_remark(name), *name.split()[:1]):
         if known in defined:
             return known
-    alike = [other for other in defined if other.lower() == name.lower()]
-    return alike[0] if len(alike) == 1 else name
+    others = alike.get(name.lower(), [])
+    return others[0] if len(others) == 1 else name
 
 
 def _warn_of_rest(source: Source, names: list[str], used: dict[str, MtlMaterial]) -> None:
@@ -317,8 +327,8 @@ def _with_alpha_map(diffuse: TextureMap | None, alpha: TextureMap) -> TextureMap
     return TextureMap(read, wrap=layout.wrap, transform=layout.transform)
 
 
-def _find_libraries(source: Source, argument: str) -> list[Source]:
-    """Read what an mtllib names: one file, whose name may have blanks, or else several files."""
+def _find_libraries(source: Source, argument: str) -> list[str]:
+    """The paths of what an mtllib names: one file, whose name may have blanks, or else several files."""
     path, problem = find_companion(source, f"material file {argument!r}", _without_remark(argument))
     paths = [path] if path is not None else []
     names = [name.strip('"') for name in _NAMES.findall(argument)]
@@ -326,7 +336,7 @@ def _find_libraries(source: Source, argument: str) -> list[Source]:
         paths = [p for p, _ in (find_companion(source, "", [name]) for name in names) if p is not None]
     if not paths:
         warnings.warn(problem, stacklevel=2)
-    return [read_source(path, source.path_manager) for path in paths]
+    return paths
 
 
 def _places(material: MtlMaterial, name: str) -> Iterator[str]:

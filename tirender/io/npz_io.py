@@ -6,7 +6,7 @@ import io
 import math
 import os
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +16,25 @@ from tirender.checks import fail
 from tirender.io.colors import unit_integers, unit_range, with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.files import MAX_FILE_BYTES, Source, read_source, write_file
-from tirender.io.pluggable_formats import PointcloudFormatInterpreter, has_suffix, one_cloud
+from tirender.io.pluggable_formats import PointcloudFormatInterpreter, RecordFormat, has_suffix, one_cloud
 from tirender.io.text import finite_float32
-
-if TYPE_CHECKING:
-    from tirender.structures.pointclouds import Pointclouds
+from tirender.structures.pointclouds import Pointclouds
 
 
-class PointcloudNpzFormat(PointcloudFormatInterpreter):
+def read_npz(source: Source) -> FileMesh:
+    """Read points, normals, and colours where ``rgb`` has three or more channels."""
+    arrays = _read_points(source)
+    rgb = arrays.get("rgb", np.zeros((0, 0)))[:, :3]
+    return FileMesh(
+        source.name,
+        arrays["verts"],
+        np.zeros((0, 3), np.int64),
+        arrays.get("normals"),
+        verts_rgba=with_alpha(unit_range(rgb, f"{source.name}: array 'rgb'")) if rgb.shape[1] == 3 else None,
+    )
+
+
+class PointcloudNpzFormat(RecordFormat, PointcloudFormatInterpreter):
     """Clouds in the ``IO`` registry: paths that end in .npz; no pickle is ever loaded, and no array allocated unseen.
 
     Arrays: ``verts`` (P, 3); if wanted ``normals`` (P, 3) and ``rgb`` (P, C), colours with or without alpha, or other
@@ -31,13 +42,12 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
     """
 
     known_suffixes = (".npz",)
+    read_record = staticmethod(read_npz)
 
     def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
         """Read points, normals, and ``rgb`` with all its channels as features, in float32."""
         if not has_suffix(path, self.known_suffixes):
             return None
-        from tirender.structures.pointclouds import Pointclouds
-
         source = read_source(path, path_manager)
         arrays = _read_points(source)
         warn_if_blurred(source.name, arrays["verts"])
@@ -58,19 +68,6 @@ class PointcloudNpzFormat(PointcloudFormatInterpreter):
         np.savez(stream, **arrays)
         write_file(path, [stream.getvalue()], path_manager)
         return True
-
-
-def read_npz(source: Source) -> FileMesh:
-    """Read points, normals, and colours where ``rgb`` has three or more channels."""
-    arrays = _read_points(source)
-    rgb = arrays.get("rgb", np.zeros((0, 0)))[:, :3]
-    return FileMesh(
-        source.name,
-        arrays["verts"],
-        np.zeros((0, 3), np.int64),
-        arrays.get("normals"),
-        verts_rgba=with_alpha(unit_range(rgb, f"{source.name}: array 'rgb'")) if rgb.shape[1] == 3 else None,
-    )
 
 
 def _read_points(source: Source) -> dict[str, np.ndarray]:

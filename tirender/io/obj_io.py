@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +18,19 @@ from tirender.io.files import Source, encode_png, is_path, read_source, write_fi
 from tirender.io.mesh_building import textures_of
 from tirender.io.mtl_io import Materials, load_materials
 from tirender.io.obj_parser import ObjText, parse_obj
-from tirender.io.pluggable_formats import MeshFormatInterpreter, check_indices, check_rows, has_suffix, one_mesh
+from tirender.io.pluggable_formats import (
+    MeshFormatInterpreter,
+    RecordFormat,
+    check_indices,
+    check_rows,
+    has_suffix,
+    one_mesh,
+)
 from tirender.io.text import format_rows, number_format
 from tirender.io.texture_atlas import make_mesh_texture_atlas
 from tirender.io.texturing import fill_missing_textures, single_map
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
+from tirender.renderer.mesh.textures import TexturesAtlas
+from tirender.structures.meshes import Meshes, join_meshes_as_batch
 
 
 class Faces(NamedTuple):
@@ -122,8 +128,6 @@ def load_objs_as_meshes(
     Raises:
         ValueError: as ``load_obj``; no files; textures of different types, which cannot be batched.
     """
-    from tirender.structures.meshes import Meshes, join_meshes_as_batch
-
     if is_path(files) or not len(files):
         fail("files", "a list of at least one path or stream", repr(files))
     device = "cpu" if device is None else device
@@ -137,8 +141,6 @@ def load_objs_as_meshes(
         verts, faces, aux = _as_tuple(text, materials, create_texture_atlas, texture_atlas_size, texture_wrap, device)
         textures: Any = None
         if aux.texture_atlas is not None and load_textures:
-            from tirender.renderer.mesh.textures import TexturesAtlas
-
             textures = TexturesAtlas(atlas=[aux.texture_atlas])
         elif load_textures:
             textures = textures_of(record, device, texture_wrap == "repeat")
@@ -170,7 +172,8 @@ def _file_mesh(name: str, text: ObjText, materials: Materials | None) -> FileMes
         warnings.warn(f"{name}: {elements} are not read", stacklevel=3)
     names = [] if materials is None else materials.names
     known = {} if materials is None else materials.records
-    index = np.array([list(known).index(n) if n in known else -1 for n in names] + [-1])
+    places = {name: i for i, name in enumerate(known)}
+    index = np.array([*(places.get(name, -1) for name in names), -1])
     has_normals, has_uvs = len(text.normals) > 0, len(text.verts_uvs) > 0
     return FileMesh(
         name,
@@ -234,9 +237,9 @@ def save_obj(
         decimal_places: digits behind the point; None for as many as bring the same floats back.
         path_manager: an iopath ``PathManager``, or None for the local file system.
         normals: (N, 3) float, written together with ``faces_normals_idx``.
-        faces_normals_idx: (F, 3) int into ``normals``.
+        faces_normals_idx: (F, 3) int into ``normals``; -1 where a face has none.
         verts_uvs: (T, 2) float, written together with ``faces_uvs``.
-        faces_uvs: (F, 3) int into ``verts_uvs``.
+        faces_uvs: (F, 3) int into ``verts_uvs``; -1 where a face has none.
         texture_map: (H, W, 3) float in [0, 1], written if there are texture coordinates.
     Raises:
         ValueError: a wrong shape or dtype, an index out of range.
@@ -246,27 +249,24 @@ def save_obj(
     if verts_uvs is not None:
         check_rows("verts_uvs", verts_uvs, 2)
         if faces_uvs is not None:
-            check_indices("faces_uvs", faces_uvs, len(verts_uvs), len(faces))
+            check_indices("faces_uvs", faces_uvs, len(verts_uvs), len(faces), may_lack=True)
     if normals is not None:
         check_rows("normals", normals, 3)
         if faces_normals_idx is not None:
-            check_indices("faces_normals_idx", faces_normals_idx, len(normals), len(faces))
+            check_indices("faces_normals_idx", faces_normals_idx, len(normals), len(faces), may_lack=True)
     if texture_map is not None:
         check_tensor("texture_map", texture_map, ("H", "W", 3), FLOATS)
     if decimal_places is not None and decimal_places < 0:
         fail("decimal_places", "None or at least 0", decimal_places)
 
     # Coordinates without faces, and the reverse, are left out, as PyTorch3D does.
-    tables, parts, corner = [("v", verts)], [faces], "%d"
-    save_map = False
+    tables, parts, save_map = [("v", verts)], [faces, *2 * [torch.full_like(faces, -1)]], False
     if verts_uvs is not None and faces_uvs is not None:
         tables.append(("vt", verts_uvs))
-        parts.append(faces_uvs)
-        corner, save_map = "%d/%d", texture_map is not None
+        parts[1], save_map = faces_uvs, texture_map is not None
     if normals is not None and faces_normals_idx is not None:
         tables.append(("vn", normals))
-        parts.append(faces_normals_idx)
-        corner += "//%d" if corner == "%d" else "/%d"
+        parts[2] = faces_normals_idx
     if save_map and not is_path(f):
         fail("f", "a path, as a texture_map is saved beside it", type(f).__name__)
     root = os.path.splitext(os.fsdecode(f))[0] if save_map else ""
@@ -278,8 +278,7 @@ def save_obj(
         for keyword, table in tables:
             yield from _statement(keyword, table, decimal_places)
         if faces.numel():
-            corners = torch.stack([part.cpu() + 1 for part in parts], dim=-1)
-            yield from format_rows(f"f {corner} {corner} {corner}\n", corners.flatten(1))
+            yield from _face_lines(torch.stack([part.long().cpu() for part in parts], dim=-1))
 
     write_file(f, lines(), path_manager)
     if save_map and texture_map is not None:
@@ -287,15 +286,25 @@ def save_obj(
         write_file(f"{root}.mtl", [f"newmtl mesh\nmap_Kd {stem}.png\n".encode()], path_manager)
 
 
+def _face_lines(corners: torch.Tensor) -> Iterator[bytes]:
+    """Lines of faces (F, 3 corners, 3): vertex, texture coordinate and normal; -1 at a corner for none in its face."""
+    has = (corners >= 0).all(1)
+    kinds, lengths = torch.unique_consecutive(2 * has[:, 1] + has[:, 2].long(), return_counts=True)
+    for kind, rows in zip(kinds.tolist(), corners.split(lengths.tolist())):
+        corner, columns = (("%d", [0]), ("%d//%d", [0, 2]), ("%d/%d", [0, 1]), ("%d/%d/%d", [0, 1, 2]))[kind]
+        yield from format_rows(f"f {corner} {corner} {corner}\n", rows[:, :, columns].flatten(1) + 1)
+
+
 def _statement(keyword: str, values: torch.Tensor, decimal_places: int | None) -> Iterator[bytes]:
     if values.numel():
         yield from format_rows(f"{keyword}{f' {number_format(values, decimal_places)}' * values.shape[1]}\n", values)
 
 
-class MeshObjFormat(MeshFormatInterpreter):
+class MeshObjFormat(RecordFormat, MeshFormatInterpreter):
     """OBJ in the ``IO`` registry: paths that end in .obj."""
 
     known_suffixes = (".obj",)
+    read_record = staticmethod(read_obj)
 
     def read(
         self,

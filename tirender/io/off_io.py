@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from tirender.checks import fail
-from tirender.io.files import read_source, write_file
-from tirender.io.mesh_building import meshes_of
+from tirender.io.files import write_file
 from tirender.io.off_reading import read_off
-from tirender.io.pluggable_formats import MeshFormatInterpreter, check_indices, check_rows, has_suffix, one_mesh
+from tirender.io.pluggable_formats import MeshRecordFormat, check_indices, check_rows, has_suffix, one_mesh
 from tirender.io.text import format_rows, number_format
 from tirender.io.texturing import vertex_colors
+from tirender.renderer.mesh.textures import TexturesAtlas
+from tirender.structures.meshes import Meshes
 
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
 
-
-class MeshOffFormat(MeshFormatInterpreter):
+class MeshOffFormat(MeshRecordFormat):
     """OFF with all prefixes in the ``IO`` registry: paths that end in .off."""
 
     known_suffixes = (".off",)
-
-    def read(
-        self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
-    ) -> Meshes | None:
-        """Read a mesh as :func:`read_off` does.
-
-        Vertex colours become ``TexturesVertex``, else face colours a ``TexturesAtlas`` of one texel.
-        """
-        if not has_suffix(path, self.known_suffixes):
-            return None
-        return meshes_of(read_off(read_source(path, path_manager)), device, include_textures)
+    read_record = staticmethod(read_off)
 
     def save(
         self,
@@ -52,7 +40,6 @@ class MeshOffFormat(MeshFormatInterpreter):
         """
         if not has_suffix(path, self.known_suffixes):
             return False
-        from tirender.renderer.mesh.textures import TexturesAtlas
 
         if binary:
             fail("binary", "None or False, as OFF is text", binary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tirender.checks import fail
 from tirender.io.gltf_io import MeshGlbFormat
@@ -15,10 +15,12 @@ from tirender.io.pluggable_formats import MeshFormatInterpreter, PointcloudForma
 from tirender.io.ply_io import MeshPlyFormat, PointcloudPlyFormat
 from tirender.io.stl_io import MeshStlFormat
 from tirender.io.trimesh_io import MeshTrimeshFormat
+from tirender.structures.meshes import Meshes
+from tirender.structures.pointclouds import Pointclouds
 
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
-    from tirender.structures.pointclouds import Pointclouds
+MESH_FORMATS = (MeshObjFormat, MeshOffFormat, MeshPlyFormat, MeshGlbFormat, MeshStlFormat, MeshTrimeshFormat)
+CLOUD_FORMATS = (PointcloudNpzFormat, PointcloudPlyFormat)
+"""The formats that come with tirender: those of ``IO``, and of ``read_mesh_file``."""
 
 Interpreter = MeshFormatInterpreter | PointcloudFormatInterpreter
 
@@ -48,10 +50,10 @@ class IO:
 
     def register_default_formats(self) -> None:
         """Register the formats that come with tirender."""
-        for kind in (MeshObjFormat, MeshOffFormat, MeshPlyFormat, MeshGlbFormat, MeshStlFormat, MeshTrimeshFormat):
-            self.register_meshes_format(kind())
-        for cloud_interpreter in (PointcloudNpzFormat(), PointcloudPlyFormat()):
-            self.register_pointcloud_format(cloud_interpreter)
+        for mesh_format in MESH_FORMATS:
+            self.register_meshes_format(mesh_format())
+        for cloud_format in CLOUD_FORMATS:
+            self.register_pointcloud_format(cloud_format())
 
     def register_meshes_format(self, interpreter: MeshFormatInterpreter) -> None:
         """Register a format; it is tried before those registered earlier.

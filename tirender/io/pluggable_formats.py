@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from tirender.checks import FLOATS, INTEGERS, check_tensor, fail
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
-    from tirender.structures.pointclouds import Pointclouds
+from tirender.io.file_mesh import FileMesh
+from tirender.io.files import Source, is_path, read_source
+from tirender.io.mesh_building import meshes_of
+from tirender.structures.meshes import Meshes
+from tirender.structures.pointclouds import Pointclouds
 
 
 class MeshFormatInterpreter(ABC):
@@ -67,9 +68,50 @@ class PointcloudFormatInterpreter(ABC):
         """Write ``data`` and return True, or return False if ``path`` is not of this format; see meshes."""
 
 
+class RecordFormat(ABC):
+    """A format that is read as a record of all that the file says: ``IO`` and ``read_mesh_file`` read such formats.
+
+    Attributes:
+        known_suffixes: as for meshes.
+        read_record: the function that reads the contents of a file.
+    """
+
+    known_suffixes: Sequence[str] = ()
+    read_record: Callable[[Source], FileMesh]
+
+
+class MeshRecordFormat(RecordFormat, MeshFormatInterpreter):
+    """The base class of tirender's own formats of meshes; one that is only read needs no more than the attributes."""
+
+    def read(
+        self,
+        path: Any,
+        include_textures: bool,
+        device: Any,
+        path_manager: Any = None,
+        allow_parent: bool = False,
+        **kwargs: Any,
+    ) -> Meshes | None:
+        """Return ``meshes_of`` what ``read_record`` reads, or None for another kind of path.
+
+        Args:
+            path, include_textures, device, path_manager: see :class:`MeshFormatInterpreter`.
+            allow_parent: whether materials and images may lie in the folder above the file's.
+        """
+        if not has_suffix(path, self.known_suffixes):
+            return None
+        return meshes_of(self.read_record(read_source(path, path_manager, allow_parent)), device, include_textures)
+
+    def save(
+        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+    ) -> bool:
+        """Return False: not written, unless a format overrides this."""
+        return False
+
+
 def has_suffix(path: Any, suffixes: Sequence[str]) -> bool:
     """Whether ``path`` is a path, and no stream, with one of these endings (given in lower case)."""
-    return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(tuple(suffixes))
+    return is_path(path) and os.fsdecode(path).lower().endswith(tuple(suffixes))
 
 
 def one_mesh(data: Meshes, path: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,7 +128,7 @@ def one_cloud(data: Pointclouds, path: Any) -> tuple[torch.Tensor, torch.Tensor 
 
 def _check_one(what: str, data: Meshes | Pointclouds, path: Any) -> None:
     if len(data) != 1:
-        fail("data", f"one {what}, as {os.path.basename(path)} holds one", f"a batch of {len(data)}")
+        fail("data", f"one {what}, as {os.path.basename(os.fsdecode(path))} holds one", f"a batch of {len(data)}")
 
 
 def check_rows(name: str, values: torch.Tensor, n_columns: int) -> None:
@@ -95,11 +137,17 @@ def check_rows(name: str, values: torch.Tensor, n_columns: int) -> None:
         check_tensor(name, values, ("N", n_columns), FLOATS)
 
 
-def check_indices(name: str, faces: torch.Tensor, n_rows: int, n_faces: int | None = None) -> None:
-    """Raise ``ValueError`` unless ``faces`` is empty or an integer tensor (F, 3) with values in 0 .. n_rows - 1."""
+def check_indices(
+    name: str, faces: torch.Tensor, n_rows: int, n_faces: int | None = None, may_lack: bool = False
+) -> None:
+    """Raise ``ValueError`` unless ``faces`` is empty or an integer tensor (F, 3) with values in 0 .. n_rows - 1.
+
+    With ``may_lack``, -1 is a value too.
+    """
     if isinstance(faces, torch.Tensor) and not faces.numel() and not n_faces:
         return
     check_tensor(name, faces, ("F" if n_faces is None else n_faces, 3), INTEGERS)
     low, high = faces.min().item(), faces.max().item()
-    if low < 0 or high >= n_rows:
-        fail(name, f"indices from 0 to {n_rows - 1}", low if low < 0 else high)
+    least = -1 if may_lack else 0
+    if low < least or high >= n_rows:
+        fail(name, f"indices from 0 to {n_rows - 1}{', or -1' if may_lack else ''}", low if low < least else high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from tirender.io.mesh_building import meshes_of
 from tirender.io.pluggable_formats import (
     MeshFormatInterpreter,
     PointcloudFormatInterpreter,
+    RecordFormat,
     check_indices,
     check_rows,
     has_suffix,
@@ -25,10 +26,8 @@ from tirender.io.pluggable_formats import (
 from tirender.io.ply_reading import read_ply
 from tirender.io.text import format_rows, number_format
 from tirender.io.texturing import colors_as_bytes, vertex_colors
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
-    from tirender.structures.pointclouds import Pointclouds
+from tirender.structures.meshes import Meshes
+from tirender.structures.pointclouds import Pointclouds
 
 
 def load_ply(f: Any, *, path_manager: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,10 +129,11 @@ def _contents(
         yield triangles.tobytes()
 
 
-class MeshPlyFormat(MeshFormatInterpreter):
+class MeshPlyFormat(RecordFormat, MeshFormatInterpreter):
     """PLY in the ``IO`` registry: paths that end in .ply, and streams."""
 
     known_suffixes = (".ply",)
+    read_record = staticmethod(read_ply)
 
     def read(
         self,
@@ -183,8 +183,6 @@ class PointcloudPlyFormat(PointcloudFormatInterpreter):
         """Read points, normals, and colours, as :func:`read_ply` finds them, as RGB features."""
         if is_path(path) and not has_suffix(path, self.known_suffixes):
             return None
-        from tirender.structures.pointclouds import Pointclouds
-
         cloud = read_ply(read_source(path, path_manager), with_faces=False)
         rgba = cloud.verts_rgba
         warn_if_blurred(cloud.name, cloud.verts)

@@ -8,23 +8,12 @@ from typing import Any
 from tirender.checks import fail
 from tirender.io.file_mesh import FileMesh, centered
 from tirender.io.files import Source, is_path, read_source
-from tirender.io.gltf_io import read_gltf
-from tirender.io.npz_io import read_npz
-from tirender.io.obj_io import read_obj
-from tirender.io.off_reading import read_off
-from tirender.io.pluggable_formats import has_suffix
-from tirender.io.ply_reading import read_ply
-from tirender.io.stl_io import read_stl
-from tirender.io.trimesh_io import MeshTrimeshFormat, read_by_trimesh
+from tirender.io.pluggable import CLOUD_FORMATS, MESH_FORMATS
+from tirender.io.pluggable_formats import RecordFormat, has_suffix
 
+_FORMATS: tuple[type, ...] = (*MESH_FORMATS, *CLOUD_FORMATS)
 _READERS: dict[tuple[str, ...], Callable[[Source], FileMesh]] = {
-    (".obj",): read_obj,
-    (".ply",): read_ply,
-    (".off",): read_off,
-    (".glb", ".gltf"): read_gltf,
-    (".stl",): read_stl,
-    (".npz",): read_npz,
-    MeshTrimeshFormat.known_suffixes: read_by_trimesh,
+    tuple(kind.known_suffixes): kind.read_record for kind in _FORMATS if issubclass(kind, RecordFormat)
 }
 
 KNOWN_SUFFIXES = tuple(suffix for suffixes in _READERS for suffix in suffixes)

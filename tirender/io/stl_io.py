@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tirender.checks import fail
 from tirender.io.file_mesh import FileMesh, weld
-from tirender.io.files import Source, read_source
-from tirender.io.mesh_building import meshes_of
+from tirender.io.files import Source
 from tirender.io.obj_parser import clean_text
-from tirender.io.pluggable_formats import MeshFormatInterpreter, has_suffix
+from tirender.io.pluggable_formats import MeshRecordFormat
 from tirender.io.text import finite_float32, is_number
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
 
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _HEADER_BYTES = 84
@@ -25,26 +20,6 @@ _UNKNOWN_COUNTS = (0, 0xFFFFFFFF)  # of programs that write the header before th
 _NAMES = re.compile(rb"(?im)^(?:end)?solid\b[^\n]*")
 _VERTEX = re.compile(rb"(?i)\bvertex\s+(\S+)\s+(\S+)\s+(\S+)")
 _LOOP_END = re.compile(rb"(?i)\bendloop\b")
-
-
-class MeshStlFormat(MeshFormatInterpreter):
-    """STL in the ``IO`` registry: paths that end in .stl; reading only."""
-
-    known_suffixes = (".stl",)
-
-    def read(
-        self, path: Any, include_textures: bool, device: Any, path_manager: Any = None, **kwargs: Any
-    ) -> Meshes | None:
-        """Read a mesh as :func:`read_stl` does; colours of faces become a ``TexturesAtlas`` of one texel."""
-        if not has_suffix(path, self.known_suffixes):
-            return None
-        return meshes_of(read_stl(read_source(path, path_manager)), device, include_textures)
-
-    def save(
-        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
-    ) -> bool:
-        """Return False: STL is not written."""
-        return False
 
 
 def read_stl(source: Source) -> FileMesh:
@@ -77,6 +52,13 @@ def read_stl(source: Source) -> FileMesh:
     finite_float32(corners, "corners", lambda row: f"{source.name}, triangle {row // 3}")
     verts, index = weld(corners)
     return FileMesh(source.name, verts.astype(np.float64), index.reshape(-1, 3), faces_rgba=rgba)
+
+
+class MeshStlFormat(MeshRecordFormat):
+    """STL in the ``IO`` registry: paths that end in .stl; reading only."""
+
+    known_suffixes = (".stl",)
+    read_record = staticmethod(read_stl)
 
 
 def _is_text(data: bytes) -> bool:

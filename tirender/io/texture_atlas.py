@@ -34,17 +34,18 @@ def make_mesh_texture_atlas(
         fail("texture_atlas_size", "at least 1", texture_size)
     device = faces_uvs.device
     atlas = torch.ones(len(faces_uvs), texture_size, texture_size, 3, device=device)
-    for i, name in enumerate(materials.names):
+    faces_of = _faces_of(materials_idx, len(materials.names))
+    for name, faces in zip(materials.names, faces_of):
         if "diffuse_color" in materials.colors.get(name, {}):
-            atlas[materials_idx == i] = materials.colors[name]["diffuse_color"].to(atlas)
+            atlas[faces] = materials.colors[name]["diffuse_color"].to(atlas)
     if verts_uvs is None:
         return atlas
     bary = _texel_barycentrics(texture_size).to(device)
     has_uvs = (faces_uvs >= 0).all(dim=1)
     images = materials.images()
-    for i, name in enumerate(materials.names):
-        chosen = torch.nonzero((materials_idx == i) & has_uvs)[:, 0]
-        if name not in images or not len(chosen):
+    for name, faces in zip(materials.names, faces_of):
+        chosen = faces[has_uvs[faces]] if name in images else faces[:0]
+        if not len(chosen):
             continue
         uvs = torch.einsum("yxk,fkc->fyxc", bary, verts_uvs[faces_uvs[chosen]])
         layout = materials.records[name].base_map
@@ -72,3 +73,10 @@ def _texel_barycentrics(size: int) -> torch.Tensor:
     w0 = torch.where(lower, x + 1.0 / 3.0, size - 1 - x + 2.0 / 3.0) / size
     w1 = torch.where(lower, y + 1.0 / 3.0, size - 1 - y + 2.0 / 3.0) / size
     return torch.stack([w0, w1, 1.0 - w0 - w1], dim=-1)
+
+
+def _faces_of(materials_idx: torch.Tensor, n: int) -> tuple[torch.Tensor, ...]:
+    """The faces of each of n materials, ascending."""
+    order = torch.sort(materials_idx, stable=True).indices
+    counts = torch.bincount(materials_idx + 1, minlength=n + 1).tolist()  # first those of none, -1
+    return order.split(counts)[1:]

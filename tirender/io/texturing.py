@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn.functional import interpolate
 
 from tirender.checks import fail
-
-if TYPE_CHECKING:
-    from tirender.renderer.mesh.textures import TexturesUV
-    from tirender.structures.meshes import Meshes
+from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
+from tirender.structures.meshes import Meshes
 
 
 def image_textures(
@@ -41,8 +39,6 @@ def image_textures(
         face_repeats: (F,) bool: whether a face in another tile than [0, 1] is moved there. Others, and those that lie
             across tiles, see the texture's border beyond it (a warning where that is more than half a tile).
     """
-    from tirender.renderer.mesh.textures import TexturesUV  # not at the top: what reads files needs no renderer
-
     plain = (face_images < 0) | (faces_uvs < 0).any(dim=1)
     used, map_ids = torch.unique(face_images[~plain], return_inverse=True)
     maps = [images[int(i)] for i in used]
@@ -113,14 +109,17 @@ def single_map(textures: Any, path: Any) -> dict[str, torch.Tensor]:
     """Return the arguments of ``save_obj`` for the textures of one mesh: none, with a warning, if not ``TexturesUV``.
 
     Several maps are put side by side; texture coordinates are then clamped to [0, 1], as sampling them does.
-    """
-    from tirender.renderer.mesh.textures import TexturesUV
 
+    Raises:
+        ValueError: the maps are not RGB.
+    """
     if not isinstance(textures, TexturesUV):
         warnings.warn(f"{path}: {type(textures).__name__} cannot be saved in this format, left out", stacklevel=2)
         return {}
     verts_uvs, faces_uvs = textures.verts_uvs_list()[0], textures.faces_uvs_list()[0]
     maps = textures.maps_padded()[0]
+    if maps.shape[-1] != 3:
+        fail("textures", "maps of 3 channels, to be saved", f"{maps.shape[-1]} channels")
     maps_ids = textures.maps_ids_list()
     if maps_ids is None:
         return {"verts_uvs": verts_uvs, "faces_uvs": faces_uvs, "texture_map": maps}
@@ -130,13 +129,12 @@ def single_map(textures: Any, path: Any) -> dict[str, torch.Tensor]:
     offsets = width * torch.arange(n_maps, device=u.device)[:, None]
     shifted = (u * (width - 1) + offsets) / max(n_maps * width - 1, 1)
     verts_uvs = torch.stack([shifted, v.expand_as(shifted)], dim=-1).reshape(-1, 2)
-    return {"verts_uvs": verts_uvs, "faces_uvs": faces_uvs + maps_ids[0][:, None] * len(u), "texture_map": side_by_side}
+    moved = torch.where(faces_uvs < 0, -1, faces_uvs + maps_ids[0].clamp(min=0)[:, None] * len(u))
+    return {"verts_uvs": verts_uvs, "faces_uvs": moved, "texture_map": side_by_side}
 
 
 def fill_missing_textures(meshes: list[Meshes]) -> list[Meshes]:
     """Give the meshes without textures white ones of the type that the others have, so that they can be batched."""
-    from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
-
     kinds = {type(mesh.textures) for mesh in meshes if mesh.textures is not None}
     if len(kinds) > 1:
         names = " and ".join(sorted(kind.__name__ for kind in kinds))
@@ -161,8 +159,6 @@ def fill_missing_textures(meshes: list[Meshes]) -> list[Meshes]:
 
 def vertex_colors(mesh: Meshes, path: Any, as_uint8: bool) -> torch.Tensor | None:
     """Return the (V, 3) colours of one mesh's ``TexturesVertex``; None, with a warning, for other textures."""
-    from tirender.renderer.mesh.textures import TexturesVertex
-
     if mesh.textures is None:
         return None
     colors = mesh.textures.verts_features_list()[0] if isinstance(mesh.textures, TexturesVertex) else None

@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -19,13 +19,9 @@ from tirender.io.colors import with_alpha
 from tirender.io.companions import find_companion
 from tirender.io.file_mesh import FileMesh, cofactors, join, weld
 from tirender.io.files import MAX_FILE_BYTES, Source, read_source
-from tirender.io.mesh_building import meshes_of
-from tirender.io.pluggable_formats import MeshFormatInterpreter, has_suffix
+from tirender.io.pluggable_formats import MeshRecordFormat
 from tirender.io.text import finite_float32
 from tirender.renderer.mesh.material import Material, TextureMap
-
-if TYPE_CHECKING:
-    from tirender.structures.meshes import Meshes
 
 _TURNS = {
     b"X": np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=np.float32),
@@ -33,32 +29,6 @@ _TURNS = {
 }
 """What row vectors are multiplied with, by COLLADA's axis that points up."""
 _MODEL_LOOKS = re.compile(rb"\s(?:pid|paint_color|slic3rpe:mmu_segmentation)\s*=")
-
-
-class MeshTrimeshFormat(MeshFormatInterpreter):
-    """What trimesh reads, in the ``IO`` registry: paths that end in .3mf, .dae, .zae, .xaml or .3dxml; reading only."""
-
-    known_suffixes = (".3mf", ".dae", ".zae", ".xaml", ".3dxml")
-
-    def read(
-        self,
-        path: Any,
-        include_textures: bool,
-        device: Any,
-        path_manager: Any = None,
-        allow_parent: bool = False,
-        **kwargs: Any,
-    ) -> Meshes | None:
-        """Read a scene as :func:`read_by_trimesh` does."""
-        if not has_suffix(path, self.known_suffixes):
-            return None
-        return meshes_of(read_by_trimesh(read_source(path, path_manager, allow_parent)), device, include_textures)
-
-    def save(
-        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
-    ) -> bool:
-        """Return False: these formats are not written."""
-        return False
 
 
 def read_by_trimesh(source: Source) -> FileMesh:
@@ -104,6 +74,13 @@ def read_by_trimesh(source: Source) -> FileMesh:
         mesh = replace(mesh, verts=mesh.verts @ turn, normals=normals)
     finite_float32(mesh.verts, "positions", lambda row: f"{source.name}, vertex {row}")
     return mesh
+
+
+class MeshTrimeshFormat(MeshRecordFormat):
+    """What trimesh reads, in the ``IO`` registry: paths that end in .3mf, .dae, .zae, .xaml or .3dxml; reading only."""
+
+    known_suffixes = (".3mf", ".dae", ".zae", ".xaml", ".3dxml")
+    read_record = staticmethod(read_by_trimesh)
 
 
 def _needed(source: Source, kind: str) -> str:

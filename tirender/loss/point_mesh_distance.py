@@ -71,7 +71,7 @@ def point_face_distance(
     Raises:
         ValueError: if shapes, dtypes or devices do not fit.
     """
-    _check_packed(points, points_first_idx, "tris", tris, tris_first_idx, 3)
+    check_packed(points, points_first_idx, "tris", tris, tris_first_idx, 3)
     return point_triangle_distances(
         points, points_first_idx, tris, tris_first_idx, min_triangle_area, from_triangles=False
     )[0]
@@ -86,7 +86,7 @@ def face_point_distance(
     min_triangle_area: float = MIN_TRIANGLE_AREA,
 ) -> torch.Tensor:
     """The squared distance (T,) from each triangle to the nearest point; arguments as for ``point_face_distance``."""
-    _check_packed(points, points_first_idx, "tris", tris, tris_first_idx, 3)
+    check_packed(points, points_first_idx, "tris", tris, tris_first_idx, 3)
     return point_triangle_distances(
         points, points_first_idx, tris, tris_first_idx, min_triangle_area, from_points=False
     )[0]
@@ -100,7 +100,7 @@ def point_edge_distance(
     max_points: int,
 ) -> torch.Tensor:
     """The squared distance (P,) from each point to the nearest line segment (S, 2, 3); see ``point_face_distance``."""
-    _check_packed(points, points_first_idx, "segms", segms, segms_first_idx, 2)
+    check_packed(points, points_first_idx, "segms", segms, segms_first_idx, 2)
     return point_triangle_distances(points, points_first_idx, segms, segms_first_idx, 0.0, from_triangles=False)[0]
 
 
@@ -112,7 +112,7 @@ def edge_point_distance(
     max_segms: int,
 ) -> torch.Tensor:
     """The squared distance (S,) from each line segment (S, 2, 3) to the nearest point; see ``point_face_distance``."""
-    _check_packed(points, points_first_idx, "segms", segms, segms_first_idx, 2)
+    check_packed(points, points_first_idx, "segms", segms, segms_first_idx, 2)
     return point_triangle_distances(points, points_first_idx, segms, segms_first_idx, 0.0, from_points=False)[0]
 
 
@@ -144,7 +144,7 @@ def _check_batches(meshes: Meshes, pcls: Pointclouds) -> None:
     check_tensor("pcls", pcls.points_packed(), like=meshes.verts_packed())
 
 
-def _check_packed(
+def check_packed(
     points: torch.Tensor,
     points_first: torch.Tensor,
     name: str,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 
 from tirender.checks import INTEGERS, as_floats, check_range, check_tensor, fail
+from tirender.structures.keeping import kept_property
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,22 @@ class CornerNormals:
             check_range(f"faces_corner_normals[{i}]", index, len(of_mesh), f"rows of corner_normals[{i}]")
         return cls(floats, tuple(index.long() for index in rows))
 
-    @cached_property
+    @property
     def packed(self) -> tuple[torch.Tensor, torch.Tensor]:
         """All normals (n, 3) without repetition, and their rows at the corners of all faces (sum F_i, 3)."""
         if not self.values:
             return torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64)
-        first, start, parts = {}, 0, []
-        for of_mesh in self.values:
-            if id(of_mesh) not in first:
-                first[id(of_mesh)] = start
-                start += len(of_mesh)
-                parts.append(of_mesh)
-        return torch.cat(parts), torch.cat([r + first[id(v)] for r, v in zip(self.rows, self.values)])
+        return torch.cat([*self._distinct.values()]), self._packed_rows
+
+    @property
+    def _distinct(self) -> dict[int, torch.Tensor]:
+        return {id(of_mesh): of_mesh for of_mesh in self.values}
+
+    @kept_property
+    def _packed_rows(self) -> torch.Tensor:
+        starts = accumulate(map(len, self._distinct.values()), initial=0)
+        first = dict(zip(self._distinct, starts))
+        return torch.cat([rows + first[id(of_mesh)] for rows, of_mesh in zip(self.rows, self.values)])
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> CornerNormals:
         """The same after a function of each tensor, such as one that clones or moves it."""

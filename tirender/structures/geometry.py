@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tirender.structures.corner_normals import CornerNormals
+from tirender.structures.keeping import compute_to_keep
 from tirender.structures.packing import Ragged, repeat_rows
 from tirender.structures.topology import Topology
 
@@ -156,7 +157,7 @@ class Geometry:
         wants_grad = verts.requires_grad and torch.is_grad_enabled()
         cached_version, value = self._cache.get(name, (None, verts))
         if cached_version != version or (wants_grad and not value.requires_grad):
-            value = compute()
+            value = compute_to_keep(compute)
             self._cache[name] = (version, value)
         return value
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, reduce
+from functools import reduce
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from tirender.checks import as_floats, check_number, check_tensor, fail
+from tirender.structures.keeping import compute_to_keep, kept_property, version_of
 from tirender.structures.utils import list_to_padded
 
 PartsOrPadded = Sequence[torch.Tensor] | torch.Tensor
@@ -34,23 +35,23 @@ class Partition:
         """Whether all items have equally many rows, so that padded and packed differ only in shape."""
         return len(set(self.counts)) <= 1
 
-    @cached_property
+    @kept_property
     def sizes(self) -> torch.Tensor:
         """(N,) int64: the number of rows of each item."""
         return torch.tensor(self.counts, dtype=torch.int64, device=self.device)
 
-    @cached_property
+    @kept_property
     def first(self) -> torch.Tensor:
         """(N,) int64: the first row of each item."""
         return self.sizes.cumsum(0) - self.sizes
 
-    @cached_property
+    @kept_property
     def owner(self) -> torch.Tensor:
         """(R,) int64: the item of each row."""
         items = torch.arange(self.n_items, device=self.device)
         return items.repeat_interleave(self.sizes, output_size=self.n_rows)
 
-    @cached_property
+    @kept_property
     def padded_to_packed(self) -> torch.Tensor:
         """(R,) int64: the index of each row in the flattened padded tensor."""
         shift = torch.arange(self.n_items, device=self.device) * self.largest - self.first
@@ -152,19 +153,19 @@ class Ragged:
     def version(self) -> tuple[int, int]:
         """What changes when the packed tensor is derived again or written to in place."""
         packed = self.packed()
-        return self._derived["packed"].times if "packed" in self._derived else 0, _version(packed)
+        return self._derived["packed"].times if "packed" in self._derived else 0, version_of(packed)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is derived, which may be part of a graph and then cannot be copied."""
         return {**self.__dict__, "_derived": {}}
 
     def _derive(self, layout: str, compute: Callable[[], Sequence[torch.Tensor]]) -> Sequence[torch.Tensor]:
-        versions = tuple(map(_version, self._given))
+        versions = tuple(map(version_of, self._given))
         needs_grad = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in self._given)
         kept = self._derived.get(layout)
         if kept is None or kept.versions != versions or any(n and not h for n, h in zip(needs_grad, kept.has_grad)):
             times = 1 if kept is None else kept.times + 1
-            kept = self._derived[layout] = _Derived(compute(), versions, needs_grad, times)
+            kept = self._derived[layout] = _Derived(compute_to_keep(compute), versions, needs_grad, times)
         return kept.tensors
 
     def _to_list(self) -> Sequence[torch.Tensor]:
@@ -264,11 +265,6 @@ def split_slices(sizes: Sequence[int], n: int) -> list[slice]:
         fail("split_sizes", f"non-negative integers that sum to at most {n}", sizes)
     ends = list(accumulate(sizes))
     return [slice(end - size, end) for size, end in zip(sizes, ends)]
-
-
-def _version(tensor: torch.Tensor) -> int:
-    """How often a tensor was written to in place; 0 for inference tensors, which have no counter."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def concatenate(parts: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import accumulate
 
 import torch
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from tirender.engine.edge_partners import edge_partners
 from tirender.engine.neighbourhood import Neighbourhood
 from tirender.structures.gathering import Bags, Gather, gather_rows, group_by_owner, partners, scatter_rows, sum_bags
+from tirender.structures.keeping import kept_property
 from tirender.structures.packing import Partition, repeat_counts, repeat_rows
 
 
@@ -85,17 +85,17 @@ class Topology:
         """(V,): the index of each packed vertex in the flattened padded vertices."""
         return self.vert_rows.padded_to_packed
 
-    @cached_property
+    @kept_property
     def valid(self) -> torch.Tensor:
         """(N,) bool: whether a mesh has both vertices and faces."""
         return (self.num_verts_per_mesh > 0) & (self.num_faces_per_mesh > 0)
 
-    @cached_property
+    @kept_property
     def meshes_with_faces(self) -> torch.Tensor:
         """(M,): the meshes that have faces."""
         return self.num_faces_per_mesh.nonzero()[:, 0]
 
-    @cached_property
+    @kept_property
     def face_bounds(self) -> torch.Tensor:
         """(2, M): the first packed face, and one past the last, of each mesh that has faces."""
         bounds = torch.stack([self.first_face, self.first_face + self.num_faces_per_mesh])
@@ -103,22 +103,22 @@ class Topology:
 
     # --- faces ---
 
-    @cached_property
+    @kept_property
     def faces_list(self) -> list[torch.Tensor]:
         """N tensors (F_i, 3): the faces of each mesh, indices within the mesh."""
         return self.face_rows.split(self.faces_local)
 
-    @cached_property
+    @kept_property
     def faces_packed(self) -> torch.Tensor:
         """(F, 3) int64: all faces, with packed vertex indices; not the storage of ``faces_local``."""
         return self.faces_local + self.first_vert.index_select(0, self.face_to_mesh)[:, None]
 
-    @cached_property
+    @kept_property
     def faces_int32(self) -> torch.Tensor:
         """(F, 3) int32, contiguous: ``faces_packed`` for kernels."""
         return self.faces_packed.int().contiguous()
 
-    @cached_property
+    @kept_property
     def faces_padded(self) -> torch.Tensor:
         """(N, max F, 3) int64: the faces of each mesh, indices within the mesh, padded with -1; storage of its own."""
         return self.face_rows.pad(self.faces_local, -1)
@@ -135,22 +135,22 @@ class Topology:
         """(F, 3) int64: the edge opposite each corner, as an index into ``edges``."""
         return self._edges_and_faces_to_edges[1]
 
-    @cached_property
+    @kept_property
     def edge_to_mesh(self) -> torch.Tensor:
         """(E,): the mesh of each edge."""
         return self.vert_to_mesh.index_select(0, self.edges[:, 0])
 
-    @cached_property
+    @kept_property
     def num_edges_per_mesh(self) -> torch.Tensor:
         """(N,): the number of edges of each mesh."""
         return self.edge_to_mesh.bincount(minlength=self.n_meshes)
 
-    @cached_property
+    @kept_property
     def first_edge(self) -> torch.Tensor:
         """(N,): the index of each mesh's first edge."""
         return self.num_edges_per_mesh.cumsum(0) - self.num_edges_per_mesh
 
-    @cached_property
+    @kept_property
     def _edges_and_faces_to_edges(self) -> tuple[torch.Tensor, torch.Tensor]:
         start, end = self.faces_packed[:, [1, 2, 0]], self.faces_packed[:, [2, 0, 1]]
         stride = max(self.n_verts, 1)
@@ -164,7 +164,7 @@ class Topology:
             self._laplacians[dtype] = uniform_laplacian(self.n_verts, self.edges, dtype)
         return self._laplacians[dtype]
 
-    @cached_property
+    @kept_property
     def _laplacians(self) -> dict[torch.dtype, torch.Tensor]:
         return {}
 
@@ -175,24 +175,24 @@ class Topology:
         """(P, 2) int64: all pairs of faces that share an edge; an edge with n faces gives n (n - 1) / 2 pairs."""
         return self._face_pairs_and_edges[0]
 
-    @cached_property
+    @kept_property
     def pair_signs(self) -> torch.Tensor:
         """(P,) int64: 1 if the two faces traverse their edge in opposite directions (consistent winding), else -1."""
         start, end = self.faces_packed[:, [1, 2, 0]].reshape(-1), self.faces_packed[:, [2, 0, 1]].reshape(-1)
         forward = (start < end).index_select(0, self._face_pairs_and_edges[1].reshape(-1)).reshape(-1, 2)
         return torch.where(forward[:, 0] == forward[:, 1], -1, 1)
 
-    @cached_property
+    @kept_property
     def pair_to_mesh(self) -> torch.Tensor:
         """(P,): the mesh of each pair of faces."""
         return self.face_to_mesh.index_select(0, self.face_pairs[:, 0])
 
-    @cached_property
+    @kept_property
     def num_pairs_per_mesh(self) -> torch.Tensor:
         """(N,): the number of pairs of faces in each mesh."""
         return self.pair_to_mesh.bincount(minlength=self.n_meshes)
 
-    @cached_property
+    @kept_property
     def _face_pairs_and_edges(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The pairs of faces, and their half-edges (P, 2); half-edge 3 f + k lies opposite corner k of face f."""
         edges, half_edges = self.faces_to_edges.reshape(-1).sort(stable=True)
@@ -225,7 +225,7 @@ class Topology:
         bags, weights = self._face_neighbours
         return sum_bags(values, bags, bags, weights.to(values.dtype))
 
-    @cached_property
+    @kept_property
     def _face_neighbours(self) -> tuple[Bags, torch.Tensor]:
         """The neighbours of each face in ``face_pairs``, and the weights of these pairs, (2 P,) float64."""
         order, bags = partners(self.face_pairs, self.n_faces)
@@ -234,7 +234,7 @@ class Topology:
 
     # --- edges and neighbours of a vertex ---
 
-    @cached_property
+    @kept_property
     def degree(self) -> torch.Tensor:
         """(V,) int64: the number of edges at each packed vertex."""
         return self.edges.reshape(-1).bincount(minlength=self.n_verts)
@@ -254,12 +254,12 @@ class Topology:
         """The sum of a per-vertex quantity over each vertex's neighbours: (V, C) to (V, C); twice differentiable."""
         return sum_bags(values, self.vertex_neighbours, self.vertex_neighbours)
 
-    @cached_property
+    @kept_property
     def vertex_neighbours(self) -> Bags:
         """The vertices that share an edge with each packed vertex, in the order of the edges."""
         return partners(self.edges, self.n_verts)[1]
 
-    @cached_property
+    @kept_property
     def _end_vertices(self) -> Gather:
         return Gather.of(self.edges, self.n_verts)
 
@@ -279,13 +279,13 @@ class Topology:
             )
         return self._neighbourhoods[dtype]
 
-    @cached_property
+    @kept_property
     def _neighbourhoods(self) -> dict[torch.dtype, Neighbourhood]:
         return {}
 
     # --- faces at a vertex ---
 
-    @cached_property
+    @kept_property
     def vertex_corners(self) -> Bags:
         """The face corners at each packed vertex, ascending; corner 3 f + k is corner k of packed face f."""
         return group_by_owner(self.faces_packed.reshape(-1), self.n_verts)
@@ -304,18 +304,18 @@ class Topology:
         """
         return sum_bags(values, self._vertex_faces, self._face_vertices)
 
-    @cached_property
+    @kept_property
     def _corner_vertices(self) -> Gather:
         corners, offsets = self.vertex_corners
         by_corner = corners % 3 * self.n_faces + corners // 3
         return Gather(self.faces_int32.t().reshape(-1), Bags(by_corner, offsets))
 
-    @cached_property
+    @kept_property
     def _face_vertices(self) -> Bags:
         offsets = torch.arange(0, 3 * self.n_faces + 1, 3, dtype=torch.int32, device=self.device)
         return Bags(self.faces_int32.reshape(-1), offsets)
 
-    @cached_property
+    @kept_property
     def _vertex_faces(self) -> Bags:
         return Bags(self.vertex_corners.indices // 3, self.vertex_corners.offsets)
 
@@ -331,7 +331,7 @@ class _ExtendedTopology(Topology):
         )
         self._base, self._n = base, n
 
-    @cached_property
+    @kept_property
     def _edges_and_faces_to_edges(self) -> tuple[torch.Tensor, torch.Tensor]:
         n_verts, n_edges = self._base.num_verts, self._base.num_edges_per_mesh.tolist()
         return (
@@ -352,7 +352,7 @@ class _ExtendedTopology(Topology):
             self._partners = torch.where(missing < 0, -1, shifted).view(-1, 3)
         return self._partners
 
-    @cached_property
+    @kept_property
     def vertex_corners(self) -> Bags:
         indices, offsets = self._base.vertex_corners
         n_corners = [3 * n for n in self._base.num_faces]

@@ -24,7 +24,7 @@ ALPHA, NORM, SUM = 0, 1, 2
 INV_SUM_MIN = 10000  # weights are divided by at least 1 / this
 
 
-class Settings(NamedTuple):
+class CompositeSettings(NamedTuple):
     """Numbers of the kernels."""
 
     mode: int  # ALPHA, NORM or SUM
@@ -42,7 +42,7 @@ class PackedPoints(NamedTuple):
 
 @ti.kernel
 def composite_forward(
-    settings: struct_of(Settings),
+    settings: struct_of(CompositeSettings),
     offsets: I32Array,  # (pixels + 1,) of the packed points, as the next three
     index: I32Array,  # (M,)
     alphas: FloatArray,  # (M,)
@@ -67,7 +67,7 @@ def composite_forward(
 
 @ti.kernel
 def composite_adjoint(
-    settings: struct_of(Settings),
+    settings: struct_of(CompositeSettings),
     atomic: ti.template(),  # whether all parts share one sum
     offsets: I32Array,  # (pixels + 1,) of the packed points, as the next three
     index: I32Array,  # (M,)

@@ -1,18 +1,34 @@
 """Phong reflection at one surface point, and its adjoint (Phong 1975; PyTorch3D's convention of the two factors).
 
 A surface colour is ``texel * albedo_factor + specular``. The parameters of an image are one row of numbers, light and
-material colours already multiplied; the constants below name its columns.
+material colours already multiplied. COLUMNS has their names and widths, in order; the constants below it name the first
+column of each.
+
+A kind of light is a constant below, what ``to_light_of`` returns for it, and in ``phong_vjp`` the part that
+``grad_point`` has of it. Where it needs other numbers, COLUMNS names them and ``fused_shading.kernel_params`` gives
+them.
 """
 
 import taichi as ti
 
 from tirender.engine.kernels.scalars import cast_like
 
-AMBIENT, DIFFUSE, SPECULAR, SHININESS = 0, 3, 6, 9
-CAMERA, LIGHT = 10, 13  # the camera centre; the light's location (point) or direction (directional), in world space
-N_LIGHTING = 16  # the columns before are those of the reflection
-ZNEAR, ZFAR, BACKGROUND = 16, 17, 18
-N_PARAMS = 21
+COLUMNS = {
+    "ambient": 3,
+    "diffuse": 3,
+    "specular": 3,
+    "shininess": 1,
+    "camera": 3,  # its centre in world space
+    "light": 3,  # its location (point) or direction (directional) in world space
+    "znear": 1,  # from here on, not of the reflection
+    "zfar": 1,
+    "background": 3,
+}
+AMBIENT, DIFFUSE, SPECULAR, SHININESS, CAMERA, LIGHT, ZNEAR, ZFAR, BACKGROUND = (
+    sum([*COLUMNS.values()][:i]) for i in range(len(COLUMNS))
+)
+N_LIGHTING = ZNEAR
+N_PARAMS = sum(COLUMNS.values())
 
 UNLIT, DIRECTIONAL, POINT = 0, 1, 2  # kinds of light
 NORMALIZE_EPS = 1e-6

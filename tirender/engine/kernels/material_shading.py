@@ -12,8 +12,8 @@ from tirender.engine.kernels.lighting import AMBIENT, BACKGROUND, CAMERA, phong,
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.texture import (
     NEAREST,
-    footprint_level,
     levels_read,
+    map_level,
     sample_map,
 )
 from tirender.engine.kernels.triangle import RasterStruct, centre_of, surface_coords, surface_slopes
@@ -55,7 +55,7 @@ class Lighting(NamedTuple):
     mipmapped: bool
 
 
-class Place(NamedTuple):
+class MaterialPlace(NamedTuple):
     """A place on a face: face, material, barycentric coordinates, and how they change to the next pixels."""
 
     t: Any
@@ -65,7 +65,7 @@ class Place(NamedTuple):
     down: Any
 
 
-class Inputs(NamedTuple):
+class MaterialInputs(NamedTuple):
     """What is drawn.
 
     Attributes:
@@ -111,7 +111,7 @@ class Inputs(NamedTuple):
 def material_shading(
     raster: RasterStruct,
     lighting: struct_of(Lighting),
-    offsets: I32Array,  # these seventeen as in Inputs
+    offsets: I32Array,  # these seventeen as in MaterialInputs
     triangles: I32Array,
     faces: IVec3Array,
     verts: Vec3Array,
@@ -131,7 +131,7 @@ def material_shading(
     image: Vec4Array,  # (pixels, 4) RGBA
 ):
     inputs = ti.static(
-        Inputs(
+        MaterialInputs(
             offsets=offsets,
             triangles=triangles,
             faces=faces,
@@ -166,8 +166,8 @@ def material_shading(
                 right, down = 0 * b, 0 * b
                 if lighting.mipmapped:
                     right, down = surface_slopes(p, v0, v1, v2, raster)
-                place = ti.static(Place(t, material[t], b, right, down))
-                rgb, alpha = shade(inputs, lighting, n, place)
+                place = ti.static(MaterialPlace(t, material[t], b, right, down))
+                rgb, alpha = shade_material(inputs, lighting, n, place)
                 color += transmittance * alpha * rgb
                 transmittance *= 1 - alpha
                 m += 1
@@ -176,7 +176,7 @@ def material_shading(
 
 
 @ti.func
-def shade(inputs: ti.template(), lighting, n: ti.i32, place: ti.template()):
+def shade_material(inputs: ti.template(), lighting, n: ti.i32, place: ti.template()):
     """The lit colour of a place, and its opacity."""
     k = place.k
     base, emission, occlusion = surface_colors(inputs, lighting.n_sets, place)
@@ -263,7 +263,7 @@ def read_map(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), slot: 
             at = turned(inputs.numbers, k, a, uv) + ti.Vector([inputs.numbers[k, a + 2], inputs.numbers[k, a + 5]])
             right, down = turned(inputs.numbers, k, a, right), turned(inputs.numbers, k, a, down)
             map_layout = inputs.layout[which]
-            level = footprint_level(right, down, map_layout[1], map_layout[2])
+            level = map_level(right, down, map_layout)
             first, n_levels, rest = levels_read(map_layout[3], level)
             texel *= 0
             for i in range(n_levels):

@@ -51,7 +51,7 @@ BLEND_EPS = 1e-10  # the background's least weight, and the least inverse depth
 NEGLIGIBLE = 1e-12  # fragments with a smaller share of the weight add nothing that a float32 could hold
 
 
-class Inputs(NamedTuple):
+class ShadingInputs(NamedTuple):
     """What is shaded.
 
     Attributes:
@@ -100,7 +100,7 @@ def mesh_shading_forward(
     raster: RasterStruct,
     shading: ShadingStruct,
     sampling: SamplingStruct,
-    offsets: I32Array,  # these thirteen as in Inputs
+    offsets: I32Array,  # these thirteen as in ShadingInputs
     triangles: I32Array,
     faces: IVec3Array,
     verts: Vec3Array,
@@ -175,7 +175,7 @@ def mesh_shading_adjoint(
     shading: ShadingStruct,
     sampling: SamplingStruct,
     owners: OwnersStruct,
-    offsets: I32Array,  # these thirteen as in Inputs
+    offsets: I32Array,  # these thirteen as in ShadingInputs
     triangles: I32Array,
     faces: IVec3Array,
     verts: Vec3Array,
@@ -198,7 +198,7 @@ def mesh_shading_adjoint(
 ):
     surface = ti.static(Surface(faces, positions, normal_faces, normals, params))
     texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels))
-    fragments = ti.static(Fragments(triangles, verts, surface, texture, kept_weights, kept_edges))
+    fragments = ti.static(FragmentInputs(triangles, verts, surface, texture, kept_weights, kept_edges))
     mode = ti.static(Mode(raster, shading, sampling, owners))
     ti.loop_config(block_dim=ti.static(task_block()))
     for part in range(bounds.shape[0] - 1):
@@ -237,8 +237,8 @@ def background_weight(zmax, inv_gamma):
     return ti.max(ti.exp((BLEND_EPS - zmax) * inv_gamma), BLEND_EPS)
 
 
-class Fragments(NamedTuple):
-    """What the adjoint reads of a fragment; as in Inputs and Kept."""
+class FragmentInputs(NamedTuple):
+    """What the adjoint reads of a fragment; as in ShadingInputs and Kept."""
 
     triangles: Any
     verts: Any
@@ -301,6 +301,8 @@ def fragment_adjoint(
             column = mode.owners.params + pixel.n * N_PARAMS
             add_row(sums, column + ZNEAR, ti.Vector([g * inverse_depth, g * (1 - inverse_depth)]))
         if mode.owners.verts >= 0 and not (g == 0 and (grad_b == 0).all()):  # NaN is not 0
+            # read again, so that a GPU need not hold them in registers while it shades
+            v0, v1, v2 = fragments.verts[f[0]], fragments.verts[f[1]], fragments.verts[f[2]]
             g0, g1, g2 = surface_coords_vjp(pixel.centre, v0, v1, v2, mode.raster, grad_b, -g)
             add_row(sums, mode.owners.verts + 3 * f[0], g0)
             add_row(sums, mode.owners.verts + 3 * f[1], g1)

@@ -14,7 +14,7 @@ from tirender.engine.kernels.types import FloatArray, I32Array, Vec3Array, struc
 FAR = 1e30  # the length at which a ray ends that the cube does not bound
 
 
-class Settings(NamedTuple):
+class OccupancySettings(NamedTuple):
     """Numbers of the kernels."""
 
     resolution: int  # cells a side
@@ -22,7 +22,7 @@ class Settings(NamedTuple):
     step: float  # between samples
 
 
-class Rays(NamedTuple):
+class OccupancyRays(NamedTuple):
     """Rays, as the kernels take them."""
 
     origins: Any  # (R, 3)
@@ -32,7 +32,7 @@ class Rays(NamedTuple):
 
 @ti.kernel
 def count_occupied(
-    settings: struct_of(Settings),
+    settings: struct_of(OccupancySettings),
     origins: Vec3Array,  # (R,) of the rays, as the next two
     directions: Vec3Array,  # (R,)
     shifts: FloatArray,  # (R,)
@@ -52,7 +52,7 @@ def count_occupied(
 
 @ti.kernel
 def list_occupied(
-    settings: struct_of(Settings),
+    settings: struct_of(OccupancySettings),
     origins: Vec3Array,  # (R,) of the rays, as the next two
     directions: Vec3Array,  # (R,)
     shifts: FloatArray,  # (R,)

@@ -33,7 +33,7 @@ TRIANGLE_LEAF_BITS = 2
 THINNEST = 1e-10  # cross product squared, in edges to the fourth power, of a triangle that has an inside
 
 
-class Settings(NamedTuple):
+class PointMeshSettings(NamedTuple):
     """Numbers of a search."""
 
     chunk: int  # queries in a row that are one task
@@ -42,7 +42,7 @@ class Settings(NamedTuple):
 
 @ti.kernel
 def nearest_triangles(
-    settings: struct_of(Settings),
+    settings: struct_of(PointMeshSettings),
     segments: ti.template(),  # whether only the first two corners count
     points: FloatArray2D,  # (3, n + padding) sorted, in C clouds
     point_order: I32Array,  # (n,) indices of the points
@@ -75,7 +75,7 @@ def nearest_triangles(
 
 @ti.kernel
 def nearest_points_of_triangles(
-    settings: struct_of(Settings),
+    settings: struct_of(PointMeshSettings),
     segments: ti.template(),  # whether only the first two corners count
     corners: Vec3Array,  # (3 T,) of the sorted triangles, in C clouds
     triangle_order: I32Array,  # (T,) indices of the triangles

@@ -1,6 +1,7 @@
 """Selection of the triangles that each pixel keeps. Discrete, so without gradient.
 
-Over the tiles of ``kernels/tiles.py``: ``select_nearest`` is a plain z-test, ``list_triangles`` lists all overlaps.
+Over the tiles of ``kernels/tiles.py``: ``select_nearest_triangles`` is a plain z-test, ``list_triangles`` lists all
+overlaps.
 """
 
 from typing import Any, NamedTuple
@@ -9,12 +10,14 @@ import taichi as ti
 
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.tiles import (
+    CUT,
     GridStruct,
     ListingStruct,
     Scratch,
     clear_counts,
     group_by_pixel,
     keep_nearest,
+    loops_were_cut,
     overlap_box,
     pixel_box,
     record,
@@ -82,7 +85,7 @@ def triangle_boxes(
 
 
 @ti.kernel
-def select_nearest(
+def select_nearest_triangles(
     raster: RasterStruct,
     grid: GridStruct,
     verts: Vec3Array,  # these five as in Binned
@@ -91,7 +94,7 @@ def select_nearest(
     offsets: I32Array,
     members: I32Array,
     depth: FloatArray,  # (pixels,) of the nearest
-    nearest: I32Array,  # (pixels,) the triangle in front of those that cover the pixel, else -1
+    nearest: I32Array,  # (pixels,) the triangle in front of those that cover the pixel, else -1; or CUT
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for tile in range(offsets.shape[0] - 1):
@@ -113,6 +116,8 @@ def select_nearest(
                         if z >= 0 and (nearest[pixel] < 0 or z < depth[pixel]):
                             nearest[pixel] = t
                             depth[pixel] = z
+        if loops_were_cut(grid):
+            nearest[base + window[2] * grid.width + window[0]] = CUT
 
 
 @ti.kernel
@@ -155,6 +160,8 @@ def list_triangles(
                             f = faces[pixel_members[i]]
                             member_depths[i] = depth_at(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
         keep_nearest(scratch, listing, window, base, grid.width)
+        if loops_were_cut(grid):
+            count[base + window[2] * grid.width + window[0]] = CUT
 
 
 @ti.func

@@ -8,12 +8,14 @@ import taichi as ti
 from tirender.engine.kernels.partial_sums import accumulate
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.tiles import (
+    CUT,
     GridStruct,
     ListingStruct,
     Scratch,
     clear_counts,
     group_by_pixel,
     keep_nearest,
+    loops_were_cut,
     overlap_box,
     pixel_box,
     record,
@@ -76,6 +78,8 @@ def list_points(
                         end += 1
         group_by_pixel(scratch, scratch_offsets[k], end, window, base, grid.width)
         keep_nearest(scratch, listing, window, base, grid.width)
+        if loops_were_cut(grid):
+            count[base + window[2] * grid.width + window[0]] = CUT
 
 
 @ti.kernel

@@ -114,13 +114,12 @@ def shade_vjp(
     owners, sampling, light = mode.owners, mode.sampling, mode.shading.light
     n, t, b = place.n, place.t, place.b
     coord = texture_coord(texture, sampling.kind, t, b)
-    texel = sample(texture, sampling, t, coord, place.level)
     point, normal = surface_point(surface, t, b, mode.shading)
     albedo_factor, specular = phong(surface.params, n, light, point, normal, surface.params[n, SHININESS])
-    grad_texel = g * albedo_factor
-    grad_coord = sample_vjp(texture, sampling, t, coord, place.level, grad_texel, sums, owners.texels)
+    texel, grad_coord = sample_vjp(texture, sampling, t, coord, place.level, g * albedo_factor, sums, owners.texels)
     grad_b = texture_coord_vjp(texture, sampling.kind, t, b, grad_coord, sums, owners.coords)
     if light and (owners.verts >= 0 or owners.positions >= 0) or owners.params >= 0:
+        point, normal = surface_point(surface, t, b, mode.shading)  # again: a GPU need not hold them while it samples
         grad_point, grad_normal, grad_row = phong_vjp(surface.params, n, light, point, normal, g * texel, g)
         if light:
             grad_b += surface_point_vjp(surface, sums, mode, t, b, grad_point, grad_normal)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
+from tirender.engine.kernels.footprint import footprint_level
 from tirender.engine.kernels.partial_sums import add_row
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.types import struct_of
@@ -81,7 +82,16 @@ def texture_level(texture: ti.template(), kind: ti.i32, t: ti.i32, slopes):
     """The level of triangle t's map that a pixel sees; ``slopes`` are a pair as of surface_slopes."""
     map_layout = texture.layout[texture.map_index[t]]
     right, down = texture_coord(texture, kind, t, slopes[0]), texture_coord(texture, kind, t, slopes[1])
-    return footprint_level(right, down, map_layout[1], map_layout[2])
+    return map_level(right, down, map_layout)
+
+
+@ti.func
+def map_level(right, down, map_layout):
+    """The level of a map for a pixel that moves the coordinate by ``right`` and ``down``; 0 where texels are larger."""
+    s = map_layout[2] * ti.Vector([right[0], down[0]])
+    t = map_layout[1] * ti.Vector([right[1], down[1]])
+    level, _by_s, _by_t = footprint_level(s, t)
+    return ti.max(level, 0 * right[0])
 
 
 @ti.func
@@ -90,22 +100,6 @@ def corner_coord(coords: ti.template(), row: ti.i32, kind: ti.i32):
     if kind == VERTEX:
         third = coords[row, 2]
     return ti.Vector([coords[row, 0], coords[row, 1], third])
-
-
-@ti.func
-def footprint_level(right, down, rows: ti.i32, columns: ti.i32):
-    """The level whose texels are as large as a pixel, which moves the coordinate by ``right`` and ``down``.
-
-    Half of log2 of the squared length of the longer axis of the ellipse that a round pixel covers in the map (Heckbert,
-    "Fundamentals of texture mapping and image warping", 1989). 0 where texels are larger.
-    """
-    ax, ay, bx, by = right[0] * columns, right[1] * rows, down[0] * columns, down[1] * rows
-    a, b, c = ax * ax + ay * ay, ax * bx + ay * by, bx * bx + by * by
-    longer = (a + c + ti.sqrt((a - c) * (a - c) + 4 * b * b)) / 2
-    level = 0 * longer
-    if longer > 1:
-        level = ti.log(longer) / (2 * ti.log(0 * longer + 2))
-    return level
 
 
 @ti.func
@@ -232,38 +226,48 @@ def sample_map(texels: ti.template(), map_layout, nearest: ti.i32, align: ti.i32
 
 @ti.func
 def sample_vjp(texture: ti.template(), sampling, t: ti.i32, coord, level, g, sums: ti.template(), first_column: ti.i32):
-    """Gradient of ``g . sample`` in coord; that in texels is added to sums from a column on, if it is not -1.
+    """What :func:`sample` returns, and the gradient of ``g . sample`` in coord; that in texels is added to sums from a
+    column on, if it is not -1.
 
     The level is held fixed.
     """
-    out = g
+    color, out = coord, g
     if sampling.kind != VERTEX:
         row = texture.map_index[t]
         map_layout = texture.layout[row]
         out = 0 * g
         if sampling.kind == ATLAS:
+            y, x = atlas_cell(coord[0], coord[1], map_layout[2])
+            index = map_layout[0] + y * map_layout[2] + x
+            color = texture.texels[index]
             if first_column >= 0:
-                y, x = atlas_cell(coord[0], coord[1], map_layout[2])
-                add_row(sums, first_column + 3 * (map_layout[0] + y * map_layout[2] + x), g)
+                add_row(sums, first_column + 3 * index, g)
         else:
+            color = 0 * coord
             first, n_levels, rest = levels_read(map_layout[3], level)
             for k in range(n_levels):
                 share = rest if k == 1 else 1 - rest
                 map_layout = texture.layout[row + first + k]
-                out += sample_map_vjp(texture.texels, map_layout, sampling, coord, share * g, sums, first_column)
-    return out
+                value, grad = sample_map_vjp(texture.texels, map_layout, sampling, coord, share * g, sums, first_column)
+                color += share * value
+                out += grad
+    return color, out
 
 
 @ti.func
 def sample_map_vjp(texels: ti.template(), map_layout, sampling, coord, g, sums: ti.template(), first_column: ti.i32):
-    """The adjoint of :func:`sample_map`, as :func:`sample_vjp`."""
-    out = 0 * g
+    """The colour and the adjoint of :func:`sample_map`, as :func:`sample_vjp`."""
+    color, out = texels[map_layout[0]], 0 * g
+    for c in ti.static(range(color.n)):
+        color[c] = 0
     x, dx = padded(coord[0], map_layout[2], map_layout[3] % N_PADDINGS, sampling.align_corners)
     y, dy = padded(coord[1], map_layout[1], map_layout[3] // N_PADDINGS % N_PADDINGS, sampling.align_corners)
     if sampling.kind == UV_NEAREST:
         index = texel_index(map_layout, ti.cast(ti.round(y), ti.i32), ti.cast(ti.round(x), ti.i32))
-        if first_column >= 0 and index >= 0:
-            add_row(sums, first_column + 3 * index, g)
+        if index >= 0:
+            color = texels[index]
+            if first_column >= 0:
+                add_row(sums, first_column + 3 * index, g)
     else:
         x0, y0 = ti.floor(x), ti.floor(y)
         for j, i in ti.static(ti.ndrange(2, 2)):
@@ -271,9 +275,10 @@ def sample_map_vjp(texels: ti.template(), map_layout, sampling, coord, g, sums: 
             if index >= 0:
                 wx = x - x0 if ti.static(i == 1) else x0 + 1 - x
                 wy = y - y0 if ti.static(j == 1) else y0 + 1 - y
+                color += wx * wy * texels[index]
                 if first_column >= 0:
                     add_row(sums, first_column + 3 * index, wx * wy * g)
                 value = g.dot(texels[index])
                 out[0] += (2 * i - 1) * wy * value * dx
                 out[1] += (2 * j - 1) * wx * value * dy
-    return out
+    return color, out

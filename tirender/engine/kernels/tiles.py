@@ -16,6 +16,7 @@ from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.types import I32Array, I32Array2D, I32Array3D, IVec4Array, struct_of
 
 INT32_MAX = 2**31 - 1
+CUT = -2  # written for a thread whose loops the driver has ended early
 
 
 class Grid(NamedTuple):
@@ -64,6 +65,7 @@ def count_bins(
     boxes: IVec4Array,  # (primitives, 4) first and last column, first and last row; empty where last < first
     image: I32Array,  # (primitives,)
     counts: I32Array3D,  # (2, tile, chunk) primitives, and pixels of their boxes, at most INT32_MAX; zero before
+    # counts[0, 0, chunk] is CUT where the driver has ended the chunk's loops
 ):
     n_chunks = counts.shape[2]
     chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
@@ -81,6 +83,8 @@ def count_bins(
                         counts[0, tile, chunk] = counts[0, tile, chunk] + 1
                         pixels = rows * columns
                         counts[1, tile, chunk] = ti.min(counts[1, tile, chunk], INT32_MAX - pixels) + pixels
+        if loops_were_cut(grid):
+            counts[0, 0, chunk] = CUT
 
 
 @ti.kernel
@@ -121,6 +125,18 @@ def compact_fragments(
         for pixel in range(i * block, ti.min((i + 1) * block, n_pixels)):
             for k in range(offsets[pixel + 1] - offsets[pixel]):
                 packed[offsets[pixel] + k] = members[begin[first_pixel + pixel] + k]
+
+
+@ti.func
+def loops_were_cut(grid):
+    """Whether the driver has ended loops of this thread early. It then ends this one after its first round.
+
+    Mesa's lavapipe does so after 65,535 rounds of all loops of a thread. Elsewhere the compiler knows the answer.
+    """
+    rounds = 0
+    for _ in range(grid.tile_h):
+        rounds += 1
+    return rounds < grid.tile_h
 
 
 @ti.func

@@ -25,7 +25,7 @@ BLOCK = 64  # rays that a part takes at a time, in turn with the others
 NEGLIGIBLE = 1e-10  # a ray ends where less than this is left of it
 
 
-class Settings(NamedTuple):
+class MarchSettings(NamedTuple):
     """Numbers of a march."""
 
     depth: int  # voxels of a volume, with its border
@@ -44,7 +44,7 @@ class Variant(NamedTuple):
     atomic: bool = False  # whether all parts share one sum
 
 
-class Rays(NamedTuple):
+class MarchRays(NamedTuple):
     """Rays in voxel coordinates: torch's tensors at a launch, Taichi's arrays in a kernel."""
 
     origins: Any  # (rays, 3)
@@ -70,7 +70,7 @@ class Ray(NamedTuple):
 
 @ti.kernel
 def volume_march_forward(
-    settings: struct_of(Settings),
+    settings: struct_of(MarchSettings),
     variant: ti.template(),
     values: Vec4Array2D,  # (volumes * depth * height * width, n_vec4) density first, then features
     origins: Vec3Array,  # (rays,)
@@ -79,7 +79,7 @@ def volume_march_forward(
     image: Vec4Array2D,  # (rays, n_vec4) opacity first
 ):
     """Features and opacity of each ray."""
-    rays = ti.static(Rays(origins, directions, lengths))
+    rays = ti.static(MarchRays(origins, directions, lengths))
     for i in range(image.shape[0]):
         ray = ti.static(enter_volume(settings, values, rays, i))
         sums = ti.Vector([0 * ray.one for _ in ti.static(range(4 * variant.n_vec4))])
@@ -107,7 +107,7 @@ def volume_march_forward(
 
 @ti.kernel
 def volume_march_adjoint(
-    settings: struct_of(Settings),
+    settings: struct_of(MarchSettings),
     variant: ti.template(),
     values: Vec4Array2D,  # (volumes * depth * height * width, n_vec4) as for the forward kernel, with the next three
     origins: Vec3Array,  # (rays,)
@@ -120,7 +120,7 @@ def volume_march_adjoint(
     grad_directions: Vec3Array,  # (rays,) written where wanted
 ):
     """Gradients in the values, and where wanted in the rays."""
-    rays = ti.static(Rays(origins, directions, lengths))
+    rays = ti.static(MarchRays(origins, directions, lengths))
     n_rays, n_tasks = grad_image.shape[0], tape.shape[0]
     n_blocks = (n_rays + BLOCK - 1) // BLOCK
     ti.loop_config(block_dim=ti.static(task_block()))

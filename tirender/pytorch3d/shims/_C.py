@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 
 from tirender.checks import check_range, check_tensor
-from tirender.engine.point_mesh import _Distances, _nearest_pairs, _Pairs, _Scene
-from tirender.loss.point_mesh_distance import MIN_TRIANGLE_AREA, _check_packed
+from tirender.engine.point_mesh import PairDistances, Pairs, Scene, nearest_pairs
+from tirender.loss.point_mesh_distance import MIN_TRIANGLE_AREA, check_packed
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -109,10 +109,10 @@ def _nearest(
     from_points: bool,
 ) -> Pair:
     n_corners = 2 if name == "segms" else 3
-    _check_packed(points, points_first, name, elements, first, n_corners)
+    check_packed(points, points_first, name, elements, first, n_corners)
     corners = _as_triangles(elements.detach())
-    scene = _Scene(points.detach(), points_first, corners, first, min_area, n_corners == 2)
-    (pairs,) = _nearest_pairs(scene, from_points, not from_points)
+    scene = Scene(points.detach(), points_first, corners, first, min_area, n_corners == 2)
+    (pairs,) = nearest_pairs(scene, from_points, not from_points)
     return pairs.dists, (pairs.triangles if from_points else pairs.points).long()
 
 
@@ -129,10 +129,10 @@ def _gradients(
     check_tensor("grad_dists", grad_dists, (len(owners),), like=points)
     check_range("idxs", idxs, len(others), "elements")
     own, other = torch.arange(len(owners), dtype=torch.int32, device=points.device), idxs.int()
-    pairs = _Pairs(points.new_zeros(len(owners)), *((own, other) if from_points else (other, own)))
+    pairs = Pairs(points.new_zeros(len(owners)), *((own, other) if from_points else (other, own)))
     leaves = points.detach().requires_grad_(), elements.detach().requires_grad_()
     with torch.enable_grad():
-        dists = _Distances.apply(leaves[0], _as_triangles(leaves[1]), pairs, min_area, elements.shape[1] == 2)
+        dists = PairDistances.apply(leaves[0], _as_triangles(leaves[1]), pairs, min_area, elements.shape[1] == 2)
         grad_points, grad_elements = torch.autograd.grad(dists, leaves, grad_dists)
     return grad_points, grad_elements
 

@@ -1,6 +1,7 @@
 """Rasterization, texturing and shading of meshes."""
 
 from tirender.renderer.mesh.antialias import antialias
+from tirender.renderer.mesh.material_shader import MaterialShader
 from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
 from tirender.renderer.mesh.rasterizer import Fragments, MeshRasterizer, RasterizationSettings
 from tirender.renderer.mesh.renderer import MeshRenderer, MeshRendererWithFragments
@@ -19,7 +20,14 @@ from tirender.renderer.mesh.shader import (
     TexturedSoftPhongShader,
 )
 from tirender.renderer.mesh.shading import flat_shading, gouraud_shading, phong_shading
-from tirender.renderer.mesh.textures import Textures, TexturesAtlas, TexturesBase, TexturesUV, TexturesVertex
+from tirender.renderer.mesh.textures import (
+    Textures,
+    TexturesAtlas,
+    TexturesBase,
+    TexturesMaterial,
+    TexturesUV,
+    TexturesVertex,
+)
 
 __all__ = [
     "Fragments",
@@ -29,6 +37,7 @@ __all__ = [
     "HardNormalShader",
     "HardPhongShader",
     "HardSilhouetteShader",
+    "MaterialShader",
     "MeshRasterizer",
     "MeshRenderer",
     "MeshRendererWithFragments",
@@ -42,6 +51,7 @@ __all__ = [
     "Textures",
     "TexturesAtlas",
     "TexturesBase",
+    "TexturesMaterial",
     "TexturesUV",
     "TexturesVertex",
     "antialias",

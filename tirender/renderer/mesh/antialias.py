@@ -25,13 +25,13 @@ def antialias(images: torch.Tensor, fragments: Fragments) -> torch.Tensor:
     Returns:
         (N, H, W, C), differentiable in the images and, through the outlines, in the vertices and cameras.
     Raises:
-        ValueError: for fragments made by hand, or images of another size.
+        ValueError: for fragments made by hand or detached, or images of another size.
     """
     check_kind("fragments", fragments, Fragments)
     images = as_floats("images", images.float() if check_tensor("images", images).dtype == torch.bool else images)
     rasterization = fragments.rasterization
     if rasterization is None:
-        fail("fragments", "those of a MeshRasterizer", "fragments made by hand")
+        fail("fragments", "those of a MeshRasterizer", "fragments made by hand, or detached")
     size = rasterization.mode.image_size
     if images.dim() != 4 or images.shape[:3] != (rasterization.triangles.n_images, *size):
         fail("images", f"shape {(rasterization.triangles.n_images, *size, 'C')}", tuple(images.shape))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
 
 from tirender.checks import check_kind, fail
-from tirender.engine.kernels.lighting import UNLIT
+from tirender.engine.kernels.lighting import COLUMNS, UNLIT
 from tirender.engine.kernels.texture import LEVELS
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.mesh_shading import ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
@@ -129,9 +130,7 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
     codes = codes + padding_code(*textures.padding)
     layout = torch.cat([packed.first_texel[:, None], packed.size, codes], 1).int()
     tables, which = distinct(textures.uv_tables())
-    first_row = [0]
-    for table in tables:
-        first_row.append(first_row[-1] + len(table))
+    first_row = [*accumulate(map(len, tables), initial=0)]
     corners = torch.cat([f.clamp(min=0) + first_row[w] for f, w in zip(textures.faces_uvs_list(), which)])
     coords, coord_faces = rasterization.corner_values(torch.cat(tables), corners)
     return TextureSource(
@@ -146,22 +145,27 @@ def _texture_source(rasterization: MeshRasterization, meshes: Meshes) -> Texture
 
 
 def kernel_params(n: int, like: torch.Tensor, scene: SceneProperties, lit: bool) -> torch.Tensor:
-    """(n, N_PARAMS) rows in the order of ``engine/kernels/lighting.py``."""
+    """(n, N_PARAMS) rows of the ``COLUMNS`` of ``engine/kernels/lighting.py``; what is not given is 0."""
     zeros = like.new_zeros(1, 3)
-    ambient, diffuse, specular, shininess, camera, vector = zeros + 1, zeros, zeros, zeros[:, 0], zeros, zeros
+    given = {
+        "ambient": zeros + 1,
+        "znear": scene.znear,
+        "zfar": scene.zfar,
+        "background": background_tensor(scene.blend_params, zeros)[None],
+    }
     if lit:
         light, materials = scene.lights.fused_row(), scene.materials
-        ambient = as_rows(materials.ambient_color) * light.ambient
+        given["ambient"] = as_rows(materials.ambient_color) * light.ambient
         if light.diffuse is not None:
-            diffuse = as_rows(materials.diffuse_color) * light.diffuse
-            camera = scene.cameras.get_camera_center()
+            given["diffuse"] = as_rows(materials.diffuse_color) * light.diffuse
+            given["camera"] = scene.cameras.get_camera_center()
         if light.specular is not None:
-            specular = as_rows(materials.specular_color) * light.specular
-            shininess = materials.shininess
+            given["specular"] = as_rows(materials.specular_color) * light.specular
+            given["shininess"] = materials.shininess
         if light.vector is not None:
-            vector = light.vector
-    background = background_tensor(scene.blend_params, zeros)[None]
-    rows = [ambient, diffuse, specular, shininess, camera, vector, scene.znear, scene.zfar, background]
-    columns = [torch.as_tensor(r).to(like) for r in rows]
+            given["light"] = light.vector
+    assert given.keys() <= COLUMNS.keys()
+    columns = [torch.as_tensor(given.get(name, zeros[:, :width])).to(like) for name, width in COLUMNS.items()]
     columns = [c.reshape(-1, 1) if c.dim() < 2 else c for c in columns]
+    assert [c.shape[1] for c in columns] == [*COLUMNS.values()]
     return torch.cat([c.expand(n, -1) for c in columns], 1)

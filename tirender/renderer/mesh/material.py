@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
+
+from tirender.structures.keeping import kept_property
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class TextureMap:
     transform: np.ndarray | None = None
     nearest: bool = False
 
-    @cached_property
+    @kept_property
     def image(self) -> torch.Tensor:
         """Float32 (H, W, 3), or (H, W, 4) with alpha, in [0, 1] as stored: colours are sRGB, data plain numbers."""
         return self.read()

@@ -8,7 +8,7 @@ import torch
 
 from tirender.checks import fail
 from tirender.engine.kernels.lighting import CAMERA
-from tirender.engine.kernels.material_shading import Inputs, Lighting
+from tirender.engine.kernels.material_shading import Lighting, MaterialInputs
 from tirender.engine.material_shading import draw_materials
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.blending import background_tensor
@@ -47,7 +47,7 @@ class MaterialShader(ShaderBase):
             meshes: the N meshes they show, with textures.
             kwargs: ``cameras``, ``lights``, ``blend_params`` for this call.
         Raises:
-            ValueError: without cameras or textures, or for fragments made by hand.
+            ValueError: without cameras or textures, or for fragments made by hand or detached.
         """
         scene, fragments = self._scene(meshes, kwargs), as_fragments(fragments)
         check_belong(fragments, meshes)
@@ -55,7 +55,7 @@ class MaterialShader(ShaderBase):
             fail("meshes.textures", "textures", None)
         packed = fragments.packed
         if packed is None:
-            fail("fragments", "those of a rasterizer", "fragments made by hand")
+            fail("fragments", "those of a rasterizer", "fragments made by hand, or detached")
         rasterization = fragments.rasterization
         is_whole = rasterization is not None and rasterization.clipping is None
         if is_whole and not self.gouraud and _is_drawn_by_kernel(meshes, scene):
@@ -79,14 +79,17 @@ def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
         return False
     if any(material.normal_map is not None for material in meshes.textures.materials):
         return False
-    colors = meshes.textures.packed().colors
     of_scene = (value for part in (scene.lights, scene.cameras) for value in part._attributes().values())
-    leaves = [meshes.verts_packed(), colors, *of_scene]
+    normals, _ = meshes.corner_normals_packed()
+    leaves = [meshes.verts_packed(), normals, meshes.textures.packed().colors, scene.blend_params.background_color]
+    leaves += of_scene
     wants_grad = any(isinstance(t, torch.Tensor) and t.requires_grad for t in leaves)
     return not (wants_grad and torch.is_grad_enabled())
 
 
-def _kernel_inputs(rasterization: MeshRasterization, meshes: Meshes, table: MapTable, scene: SceneProperties) -> Inputs:
+def _kernel_inputs(
+    rasterization: MeshRasterization, meshes: Meshes, table: MapTable, scene: SceneProperties
+) -> MaterialInputs:
     offsets, triangles = rasterization.selection(by_depth=True)
     packed = meshes.textures.packed()
     normals, normal_faces = meshes.corner_normals_packed()
@@ -104,7 +107,7 @@ def _kernel_inputs(rasterization: MeshRasterization, meshes: Meshes, table: MapT
     )
     params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
     params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
-    return Inputs(
+    return MaterialInputs(
         offsets=offsets,
         triangles=triangles,
         faces=meshes.topology.faces_int32,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.forward_ad import unpack_dual
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from tirender.renderer.mesh.texture_maps import PackedMaps, sample_maps
+from tirender.structures.keeping import compute_to_keep, version_of
 
 _chains: Any = WeakTensorKeyDictionary()  # of maps without gradients: their version, and their MipChain
+_views: Any = WeakTensorKeyDictionary()  # of batches of maps without gradients: the single maps
 
 
 class MipChain(NamedTuple):
@@ -47,17 +52,31 @@ def mip_chain(image: torch.Tensor) -> MipChain:
     Sides are halved and rounded down. Differentiable. The result is kept for as long as the map lives and is not
     written to, if it wants no gradient.
     """
-    if not image.requires_grad and (kept := _chains.get(image)) is not None and kept[0] == image._version:
-        return kept[1]  # type: ignore[no-any-return]
+    if image.requires_grad or image.is_inference():  # the latter do not tell when they are written to
+        return _halve(image)
+    kept = _chains.get(image)
+    if kept is None or kept[0] != version_of(image):
+        kept = _chains[image] = (version_of(image), compute_to_keep(partial(_halve, image)))
+    return kept[1]  # type: ignore[no-any-return]
+
+
+def unbind_maps(maps: torch.Tensor) -> Sequence[torch.Tensor]:
+    """``maps.unbind(0)``; the very same views each time if they want no gradient, so that their levels are kept."""
+    if maps.requires_grad or maps.is_inference() or unpack_dual(maps).tangent is not None:
+        return maps.unbind(0)
+    views = _views.get(maps)
+    if views is None or any(view.requires_grad for view in views):
+        views = _views[maps] = maps.detach().unbind(0)  # views of the maps themselves would keep them alive
+    return views  # type: ignore[no-any-return]
+
+
+def _halve(image: torch.Tensor) -> MipChain:
     levels = [image]
     while max(levels[-1].shape[:2]) > 1:
         size = tuple(max(n // 2, 1) for n in levels[-1].shape[:2])
         levels.append(F.interpolate(levels[-1].permute(2, 0, 1)[None], size=size, mode="area")[0].permute(1, 2, 0))
     texels = torch.cat([level.reshape(-1, image.shape[-1]) for level in levels])
-    chain = MipChain(texels, [(level.shape[0], level.shape[1]) for level in levels])
-    if not image.requires_grad:
-        _chains[image] = (image._version, chain)
-    return chain
+    return MipChain(texels, [(level.shape[0], level.shape[1]) for level in levels])
 
 
 def pack_mipmaps(maps: Sequence[torch.Tensor], smaller: bool = True) -> PackedMipmaps:
@@ -72,7 +91,7 @@ def pack_mipmaps(maps: Sequence[torch.Tensor], smaller: bool = True) -> PackedMi
     texels = chains[0].texels if len(chains) == 1 else torch.cat([chain.texels for chain in chains])
     counts = [len(chain.sizes) for chain in chains]
     n_smaller = torch.tensor([n - 1 - i for n in counts for i in range(n)], device=device)
-    first = torch.tensor([sum(counts[:i]) for i in range(len(counts))], device=device)
+    first = torch.tensor([*accumulate(counts[:-1], initial=0)], device=device)
     return PackedMipmaps(PackedMaps(texels, areas.cumsum(0) - areas, size), first, n_smaller)
 
 

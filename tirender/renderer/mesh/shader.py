@@ -217,7 +217,8 @@ class HardSilhouetteShader(nn.Module):
     """Whether a pixel is covered by a face, in the alpha channel of a white image.
 
     Args:
-        antialias: blend the outline, which gives its vertices gradients; see :func:`~tirender.renderer.antialias`.
+        antialias: blend the outline, which gives its vertices gradients; see :func:`~tirender.renderer.antialias`. The
+            default, other than for shaders of colours, is True: without it, nothing here has a gradient.
     """
 
     def __init__(self, antialias: bool = True) -> None:

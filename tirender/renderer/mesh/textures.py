@@ -1,13 +1,14 @@
-"""The module that exports all textures of meshes: vertex colours, maps with uv coordinates, and atlases."""
+"""The module that exports all textures of meshes: vertex colours, maps with uv coordinates, atlases, materials."""
 
 from __future__ import annotations
 
 from tirender.renderer.mesh.textures_atlas import TexturesAtlas
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase
+from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.renderer.mesh.textures_uv import TexturesUV
 from tirender.renderer.mesh.textures_vertex import TexturesVertex
 
-__all__ = ["Textures", "TexturesAtlas", "TexturesBase", "TexturesUV", "TexturesVertex"]
+__all__ = ["Textures", "TexturesAtlas", "TexturesBase", "TexturesMaterial", "TexturesUV", "TexturesVertex"]
 
 
 def Textures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -53,9 +54,7 @@ class TexturesAtlas(PrivateNamesOfAtlases, TexturesBase):
         if not self._N:
             return self.atlas_packed(), torch.zeros(0, dtype=torch.int64, device=self.device)
         tables, which = distinct(self.atlas_list())
-        first = [0]
-        for table in tables:
-            first.append(first[-1] + len(table))
+        first = [*accumulate(map(len, tables), initial=0)]
         rows = [torch.arange(first[w], first[w + 1], device=self.device) for w in which]
         return tables[0] if len(tables) == 1 else torch.cat(tables), torch.cat(rows)
 

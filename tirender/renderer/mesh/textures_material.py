@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from tirender.renderer.mesh.material import Material, TextureMap
 from tirender.renderer.mesh.mipmaps import PackedMipmaps, pack_mipmaps, sample_mipmaps
 from tirender.renderer.mesh.texture_maps import PackedMaps, check_padding, sample_maps
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
+from tirender.structures.keeping import compute_to_keep
 from tirender.transforms.math import matmul
 
 SLOTS = ("base_map", "emission_map", "normal_map", "occlusion_map")  # the maps that are shown
@@ -73,7 +75,7 @@ class TexturesMaterial(TexturesBase):
         """The maps of all materials, on the device of these textures; with their smaller levels where asked."""
         key = (self.device, mipmaps)
         if key not in self._tables:
-            self._tables[key] = MapTable.of(self.materials, self.device, mipmaps)
+            self._tables[key] = compute_to_keep(lambda: MapTable.of(self.materials, self.device, mipmaps))
         return self._tables[key]
 
     @property
@@ -95,9 +97,7 @@ class TexturesMaterial(TexturesBase):
             width, shape = (2, (0, 0, 3)) if values == "_verts_uvs" else (4, (0, 3))
             empty = torch.zeros(0, width, device=self.device)
             return empty, torch.zeros(shape, dtype=torch.int64, device=self.device)
-        starts = [0]
-        for table in tables:
-            starts.append(starts[-1] + len(table))
+        starts = [*accumulate(map(len, tables), initial=0)]
         moved = [torch.where(t < 0, -1, t + starts[w]) if w else t for t, w in zip(self._list(rows), which)]
         return _joined(tables), _joined(moved)
 
@@ -171,13 +171,15 @@ class TexturesMaterial(TexturesBase):
     def join_batch(self, textures: Sequence[TexturesMaterial]) -> TexturesMaterial:  # type: ignore[override]
         """Concatenate these textures and those of ``textures`` to one batch.
 
+        Where one has fewer sets of texture coordinates than another, its faces have none in the sets that it lacks.
+
         Raises:
-            ValueError: if one is not TexturesMaterial, or has another number of sets of texture coordinates.
+            ValueError: if one is not TexturesMaterial.
         """
         for other in textures:
             if not isinstance(other, TexturesMaterial):
                 fail("textures", "all of type TexturesMaterial", type(other).__name__)
-        n_sets = max(t.shape[1] for part in (self, *textures) for t in part._list("_faces_uvs"))
+        n_sets = max((t.shape[1] for part in (self, *textures) for t in part._list("_faces_uvs")), default=0)
         parts: list[TexturesMaterial] = []
         materials: list[Material] = []
         for part in (self, *textures):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 
 from tirender.checks import FLOATS, as_floats, as_indices, check_choice, check_tensor, fail
 from tirender.ops.interp_face_attrs import check_faces, evaluate_filled
-from tirender.renderer.mesh.mipmaps import pack_mipmaps, sample_mipmaps
+from tirender.renderer.mesh.mipmaps import pack_mipmaps, sample_mipmaps, unbind_maps
 from tirender.renderer.mesh.private_names import PrivateNamesOfUVTextures
 from tirender.renderer.mesh.texture_maps import (
     SAMPLING_MODES,
@@ -26,7 +27,6 @@ from tirender.renderer.mesh.textures_base import (
     check_per_mesh,
     device_of,
     distinct,
-    unbatch,
 )
 from tirender.structures.fragments import Fragments, PackedFragments
 from tirender.transforms.math import matmul
@@ -161,12 +161,10 @@ class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
 
     def distinct_maps(self) -> tuple[list[torch.Tensor], torch.Tensor]:
         """All maps without repetition, (H, W, C) each, and the map of each packed face (F,) int64."""
-        maps, which = distinct(unbatch(self._maps))
-        first: list[int] = []
-        flat: list[torch.Tensor] = []
-        for m in maps:
-            first.append(len(flat))
-            flat.extend([m] if self._maps_ids is None else m.unbind(0))
+        maps, which = distinct(self.maps_list())
+        parts = [(m,) if self._maps_ids is None else unbind_maps(m) for m in maps]
+        first = [*accumulate(map(len, parts), initial=0)]
+        flat = [m for part in parts for m in part]
         counts = torch.tensor(self._num_faces_per_mesh, dtype=torch.int64, device=self.device)
         of_face = torch.tensor([first[w] for w in which], dtype=torch.int64, device=self.device)
         of_face = of_face.repeat_interleave(counts)
@@ -300,6 +298,10 @@ class TexturesUV(PrivateNamesOfUVTextures, TexturesBase):
     def check_shapes(self, batch_size: int, max_num_verts: int, max_num_faces: int) -> bool:
         """Whether there are uv indices for ``batch_size`` meshes of ``max_num_faces`` padded faces."""
         return tuple(self.faces_uvs_padded().shape[:2]) == (batch_size, max_num_faces)
+
+    def _list(self, name: str) -> list[torch.Tensor]:
+        maps = self._maps
+        return [*unbind_maps(maps)] if name == "_maps" and isinstance(maps, torch.Tensor) else super()._list(name)
 
     def _sample(
         self, maps: Sequence[torch.Tensor], map_index: torch.Tensor, uv: torch.Tensor, slopes: torch.Tensor | None

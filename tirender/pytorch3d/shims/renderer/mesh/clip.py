@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from tirender.checks import FLOATS, check_tensor
-from tirender.engine.near_clipping import clip_near
+from tirender.engine.near_clipping import clip_near, siblings_of
 
 
 @dataclass
@@ -88,7 +88,7 @@ def clip_faces(
     owner = _count(num_faces_per_mesh).repeat_interleave(num_faces_per_mesh.long())
     n_triangles = owner.index_select(0, face).bincount(minlength=len(num_faces_per_mesh))
     return ClippedFaces(
-        triangles, n_triangles.cumsum(0) - n_triangles, n_triangles, face, conversion, conversion_row, _other_half(face)
+        triangles, n_triangles.cumsum(0) - n_triangles, n_triangles, face, conversion, conversion_row, siblings_of(face)
     )
 
 
@@ -137,12 +137,3 @@ def _beyond(corners: torch.Tensor, frustum: ClipFrustum) -> torch.Tensor:
 def _count(values: torch.Tensor) -> torch.Tensor:
     """0, 1, ... as many as there are values."""
     return torch.arange(len(values), device=values.device)
-
-
-def _other_half(face: torch.Tensor) -> torch.Tensor:
-    """(T,): the neighbour in the list with the same face, -1 where there is none."""
-    same = face[1:] == face[:-1]
-    other = torch.full_like(face, -1)
-    other[:-1] = torch.where(same, _count(same) + 1, other[:-1])
-    other[1:] = torch.where(same, _count(same), other[1:])
-    return other
