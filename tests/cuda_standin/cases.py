@@ -35,8 +35,8 @@ TEMPLATES: dict[str, tuple[Any, ...]] = {
     ),
     "segments": (False, True),
     "single": (False, True),
-    "spherical_harmonics.variant": tuple(
-        spherical_harmonics.Variant(degree, clamped=True, atomic=True) for degree in range(5)
+    "spherical_harmonics.variant": tuple(  # degree 4 compiles, but its adjoint spills in float64
+        spherical_harmonics.Variant(degree, clamped=True, atomic=True) for degree in range(4)
     ),
     "volume_march.variant": (
         volume_march.Variant(n_vec4=1, thickness=1, rays_wanted=False, atomic=True),
