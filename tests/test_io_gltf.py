@@ -16,7 +16,7 @@ from gltf_files import GltfBuilder
 from PIL import Image
 
 from tirender.io import IO
-from tirender.io import gltf_scene as gltf_module
+from tirender.io import gltf_io as gltf_module
 from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures.meshes import Meshes
 
@@ -151,12 +151,15 @@ def test_scenes_and_files_without_nodes(tmp_path) -> None:
 
 
 def test_instances_are_bounded(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(gltf_module, "MAX_VERTS", 10)
+    monkeypatch.setattr(gltf_module, "BYTES_A_VERTEX", (2 << 30) // 10)
     builder = GltfBuilder()
     mesh = builder.mesh({"attributes": {"POSITION": builder.array(TRIANGLE)}})
     builder.root["nodes"] = [{"mesh": mesh}] * 4
     builder.root["scenes"] = [{"nodes": [0, 1, 2, 3]}]
-    with pytest.raises(ValueError, match="expected a scene of at most 10 vertices"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected at most 2\.1 GB in memory .* got 1 x 3 vertices of meshes\[0\]\.primitives\[0\], too large",
+    ):
         load(tmp_path, builder)
 
 

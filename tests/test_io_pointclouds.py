@@ -169,8 +169,10 @@ def test_broken_archives(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="cloud.npz: expected an undamaged .npz archive"):
             IO().load_pointcloud(path)
     path.write_bytes(whole)
-    monkeypatch.setattr("tirender.io.npz_io.MAX_FILE_BYTES", 80)
-    with pytest.raises(ValueError, match="cloud.npz: expected at most 80 bytes of arrays, got 212"):
+    monkeypatch.setenv("TIRENDER_MAX_BYTES", "80")
+    with pytest.raises(
+        ValueError, match=r"cloud.npz: expected at most 80 bytes in memory .* got an archive, too large"
+    ):
         IO().load_pointcloud(path)
 
 

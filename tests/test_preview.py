@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from web_client import ask
 from xvfb import Program, display
 
 from tirender import datasets
@@ -26,7 +23,6 @@ from tirender.vis.dashboard import dashboard
 from tirender.vis.display import Event
 from tirender.vis.drawing import draw_curves, overlay, text_panel, to_picture
 from tirender.vis.recorder import PICTURES_MAX, Recorder
-from tirender.vis.web import WebPage
 from tirender.vis.window import NoWindow
 
 SIZE = (360, 480)
@@ -212,75 +208,13 @@ def test_a_video_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert [path.name for path in tmp_path.glob("preview.*")] in (["preview.mp4"], ["preview.gif"])
 
 
-def get(address: str, data: bytes | None = None) -> tuple[int, bytes, str]:
-    try:
-        with urllib.request.urlopen(address, data, timeout=30) as answer:
-            return answer.status, answer.read(), answer.headers.get("X-Number", "")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(), ""
-
-
-@pytest.fixture
-def page():
-    page = WebPage("a </script> title", (30, 40), {"space": "pause"}, port=0)
-    yield page
-    page.close()
-
-
-def test_a_page_shows_pictures(page: WebPage, capsys: pytest.CaptureFixture[str]) -> None:
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{12}/", page.address)
-    status, body, _ = get(page.address)
-    assert status == 200
-    assert b'"space": "pause"' in body
-    assert body.count(b"</script>") == 1
-    assert not re.search(rb"(src|href)=.?http|//[a-z]+\.", body)  # nothing from elsewhere
-    page.show(np.full((30, 40, 3), [200, 100, 50], np.uint8))
-    status, body, number = get(page.address + "picture?0")
-    assert (status, number) == (200, "1")
-    with Image.open(io.BytesIO(body)) as picture:
-        assert picture.size == (40, 30)
-        assert np.abs(np.asarray(picture).astype(int) - [200, 100, 50]).max() < 4
-
-
-def test_a_page_waits_for_new_pictures(page: WebPage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tirender.vis.web.PATIENCE", 0.1)
-    page.show(np.zeros((30, 40, 3), np.uint8))
-    assert get(page.address + "picture?1")[0] == 204
-    page.show(np.zeros((30, 40, 3), np.uint8))
-    assert get(page.address + "picture?1")[::2] == (200, "2")
-
-
-def test_a_page_tells_of_events(page: WebPage) -> None:
-    events = [{"kind": "press", "key": "space", "x": 0.5, "y": 1}, {"kind": "scroll", "x": 0, "y": -1}]
-    assert get(page.address + "events", json.dumps(events).encode())[0] == 204
-    assert page.events() == [Event("press", "space", 0.5, 1.0), Event("scroll", "", 0.0, -1.0)]
-    assert page.events() == []
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"[1]", b"5", b'[{"kind": "explode", "x": 0, "y": 0}]', b'[{"kind": "move", "x": NaN, "y": 0}]']
-)
-def test_a_page_refuses_what_are_no_events(page: WebPage, body: bytes) -> None:
-    assert get(page.address + "events", body)[0] == 400
-    assert page.events() == []
-
-
-def test_a_page_is_for_those_who_know_its_address(page: WebPage) -> None:
-    root = "/".join(page.address.split("/")[:3])
-    for path in ("/", "/guess/", "/guess/picture?0", "/../etc/passwd"):
-        assert get(root + path)[0] == 404
-    assert get(root + "/guess/events", b"[]")[0] == 404
-    assert page._server.server_address[0] == "127.0.0.1"
-
-
 def test_a_fit_on_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     preview = Preview("web")
     address = preview.display.address
     assert address in capsys.readouterr().err
     fit_square(2, preview)
-    with pytest.raises(urllib.error.URLError):
-        get(address)
+    with pytest.raises(ConnectionRefusedError):
+        ask(address)
 
 
 def test_dashboards() -> None:
@@ -340,13 +274,13 @@ def test_window(tmp_path: Path) -> None:
         program.wait_for(lambda: status()[1], "a pause")
         time.sleep(0.5)
         step, _ = status()
-        before = program.screen()[100:580, 100:740]
+        before = program.picture(480, 640)
         assert (before[50:260, 30:300] > 200).all(-1).mean() > 0.05  # the white of the silhouette
         program.key("n")
         program.wait_for(lambda: status()[0] > step, "the next step")
         time.sleep(0.5)
         assert status() == (step + 1, True)
-        after = program.screen()[100:580, 100:740]
+        after = program.picture(480, 640)
         assert (after[:44, :400] != before[:44, :400]).any()  # its number
         program.key("space")
         program.wait_for(lambda: status()[0] > step + 1, "more steps")

@@ -1,4 +1,4 @@
-"""A display of its own for tests of windows: Xvfb, with keys and mouse by xdotool, presented by a Vulkan driver."""
+"""A display of its own for tests of windows: Xvfb, with keys and mouse by xdotool."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,10 +47,11 @@ class Program:
         name: of the display.
         args: of the interpreter.
         cwd: the working folder.
+        environment: variables of it, beside those of this program.
     """
 
-    def __init__(self, name: str, args: list[object], cwd: Path) -> None:
-        self.environment = {**os.environ, "DISPLAY": name}
+    def __init__(self, name: str, args: list[object], cwd: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.environment = {**os.environ, "DISPLAY": name, **(environment or {})}
         self.name = name
         self.process = subprocess.Popen(
             [sys.executable, *map(str, args)],
@@ -68,6 +69,7 @@ class Program:
             self.__exit__()
             raise
         self.window = self._windows()[-1]
+        self._xdotool("mousemove", "--window", self.window, "100", "100")  # keys go to the window below the mouse
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,6 +94,25 @@ class Program:
         time.sleep(0.2)
         self._xdotool("mouseup", str(button))
 
+    def wheel(self, forward: int) -> None:
+        """Turn the mouse wheel by some notches."""
+        for _ in range(abs(forward)):
+            time.sleep(0.1)
+            self._xdotool("click", "4" if forward > 0 else "5")
+
+    def resize(self, width: int, height: int) -> None:
+        self._xdotool("windowsize", self.window, str(width), str(height))
+
+    def is_steady(self, seconds: float = 0.6) -> bool:
+        """Whether the screen shows something, and does not change for this time."""
+        before = self.screen()
+        time.sleep(seconds)
+        return before.any() and np.array_equal(before, self.screen())
+
+    def picture(self, height: int, width: int) -> np.ndarray:
+        """(H, W, 3): what the window shows, which is in the upper left corner and has a border of one pixel."""
+        return self.screen()[1 : 1 + height, 1 : 1 + width]
+
     def screen(self) -> np.ndarray:
         """(H, W, 3): what the whole display shows."""
         return np.asarray(ImageGrab.grab(xdisplay=self.name).convert("RGB"))
@@ -102,8 +123,6 @@ class Program:
         while not condition():
             if self.process.poll() is not None:
                 _, errors = self.process.communicate()
-                if "expected a Vulkan driver, got none" in errors:
-                    pytest.skip("windows: no Vulkan driver that works")
                 pytest.fail(f"{what}: the program ended with {self.process.returncode}\n{errors}")
             if time.monotonic() > end:
                 Image.fromarray(self.screen()).save("screen.png")

@@ -42,3 +42,19 @@ def add_allow_parent(parser: argparse.ArgumentParser) -> None:
 def device_of(arch: str | None) -> str:
     """Start the runtime; returns the device of its tensors."""
     return "cuda" if tirender.init(arch) == "cuda" else "cpu"
+
+
+def add_web_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--port`` and ``--host``, of a page."""
+    parser.add_argument(
+        "--port",
+        type=number(int, 0, 65535, "0 to 65535"),
+        metavar="N",
+        help="port of the page (default: 8123, or any that is free)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="where the page is served (default: 127.0.0.1, this machine only; 0.0.0.0: the whole network)",
+    )

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.commands.arguments import add_allow_parent, add_arch, device_of, number
+from tirender.commands.arguments import add_allow_parent, add_arch, add_web_arguments, device_of, number
 from tirender.fit_kinds import KINDS, PRESETS, FitKind, Option
 
 if TYPE_CHECKING:
     import torch
 
-    from tirender.fit import Callback, FitRun
+    from tirender.fit import Callback, FitRun, Preview
 
 PREVIEWS = ("window", "web", "video")
 LAST = 50  # steps that the mean of the final losses is over
@@ -93,8 +93,9 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="window",
         choices=PREVIEWS,
-        help="watch the fit in a window (default), on a page on 127.0.0.1, or as a video in the output folder",
+        help="watch the fit in a window (default), on a page (where it can be turned), or as a video in the folder",
     )
+    add_web_arguments(parser)
     add_allow_parent(parser)
     add_arch(parser)
 
@@ -141,7 +142,7 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
     """Fit and write everything; after a loss that is not finite, from the last good state."""
     import matplotlib
 
-    from tirender.fit import Checkpoint, Figures, NonFiniteLoss, Preview
+    from tirender.fit import Checkpoint, Figures, NonFiniteLoss
     from tirender.fit.checkpoint import previous
     from tirender.fit.interrupts import Interrupted
 
@@ -158,7 +159,7 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
     ]
     with contextlib.ExitStack() as stack:
         if args.preview:
-            callbacks.append(stack.enter_context(Preview(args.preview, title=f"fit {kind.name}", path=folder)))
+            callbacks.append(stack.enter_context(_preview(job, args)))
         try:
             run = kind.fit(target, config, callbacks)
         except NonFiniteLoss as error:
@@ -169,6 +170,22 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
     name = _write(job, run)
     losses = ", ".join(f"{name} {value:.6f}" for name, value in run.losses.items())
     print(f"{folder}: {name} after {run.step} steps; {losses}")
+
+
+def _preview(job: _Job, args: argparse.Namespace) -> Preview:
+    """What shows the fit while it runs."""
+    title = f"fit {job.kind.name}"
+    if args.preview != "web":
+        from tirender.fit import Preview
+
+        return Preview(args.preview, title=title, path=job.folder)
+    from tirender.scenes import Scene, fitted_scene
+    from tirender.scenes.live import LivePreview
+
+    def scene(module: Any) -> Scene:
+        return fitted_scene(job.kind.result(module), job.config, place=False)
+
+    return LivePreview(scene, title, getattr(job.target, "views", None), args.host, args.port)
 
 
 def _write(job: _Job, run: FitRun) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tirender.commands.arguments import add_arch
+from tirender.commands.arguments import add_arch, add_web_arguments
 from tirender.commands.scene_arguments import FILES, add_scene_arguments, load_scene_of, size_of
 
 
@@ -17,8 +17,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         usage="tirender view [FILE] [options]",
         description=(
             f"Open a window that shows {FILES}.\n"
-            "Without FILE it shows tirender's own creature. Drag to turn, shift-drag to pan, right-drag\n"
-            "to zoom; press h for help."
+            "Without FILE it shows tirender's own creature. Drag to turn, shift-drag to pan, the wheel\n"
+            "zooms; press h for help."
         ),
         epilog=(
             "examples:\n"
@@ -28,11 +28,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_scene_arguments(parser, range(64, 8193), [512, 768])
+    add_scene_arguments(parser, range(64, 8193), [640, 960])
+    parser.set_defaults(background=None)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path(), metavar="FOLDER", help="for pictures saved with p (default: here)"
     )
-    parser.add_argument("--web", action="store_true", help="show a page on 127.0.0.1 instead of a window")
+    parser.add_argument(
+        "--web", action="store_true", help="show a page in browsers instead of a window; pictures are downloaded"
+    )
+    add_web_arguments(parser)
     add_arch(parser)
     parser.set_defaults(run=_view)
 
@@ -41,20 +45,25 @@ def _view(args: argparse.Namespace) -> None:
     import torch
 
     from tirender.scenes import FieldScene
-    from tirender.scenes.viewer import KEYS, Viewer
-    from tirender.vis.display import Display
+    from tirender.scenes.controls import CONTROLS
+    from tirender.scenes.page import show_on_page
+    from tirender.scenes.viewer import BACKGROUNDS, Viewer, saver
     from tirender.vis.web import WebPage
     from tirender.vis.window import NoWindow, Window
 
     size = size_of(args)
     path, scene = load_scene_of(args)
-    viewer = Viewer(scene, path.name, args.output, args.shader, tuple(args.background))
+    background = tuple(args.background) if args.background else BACKGROUNDS[0]
     title = f"tirender: {path.name}"
+    if not isinstance(scene, FieldScene):  # fields are drawn by torch, the others by kernels
+        torch.set_num_threads(1)  # waiting threads of torch spin, which slows down those of the kernels
+    if args.web:
+        page = WebPage(title, CONTROLS, host=args.host, port=args.port)
+        show_on_page(page, lambda save: Viewer(scene, path.name, save, args.shader, background))
+        return
     try:
-        display: Display = WebPage(title, size, KEYS) if args.web else Window(title, size)
+        window = Window(title, size)
     except NoWindow as error:
         hint = "tirender view --web shows a page in a browser, tirender render writes a file"
         raise NoWindow(f"{error}; {hint}") from error
-    if not isinstance(scene, FieldScene):  # fields are drawn by torch, the others by kernels
-        torch.set_num_threads(1)  # waiting threads of torch spin, which slows down those of the kernels
-    viewer.run(display)
+    Viewer(scene, path.name, saver(args.output), args.shader, background).run(window)

@@ -62,8 +62,8 @@ class _Interpolate(FirstOrder):
         grad_rows = rows.new_zeros(n_parts, len(rows) if wanted else 0, rows.shape[1])
         grad_rast, grad_rast_db = torch.zeros_like(surface.rast), torch.zeros_like(surface.rast_db)
         if n_pixels:
-            bounds, is_gpu = part_bounds(n_pixels, n_parts, rows.device), runtime.is_parallel_device()
-            upstream = (grad_out.contiguous(), grad_changes.contiguous(), bounds, is_gpu)
+            bounds, atomic = part_bounds(n_pixels, n_parts, rows.device), runtime.is_parallel_device()
+            upstream = (grad_out.contiguous(), grad_changes.contiguous(), bounds, atomic)
             runtime.launch(
                 kernels.interpolate_adjoint, ctx.batch, *surface, *upstream, grad_rast, grad_rast_db, grad_rows
             )

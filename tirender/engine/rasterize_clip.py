@@ -122,7 +122,7 @@ class _RasterizeClip(FirstOrder):
         n_parts = part_count(verts.numel(), n_pixels)
         grad_verts = verts.new_zeros(n_parts, *verts.shape)
         if n_pixels and len(faces):
-            bounds, is_gpu = part_bounds(n_pixels, n_parts, verts.device), runtime.is_parallel_device()
+            bounds, atomic = part_bounds(n_pixels, n_parts, verts.device), runtime.is_parallel_device()
             arrays = (verts, faces, nearest, *grads, bounds)
-            runtime.launch(kernels.rasterize_clip_adjoint, ctx.size, *arrays, is_gpu, grad_verts)
+            runtime.launch(kernels.rasterize_clip_adjoint, ctx.size, *arrays, atomic, grad_verts)
         return grad_verts.sum(0), None, None, None, None, None

@@ -145,14 +145,14 @@ class _LookUp(FirstOrder):
         grads = [torch.zeros_like(x) for x in (places.coords, places.changes, places.bias)]
         grad_texels = texels.new_zeros(n_parts, len(texels) if wanted else 0, texels.shape[1])
         if n_pixels:
-            bounds, is_gpu = part_bounds(n_pixels, n_parts, texels.device), runtime.is_parallel_device()
+            bounds, atomic = part_bounds(n_pixels, n_parts, texels.device), runtime.is_parallel_device()
             runtime.launch(
                 kernels.texture_lookup_adjoint,
                 ctx.look,
                 *places,
                 grad_out.contiguous(),
                 bounds,
-                is_gpu,
+                atomic,
                 *grads,
                 grad_texels,
             )

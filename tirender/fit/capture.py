@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 
 from tirender.checks import FLOATS, check_tensor, fail
-from tirender.fit.transforms_json import MAX_PIXELS
 from tirender.io.colmap import ColmapCamera, load_colmap
 from tirender.io.files import Source, decode_image
 from tirender.renderer import PerspectiveCameras
 from tirender.structures import Pointclouds
 
 HELD_OUT = 8  # every so manieth photo measures quality
+MAX_PIXELS = 512 << 20  # in all photos, after they are made smaller
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,20 @@ from tirender.checks import check_choice, fail
 from tirender.fit.generators import undisturbed
 from tirender.fit.run import Callback, FitRun
 from tirender.vis.dashboard import dashboard
-from tirender.vis.display import Display
+from tirender.vis.display import Control, Display
+from tirender.vis.drawing import thinned, to_picture
 from tirender.vis.recorder import Recorder
-from tirender.vis.web import WebPage
+from tirender.vis.web import Board, WebPage
 from tirender.vis.window import NoWindow, Window
 
 KINDS = ("window", "web", "video")
-KEYS = {"space": "pause or continue", "n": "one step", "s": "stop and save", "q": "close"}
+CONTROLS = {
+    "space": Control("pause", owner=True),
+    "n": Control("step", owner=True),
+    "s": Control("stop", owner=True, ask="Stop the fit here, and save what it has found?"),
+    "q": Control("close", owner=True, ask="Close this page? The fit goes on."),
+}
+CURVE_POINTS = 400  # of a loss, on a page
 FPS_MAX = 10
 SIZE_MIN = (240, 320)  # height and width of the picture; smaller windows shrink it
 PATIENCE = 0.02  # seconds between reading the keys in a pause
@@ -44,11 +52,12 @@ class Preview(Callback):
     Keys, or buttons of the page: space pauses and continues, n makes one step, s stops the fit as if this were its last
     step, q closes the preview while the fit continues.
 
-    It is redrawn as often as ``budget`` allows, at most 10 times a second. It leaves the fit's random generators alone.
+    It is redrawn as often as ``budget`` allows, at most 10 times a second, and not at all while no browser has the page
+    open. It leaves the fit's random generators alone.
 
     Args:
         on: "window"; "web" for a page on 127.0.0.1, whose address is printed; "video" for a file, written by
-            :meth:`close`; or a :class:`~tirender.vis.display.Display`.
+            :meth:`close`; or a :class:`~tirender.vis.display.Display`, or a :class:`~tirender.vis.web.WebPage`.
         images: returns the images to show, by caption, see :meth:`update`; None: those of the fit itself.
         steps: number of steps of a loop of your own, if known.
         title: at the top.
@@ -57,12 +66,12 @@ class Preview(Callback):
         size: height and width of the picture in pixels.
         budget: largest fraction of the fit's time to spend on drawing.
     Raises:
-        NoWindow: there is no display, or no Vulkan driver.
+        NoWindow: there is no display.
     """
 
     def __init__(
         self,
-        on: str | Display = "window",
+        on: str | Display | WebPage = "window",
         images: Callable[[], Images] | None = None,
         steps: int | None = None,
         title: str = "fit",
@@ -79,7 +88,7 @@ class Preview(Callback):
         self._waiting: list[tuple[str, Any]] = []  # losses that are not yet in the history
         self._one_step = self._is_over = False
         self._run: FitRun | None = None
-        self._picture = np.zeros((*size, 3), np.uint8)
+        self._repaint: Callable[[], None] = lambda: None
         self._n_drawn = 0
         self._first_step: int | None = None  # not 0 in a resumed fit
         self._start = time.perf_counter()
@@ -141,8 +150,9 @@ class Preview(Callback):
         if not self.display.is_open:
             return
         self._read_keys()
-        if time.perf_counter() >= self._due or self.paused:
+        if self._is_watched and (time.perf_counter() >= self._due or self.paused):
             self._draw(step, steps, images)
+        self._between()
         self._one_step = False
         began = shown = time.perf_counter()
         while self.paused and not (self._one_step or self._is_stopped) and self.display.is_open:
@@ -150,10 +160,18 @@ class Preview(Callback):
             if self._run is not None:
                 self._run.wait()
             self._read_keys()
+            self._between()
             if self.display.is_open and time.perf_counter() - shown > REPAINT:
-                self.display.show(self._picture)
+                self._repaint()
                 shown = time.perf_counter()
         self._idle += time.perf_counter() - began
+
+    def _between(self) -> None:
+        """Called between steps, and again and again in a pause."""
+
+    @property
+    def _is_watched(self) -> bool:
+        return not isinstance(self.display, WebPage) or self.display.is_watched
 
     def _read_keys(self) -> None:
         for event in self.display.events():
@@ -174,13 +192,19 @@ class Preview(Callback):
         self._take_losses()
         shown = {name: _one_image(name, image) for name, image in _called(images).items()}
         of_steps = f" of {steps}" if steps else ""
-        title = f"{self.title}   step {step}{of_steps}" + ("   paused" if self.paused else "")
-        footer = "      ".join(f"{key}  {what}" for key, what in KEYS.items())
         times = _times(began - self._start - self._idle, step - (self._first_step or 0), steps and steps - step)
-        height, width = self.display.size
-        size = max(height, SIZE_MIN[0]), max(width, SIZE_MIN[1])
-        self._picture = dashboard(shown, self.history, title, step, steps, times, footer, size)
-        self.display.show(self._picture)
+        display = self.display
+        if isinstance(display, WebPage):
+            pictures = {name: to_picture(image) for name, image in shown.items()}
+            display.show_board(Board(self.title, times, step, steps, self.paused, _curves(self.history), pictures))
+        else:
+            title = f"{self.title}   step {step}{of_steps}" + ("   paused" if self.paused else "")
+            footer = "      ".join(f"{key}  {control.label}" for key, control in CONTROLS.items())
+            height, width = display.size
+            size = max(height, SIZE_MIN[0]), max(width, SIZE_MIN[1])
+            picture = dashboard(shown, self.history, title, step, steps, times, footer, size)
+            self._repaint = partial(display.show, picture)
+            self._repaint()
         now = time.perf_counter()
         # The first picture takes long, as kernels are compiled, so it does not count.
         cost = now - began if self._n_drawn else 0.0
@@ -193,10 +217,10 @@ class Preview(Callback):
         self._waiting.clear()
 
 
-def _open(on: str, title: str, size: tuple[int, int], path: Path) -> Display:
+def _open(on: str, title: str, size: tuple[int, int], path: Path) -> Display | WebPage:
     check_choice("on", on, KINDS)
     if on == "web":
-        return WebPage(f"tirender: {title}", size, KEYS)
+        return WebPage(f"tirender: {title}", CONTROLS, has_view=False)
     if on == "video":
         has_encoder = importlib.util.find_spec("imageio_ffmpeg") is not None
         name = "preview.mp4" if has_encoder else "preview.gif"
@@ -223,6 +247,16 @@ def _one_image(name: str, image: Image) -> Image:
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] == 2) or 0 in image.shape:
         fail(f"images[{name!r}]", "shape (H, W), (H, W, 1) or (H, W, 3 or more)", tuple(image.shape))
     return image
+
+
+def _curves(history: Mapping[str, Sequence[float]]) -> dict[str, tuple[list[int], list[float]]]:
+    """By name, steps and values of the losses; few of a long curve, and only finite ones."""
+    curves = {}
+    for name, losses in history.items():
+        steps, values = thinned(losses, CURVE_POINTS)
+        is_finite = np.isfinite(values)
+        curves[name] = steps[is_finite].tolist(), [float(f"{value:.4g}") for value in values[is_finite]]
+    return curves
 
 
 def _times(seconds: float, n_made: int, n_left: int | None) -> str:

@@ -16,12 +16,12 @@ import torch
 
 from tirender.checks import fail
 from tirender.fit.views import Views
+from tirender.io.budget import bounded
 from tirender.io.files import Source, decode_image, read_source
 from tirender.renderer import AmbientLights, PerspectiveCameras
 
 MAX_JSON_BYTES = 64 << 20
-MAX_PIXELS = 512 << 20
-"""The largest number of pixels of all images together."""
+MAX_FRAMES = 10_000
 MAX_NUMBER = 1e12
 ROTATION_TOLERANCE = 1e-3
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "s1", "s2", "s3", "s4", "distortion_params")
@@ -31,6 +31,7 @@ OTHER_LENSES = ("is_fisheye", "fisheye", "equirectangular", "latlong", "orthogra
 """Entries of instant-ngp that are no pinhole, unless they are false or 0."""
 
 
+@bounded
 def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu", allow_parent: bool = False) -> Views:
     """Read images, masks and cameras.
 
@@ -68,8 +69,6 @@ def load_views(path: str | os.PathLike[str], device: torch.device | str = "cpu",
         picture = _picture(source, frame, where)
         if pictures and picture.shape != pictures[0].shape:
             fail(where, f"an image of {_size(pictures[0])} as frame 0", _size(picture))
-        if (i + 1) * picture[..., 0].numel() > MAX_PIXELS:
-            fail(where, f"at most {MAX_PIXELS} pixels in all images", "more")
         pictures.append(picture)
         poses.append(_pose(frame, where))
         _check_lens({**shared, **frame}, where)
@@ -92,6 +91,8 @@ def _frames(source: Source) -> tuple[list[Any], dict[str, Any]]:
     frames = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames:
         fail(source.name, "an object with a list of frames", "none")
+    if len(frames) > MAX_FRAMES:
+        fail(source.name, f"at most {MAX_FRAMES} frames", f"{len(frames)}, too large")
     return frames, {key: value for key, value in content.items() if key != "frames"}
 
 

@@ -1,5 +1,6 @@
 """Meshes, point clouds, volumes and Gaussians from and to files."""
 
+from tirender.io.budget import budget
 from tirender.io.gaussians_io import load_gaussians, save_gaussians
 from tirender.io.obj_io import load_obj, load_objs_as_meshes, save_obj
 from tirender.io.pluggable import IO
@@ -8,6 +9,7 @@ from tirender.io.volume_io import load_volume, save_volume
 
 __all__ = [
     "IO",
+    "budget",
     "load_gaussians",
     "load_obj",
     "load_objs_as_meshes",

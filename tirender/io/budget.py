@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -18,6 +19,8 @@ from tirender.checks import fail
 
 DEFAULT_BYTES = 2 << 30
 VARIABLE = "TIRENDER_MAX_BYTES"
+FREE_INFLATION, MAX_INFLATION = 256 << 20, 100
+"""An archive may hold so many bytes, or so many times its own size."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,6 +85,16 @@ def spend(name: str, n_bytes: int, what: str) -> None:
                 f"at most {_size(current.limit)} in memory ({VARIABLE}=... or tirender.io.budget(...) allow more)",
                 f"{what}, too large: {_size(n_bytes)}{before}",
             )
+
+
+def spend_inflated(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
+    """:func:`spend` what the members of an archive hold; refuse those that hold far more than the archive."""
+    members = list(members)
+    n_bytes, compressed = (sum(getattr(m, size) for m in members) for size in ("file_size", "compress_size"))
+    if n_bytes > max(FREE_INFLATION, MAX_INFLATION * compressed):
+        what = f"{_size(n_bytes)} in {_size(compressed)}, too large"
+        fail(name, f"at most {MAX_INFLATION} times what is compressed, or {_size(FREE_INFLATION)}", what)
+    spend(name, n_bytes, "an archive")
 
 
 def _limit(max_bytes: float | None) -> int:

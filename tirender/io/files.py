@@ -19,6 +19,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from tirender.checks import fail
+from tirender.io.budget import spend
 
 MAX_FILE_BYTES = 4 << 30
 """A larger file is refused before it is read."""
@@ -212,7 +213,8 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
         float32 RGB of shape (H, W, 3), or RGBA (H, W, 4), in [0, 1]. Grey is repeated, with 16 bits or floats where it
         has them.
     Raises:
-        ValueError: not an image, damaged, or larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``.
+        ValueError: not an image, damaged, larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``, or too large for the
+            ``tirender.io.budget``.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own, laxer size warning, and remarks on odd metadata
@@ -230,8 +232,11 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
                 fail(name, _IMAGE_LIMIT, f"{width} x {height}")
             if alpha is None:
                 alpha = "A" in image.getbands() or "transparency" in image.info
+            spend(name, width * height * (4 if alpha else 3) * 4, f"an image of {width} x {height}")
             try:
                 return torch.from_numpy(_pixels(image, "RGBA" if alpha else "RGB"))
+            except MemoryError:
+                raise
             except Exception as error:
                 fail(name, "an undamaged image", error)
 

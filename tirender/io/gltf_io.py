@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tirender.checks import fail
-from tirender.io import gltf_scene
+from tirender.io.budget import spend
 from tirender.io.colors import encode_srgb, with_alpha
 from tirender.io.file_mesh import FileMesh, cofactors, join
 from tirender.io.files import Source, write_file
@@ -27,6 +27,11 @@ from tirender.structures.meshes import Meshes
 
 _TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN = 4, 5, 6
 _MAX_SETS = 8
+
+MAX_PARTS = 1 << 15
+"""The largest number of primitives of a scene, counted wherever their mesh stands."""
+BYTES_A_VERTEX = 150
+"""What a scene takes while it is read and shown."""
 
 
 def read_gltf(source: Source) -> FileMesh:
@@ -44,10 +49,12 @@ def read_gltf(source: Source) -> FileMesh:
     gltf = GltfFile(source)
     scene = GltfScene(gltf)
     material = cache(partial(read_material, gltf))
-    parts, total = [], 0
+    parts: list[FileMesh] = []
     for part in _parts(gltf, scene, material):
-        total += max(len(part.verts), len(part.faces) // 2)
-        _check_size(gltf, total)
+        if len(parts) == MAX_PARTS:
+            fail(
+                gltf.name, f"a scene of at most {MAX_PARTS} primitives, instances of meshes counted", "more, too large"
+            )
         parts.append(part)
     if not parts:
         fail(gltf.name, "a scene with triangles", "none")
@@ -74,12 +81,6 @@ class MeshGlbFormat(MeshRecordFormat):
             fail("binary", "None or True, as GLB is binary", binary)
         write_file(path, [glb_bytes(data, path)], path_manager)
         return True
-
-
-def _check_size(gltf: GltfFile, n_verts: int) -> None:
-    limit = gltf_scene.MAX_VERTS
-    if n_verts > limit:
-        fail(gltf.name, f"a scene of at most {limit} vertices and twice as many faces", "more")
 
 
 def _parts(gltf: GltfFile, scene: GltfScene, material: Callable[[int], Material]) -> Iterator[FileMesh]:
@@ -117,7 +118,7 @@ class _Primitive:
         self.n_verts = n_verts = len(positions)
         faces = self._faces(mode)
         n = len(instance.matrices)
-        _check_size(gltf, n * max(n_verts, len(faces) // 2))
+        spend(gltf.name, BYTES_A_VERTEX * n * max(n_verts, len(faces) // 2), f"{n} x {n_verts} vertices of {place}")
         positions = positions + self._morphed("POSITION", weights)
         normals = self.floats("NORMAL", "VEC3")
         if normals is not None:

@@ -11,8 +11,8 @@ from tirender.checks import fail
 from tirender.io.file_mesh import FileCamera
 from tirender.io.gltf_parser import GltfFile
 
-MAX_VERTS = 1 << 25
-"""The largest number of vertices of a scene, all instances of its meshes counted; of faces twice as many."""
+MAX_NODES = 1 << 16
+"""The largest number of nodes of a scene."""
 
 MAX_INSTANCES = 1 << 18
 """The largest number of instances of one node."""
@@ -62,6 +62,8 @@ class GltfScene:
         while stack:
             index, parent = stack.pop()
             place, node = f"nodes[{index}]", gltf.item("nodes", index)
+            if len(seen) == MAX_NODES:
+                fail(gltf.name, f"a scene of at most {MAX_NODES} nodes", "more, too large")
             if index in seen:
                 fail(gltf.where(place), "nodes that form trees", "a node that is reached twice")
             seen.add(index)

@@ -13,9 +13,10 @@ import torch
 from numpy.lib import format as npy
 
 from tirender.checks import fail
+from tirender.io.budget import spend_inflated
 from tirender.io.colors import unit_integers, unit_range, with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
-from tirender.io.files import MAX_FILE_BYTES, Source, read_source, write_file
+from tirender.io.files import Source, read_source, write_file
 from tirender.io.pluggable_formats import PointcloudFormatInterpreter, RecordFormat, has_suffix, one_cloud
 from tirender.io.text import finite_float32
 from tirender.structures.pointclouds import Pointclouds
@@ -115,13 +116,12 @@ def read_arrays(source: Source, names: tuple[str, ...], n_dims: tuple[int, ...] 
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
             members = {name: archive.getinfo(f"{name}.npy") for name in names if f"{name}.npy" in archive.namelist()}
-            n_bytes = sum(member.file_size for member in members.values())
-            if n_bytes <= MAX_FILE_BYTES:
-                contents = {name: archive.read(member) for name, member in members.items()}
+            spend_inflated(source.name, members.values())
+            contents = {name: archive.read(member) for name, member in members.items()}
+    except (ValueError, MemoryError):
+        raise
     except Exception as error:  # zipfile raises whatever what it comes upon does
         fail(source.name, "an undamaged .npz archive", error)
-    if n_bytes > MAX_FILE_BYTES:
-        fail(source.name, f"at most {MAX_FILE_BYTES} bytes of arrays", n_bytes)
     return {name: _read_array(f"{source.name}, array '{name}'", data, n_dims) for name, data in contents.items()}
 
 

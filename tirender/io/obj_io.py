@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tirender.checks import FLOATS, check_choice, check_tensor, fail
+from tirender.io.budget import bounded
 from tirender.io.colors import with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.files import Source, encode_png, is_path, read_source, write_file
@@ -61,6 +62,7 @@ class Properties(NamedTuple):
     """(F, R, R, 3) float32, or None if not asked for."""
 
 
+@bounded
 def load_obj(
     f: Any,
     load_textures: bool = True,
@@ -99,6 +101,7 @@ def load_obj(
     return _as_tuple(text, materials, create_texture_atlas, texture_atlas_size, texture_wrap, device)
 
 
+@bounded
 def load_objs_as_meshes(
     files: Sequence[Any],
     device: torch.device | str | None = None,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tirender.checks import fail
+from tirender.io.budget import bounded
 from tirender.io.gltf_io import MeshGlbFormat
 from tirender.io.npz_io import PointcloudNpzFormat
 from tirender.io.obj_io import MeshObjFormat
@@ -167,10 +168,12 @@ class IO:
                 return
         fail("path", "the ending of a registered point cloud format that can be written", repr(path))
 
+    @bounded
     def _read_mesh(self, path: Any, **kwargs: Any) -> Meshes | None:
         meshes = (each.read(path, path_manager=self.path_manager, **kwargs) for each in self.mesh_interpreters)
         return next((mesh for mesh in meshes if mesh is not None), None)
 
+    @bounded
     def _read_pointcloud(self, path: Any, **kwargs: Any) -> Pointclouds | None:
         clouds = (each.read(path, path_manager=self.path_manager, **kwargs) for each in self.pointcloud_interpreters)
         return next((cloud for cloud in clouds if cloud is not None), None)

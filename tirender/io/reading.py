@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tirender.checks import fail
+from tirender.io.budget import bounded
 from tirender.io.file_mesh import FileMesh, centered
 from tirender.io.files import Source, is_path, read_source
 from tirender.io.pluggable import CLOUD_FORMATS, MESH_FORMATS
@@ -20,6 +21,7 @@ KNOWN_SUFFIXES = tuple(suffix for suffixes in _READERS for suffix in suffixes)
 """The endings of files that :func:`read_mesh_file` reads."""
 
 
+@bounded
 def read_mesh_file(
     f: Any, *, path_manager: Any = None, allow_parent: bool = False, center_far: bool = False
 ) -> FileMesh:

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from tirender.checks import fail
+from tirender.io.budget import spend
 from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures.meshes import Meshes
 
@@ -54,6 +55,8 @@ def image_textures(
         faces_uvs[plain] = (len(verts_uvs) + color_ids)[:, None].expand(-1, 3)
         verts_uvs = torch.cat([verts_uvs, centers])
         maps.append(palette)
+    if len(maps) > 1:
+        spend(name, 12 * len(maps) * height * width, f"a texture of {len(maps)} maps of {width} x {height}")
     maps = [_resize(m, height, width) for m in maps]
     if len(maps) == 1:
         return TexturesUV(maps=maps[0][None], faces_uvs=[faces_uvs], verts_uvs=[verts_uvs])

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from tirender.checks import fail
+from tirender.io.budget import spend_inflated
 from tirender.io.colors import with_alpha
 from tirender.io.companions import find_companion
 from tirender.io.file_mesh import FileMesh, cofactors, join, weld
-from tirender.io.files import MAX_FILE_BYTES, Source, read_source
+from tirender.io.files import Source, read_source
 from tirender.io.pluggable_formats import MeshRecordFormat
 from tirender.io.text import finite_float32
 from tirender.renderer.mesh.material import Material, TextureMap
@@ -92,13 +93,13 @@ def _check_archive(source: Source, kind: str) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
             members = archive.infolist()
-            n_bytes = sum(member.file_size for member in members)
-            if kind == "3mf" and n_bytes <= MAX_FILE_BYTES:
+            spend_inflated(source.name, members)
+            if kind == "3mf":
                 models = [archive.read(member) for member in members if member.filename.lower().endswith(".model")]
+    except (ValueError, MemoryError):
+        raise
     except Exception as error:
         fail(source.name, "an undamaged archive", error)
-    if n_bytes > MAX_FILE_BYTES:
-        fail(source.name, f"an archive of at most {MAX_FILE_BYTES} bytes", n_bytes)
     if any(_MODEL_LOOKS.search(model) for model in models):
         warnings.warn(f"{source.name}: colours and textures of 3MF are not read", stacklevel=4)
 

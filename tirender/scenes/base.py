@@ -26,6 +26,7 @@ class Look:
         light: its position in world space, for shaders with a light; None: above the camera and to its right.
         supersample: n x n samples are averaged in each pixel; None for the scene's own n.
         wireframe: whether to draw the edges of visible faces, too; meshes only.
+        backfaces: whether to colour faces red that are seen from behind; meshes only.
     """
 
     image_size: tuple[int, int] = (512, 512)
@@ -34,6 +35,7 @@ class Look:
     light: tuple[float, float, float] | None = None
     supersample: int | None = None
     wireframe: bool = False
+    backfaces: bool = False
 
 
 class Scene(ABC):

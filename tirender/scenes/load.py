@@ -110,17 +110,18 @@ def make_scene(thing: Any, name: str = "scene") -> Scene:
     return fail(name, "Meshes, Pointclouds, Volumes or Gaussians", type(thing).__name__)
 
 
-def fitted_scene(fitted: Fitted, config: Any) -> Scene:
+def fitted_scene(fitted: Fitted, config: Any, place: bool = True) -> Scene:
     """The scene of a fit's result; volumes and fields stay where they are.
 
     Args:
         fitted: a mesh, a volume, Gaussians, or a radiance field.
         config: the fit's settings.
+        place: whether to move and scale a mesh or Gaussians.
     """
     if isinstance(fitted, Meshes):
-        return MeshScene(fitted)
+        return MeshScene(fitted, place=place)
     if isinstance(fitted, Gaussians):
-        return GaussianScene(fitted)
+        return GaussianScene(fitted, place=place)
     if isinstance(fitted, Volumes):
         return VolumeScene(fitted, step=config.sample_distance, place=False)
     return FieldScene(fitted, config.extent, config.sample_distance)

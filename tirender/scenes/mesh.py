@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -24,6 +25,7 @@ from tirender.scenes.base import GREY, Look, Scene, depth_picture, from_origin, 
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
+BACK = (1.0, 0.25, 0.3)  # the colour of back faces, where they are shown
 VISIBLE = 0.5  # the opacity from which a face counts as seen where one face alone is shown
 
 
@@ -34,18 +36,23 @@ class MeshScene(Scene):
         mesh: a batch of one.
         name: for messages.
         origin: what was taken off its vertices, which the scene's ``centre`` includes.
+        place: whether to move and scale it.
     Raises:
         ValueError: no faces, or vertices that are not finite, or all the same.
     """
 
     shaders = ("phong", "gouraud", "flat", "silhouette", "depth", "normal")
 
-    def __init__(self, mesh: Meshes, name: str = "mesh", origin: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, mesh: Meshes, name: str = "mesh", origin: Sequence[float] | None = None, place: bool = True
+    ) -> None:
         if len(mesh) != 1 or mesh.isempty():
             fail(name, "at least one face", "none" if len(mesh) == 1 else f"{len(mesh)} meshes")
-        centre, self.scale = placement(_used(mesh), name)
-        self.centre = from_origin(centre, origin)
-        self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
+        self.mesh = mesh.clone()
+        if place:
+            centre, self.scale = placement(_used(mesh), name)
+            self.centre = from_origin(centre, origin)
+            self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
         if not isinstance(self.mesh.textures, TexturesMaterial):
@@ -79,7 +86,11 @@ class MeshScene(Scene):
             )
             images = shade(fragments, meshes, lights=_lights(cameras, look))
             images = images[..., 3:] if shader == "silhouette" else images[..., :3]
-        return _with_edges(images, fragments, _Seen(fragments, meshes), look) if look.wireframe else images
+        if look.wireframe:
+            images = _with_edges(images, fragments, _Seen(fragments, meshes), look)
+        if look.backfaces and images.shape[3] == 3:
+            images = _with_backfaces(images, fragments, meshes, cameras)
+        return images
 
 
 def _used(mesh: Meshes) -> torch.Tensor:
@@ -124,6 +135,17 @@ def _with_edges(images: torch.Tensor, fragments: Fragments, seen: _Seen, look: L
     width = look.supersample or MeshScene.supersample
     line = ((width + 1) / 2 - distance).clamp(0, 1) * seen.hit
     return images * (1 - 0.75 * line)
+
+
+def _with_backfaces(images: torch.Tensor, fragments: Fragments, meshes: Meshes, cameras: CamerasBase) -> torch.Tensor:
+    """Images in which faces are red that are seen from behind."""
+    packed: Any = fragments.packed
+    faces = packed.pix_to_face.long()
+    corner = meshes.verts_packed().index_select(0, meshes.faces_packed()[:, 0].index_select(0, faces))
+    ray = corner - cameras.get_camera_center().index_select(0, packed.image_index.long())
+    is_behind = (ray * meshes.faces_normals_packed().index_select(0, faces)).sum(1, keepdim=True) > 0
+    red = images.mean(3, keepdim=True) * images.new_tensor(BACK)
+    return torch.lerp(images, red, 0.9 * _Seen(fragments, meshes).image(is_behind.to(images.dtype)))
 
 
 def _lights(cameras: CamerasBase, look: Look) -> PointLights:

@@ -1,56 +1,33 @@
-"""A scene to look at from all sides: what mouse and keys do to camera and look, and at what resolution it is drawn.
+"""A scene to look at from all sides: what mouse and keys do to camera and look, and when it is drawn.
 
-No window is involved: a :class:`~tirender.vis.display.Display` shows the pictures and reports events.
+No window is involved: a :class:`~tirender.vis.display.NotedDisplay` shows the pictures and reports events.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from tirender.checks import check_choice
 from tirender.engine import runtime
+from tirender.renderer.cameras import CamerasBase
 from tirender.scenes.base import Look, Scene
-from tirender.vis.display import Display, Event
-from tirender.vis.drawing import overlay, text_panel, to_picture
+from tirender.scenes.controls import HELP, VIEWS
+from tirender.scenes.ground import Ground
+from tirender.vis.display import Event, NotedDisplay, Notes, Rows
+from tirender.vis.drawing import to_picture
 from tirender.vis.orbit import OrbitCamera
+from tirender.vis.pace import FRAME_SECONDS, Pace
 
-KEYS = {
-    "s": "shading",
-    "w": "wireframe",
-    "l": "light",
-    "b": "background",
-    "space": "turn",
-    "r": "reset",
-    "p": "picture",
-    "i": "facts",
-    "h": "help",
-    "q": "quit",
-}
-HELP = (
-    ("left drag, arrows", "turn"),
-    ("middle drag, shift + drag or arrows", "pan"),
-    ("right drag, z and x, wheel on a page", "nearer and farther"),
-    ("ctrl + drag", "move the light"),
-    ("s", "next shading"),
-    ("w", "wireframe on or off"),
-    ("l", "light beside the camera, or fixed"),
-    ("b", "next background"),
-    ("space", "turn by itself"),
-    ("r", "back to the first view"),
-    ("p", "save a picture"),
-    ("i", "facts on or off"),
-    ("h", "this help on or off"),
-    ("q or escape", "quit"),
-)
-BACKGROUNDS = ((1.0, 1.0, 1.0), (0.5, 0.5, 0.5), (0.08, 0.09, 0.1), (0.85, 0.92, 1.0))
+BACKGROUNDS = ((0.17, 0.18, 0.2), (1.0, 1.0, 1.0), (0.5, 0.5, 0.5), (0.85, 0.92, 1.0))
 ARROWS = {"arrow_left": (-1, 0), "arrow_right": (1, 0), "arrow_up": (0, 1), "arrow_down": (0, -1)}
 ZOOMS = {"z": 1, "x": -1}
 ARROW_SPEED = 0.5  # short sides of the picture a second
@@ -59,13 +36,12 @@ TURN_SPEED = 0.2  # short sides a second
 DRAG_ZOOM = 4.0  # factor a short side
 WHEEL_ZOOM = 1.1  # factor a notch
 LIGHT = (12.0, 22.0)  # degrees to the right of the camera, and above
+PAN_MAX = 20.0  # the furthest that the target goes from the middle of the scene
 
-FRAME_SECONDS = 1 / 35  # the longest time for a picture while something moves
-REST_SECONDS = 0.15  # after this time at rest, pictures may take longer
-REPAINT_SECONDS = 0.25  # after this time a picture is shown again, which windows need
 MESSAGE_SECONDS = 3.0
 FACTS_SECONDS = 0.25  # between updates of the facts while something moves
-RESOLUTIONS = (0.25, 0.35, 0.5, 0.7, 1.0)  # fractions of the picture's width to render, with one sample a pixel
+WARM_UP = (16, 64)  # sides of pictures that are drawn to measure how long they take
+IDLE_SECONDS = 0.005  # between looks at what the user does
 
 
 class Viewer:
@@ -74,9 +50,12 @@ class Viewer:
     Args:
         scene: to look at.
         name: of the scene.
-        folder: for saved pictures.
+        save: takes a picture (H, W, 3) uint8 that the user wants to keep, and says where it is; by default, a file in
+            the working folder.
         shader: one of the scene's; None for its first.
         background: RGB in [0, 1]; a key changes it to others.
+        cameras: to look through, when the user chooses one; their intrinsics are in NDC.
+        aspect: width over height of the pictures of these.
     Raises:
         ValueError: an unknown shader.
     """
@@ -85,51 +64,68 @@ class Viewer:
         self,
         scene: Scene,
         name: str = "scene",
-        folder: Path = Path(),
+        save: Callable[[np.ndarray], str] | None = None,
         shader: str | None = None,
         background: tuple[float, float, float] = BACKGROUNDS[0],
+        cameras: CamerasBase | None = None,
+        aspect: float = 1.0,
     ) -> None:
-        self.scene, self.name, self.folder = scene, name, folder
+        self.scene, self.name, self.save = scene, name, save or saver(Path())
+        self.cameras, self.aspect = cameras, aspect
         self.shader = check_choice("shader", shader or scene.shaders[0], scene.shaders)
         self.background = background
         self.backgrounds = (background, *(other for other in BACKGROUNDS if other != background))
         self.camera = OrbitCamera()
-        self.wireframe = self.turning = self.closed = self.shows_help = False
-        self.shows_facts = True
+        self.through: int | None = None  # the index of the camera to look through
+        self.wireframe = self.backfaces = self.grid = self.turning = self.closed = self.shows_help = False
+        self.shows_facts = self.shows_cameras = True
+        self._is_kept = False  # whether the user wants to keep the picture
+        self.pace, self.help = Pace(max(scene.supersample, 1)), HELP
+        self._ground: Ground | None = None
         self._light_angles = LIGHT
         self._light_camera: OrbitCamera | None = None  # the light stays beside it
         self._held: set[str] = set()
         self._cursor = (0.0, 0.0)
-        self._pace = _Pace(max(scene.supersample, 1))
-        self._facts: tuple[tuple[str, str], ...] = ()
+        self._facts: Rows = ()
         self._facts_due = 0.0
         self._seconds_a_picture = FRAME_SECONDS  # while something moves
         self._message, self._message_end = "", 0.0
-        self._say("h: help")
+        self._before = self._shown_at = time.perf_counter()
+        self._notes = Notes()
 
-    def run(self, display: Display) -> None:
+    def run(self, display: NotedDisplay) -> None:
         """Show the scene until the user closes the display or quits, then close it."""
-        picture = np.full((*display.size, 3), round(255 * self.background[0]), np.uint8)
-        overlay(picture, text_panel((("compiling kernels, for a moment ...", ""),), 14), 12, 12)
-        display.show(picture)
-        self._warm_up()
-        before = shown = time.perf_counter()
-        while display.is_open and not self.closed:
-            now = time.perf_counter()
-            self.handle(display.events())
-            self.advance(now - before)
-            before = now
-            new = self.picture(display.size)
-            if new is not None:
-                picture = new
-            if display.is_open and (new is not None or now - shown > REPAINT_SECONDS):
-                display.show(picture)
-                if new is not None and self._pace.is_moving:
-                    self._seconds_a_picture += 0.2 * (now - shown - self._seconds_a_picture)
-                shown = now
-            else:
-                time.sleep(0.005)
-        display.close()
+        try:
+            picture = np.full((*display.size, 3), [round(255 * part) for part in self.background], np.uint8)
+            display.show(picture, Notes(message="compiling kernels, for a moment ..."))
+            self.warm_up()
+            self.say("h: help")
+            while display.is_open and not self.closed:
+                if not self.serve(display):
+                    time.sleep(IDLE_SECONDS)
+        finally:
+            display.close()
+
+    def serve(self, display: NotedDisplay) -> bool:
+        """Do what is due on a display: read its events, move, and show a picture if a new one is due and welcome.
+
+        Returns:
+            whether it has shown something.
+        """
+        now = time.perf_counter()
+        self.handle(display.events())
+        self.advance(now - self._before)
+        self._before = now
+        if not (display.is_open and display.is_ready):
+            return False
+        picture, notes = self.picture(display.size, display.density), self.notes()
+        if picture is None and notes == self._notes:
+            return False
+        display.show(picture, notes)
+        if picture is not None and self.pace.is_moving:
+            self._seconds_a_picture += 0.2 * (min(now - self._shown_at, 1.0) - self._seconds_a_picture)
+        self._shown_at, self._notes = now, notes
+        return True
 
     def handle(self, events: Sequence[Event]) -> None:
         """React to what the user did."""
@@ -141,11 +137,13 @@ class Viewer:
                 self._cursor = (event.x, event.y)
                 self._press(event.key)
             elif event.kind == "scroll":
-                self.camera.zoom(WHEEL_ZOOM**event.y)
-                self._pace.move()
+                self._move(self.camera.zoom, WHEEL_ZOOM**event.y)
             else:
                 self._drag(event.x - self._cursor[0], event.y - self._cursor[1])
                 self._cursor = (event.x, event.y)
+        if self._is_kept:  # once, however often the user said so
+            self._is_kept = False
+            self._save()
 
     def advance(self, seconds: float) -> None:
         """Move for this time, as held keys say, and turn."""
@@ -153,40 +151,45 @@ class Viewer:
         for key, (right, up) in ARROWS.items():
             if key in self._held:
                 way = ARROW_SPEED * seconds
-                (self.camera.pan if "shift" in self._held else self.camera.orbit)(way * right, way * up)
-                self._pace.move()
+                self._move(self._pan if "shift" in self._held else self.camera.orbit, way * right, way * up)
         for key, sign in ZOOMS.items():
             if key in self._held:
-                self.camera.zoom(ZOOM_SPEED ** (sign * seconds))
-                self._pace.move()
+                self._move(self.camera.zoom, ZOOM_SPEED ** (sign * seconds))
         if self.turning:
-            self.camera.orbit(TURN_SPEED * seconds, 0)
-            self._pace.move()
+            self._move(self.camera.orbit, TURN_SPEED * seconds, 0)
 
-    def picture(self, size: tuple[int, int]) -> np.ndarray | None:
+    def picture(self, size: tuple[int, int], density: float = 1.0) -> np.ndarray | None:
         """A new picture (H, W, 3) uint8, or None if the last one is up to date and of full quality.
 
-        While something moves it is as coarse as speed demands; afterwards it gets better in steps.
+        While something moves it is as coarse, and has as few pixels, as speed demands; afterwards it gets better.
 
         Args:
-            size: its height and width.
+            size: the height and width that it should have.
+            density: pixels to a point of the screen.
         """
-        if self._message and time.perf_counter() > self._message_end:
-            self._message = ""
-            self._pace.change()
-        quality = self._pace.next(size)
+        size = self._framed(size)
+        quality = self.pace.next(size, density)
         if quality is None:
             return None
         share, supersample = quality
-        height, width = size
         began = time.perf_counter()
-        picture = to_picture(self.render((max(round(share * height), 1), max(round(share * width), 1)), supersample))
-        if supersample == 1:
-            self._pace.measure(share, time.perf_counter() - began)
-        if picture.shape[:2] != size:
-            picture = np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
-        self._write_on(picture)
+        picture = to_picture(self.render((max(round(share * size[0]), 1), max(round(share * size[1]), 1)), supersample))
+        self.pace.measure(quality, time.perf_counter() - began)
         return picture
+
+    def notes(self) -> Notes:
+        """What is to be written over the picture."""
+        if self._message and time.perf_counter() > self._message_end:
+            self._message = ""
+        matrix = self._current().get_full_projection_transform().get_matrix()
+        return Notes(
+            facts=self._read_facts() if self.shows_facts else (),
+            help=self.help if self.shows_help else (),
+            message=self._message,
+            camera=tuple(matrix.reshape(16).tolist()),
+            axes=self.grid,
+            frusta=self.shows_cameras and self.cameras is not None,
+        )
 
     def render(self, size: tuple[int, int], supersample: int | None = None) -> torch.Tensor:
         """The current picture (H, W, 3) of the scene, without facts and help.
@@ -196,46 +199,79 @@ class Viewer:
             supersample: n x n samples a pixel; None for the scene's own n.
         """
         x, y, z = (self._light_camera or self.camera).beside(*self._light_angles).reshape(3).tolist()
-        look = Look(size, self.shader, self.background, (x, y, z), supersample, self.wireframe)
-        return self.scene.render(self.camera.cameras(self.scene.device), look)[0]
+        look = Look(size, self.shader, self.background, (x, y, z), supersample, self.wireframe, self.backfaces)
+        cameras = self._current()
+        image = self.scene.render(cameras, look)[0]
+        if not self.grid:
+            return image
+        self._ground = self._ground or Ground(self.scene)
+        return self._ground.draw(image, cameras, self.background)
 
-    def save_picture(self, size: tuple[int, int]) -> Path:
-        """Save the current picture as a new file, ``view_000.png`` or the next number that is free."""
-        number = 0
-        while (path := self.folder / f"view_{number:03d}.png").exists():
-            number += 1
-        self.folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(to_picture(self.render(size))).save(path)
-        return path
-
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
         """Compile the kernels, and measure how fast they are."""
-        self.render((128, 128), 1)
+        small, large = WARM_UP
+        self.render((large, large), 1)
+        of_small, of_large = (min(self._seconds(side) for _ in range(2)) for side in WARM_UP)
+        a_sample = max(of_large - of_small, 1e-6) / (large**2 - small**2)
+        self.pace.cost = max(of_small - small**2 * a_sample, 1e-4), a_sample
+
+    def _seconds(self, side: int) -> float:
         began = time.perf_counter()
-        self.render((128, 128), 1)
-        self._pace.cost = (time.perf_counter() - began) / 128**2
+        self.render((side, side), 1)
+        return time.perf_counter() - began
+
+    def say(self, message: str) -> None:
+        """Show a message for a moment."""
+        self._message, self._message_end = message, time.perf_counter() + MESSAGE_SECONDS
+
+    def set_scene(self, scene: Scene) -> None:
+        """Show another scene, from the same side."""
+        self.scene, self._ground = scene, None
+        self.pace.change()
+
+    def _current(self) -> CamerasBase:
+        if self.through is None or self.cameras is None:
+            return self.camera.cameras(self.scene.device)
+        return self.cameras[self.through]
+
+    def _framed(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The largest size within this one that has the shape of the picture of the camera that is looked through."""
+        if self.through is None:
+            return size
+        height, width = size
+        return min(height, max(round(width / self.aspect), 1)), min(width, max(round(height * self.aspect), 1))
 
     def _press(self, key: str) -> None:
-        self._pace.change()
-        if key == "s":
+        self.pace.change()
+        if key in VIEWS:
+            self._look_from(*VIEWS[key])
+        elif key.startswith("camera_"):
+            self._look_through(key.removeprefix("camera_"))
+        elif key in ("s", "m"):
             self.shader = _after(self.shader, self.scene.shaders)
         elif key == "w":
             self.wireframe = not self.wireframe
+        elif key == "f":
+            self.backfaces = not self.backfaces
+        elif key == "g":
+            self.grid = not self.grid
         elif key == "l":
             self._light_camera = None if self._light_camera else copy.copy(self.camera)
-            self._say("light fixed" if self._light_camera else "light beside the camera")
+            self.say("light fixed" if self._light_camera else "light beside the camera")
         elif key == "b":
             self.background = _after(self.background, self.backgrounds)
         elif key == "space":
             self.turning = not self.turning
         elif key == "r":
             self.camera.reset()
-            self.turning, self._light_angles, self._light_camera = False, LIGHT, None
+            self.through, self.turning, self._light_angles, self._light_camera = None, False, LIGHT, None
         elif key == "p":
-            self._save()
+            self._is_kept = True
+        elif key == "c":
+            self.shows_cameras = not self.shows_cameras
         elif key == "i":
             self.shows_facts = not self.shows_facts
-        elif key == "h":
+        elif key in ("h", "/", "?"):
             self.shows_help = not self.shows_help
         elif key in ("q", "escape"):
             self.closed = True
@@ -243,107 +279,90 @@ class Viewer:
     def _drag(self, right: float, up: float) -> None:
         shift, control = "shift" in self._held, "control" in self._held
         if "mouse_left" in self._held and control:
-            self._light_angles = (self._light_angles[0] + 180 * right, self._light_angles[1] + 180 * up)
+            beside, above = self._light_angles
+            self._light_angles = (beside + 180 * right) % 360, min(max(above + 180 * up, -90.0), 90.0)
+            self.pace.move()
         elif "mouse_middle" in self._held or ("mouse_left" in self._held and shift):
-            self.camera.pan(right, up)
+            self._move(self._pan, right, up)
         elif "mouse_left" in self._held:
-            self.camera.orbit(right, up)
+            self._move(self.camera.orbit, right, up)
         elif "mouse_right" in self._held:
-            self.camera.zoom(DRAG_ZOOM**up)
-        else:
-            return
-        self._pace.move()
+            self._move(self.camera.zoom, DRAG_ZOOM**up)
+
+    def _move(self, how: Callable[..., None], *distances: float) -> None:
+        """Move the camera; one that is looked through is left behind."""
+        if self.through is not None:
+            self._leave()
+        how(*distances)
+        self.pace.move()
+
+    def _pan(self, right: float, up: float) -> None:
+        self.camera.pan(right, up)
+        self.camera.target = self.camera.target.clamp(-PAN_MAX, PAN_MAX)
+
+    def _look_from(self, right: float, up: float) -> None:
+        self.camera.reset()
+        self.camera.azimuth, self.camera.elevation = (180.0 + right) % 360, 0.0
+        self.camera.orbit(0, -up / 180)
+        self.through = None
+
+    def _look_through(self, number: str) -> None:
+        if self.cameras is not None and number.isdecimal() and int(number[:9]) < len(self.cameras):
+            self.through = int(number[:9])
+            self.say(f"camera {self.through}")
+
+    def _leave(self) -> None:
+        """Go on from the camera that is looked through."""
+        camera, self.through = self._current(), None
+        eye = camera.get_camera_center()
+        ends = eye.new_tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+        middle, edge = camera.unproject_points(ends[None], from_ndc=True)[0]
+        self.camera.stand(eye[0].cpu(), F.normalize(middle - eye[0], dim=0).cpu(), float((edge - middle).norm()))
+        self.camera.target = self.camera.target.clamp(-PAN_MAX, PAN_MAX)
 
     def _save(self) -> None:
         try:
-            path = self.save_picture(self._pace.size)
+            self.say(f"saved {self.save(to_picture(self.render(self.pace.size)))}")
         except OSError as error:
-            self._say(f"not saved: {error}")
-        else:
-            self._say(f"saved {path}")
+            self.say(f"not saved: {error}")
 
-    def _say(self, message: str) -> None:
-        self._message, self._message_end = message, time.perf_counter() + MESSAGE_SECONDS
-
-    def _write_on(self, picture: np.ndarray) -> None:
-        """Lay help, facts and the message over a picture, in place."""
-        height, width = picture.shape[:2]
-        letters = 13 if min(height, width) >= 400 else 10
-        if self.shows_facts and not self.shows_help:
-            overlay(picture, text_panel(self._read_facts(), letters), 10, 10)
-        if self.shows_help:
-            panel = text_panel(HELP, letters)
-            overlay(picture, panel, (width - panel.shape[1]) // 2, (height - panel.shape[0]) // 2)
-        if self._message:
-            panel = text_panel(((self._message, ""),), letters)
-            overlay(picture, panel, (width - panel.shape[1]) // 2, height - panel.shape[0] - 10)
-
-    def _read_facts(self) -> tuple[tuple[str, str], ...]:
+    def _read_facts(self) -> Rows:
         now = time.perf_counter()
-        height, width = self._pace.size
-        rate = f", {1 / self._seconds_a_picture:.0f} a second" if self._pace.is_moving else ""
-        if now > self._facts_due or not self._pace.is_moving:
-            self._facts_due = now + FACTS_SECONDS
-            camera = self.camera
-            self._facts = (
-                (self.name, ""),
-                ("scene", self.scene.facts),
-                ("shading", self.shader + (" + wireframe" if self.wireframe else "")),
-                ("camera", f"{camera.azimuth:.0f}°, {camera.elevation:.0f}°, {camera.distance:.2f}"),
-                ("picture", f"{height} x {width}" + rate),
-                ("kernels", runtime.arch()),
-            )
+        if now < self._facts_due and self.pace.is_moving:
+            return self._facts
+        self._facts_due = now + FACTS_SECONDS
+        height, width = self.pace.size
+        rate = f", {1 / self._seconds_a_picture:.0f} a second" if self.pace.is_moving else ""
+        added = [*["wireframe"] * self.wireframe, *["back faces in red"] * self.backfaces]
+        self._facts = (
+            (self.name, ""),
+            ("scene", self.scene.facts),
+            ("shading", " + ".join([self.shader, *added])),
+            ("camera", self._camera_in_words()),
+            ("picture", f"{width} x {height}{rate}"),
+            ("kernels", runtime.arch()),
+        )
         return self._facts
+
+    def _camera_in_words(self) -> str:
+        if self.through is not None:
+            return f"number {self.through}"
+        return f"{self.camera.azimuth:.0f}°, {self.camera.elevation:.0f}°, {self.camera.distance:.2f}"
+
+
+def saver(folder: Path) -> Callable[[np.ndarray], str]:
+    """What saves pictures as new files in a folder: ``view_000.png``, or the next number that is free."""
+
+    def save(picture: np.ndarray) -> str:
+        number = 0
+        while (path := folder / f"view_{number:03d}.png").exists():
+            number += 1
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+        return str(path)
+
+    return save
 
 
 def _after(value: Any, values: Sequence[Any]) -> Any:
     return values[(list(values).index(value) + 1) % len(values)]
-
-
-class _Pace:
-    """Chooses the quality of pictures: quick ones while something moves, good ones at rest.
-
-    A quality is a fraction of the picture's width to render, and the n of n x n samples a pixel.
-    """
-
-    def __init__(self, supersample: int) -> None:
-        self.size = (512, 512)
-        self.cost = 1e-7  # seconds a sample
-        self._qualities = [(share, 1) for share in RESOLUTIONS] + [(1.0, supersample)] * (supersample > 1)
-        self._drawn: int | None = None  # index of the last picture's quality; None: it is out of date
-        self._moved = 0.0
-
-    @property
-    def is_moving(self) -> bool:
-        return time.perf_counter() - self._moved < REST_SECONDS
-
-    def move(self) -> None:
-        """The camera or the light moves."""
-        self._moved, self._drawn = time.perf_counter(), None
-
-    def change(self) -> None:
-        """Something else has changed."""
-        self._drawn = None
-
-    def next(self, size: tuple[int, int]) -> tuple[float, int] | None:
-        """The quality of the next picture, which has this size; None if none is due."""
-        if size != self.size:
-            self.size, self._drawn = size, None
-        if self._drawn is None:
-            self._drawn = self._quick()
-        elif self.is_moving or self._drawn == len(self._qualities) - 1:
-            return None
-        else:
-            self._drawn = min(self._drawn + 2, len(self._qualities) - 1)
-        return self._qualities[self._drawn]
-
-    def measure(self, share: float, seconds: float) -> None:
-        """Learn from the time of a picture with one sample a pixel; one that compiles kernels counts little."""
-        cost = seconds / (share**2 * self.size[0] * self.size[1])
-        self.cost += 0.3 * (min(cost, 3 * self.cost) - self.cost)
-
-    def _quick(self) -> int:
-        """The best quality that is quick enough while something moves."""
-        n_samples = self.size[0] * self.size[1]
-        fits = [i for i, share in enumerate(RESOLUTIONS) if share**2 * n_samples * self.cost <= FRAME_SECONDS]
-        return max(fits, default=0)

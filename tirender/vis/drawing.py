@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from tirender.vis.display import Notes
+
 BACKGROUND, PANEL = (20, 22, 26), (29, 32, 38)
 TEXT, DIM, LINES = (225, 229, 235), (139, 147, 160), (52, 57, 66)
 COLORS = [
@@ -23,7 +25,8 @@ COLORS = [
     (212, 190, 90),
     (120, 200, 210),
 ]
-SHARPNESS = 2  # curves are drawn larger by this factor, and reduced, for smooth lines
+AXES = [(240, 97, 109), (126, 208, 106), (90, 157, 255)]
+SHARPNESS = 2  # lines are drawn larger by this factor, and reduced, so that they are smooth
 
 
 @lru_cache(maxsize=16)
@@ -73,6 +76,37 @@ def overlay(picture: np.ndarray, panel: np.ndarray, x: int, y: int) -> None:
     place[:] = (place * (255 - alpha) + panel[..., :3] * alpha + 127) // 255
 
 
+def write_notes(picture: np.ndarray, notes: Notes) -> None:
+    """Lay notes over a picture (H, W, 3) uint8, in place; help takes the place of facts."""
+    height, width = picture.shape[:2]
+    letters = 13 if min(height, width) >= 400 else 10
+    if notes.axes and notes.camera is not None:
+        _draw_axes(picture, np.reshape(notes.camera, (4, 4)), letters)
+    if notes.help:
+        panel = text_panel(notes.help, letters)
+        overlay(picture, panel, (width - panel.shape[1]) // 2, (height - panel.shape[0]) // 2)
+    elif notes.facts:
+        overlay(picture, text_panel(notes.facts, letters), 10, 10)
+    if notes.message:
+        panel = text_panel(((notes.message, ""),), letters)
+        overlay(picture, panel, (width - panel.shape[1]) // 2, height - panel.shape[0] - 10)
+
+
+def _draw_axes(picture: np.ndarray, camera: np.ndarray, letters: int) -> None:
+    """Draw where the axes of the world point, in the lower left corner."""
+    long, side = 2.2 * letters, 8 * letters
+    directions = -camera[:3, :2] / np.linalg.norm(camera[:3, 0])  # of +X, +Y and +Z; x to the right, y down
+    corner = picture[-side:, :side]
+    large = Image.fromarray(corner).resize((SHARPNESS * corner.shape[1], SHARPNESS * corner.shape[0]))
+    draw = ImageDraw.Draw(large)
+    for i in np.argsort(-camera[:3, 3]):  # the furthest first
+        middle = np.array([side / 2, corner.shape[0] - side / 2])
+        end, letter = middle + long * directions[i], middle + 1.45 * long * directions[i]
+        draw.line((*(SHARPNESS * middle), *(SHARPNESS * end)), AXES[i], 2 * SHARPNESS)
+        draw.text((SHARPNESS * letter).tolist(), "XYZ"[i], AXES[i], font(SHARPNESS * letters), anchor="mm")
+    corner[:] = np.asarray(large.resize((corner.shape[1], corner.shape[0]), Image.Resampling.BOX))
+
+
 def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -> Image.Image:
     """A picture of loss curves over the steps, on a logarithmic scale.
 
@@ -84,7 +118,7 @@ def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -
     letters = font(12)
     left, right, top, bottom = 58, width - 12, 30, height - 24
     steps = max(max((len(values) for values in history.values()), default=0), 2)
-    curves = {name: _thinned(values, max(right - left, 1)) for name, values in history.items()}
+    curves = {name: thinned(values, max(right - left, 1)) for name, values in history.items()}
     shown = np.concatenate([values[values > 0] for _, values in curves.values()] or [np.ones(1)])
     low, high = _decades(shown)
 
@@ -123,7 +157,7 @@ def draw_curves(history: Mapping[str, Sequence[float]], size: tuple[int, int]) -
     return picture
 
 
-def _thinned(values: Sequence[float], n: int) -> tuple[np.ndarray, np.ndarray]:
+def thinned(values: Sequence[float], n: int) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of a curve; a long one is cut into about ``n`` stretches, and each gives its two extremes."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) <= 2 * n:

@@ -66,6 +66,22 @@ class OrbitCamera:
         low, high = (limit * self._first[3] for limit in ZOOM_RANGE)
         self.distance = min(max(self.distance / factor, low), high)
 
+    def stand(self, eye: torch.Tensor, ahead: torch.Tensor, tangent: float) -> None:
+        """Take the place of another camera, as well as this one can: upright, and with its own field of view.
+
+        Args:
+            eye, ahead: (3,), where the other is and where it looks.
+            tangent: of half its field of view along the short side.
+        """
+        middle = torch.tensor(self._first[0])
+        depth = max(float((middle - eye) @ ahead), 0.1 * self.radius)
+        self.target = eye + depth * ahead
+        self.azimuth = math.degrees(math.atan2(-float(ahead[0]), -float(ahead[2]))) % 360
+        up = math.degrees(math.asin(min(max(-float(ahead[1]), -1.0), 1.0)))
+        self.elevation = min(max(up, -ELEVATION_MAX), ELEVATION_MAX)
+        self.distance = depth
+        self.zoom(math.tan(math.radians(self.fov) / 2) / tangent)
+
     def cameras(self, device: torch.device | str = "cpu") -> FoVPerspectiveCameras:
         """This camera, for a renderer; its near plane is at a hundredth of the distance."""
         R, T = self._view()
