@@ -84,7 +84,9 @@ class SplatFit(FitKind):
         truth = _truth(target)
         rendered = run.module(truth.cameras[[0]])[0]
         image = _images(truth)[0]
-        vis.compare_view(rendered, image, torch.ones_like(image[..., 0]), f"iter: {run.step}")
+        silhouettes = getattr(truth, "silhouettes", None)  # of views; photos have none
+        covered = torch.ones_like(image[..., 0]) if silhouettes is None else silhouettes[0]
+        vis.compare_view(rendered, image, covered, f"iter: {run.step}")
 
     def quality(self, run: FitRun, target: PhotosTarget) -> dict[str, float]:
         from tirender.fit.held_out import photo_quality
