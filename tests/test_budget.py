@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from tirender.fit.transforms_json import load_views
 from tirender.io import IO, budget, files, gltf_io, gltf_scene, load_obj, mtl_io
 from tirender.io.files import decode_image
 from tirender.scenes import load_scene
+from tirender.structures import Meshes
+from tirender.utils import ico_sphere, torus
 
 TRIANGLES = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 1\nvt 0 1\n"
 
@@ -90,6 +93,12 @@ def test_nodes_and_primitives_are_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(gltf_scene, "MAX_NODES", 2)
     with pytest.raises(ValueError, match="a scene of at most 2 nodes"):
         load(tmp_path, builder)
+
+
+@pytest.mark.parametrize("make", [lambda: ico_sphere(14), lambda: ico_sphere(10**6), lambda: torus(1, 2, 10**5, 10**5)])
+def test_shapes_are_bounded(make: Callable[[], Meshes]) -> None:
+    with pytest.raises(ValueError, match="expected at most 2.1 GB in memory .* too large"):
+        make()
 
 
 def test_frames_are_bounded(tmp_path: Path) -> None:

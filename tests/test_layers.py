@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # from the bottom; names in one tuple lie side by side and do not know one another
     ("checks",),
-    ("transforms",),
+    ("transforms", "budget"),
     ("engine",),
     ("structures",),
     ("ops",),

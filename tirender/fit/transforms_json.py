@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from tirender.budget import bounded
 from tirender.checks import fail
 from tirender.fit.views import Views
-from tirender.io.budget import bounded
 from tirender.io.files import Source, decode_image, read_source
 from tirender.renderer import AmbientLights, PerspectiveCameras
 

@@ -1,6 +1,6 @@
 """Meshes, point clouds, volumes and Gaussians from and to files."""
 
-from tirender.io.budget import budget
+from tirender.budget import budget
 from tirender.io.gaussians_io import load_gaussians, save_gaussians
 from tirender.io.obj_io import load_obj, load_objs_as_meshes, save_obj
 from tirender.io.pluggable import IO

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from tirender.budget import spend
 from tirender.checks import fail
-from tirender.io.budget import spend
 
 MAX_FILE_BYTES = 4 << 30
 """A larger file is refused before it is read."""
@@ -71,6 +71,10 @@ class Source:
 
     def _sibling(self, folder: str, reference: str) -> str | None:
         relative = reference.replace("\\", "/")
+        try:
+            os.fsencode(relative)
+        except UnicodeEncodeError:
+            fail(self.name, "a name that a file can have", ascii(reference))
         inside = f"a path inside the mesh's {'parent' if self.allow_parent else 'own'} folder"
         windows = PureWindowsPath(relative)
         if "\0" in relative or windows.drive or windows.root:

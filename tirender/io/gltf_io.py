@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tirender.budget import spend
 from tirender.checks import fail
-from tirender.io.budget import spend
 from tirender.io.colors import encode_srgb, with_alpha
 from tirender.io.file_mesh import FileMesh, cofactors, join
 from tirender.io.files import Source, write_file

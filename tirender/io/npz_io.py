@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.lib import format as npy
 
+from tirender.budget import spend_inflated
 from tirender.checks import fail
-from tirender.io.budget import spend_inflated
 from tirender.io.colors import unit_integers, unit_range, with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.files import Source, read_source, write_file
@@ -135,6 +135,8 @@ def _read_array(where: str, contents: bytes, n_dims: tuple[int, ...]) -> np.ndar
         fail(where, "a .npy header", error)
     if dtype.kind not in "fiu":
         fail(where, "numbers", dtype)
+    if any(type(n) is not int for n in shape):
+        fail(where, "a shape of whole numbers", shape)
     n_bytes = len(contents) - stream.tell()
     if shape == (0, 3):
         return np.zeros(shape, dtype)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from tirender.budget import bounded
 from tirender.checks import FLOATS, check_choice, check_tensor, fail
-from tirender.io.budget import bounded
 from tirender.io.colors import with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.files import Source, encode_png, is_path, read_source, write_file

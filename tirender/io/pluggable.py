@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from tirender.budget import bounded
 from tirender.checks import fail
-from tirender.io.budget import bounded
 from tirender.io.gltf_io import MeshGlbFormat
 from tirender.io.npz_io import PointcloudNpzFormat
 from tirender.io.obj_io import MeshObjFormat

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tirender.budget import bounded
 from tirender.checks import fail
-from tirender.io.budget import bounded
 from tirender.io.file_mesh import FileMesh, centered
 from tirender.io.files import Source, is_path, read_source
 from tirender.io.pluggable import CLOUD_FORMATS, MESH_FORMATS

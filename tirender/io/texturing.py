@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.nn.functional import interpolate
 
+from tirender.budget import spend
 from tirender.checks import fail
-from tirender.io.budget import spend
 from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures.meshes import Meshes
 

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import numpy as np
 import torch
 
+from tirender.budget import spend_inflated
 from tirender.checks import fail
-from tirender.io.budget import spend_inflated
 from tirender.io.colors import with_alpha
 from tirender.io.companions import find_companion
 from tirender.io.file_mesh import FileMesh, cofactors, join, weld

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from tirender.budget import spend
 from tirender.checks import as_device, check_integer
 from tirender.structures import Meshes
 from tirender.structures.topology import Topology
 
+BYTES_A_FACE = 150  # while it is divided, measured
 # Coordinates of the icosahedron, rounded to four digits as in PyTorch3D, so that the spheres agree.
 _SHORT, _LONG = 0.5257, 0.8507
 _FACES = (
@@ -27,9 +29,12 @@ def ico_sphere(level: int = 0, device: torch.device | str | None = None) -> Mesh
     Returns:
         a batch of one mesh, float32, faces outwards; the vertices of lower levels come first.
     Raises:
-        ValueError: if level is not an integer of 0 or more.
+        ValueError: if level is not an integer of 0 or more, or so large that the sphere exceeds the
+            ``tirender.io.budget``.
     """
     level, device = check_integer("level", level, 0), as_device("device", device)
+    n_faces = 20 * 4 ** min(level, 30)
+    spend("level", BYTES_A_FACE * n_faces, f"a sphere of {n_faces} faces")
     verts, topology = _icosahedron()
     for _ in range(level):
         middles = verts.index_select(0, topology.edges.reshape(-1)).reshape(-1, 2, 3).mean(1)

@@ -7,8 +7,11 @@ from numbers import Real
 
 import torch
 
+from tirender.budget import spend
 from tirender.checks import as_device, check_integer, fail
 from tirender.structures import Meshes
+
+BYTES_A_VERTEX = 300  # and its two faces, while they are made
 
 
 def torus(r: float, R: float, sides: int, rings: int, device: torch.device | str | None = None) -> Meshes:
@@ -23,13 +26,14 @@ def torus(r: float, R: float, sides: int, rings: int, device: torch.device | str
     Returns:
         a batch of one mesh, float32, with sides * rings vertices and twice as many faces, faces outwards.
     Raises:
-        ValueError: if a radius is not positive or a count is below 3.
+        ValueError: if a radius is not positive, a count is below 3, or the torus exceeds the ``tirender.io.budget``.
     """
     for name, radius in (("r", r), ("R", R)):
         if not isinstance(radius, Real) or not 0 < radius < math.inf:
             fail(name, "a positive radius", repr(radius))
     device = as_device("device", device)
     sides, rings = check_integer("sides", sides, 3), check_integer("rings", rings, 3)
+    spend("sides, rings", BYTES_A_VERTEX * sides * rings, f"a torus of {sides} x {rings} vertices")
     theta = torch.arange(sides, dtype=torch.float64) * (2 * math.pi / sides)
     phi = torch.arange(rings, dtype=torch.float64)[:, None] * (2 * math.pi / rings)
     from_axis = R + r * theta.cos()

@@ -1,4 +1,4 @@
-"""One bound on what files may make in memory: a small file can ask for images, arrays or copies of any size.
+"""One bound on what files and shapes may make in memory: a small file can ask for images, arrays or copies of any size.
 
 Whoever is about to make something large says so to :func:`spend` first. What one call of a reader makes is counted
 together.
