@@ -196,7 +196,7 @@ BROKEN = {
     "flat.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "expected finite points that are not all one"),
     "mesh.xyz": (
         "",
-        r"FILE: expected one that ends in \.obj, .*, \.npz, \.pt, .*, got '.*mesh\.xyz'",
+        r"FILE: expected one that ends in \.obj, .*, \.npz, \.splat, \.pt, .*, got '.*mesh\.xyz'",
     ),
     "folder.obj": ("/", "folder.obj"),
 }

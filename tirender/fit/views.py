@@ -125,7 +125,7 @@ class Views:
 
 
 def camera_record(views: Any) -> dict[str, Any]:
-    """What a checkpoint keeps of the cameras of views or photos: pinholes, with focal lengths and principal points in NDC."""
+    """What a checkpoint keeps of the cameras of ``Views`` or of a ``Capture``: pinholes, in NDC."""
     cameras = views.cameras
     ahead = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], device=cameras.device)
     seen = cameras.get_projection_transform().transform_points(ahead.expand(len(cameras), 3, 3))[..., :2]
