@@ -314,7 +314,7 @@ def test_info_on_meshes_and_clouds(tmp_path, capsys):
 
 
 def test_info_on_gaussians(tmp_path, capsys):
-    means, opacities = torch.eye(3), torch.tensor([0.9, 0.5, 0.0])
+    means, opacities = torch.eye(3), torch.tensor([0.9, 0.5, 0.01])
     gaussians = Gaussians(means, torch.ones(3, 4), torch.full((3, 3), 0.1), opacities, torch.zeros(3, 4, 3))
     save_gaussians(tmp_path / "splats.ply", gaussians)
     assert main(["info", str(tmp_path / "splats.ply")]) == 0
