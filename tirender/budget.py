@@ -91,7 +91,7 @@ def check_inflation(name: str, n_bytes: int, stored: int) -> None:
     """Raise ``ValueError`` where something takes far more memory than the bytes that it is stored in."""
     if n_bytes > max(FREE_INFLATION, MAX_INFLATION * stored):
         what = f"{_size(n_bytes)} in {_size(stored)}, too large"
-        fail(name, f"at most {MAX_INFLATION} times what is compressed, or {_size(FREE_INFLATION)}", what)
+        fail(name, f"at most {MAX_INFLATION} times what is stored, or {_size(FREE_INFLATION)}", what)
 
 
 def read_members(name: str, archive: zipfile.ZipFile, members: Iterable[zipfile.ZipInfo]) -> dict[str, bytes]:
