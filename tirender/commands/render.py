@@ -226,7 +226,7 @@ def _check_place(file: str, output: Path) -> None:
     if not (output.exists() and source.is_file() and output.resolve().parent == source.resolve().parent):
         return
     name = os.fsencode(output.name)
-    users = [source, *source.parent.glob("*.mtl")]
+    users = [user for user in (source, *source.parent.glob("*.mtl")) if user.is_file()]
     if output.samefile(source) or any(name in user.read_bytes() for user in users if user.stat().st_size < 1 << 28):
         fail("--output", f"another file than those that {file} reads", repr(str(output)))
 
