@@ -334,10 +334,12 @@ def test_info_on_a_volume_and_on_what_is_none(tmp_path, capsys):
         "0.5 to 0.5",
         "3 channels",
     )
-    for name in ("missing.obj", "notes.txt"):
-        (tmp_path / "notes.txt").touch()
+    (tmp_path / "notes.txt").touch()
+    for name, words in (("missing.obj", "No such file"), ("missing", "No such file"), ("notes.txt", "FILE: expected")):
         assert main(["info", str(tmp_path / name)]) == 2
-        assert_one_line(capsys.readouterr().err, f"tirender info: .*{name}")
+        line = capsys.readouterr().err
+        assert_one_line(line, f"tirender info: .*{name}")
+        assert words in line
 
 
 @pytest.mark.parametrize(

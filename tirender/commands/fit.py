@@ -126,6 +126,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 def _fit(args: argparse.Namespace) -> None:
     """Load, fit and write; together with other processes if ``torchrun`` has started several."""
+    from tirender.fit.callbacks import DIGEST
     from tirender.fit.distributed import is_main, process_group
 
     kind = KINDS[args.kind]
@@ -139,7 +140,7 @@ def _fit(args: argparse.Namespace) -> None:
             kind.fit(target, config, ())
             return
         settings = {name: value for name, value in vars(config).items() if name not in ("steps", "progress")}
-        settings |= {"kind": kind.name, "digest of what is fitted to": _digest(kind.data(target))}
+        settings |= {"kind": kind.name, DIGEST: _digest(kind.data(target))}
         with locked(folder):
             _run(_Job(kind, target, config, settings, given, folder), args)
 

@@ -52,8 +52,9 @@ class FoVPerspectiveCameras(CamerasBase):
         self.degrees = degrees
         if K is None:
             angles = as_tensor("fov", self.fov).detach()
-            if not bool(((angles > 0) & (angles < (180 if degrees else math.pi))).all()):
-                fail("fov", "above 0 and below 180 degrees", angles.tolist())
+            # Without degrees, the default of 60 must do, as it does in PyTorch3D.
+            if not bool(((angles > 0) & (angles < (180 if degrees else math.inf))).all()):
+                fail("fov", "above 0" + " and below 180 degrees" * degrees, angles.tolist())
 
     def compute_projection_matrix(
         self,

@@ -57,14 +57,20 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
             facts = _facts_of_volume(path)
         elif ending in GAUSSIANS and path.exists() and holds_gaussians(path):
             facts = _facts_of_gaussians(load_gaussians(path))
-        elif ending in KNOWN_SUFFIXES or not path.exists():
+        elif ending in KNOWN_SUFFIXES:
             facts = _facts_of_mesh(read_mesh_file(path, allow_parent=allow_parent), known)
+        elif not path.exists():
+            raise _missing(path)
         else:
             endings = ", ".join([*KNOWN_SUFFIXES, ".splat", CHECKPOINT])
             fail("FILE", f"one that ends in {endings}, or a folder of a fit or of views", repr(str(path)))
     size = [] if path.is_dir() else [("size", f"{path.stat().st_size:,} bytes")]
     noted = dict.fromkeys(str(warning.message) for warning in raised)
     return [("file", str(path)), *size, *facts, *(("warning", message) for message in noted)]
+
+
+def _missing(path: Path) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def _facts_of_mesh(mesh: FileMesh, known: Orientation | None) -> list[tuple[str, str]]:
@@ -84,7 +90,8 @@ def _facts_of_mesh(mesh: FileMesh, known: Orientation | None) -> list[tuple[str,
     colors = [name for name, rgba in (("vertices", mesh.verts_rgba), ("faces", mesh.faces_rgba)) if rgba is not None]
     facts.append(("colours", f"of {' and '.join(colors)}" if colors else "none"))
     if mesh.materials:
-        facts.append(("materials", _listed([material.name or "unnamed" for material in mesh.materials])))
+        names = [material.name or "unnamed" for material in mesh.materials]
+        facts.append(("materials", _listed(names) if {*names} != {"unnamed"} else f"{len(names)}, unnamed"))
         facts.append(("textures", _textures(mesh)))
     if mesh.cameras:
         names = [f"{i} {camera.name}".strip() for i, camera in enumerate(mesh.cameras)]
@@ -183,7 +190,7 @@ def _facts_of_fit(path: Path) -> list[tuple[str, str]]:
 
     state: Any = load_checkpoint(path)
     if state is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        raise _missing(path)
     try:
         about = state.get("about", {})
         losses = [f"{name} {float(values[-1]):.6f}" for name, values in state["history"].items() if len(values)]
