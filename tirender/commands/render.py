@@ -68,15 +68,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def _add_camera(parser: argparse.ArgumentParser) -> None:
     camera = parser.add_argument_group("camera", "It looks at what there is to see, which just fits into the picture.")
     degrees = number(float, -1e6, 1e6, "degrees")
-    camera.add_argument(
-        "--azimuth", type=degrees, metavar="DEG", help="0 is the front, 90 on its left (default: -30)"
-    )
-    camera.add_argument(
-        "--elevation", type=degrees, metavar="DEG", help="above the horizon (default: 10)"
-    )
-    camera.add_argument(
-        "--zoom", type=number(float, 1e-3, 1e3, "0.001 to 1000"), metavar="F", help="enlarge so much"
-    )
+    camera.add_argument("--azimuth", type=degrees, metavar="DEG", help="0 is the front, 90 on its left (default: -30)")
+    camera.add_argument("--elevation", type=degrees, metavar="DEG", help="above the horizon (default: 10)")
+    camera.add_argument("--zoom", type=number(float, 1e-3, 1e3, "0.001 to 1000"), metavar="F", help="enlarge so much")
     takes_numbers(
         camera.add_argument(
             "--look-at", type=numbers(3, "three numbers"), metavar="X Y Z", help="a place, in the file's coordinates"
@@ -246,7 +240,7 @@ def _draw(args: argparse.Namespace, file: str, output: Path) -> str:
     if args.radius and isinstance(scene, CloudScene):
         scene.radius = args.radius
     size = None if args.size is None else args.size[::-1]
-    angles = {name: usual if getattr(args, name) is None else getattr(args, name) for name, usual in ANGLES.items()}
+    angles: dict[str, Any] = {n: v if getattr(args, n) is None else getattr(args, n) for n, v in ANGLES.items()}
     angles |= {"look_at": args.look_at, "distance": args.distance, "shadow": args.shadow}
     if args.camera is not None:
         shots = [camera_shot(scene, args.camera, size)]
