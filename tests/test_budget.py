@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz_files import _three_mf
 from gltf_files import GltfBuilder
 from PIL import Image
 from test_io_gltf import TRIANGLE, load
@@ -79,6 +83,47 @@ def test_archives_of_other_formats_that_inflate(tmp_path: Path) -> None:
         archive.writestr("3D/3dmodel.model", bytes(300 << 20))
     with pytest.raises(ValueError, match=r"m\.3mf: expected at most 100 times"):
         IO().load_mesh(tmp_path / "m.3mf")
+
+
+def lying_archive(name: str, contents: bytes, inflated: int) -> bytes:
+    """An archive of one file that says to hold these contents, and inflates to so many bytes of zeros more."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, contents + bytes(inflated))
+    data = stream.getvalue()
+    for honest, lie in ((len(contents) + inflated, len(contents)), (archive.getinfo(name).CRC, zlib.crc32(contents))):
+        data = data.replace(honest.to_bytes(4, "little"), lie.to_bytes(4, "little"))
+    return data
+
+
+@pytest.mark.parametrize("ending", ["npz", "3mf"])
+def test_archives_that_hold_more_than_they_say(tmp_path: Path, ending: str) -> None:
+    """What is inflated beyond is never in memory."""
+    path = tmp_path / f"m.{ending}"
+    if ending == "3mf":
+        pytest.importorskip("trimesh")
+        path.write_bytes(_three_mf())
+        IO().load_mesh(path)  # imports what it needs
+    else:
+        np.savez_compressed(path, verts=np.eye(3))
+    with zipfile.ZipFile(path) as archive:
+        (name,) = archive.namelist()
+        contents = archive.read(name)
+    path.write_bytes(lying_archive(name, contents, 200 << 20))
+    tracemalloc.start()
+    try:
+        IO().read(path)
+        assert tracemalloc.get_traced_memory()[1] < 80 << 20  # files are read in pieces of 64 MB
+    finally:
+        tracemalloc.stop()
+
+
+def test_other_compressions_are_refused(tmp_path: Path) -> None:
+    """Python inflates them whole, whatever is asked for."""
+    with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("verts.npy", bytes(100))
+    with pytest.raises(ValueError, match=r"m\.npz, verts\.npy: expected stored or deflated contents, got method 12"):
+        IO().load_pointcloud(tmp_path / "m.npz")
 
 
 def test_nodes_and_primitives_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

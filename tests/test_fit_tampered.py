@@ -24,7 +24,10 @@ HUGE = 10**400
 CASES = {
     "step": [-5, 7.5, math.nan, 10**9, True, None, HUGE, torch.tensor(2)],
     "history": [None, [1.0], {"total": [1.0]}, {}, {1: torch.ones(2)}],
-    "history/total": [torch.full((3,), math.nan), torch.ones(9), torch.ones(3, dtype=torch.int64), torch.ones(1, 3)],
+    "history/total": [
+        *[torch.full((3,), math.nan), torch.ones(9), torch.ones(3, dtype=torch.int64), torch.ones(1, 3)],
+        torch.ones(3).to_sparse(),
+    ],
     "mean": [math.nan, -math.inf, "x", None, HUGE],
     "best": [None, 3, {}],
     "best/step": [4, -1, 1.0],
@@ -99,6 +102,27 @@ def test_inflated_members_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "c.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("c/data.pkl", bytes(1 << 20))
     with pytest.raises(ValueError, match=r"c\.pt: .*compressed"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def nested(n: int) -> list[Any]:
+    """2 to the power of n empty lists, in a few bytes."""
+    value: list[Any] = []
+    for _ in range(n):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.zeros(1).expand(10**11), "tensors: expected at most 100 times what is stored, .* got 400.0 GB in"),
+        (nested(40), "values: expected at most 1048576"),
+    ],
+)
+def test_little_files_of_large_things_are_refused(tmp_path: Path, value: Any, message: str) -> None:
+    torch.save({"history": {"total": value}}, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match=rf"c\.pt: {message}"):
         load_checkpoint(tmp_path / "c.pt")
 
 

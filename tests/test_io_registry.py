@@ -135,3 +135,11 @@ def test_a_format_needs_a_reader_of_records_alone(tmp_path) -> None:
     assert torch.equal(registry.load_mesh(tmp_path / "m.raw").verts_packed(), MESH.verts_packed())
     with pytest.raises(ValueError, match="path: expected the ending of a registered mesh format that can be written"):
         registry.save_mesh(MESH, tmp_path / "n.raw")
+
+
+@pytest.mark.parametrize("ending", ["obj", "ply"])
+@pytest.mark.parametrize("comment", ["a\nend_header", "a\rv 1 2 3", "a\0", "a\\"])
+def test_comments_are_one_line(tmp_path, ending, comment):
+    with pytest.raises(ValueError, match="comment: expected one line"):
+        IO().save_mesh(MESH, tmp_path / f"m.{ending}", comment=comment)
+    assert not any(tmp_path.iterdir())

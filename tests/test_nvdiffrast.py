@@ -77,6 +77,9 @@ def test_topology_ranges_and_boost():
     with pytest.raises(ValueError, match="topology_hash: expected that of 79 triangles"):
         dr.antialias(color, rast[:1], pos[0], tri[1:], edges)
 
+    with pytest.raises(ValueError, match="partners: expected indices of the 3 edges, got 3"):
+        dr.TopologyHash(torch.tensor([[0, 1, 3]], dtype=torch.int32))
+
 
 def test_outlines_are_those_of_the_renderer():
     """The silhouette of ``HardSilhouetteShader``, whose first row is at the top."""
@@ -154,6 +157,30 @@ def test_from_vertices_to_a_textured_picture_and_back():
             assert torch.equal(a, c)
         torch.testing.assert_close(a, c, rtol=1e-3, atol=1e-3 * float(a.detach().abs().max()))
     assert render(pos.double(), uv, tex).dtype == torch.float64 if rounding() == 1 else True
+
+
+def test_pictures_without_pixels_or_channels():
+    pos, tri = ball(n_images=1)
+    rast, rast_db = rasterize(pos, tri)
+    none = [
+        dr.antialias(rast[:, :0], rast[:, :0], pos, tri),
+        dr.antialias(rast[..., :0], rast, pos, tri),
+        *dr.interpolate(pos[..., :0], rast, tri, rast_db, "all"),
+        dr.texture(torch.zeros(1, 4, 4, 0), rast[..., :2], rast_db),
+    ]
+    height, width = SIZE
+    assert [x.shape for x in none] == [(1, 0, width, 4), *4 * [(1, height, width, 0)]]
+
+
+def test_what_is_made_by_hand_is_checked():
+    uv = torch.zeros(2, 4, 4, 2)
+    mip = dr.Mipmaps([torch.zeros(1, 2, 2, 3)], (2, 4, 4, 3))
+    with pytest.raises(ValueError, match=r"mip\[0\]: expected shape \(2, 2, 2, 3\), got \(1, 2, 2, 3\)"):
+        dr.texture(torch.zeros(2, 4, 4, 3), uv, mip_level_bias=uv[..., 0], mip=mip)
+    pos, tri = ball(n_images=1)
+    ranges = torch.full((1, 2), 2**62)
+    with pytest.raises(ValueError, match="ranges: expected first triangles and counts within the 80 of tri"):
+        dr.rasterize(dr.RasterizeCudaContext(), pos[0], tri, SIZE, ranges)
 
 
 # --- the name ---

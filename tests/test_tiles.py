@@ -11,6 +11,7 @@ from long_loops import count_rounds
 
 from tirender.engine import runtime, tiles
 from tirender.engine.mesh_rasterization import MeshRasterization
+from tirender.engine.rasterize_clip import ClipTriangles, select_in_clip_space
 from tirender.engine.rasterize_points import PointRasterization, select_points
 from tirender.engine.tiles import TileGrid, bin_primitives, prefix_sum
 
@@ -135,13 +136,23 @@ def wall(n: int) -> MeshRasterization:
     return rasterization(verts, faces, faces.new_zeros(n), n_images=1, image_size=(2, 2), faces_per_pixel=1)
 
 
+def clip_wall(n: int) -> ClipTriangles:
+    """The same in clip space."""
+    corners = torch.tensor([[-9.0, -9.0], [9.0, -9.0], [0.0, 9.0]]).expand(n, 3, 2)
+    z = torch.linspace(0.9, -0.9, n)[:, None, None].expand(n, 3, 1)
+    faces = torch.arange(3 * n, dtype=torch.int32).view(-1, 3)
+    verts = torch.cat([corners, z, torch.ones_like(z)], 2).view(-1, 4)
+    return ClipTriangles(verts, faces, ids=faces[:, 0], image=torch.zeros_like(faces[:, 0]), n_images=1)
+
+
 @pytest.mark.parametrize(
     "select",
     [
         lambda: select_points(crowd(100_000))[1],
         lambda: wall(100_000).selection()[1],
+        lambda: select_in_clip_space(clip_wall(100_000), (2, 2))[0],
     ],
-    ids=["points", "faces"],
+    ids=["points", "faces", "faces in clip space"],
 )
 def test_a_tile_of_more_than_the_driver_lists_is_an_error(select):
     """Never a wrong picture without a word."""

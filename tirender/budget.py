@@ -87,14 +87,32 @@ def spend(name: str, n_bytes: int, what: str) -> None:
             )
 
 
-def spend_inflated(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
-    """:func:`spend` what the members of an archive hold; refuse those that hold far more than the archive."""
+def check_inflation(name: str, n_bytes: int, stored: int) -> None:
+    """Raise ``ValueError`` where something takes far more memory than the bytes that it is stored in."""
+    if n_bytes > max(FREE_INFLATION, MAX_INFLATION * stored):
+        what = f"{_size(n_bytes)} in {_size(stored)}, too large"
+        fail(name, f"at most {MAX_INFLATION} times what is stored, or {_size(FREE_INFLATION)}", what)
+
+
+def read_members(name: str, archive: zipfile.ZipFile, members: Iterable[zipfile.ZipInfo]) -> dict[str, bytes]:
+    """The contents of members of an archive, by their names, after :func:`spend` and :func:`check_inflation`.
+
+    Of each no more is inflated than it says to hold: ``ZipFile.read`` inflates everything, and then cuts it off.
+
+    Raises:
+        ValueError: they are too large, or compressed by another method than "deflate".
+    """
     members = list(members)
-    n_bytes, compressed = (sum(getattr(m, size) for m in members) for size in ("file_size", "compress_size"))
-    if n_bytes > max(FREE_INFLATION, MAX_INFLATION * compressed):
-        what = f"{_size(n_bytes)} in {_size(compressed)}, too large"
-        fail(name, f"at most {MAX_INFLATION} times what is compressed, or {_size(FREE_INFLATION)}", what)
+    n_bytes, stored = (sum(getattr(m, size) for m in members) for size in ("file_size", "compress_size"))
+    check_inflation(name, n_bytes, stored)
     spend(name, n_bytes, "an archive")
+    contents = {}
+    for member in members:
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            fail(f"{name}, {member.filename}", "stored or deflated contents", f"method {member.compress_type}")
+        with archive.open(member) as stream:
+            contents[member.filename] = stream.read(member.file_size)
+    return contents
 
 
 def _limit(max_bytes: float | None) -> int:

@@ -41,8 +41,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``fit`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "fit",
-        help="find a mesh, volume or radiance field that looks like a mesh, silhouettes or images",
-        description="Deform a sphere, or fill a volume or a radiance field, until it looks like something.",
+        help="find a mesh, volume, radiance field or Gaussians that look like a mesh, silhouettes or images",
+        description="Deform a sphere, fill a volume or a field, or place Gaussians, until it looks like something.",
         epilog=(
             "examples:\n"
             "  tirender fit mesh creature -o out/shape\n"
@@ -50,7 +50,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
             "  tirender fit volume scan.ply --preset best\n"
             "  tirender fit images photos/ --texture uv     # photos/transforms.json has their cameras\n"
             "  tirender fit images photos/ --resume --preview\n"
-            "  tirender fit nerf photos/ --field hashgrid"
+            "  tirender fit nerf photos/ --field hashgrid\n"
+            "  tirender fit splats photos/              # photos/images, and COLMAP's photos/sparse/0"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -129,7 +130,7 @@ def _fit(args: argparse.Namespace) -> None:
     from tirender.fit.distributed import is_main, process_group
 
     kind = KINDS[args.kind]
-    names = ("steps", "seed", "allow_parent", "up", *(option.name for option in kind.options))
+    names = ("steps", "seed", "allow_parent", "up", *(option.name.replace("-", "_") for option in kind.options))
     given = {name: getattr(args, name) for name in names}
     with process_group(gpus=args.arch == "cuda" if args.arch else None):
         folder = choose_folder(args.output, kind.name, args.resume) if is_main() else Path()

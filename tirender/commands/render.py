@@ -226,7 +226,7 @@ def _check_place(file: str, output: Path) -> None:
     if not (output.exists() and source.is_file() and output.resolve().parent == source.resolve().parent):
         return
     name = os.fsencode(output.name)
-    users = [source, *source.parent.glob("*.mtl")]
+    users = [user for user in (source, *source.parent.glob("*.mtl")) if user.is_file()]
     if output.samefile(source) or any(name in user.read_bytes() for user in users if user.stat().st_size < 1 << 28):
         fail("--output", f"another file than those that {file} reads", repr(str(output)))
 
@@ -240,7 +240,7 @@ def _draw(args: argparse.Namespace, file: str, output: Path) -> str:
     if args.radius and isinstance(scene, CloudScene):
         scene.radius = args.radius
     size = None if args.size is None else args.size[::-1]
-    angles = {name: usual if getattr(args, name) is None else getattr(args, name) for name, usual in ANGLES.items()}
+    angles: dict[str, Any] = {n: v if getattr(args, n) is None else getattr(args, n) for n, v in ANGLES.items()}
     angles |= {"look_at": args.look_at, "distance": args.distance, "shadow": args.shadow}
     if args.camera is not None:
         shots = [camera_shot(scene, args.camera, size)]

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tirender.commands.arguments import add_arch, add_web_arguments
-from tirender.commands.scene_arguments import FILES, add_scene_arguments, color_of, load_scene_of, size_of
+from tirender.commands.scene_arguments import (
+    FILES,
+    add_scene_arguments,
+    color_of,
+    load_scene_of,
+    size_of,
+    threads_for,
+)
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -42,9 +49,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _view(args: argparse.Namespace) -> None:
-    import torch
-
-    from tirender.scenes import FieldScene
     from tirender.scenes.controls import CONTROLS
     from tirender.scenes.page import show_on_page
     from tirender.scenes.viewer import BACKGROUNDS, Viewer, saver
@@ -55,15 +59,14 @@ def _view(args: argparse.Namespace) -> None:
     path, scene = load_scene_of(args)
     background = color_of(args) if args.background else BACKGROUNDS[0]
     title = f"tirender: {path.name}"
-    if not isinstance(scene, FieldScene):  # fields are drawn by torch, the others by kernels
-        torch.set_num_threads(1)  # waiting threads of torch spin, which slows down those of the kernels
-    if args.web:
-        page = WebPage(title, CONTROLS, host=args.host, port=args.port)
-        show_on_page(page, lambda save: Viewer(scene, path.name, save, args.shader, background))
-        return
-    try:
-        window = Window(title, size)
-    except NoWindow as error:
-        hint = "tirender view --web shows a page in a browser, tirender render writes a file"
-        raise NoWindow(f"{error}; {hint}") from error
-    Viewer(scene, path.name, saver(args.output), args.shader, background).run(window)
+    with threads_for(scene):
+        if args.web:
+            page = WebPage(title, CONTROLS, host=args.host, port=args.port)
+            show_on_page(page, lambda save: Viewer(scene, path.name, save, args.shader, background))
+            return
+        try:
+            window = Window(title, size)
+        except NoWindow as error:
+            hint = "tirender view --web shows a page in a browser, tirender render writes a file"
+            raise NoWindow(f"{error}; {hint}") from error
+        Viewer(scene, path.name, saver(args.output), args.shader, background).run(window)

@@ -33,7 +33,7 @@ def picture_in_clip_space(
     """
     verts = torch.where(verts.detach().abs().sum(1, keepdim=True) < FAR, verts, 0)  # of triangles that no pixel shows
     verts, cut_faces, place, owner = _cut(verts, faces)
-    short = min(size)
+    short = max(min(size), 1)
     w = away_from_zero(verts[:, 3:], W_MIN)
     xy = verts[:, :2] / w * verts.new_tensor([-size[1] / short, -size[0] / short])  # +X left and +Y up
     if len(place):  # faces were cut

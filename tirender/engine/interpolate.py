@@ -34,10 +34,10 @@ def interpolate(
 
         Both are differentiable in the attributes, in u and v of ``rast``, and in ``rast_db``.
     """
-    size, (n_attributes, n_verts, width) = rast.shape[:3], attributes.shape
-    batch = kernels.Batch(max(size[1] * size[2], 1), n_verts if n_attributes > 1 else 0)
+    size, (n_tables, n_verts, width) = rast.shape[:3], attributes.shape
+    batch = kernels.Batch(max(size[1] * size[2], 1), n_verts if n_tables > 1 else 0)
     changes = rast.new_zeros(0, 4) if rast_db is None else rast_db.reshape(-1, 4)
-    rows = attributes.reshape(-1, width)
+    rows = attributes.flatten(0, 1)
     out, changes = _Interpolate.apply(rows, rast.reshape(-1, 4), changes, faces, chosen, batch)
     return out.view(*size, width), changes.view(*size, 2 * len(chosen))
 

@@ -11,7 +11,7 @@ from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import rasterize_clip as kernels
 from tirender.engine.partial_sums import part_bounds, part_count
-from tirender.engine.tiles import TileGrid, bin_primitives
+from tirender.engine.tiles import TileGrid, bin_primitives, check_loops
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def select_in_clip_space(
         nearest: (N * H * W,) int32 triangles, -1 where there is none.
         depth: (N * H * W,) z / w, in [-1, 1]; 1 where there is none.
     Raises:
-        ValueError: where int32 cannot count the pixels.
+        ValueError: where int32 cannot count the pixels, or the driver ends loops early.
     """
     verts = triangles.verts.detach().contiguous()
     grid = TileGrid.of(*size, triangles.n_images)
@@ -68,6 +68,7 @@ def select_in_clip_space(
             depth,
             nearest,
         )
+        check_loops(nearest)
     return nearest, depth
 
 

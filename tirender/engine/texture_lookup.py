@@ -117,7 +117,7 @@ class _LookUp(FirstOrder):
     @staticmethod
     def forward(ctx: Any, look: Any, gathered: bool, coords: Any, changes: Any, bias: Any, *levels: Any) -> Any:
         coords, changes, bias = (x.detach().contiguous() for x in (coords, changes, bias))
-        tables = [level.detach().reshape(-1, level.shape[-1]) for level in levels]
+        tables = [level.detach().flatten(0, -2) for level in levels]
         texels = tables[0].contiguous() if len(tables) == 1 else torch.cat(tables)
         firsts = [0]
         for table in tables:

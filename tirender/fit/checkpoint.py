@@ -13,8 +13,11 @@ from typing import Any, BinaryIO
 
 import torch
 
+from tirender.budget import check_inflation
 from tirender.checks import fail
 from tirender.io.files import naming
+
+MAX_VALUES = 1 << 20  # of a checkpoint, in all that is nested
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
@@ -46,7 +49,8 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
 def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any] | None:
     """Read the newest undamaged checkpoint; None if no file exists.
 
-    Only data is read, no code (``weights_only``), and its checksums are verified.
+    Only data is read, no code (``weights_only``), and its checksums are verified. Tensors may not be far
+    larger than the file: one that repeats a number has any size.
 
     Args:
         path: as given to :func:`save_checkpoint`.
@@ -96,7 +100,23 @@ def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
     state = torch.load(path, map_location=device, weights_only=True)
     if not isinstance(state, dict):
         fail(str(path), "a checkpoint", type(state).__name__)
+    check_inflation("tensors", _bytes_of_tensors(state), path.stat().st_size)
     return state
+
+
+def _bytes_of_tensors(state: dict[str, Any]) -> int:
+    """The size of all dense tensors in nested dicts, lists and tuples, which may hold one another many times over."""
+    n_bytes = 0
+    rest: list[Any] = [state]
+    for _ in range(MAX_VALUES):
+        if not rest:
+            return n_bytes
+        value = rest.pop()
+        if isinstance(value, torch.Tensor):
+            n_bytes += value.nbytes if value.layout == torch.strided else 0
+        elif isinstance(value, (dict, list, tuple)):
+            rest.extend(value.values() if isinstance(value, dict) else value)
+    return fail("values", f"at most {MAX_VALUES}", "more")
 
 
 def _is_undamaged(path: Path) -> bool:

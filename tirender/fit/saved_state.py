@@ -136,7 +136,7 @@ def _check_history(history: Any, step: int) -> None:
     _check_kind("history", history, Mapping)
     for name, values in history.items():
         is_list = isinstance(name, str) and isinstance(values, torch.Tensor) and values.dim() == 1
-        if not is_list or values.dtype not in FLOATS or len(values) > step:
+        if not is_list or values.layout != torch.strided or values.dtype not in FLOATS or len(values) > step:
             fail(f"history {name}", f"at most {step} floats, one a step", _described(values))
         if not bool(values.isfinite().all()):
             fail(f"history {name}", "finite numbers", "NaN or infinity")

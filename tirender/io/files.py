@@ -52,8 +52,8 @@ class Source:
     folder: str | None = None
     path_manager: Any = None
     allow_parent: bool = False
-    _found: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
-    _listings: dict[str, dict[str, list[str]]] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[str, str | None] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _listings: dict[str, dict[str, list[str]]] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def sibling(self, reference: str) -> str | None:
         """Return the path of a companion file that this one refers to, or None where there is no such file.

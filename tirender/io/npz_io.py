@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.lib import format as npy
 
-from tirender.budget import spend_inflated
+from tirender.budget import read_members
 from tirender.checks import fail
 from tirender.io.colors import unit_integers, unit_range, with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
@@ -115,14 +115,14 @@ def read_arrays(source: Source, names: tuple[str, ...], n_dims: tuple[int, ...] 
     contents = {}
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-            members = {name: archive.getinfo(f"{name}.npy") for name in names if f"{name}.npy" in archive.namelist()}
-            spend_inflated(source.name, members.values())
-            contents = {name: archive.read(member) for name, member in members.items()}
+            wanted = {f"{name}.npy" for name in names} & {*archive.namelist()}
+            contents = read_members(source.name, archive, map(archive.getinfo, sorted(wanted)))
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # zipfile raises whatever what it comes upon does
         fail(source.name, "an undamaged .npz archive", error)
-    return {name: _read_array(f"{source.name}, array '{name}'", data, n_dims) for name, data in contents.items()}
+    arrays = {file.removesuffix(".npy"): data for file, data in contents.items()}
+    return {name: _read_array(f"{source.name}, array '{name}'", data, n_dims) for name, data in arrays.items()}
 
 
 def _read_array(where: str, contents: bytes, n_dims: tuple[int, ...]) -> np.ndarray:

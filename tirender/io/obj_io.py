@@ -22,6 +22,7 @@ from tirender.io.obj_parser import ObjText, parse_obj
 from tirender.io.pluggable_formats import (
     MeshFormatInterpreter,
     RecordFormat,
+    check_comment,
     check_indices,
     check_rows,
     has_suffix,
@@ -247,8 +248,9 @@ def save_obj(
         texture_map: (H, W, 3) float in [0, 1], written if there are texture coordinates.
         comment: one line, written first.
     Raises:
-        ValueError: a wrong shape or dtype, an index out of range.
+        ValueError: a wrong shape or dtype, an index out of range, a comment that is not one line.
     """
+    check_comment(comment)
     check_rows("verts", verts, 3)
     check_indices("faces", faces, len(verts), None)
     if verts_uvs is not None:

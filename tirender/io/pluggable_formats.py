@@ -151,3 +151,9 @@ def check_indices(
     least = -1 if may_lack else 0
     if low < least or high >= n_rows:
         fail(name, f"indices from 0 to {n_rows - 1}{', or -1' if may_lack else ''}", low if low < least else high)
+
+
+def check_comment(comment: str | None) -> None:
+    """Raise ``ValueError`` unless a comment is a line that ends where it seems to: a backslash continues it."""
+    if comment is not None and (set(comment) & set("\n\r\0") or comment.rstrip().endswith("\\")):
+        fail("comment", "one line, without a backslash at its end", repr(comment))

@@ -17,6 +17,7 @@ from tirender.io.pluggable_formats import (
     MeshFormatInterpreter,
     PointcloudFormatInterpreter,
     RecordFormat,
+    check_comment,
     check_indices,
     check_rows,
     has_suffix,
@@ -86,6 +87,7 @@ def _save(
     comment: str | None = None,
 ) -> None:
     """Save; ``colors`` (V, 3) are float in [0, 1] or uint8."""
+    check_comment(comment)
     check_rows("verts", verts, 3)
     tables = {("x", "y", "z"): verts.reshape(-1, 3)}
     if normals is not None and normals.numel():

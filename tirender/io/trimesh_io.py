@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 import torch
 
-from tirender.budget import spend_inflated
+from tirender.budget import read_members
 from tirender.checks import fail
 from tirender.io.colors import with_alpha
 from tirender.io.companions import find_companion
@@ -47,13 +47,12 @@ def read_by_trimesh(source: Source) -> FileMesh:
         import trimesh
     except ImportError as error:
         raise ImportError(_needed(source, kind)) from error
-    if source.data[:2] == b"PK":
-        _check_archive(source, kind)
+    data = _stored(source, kind) if source.data[:2] == b"PK" else source.data
     resolver: Any = _Resolver(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            scene = trimesh.load_scene(io.BytesIO(source.data), file_type=kind, resolver=resolver)
+            scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=resolver)
             parts = list(_parts(source, scene))
     except ImportError as error:
         raise ImportError(f"{_needed(source, kind)} ({error})") from error
@@ -88,20 +87,23 @@ def _needed(source: Source, kind: str) -> str:
     return f"{source.name}: .{kind} files are read by trimesh; install it with: pip install tirender[formats]"
 
 
-def _check_archive(source: Source, kind: str) -> None:
-    models: list[bytes] = []
+def _stored(source: Source, kind: str) -> bytes:
+    """The archive without compression: trimesh would inflate all of what says to be small."""
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-            members = archive.infolist()
-            spend_inflated(source.name, members)
-            if kind == "3mf":
-                models = [archive.read(member) for member in members if member.filename.lower().endswith(".model")]
+            contents = read_members(source.name, archive, archive.infolist())
     except (ValueError, MemoryError):
         raise
     except Exception as error:
         fail(source.name, "an undamaged archive", error)
+    models = (data for name, data in contents.items() if kind == "3mf" and name.lower().endswith(".model"))
     if any(_MODEL_LOOKS.search(model) for model in models):
         warnings.warn(f"{source.name}: colours and textures of 3MF are not read", stacklevel=4)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
 
 
 class _Resolver:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from tirender.checks import INTEGERS, check_kind, check_number, check_tensor, fail
+from tirender.checks import INTEGERS, check_kind, check_number, check_range, check_tensor, fail
 from tirender.engine.antialias import blend_outlines
 from tirender.engine.clip_outlines import picture_in_clip_space
 from tirender.engine.edge_partners import edge_partners
-from tirender.nvdiffrast.arguments import check_rast, check_triangles, in_one_dtype
+from tirender.nvdiffrast.arguments import check_device, check_rast, check_triangles, in_one_dtype
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,15 @@ class TopologyHash:
     Args:
         partners: (T, 3) int32, for the edge opposite each corner ``3 * triangle + corner`` of the same edge in the
             triangle beyond it; -1 for none.
+    Raises:
+        ValueError: for a tensor of another shape or dtype, and edges out of range.
     """
 
     partners: torch.Tensor
+
+    def __post_init__(self) -> None:
+        check_tensor("partners", self.partners, ("num_triangles", 3), torch.int32)
+        check_range("partners", self.partners.clamp(min=0), self.partners.numel(), "edges")
 
 
 def antialias(
@@ -63,7 +69,8 @@ def antialias(
         topology_hash = antialias_construct_topology_hash(faces)
     check_kind("topology_hash", topology_hash, TopologyHash)
     partners = topology_hash.partners
-    if partners.shape != faces.shape:
+    check_device("topology_hash", partners, faces.device)
+    if len(partners) != len(faces):
         fail("topology_hash", f"that of {len(faces)} triangles", f"that of {len(partners)}")
     if check_number("pos_gradient_boost", pos_gradient_boost) != 1 and verts.requires_grad:
         verts = verts.view_as(verts)
@@ -80,7 +87,7 @@ def antialias(
     depths = drawn[..., 2].detach().reshape(-1)
     image_size = (size[1], size[2])
     picture = picture_in_clip_space(verts.reshape(-1, 4), faces, partners, shown.reshape(-1), depths, image_size)
-    return blend_outlines(colors.reshape(-1, colors.shape[3]), picture, image_size).view(colors.shape)
+    return blend_outlines(colors.flatten(0, 2), picture, image_size).view(colors.shape)
 
 
 def antialias_construct_topology_hash(tri: torch.Tensor) -> TopologyHash:

@@ -184,7 +184,7 @@ def _triangles(pos: torch.Tensor, tri: torch.Tensor, ranges: torch.Tensor | None
         fail("ranges", "a tensor (minibatch_size, 2), as pos is (num_vertices, 4)", None)
     check_tensor("ranges", ranges, ("minibatch_size", 2), INTEGERS)
     first, count = ranges.to(pos.device).long().unbind(1)
-    if bool(((first < 0) | (count < 0) | (first + count > len(faces))).any()):
+    if bool(((first < 0) | (count < 0) | (count > len(faces) - first)).any()):
         fail("ranges", f"first triangles and counts within the {len(faces)} of tri", ranges.tolist())
     before = count.cumsum(0) - count
     ids = torch.repeat_interleave(first - before, count) + torch.arange(int(count.sum()), device=pos.device)

@@ -145,7 +145,7 @@ def _levels(
     if isinstance(mip, Mipmaps):
         if mip.shape != tuple(tex.shape):
             fail("mip", f"levels of a texture {tuple(tex.shape)}", f"those of one {mip.shape}")
-        return mip.levels[:max_mip_level]
+        mip = mip.levels
     if not isinstance(mip, list | tuple):
         fail("mip", "the result of texture_construct_mip(), or a list of tensors", type(mip).__name__)
     *front, height, width, channels = tex.shape

@@ -16,7 +16,7 @@ from tirender.renderer.cameras import CamerasBase
 
 if TYPE_CHECKING:
     from tirender.scenes.cameras import SceneCamera
-    from tirender.scenes.shadow import Ground
+    from tirender.scenes.shadow import ShadowedGround
 
 GREY = 0.7
 MANY = 100_000  # points are enough to tell strays
@@ -74,7 +74,7 @@ class Scene(ABC):
     scale: float = 1.0
     orientation: Orientation = Orientation()
     cameras: tuple[SceneCamera, ...] = ()
-    _ground: Ground | None = None  # with the shadow, once it is asked for
+    _ground: ShadowedGround | None = None  # with the shadow, once it is asked for
 
     @property
     @abstractmethod
@@ -147,10 +147,10 @@ class Scene(ABC):
 
     def _cast_shadow(self, cameras: CamerasBase, look: Look) -> torch.Tensor:
         """The opacity (N, H, W, 1) of the shadow on the ground."""
-        from tirender.scenes.shadow import Ground
+        from tirender.scenes.shadow import ShadowedGround
 
         if self._ground is None:
-            self._ground = Ground(self, look)
+            self._ground = ShadowedGround(self, look)
         return self._ground.shadow(cameras, look.image_size)
 
 

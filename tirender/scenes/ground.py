@@ -14,8 +14,8 @@ HALF_WIDTH = 0.6  # of a line, in pixels
 COLORS = ((0.86, 0.31, 0.36), (0.27, 0.53, 0.93))  # of the lines through the middle, to the right and to the front
 
 
-class Ground:
-    """The ground below a scene.
+class GroundGrid:
+    """A grid on the ground below a scene.
 
     Args:
         scene: that stands on it.

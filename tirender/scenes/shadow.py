@@ -24,7 +24,7 @@ SIDE = 1.3  # half of the side of each light's picture, in the same unit
 SMOOTHING = 2.5  # standard deviation of the blur that hides single lights, in texels
 
 
-class Ground:
+class ShadowedGround:
     """The plane that touches a scene from below, with a map of the light that the scene keeps off it.
 
     Many lights far above share in the light. What each of them sees of the scene is dark on the ground behind it.

@@ -21,7 +21,7 @@ from tirender.engine import runtime
 from tirender.renderer.cameras import CamerasBase
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.controls import HELP, VIEWS
-from tirender.scenes.ground import Ground
+from tirender.scenes.ground import GroundGrid
 from tirender.vis.display import Event, NotedDisplay, Notes, Rows
 from tirender.vis.drawing import to_picture
 from tirender.vis.orbit import OrbitCamera
@@ -81,7 +81,7 @@ class Viewer:
         self.shows_facts = self.shows_cameras = True
         self._is_kept = False  # whether the user wants to keep the picture
         self.pace, self.help = Pace(max(scene.supersample, 1)), HELP
-        self._ground: Ground | None = None
+        self._ground: GroundGrid | None = None
         self._light_angles = LIGHT
         self._light_camera: OrbitCamera | None = None  # the light stays beside it
         self._held: set[str] = set()
@@ -205,7 +205,7 @@ class Viewer:
         image = self.scene.render(cameras, look)[0]
         if not self.grid:
             return image
-        self._ground = self._ground or Ground(self.scene)
+        self._ground = self._ground or GroundGrid(self.scene)
         return self._ground.draw(image, cameras, self.background)
 
     def warm_up(self) -> None:

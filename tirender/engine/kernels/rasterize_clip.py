@@ -16,7 +16,7 @@ import taichi as ti
 from tirender.engine.kernels.partial_sums import accumulate
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import task_block
-from tirender.engine.kernels.tiles import GridStruct, overlap_box, pixel_box, tile_window
+from tirender.engine.kernels.tiles import CUT, GridStruct, loops_were_cut, overlap_box, pixel_box, tile_window
 from tirender.engine.kernels.types import (
     FloatArray,
     I32Array,
@@ -68,7 +68,7 @@ def select_in_clip_space(
     members: I32Array,  # triangles
     behind: FloatArray,  # (pixels,) only what has a greater z / w is shown; (0,) for all
     depth: FloatArray,  # (pixels,) z / w of the triangle in front
-    nearest: I32Array,  # (pixels,) the triangle in front, else -1
+    nearest: I32Array,  # (pixels,) the triangle in front, else -1; or CUT
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for tile in range(offsets.shape[0] - 1):
@@ -99,6 +99,8 @@ def select_in_clip_space(
                             if not hidden and d >= -1 and d <= 1 and (nearest[pixel] < 0 or d < depth[pixel]):
                                 nearest[pixel] = members[i]
                                 depth[pixel] = d
+        if loops_were_cut(grid):
+            nearest[base + window[2] * grid.width + window[0]] = CUT
 
 
 @ti.kernel

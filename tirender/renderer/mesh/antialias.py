@@ -35,4 +35,4 @@ def antialias(images: torch.Tensor, fragments: Fragments) -> torch.Tensor:
     size = rasterization.mode.image_size
     if images.dim() != 4 or images.shape[:3] != (rasterization.triangles.n_images, *size):
         fail("images", f"shape {(rasterization.triangles.n_images, *size, 'C')}", tuple(images.shape))
-    return blend_outlines(images.reshape(-1, images.shape[3]), rasterization.picture, size).view(images.shape)
+    return blend_outlines(images.flatten(0, 2), rasterization.picture, size).view(images.shape)
