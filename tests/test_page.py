@@ -43,7 +43,10 @@ class Compass(Scene):
 
     def draw(self, cameras: Any, shader: str, look: Look) -> torch.Tensor:
         color = cameras.get_camera_center()[0] / 12 + 0.5
-        return color.expand(1, *look.image_size, 3).contiguous()
+        return torch.cat([color.expand(1, *look.image_size, 3), torch.ones(1, *look.image_size, 1)], dim=3)
+
+    def depth(self, cameras: Any, image_size: tuple[int, int]) -> torch.Tensor:
+        return torch.full((1, *image_size), torch.inf)
 
 
 @pytest.fixture
