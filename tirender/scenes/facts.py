@@ -40,6 +40,8 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
     """
     path = datasets.path_of(name_or_path)
     path = path / "checkpoint.pt" if (path / "checkpoint.pt").is_file() else path
+    if not path.exists():  # before its ending is looked at
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     known = datasets.orientation_of(name_or_path)
     ending = path.suffix.lower()
     with warnings.catch_warnings(record=True) as raised:
@@ -50,7 +52,7 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
             facts = _facts_of_fit(path)
         elif ending == ".npz" and "densities" in array_names(path):
             facts = _facts_of_volume(path)
-        elif ending in KNOWN_SUFFIXES or not path.exists():
+        elif ending in KNOWN_SUFFIXES:
             facts = _facts_of_mesh(read_mesh_file(path, allow_parent=allow_parent), known)
         else:
             endings = ", ".join([*KNOWN_SUFFIXES, CHECKPOINT])
