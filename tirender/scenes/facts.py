@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from tirender.checks import fail
 from tirender.engine.edge_partners import edge_partners
 from tirender.io import load_volume
 from tirender.io.file_mesh import FileMesh, without_strays
+from tirender.io.files import not_found
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
@@ -41,7 +40,7 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
     path = datasets.path_of(name_or_path)
     path = path / "checkpoint.pt" if (path / "checkpoint.pt").is_file() else path
     if not path.exists():  # before its ending is looked at
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        raise not_found(path)
     known = datasets.orientation_of(name_or_path)
     ending = path.suffix.lower()
     with warnings.catch_warnings(record=True) as raised:
@@ -166,7 +165,7 @@ def _facts_of_fit(path: Path) -> list[tuple[str, str]]:
 
     state: Any = load_checkpoint(path)
     if state is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        raise not_found(path)
     try:
         about = state.get("about", {})
         losses = [f"{name} {float(values[-1]):.6f}" for name, values in state["history"].items() if len(values)]
