@@ -96,9 +96,38 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     offsets = torch.tensor([0, 80, 80, 200], dtype=torch.int32)
     opacities, colors = torch.rand(200, requires_grad=True), torch.rand(200, 3, requires_grad=True)
     record("emission_absorption", [emission_absorption(offsets, opacities, colors)], [opacities, colors])
+    record_splats(record)
     out["visible"] = count_visible(offsets, opacities.detach(), 0.01)
     out |= occupied_samples()
     return out
+
+
+def record_splats(record) -> None:
+    """Values and gradients of Gaussians: projected, coloured, drawn."""
+    from splat_cases import flat, views, world
+
+    from tirender.engine.composite_gaussians import Canvas, composite_gaussians
+    from tirender.engine.project_gaussians import Projection, project_gaussians
+    from tirender.engine.spherical_harmonics import view_colors
+
+    scene, (viewmats, intrinsics) = world(2000, size=0.05), views(2, SIZE[1], SIZE[0])
+    given = [scene[k].requires_grad_() for k in ("means", "quats", "scales")]
+    viewmats.requires_grad_()
+    for model in ("pinhole", "ortho", "fisheye"):
+        projection = Projection(SIZE[1], SIZE[0], model)
+        *projected, radii = project_gaussians(*given, scene["opacities"], viewmats, intrinsics, projection)
+        record(f"project_{model}", projected, [*given, viewmats])
+        if model == "pinhole":
+            means2d, depths, conics, _ = (v.detach().requires_grad_() for v in projected)
+            drawn = radii
+    centres, coefficients = torch.rand(2, 3, requires_grad=True), torch.randn(2000, 25, 3, requires_grad=True)
+    colors = view_colors(given[0], centres, coefficients, 4, drawn)
+    record("harmonics", [colors], [given[0], centres, coefficients])
+    colors, opacities = colors.detach().requires_grad_(), scene["opacities"].expand(2, -1).clone().requires_grad_()
+    background = torch.rand(2, 3, requires_grad=True)
+    gaussians = flat(means2d, conics, colors, opacities, depths, drawn)
+    images = composite_gaussians(gaussians, background, Canvas(*SIZE, 2), means2d)
+    record("splats", images, [means2d, conics, colors, opacities, background])
 
 
 def record_shading(record, soft, verts, offsets, index) -> None:

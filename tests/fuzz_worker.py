@@ -33,11 +33,11 @@ from gltf_files import GltfBuilder
 from PIL import Image
 
 from tirender.fit import load_views
-from tirender.io import IO, load_volume, save_volume
+from tirender.io import IO, load_gaussians, load_volume, save_gaussians, save_volume
 from tirender.io.reading import read_mesh_file
 from tirender.renderer import FoVPerspectiveCameras, TexturesUV, look_at_view_transform
 from tirender.scenes import Look, load_scene
-from tirender.structures import Pointclouds, Volumes
+from tirender.structures import Gaussians, Pointclouds, Volumes
 from tirender.utils import torus
 
 SECONDS, MEMORY = 2.0, 1 << 30
@@ -91,6 +91,9 @@ def whole_files(folder: Path) -> dict[str, tuple[str, Files]]:
     add("off", "m.off", lambda path: IO().save_mesh(ring, path))
     add("npz cloud", "c.npz", lambda path: IO().save_pointcloud(cloud, path))
     add("npz volume", "v.npz", lambda path: save_volume(path, volume))
+    spots = Gaussians(torch.rand(4, 3), torch.randn(4, 4), torch.rand(4, 3), torch.rand(4), torch.randn(4, 4, 3))
+    for ending in ("ply", "splat"):
+        add(f"gaussians {ending}", f"g.{ending}", lambda path: save_gaussians(path, spots))
 
     builder = GltfBuilder()
     attributes = {"POSITION": builder.array(verts), "TEXCOORD_0": builder.array(uvs)}
@@ -196,6 +199,11 @@ def check_volume(path: Path) -> None:
     assert volume.get_coord_grid().isfinite().all()
 
 
+def check_gaussians(path: Path) -> None:
+    gaussians = load_gaussians(path)
+    assert all(x.isfinite().all() for x in (gaussians.means, gaussians.quats, gaussians.opacities, gaussians.harmonics))
+
+
 def check_views(path: Path) -> None:
     views = load_views(path)
     assert views.images is not None
@@ -213,6 +221,7 @@ def check_picture(path: Path) -> None:
 
 
 CHECKS = {"cloud": check_cloud, "npz cloud": check_cloud, "npz volume": check_volume, "transforms": check_views}
+CHECKS |= {"gaussians ply": check_gaussians, "gaussians splat": check_gaussians}
 
 
 def outcome(path: Path, check: Callable[[Path], None], opened: list[str]) -> str:
@@ -242,7 +251,7 @@ def main(folder: Path, n: int, first: int, scenes: bool = False) -> None:
     kinds = whole_files(folder)
     if scenes:
         kinds = {kind: made for kind, made in kinds.items() if kind not in ("npz volume", "transforms")}
-        for kind in ("obj", "glb core", "cloud True"):  # compiles the kernels, which takes memory
+        for kind in ("obj", "glb core", "cloud True", "gaussians ply"):  # compiles the kernels, which takes memory
             for file, data in kinds[kind][1].items():
                 (folder / file).write_bytes(data)
             check_picture(folder / kinds[kind][0])

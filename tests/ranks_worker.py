@@ -29,6 +29,7 @@ from tirender.fit import (
     NerfConfig,
     Preview,
     SilhouetteConfig,
+    SplatConfig,
     VolumeConfig,
     distributed,
     fit,
@@ -36,6 +37,7 @@ from tirender.fit import (
     fit_mesh,
     fit_nerf,
     fit_silhouettes,
+    fit_splats,
     fit_volume,
     process_group,
     render_views,
@@ -65,6 +67,7 @@ def curves() -> dict[str, dict[str, list[float]]]:
     calm = {"level": 1, "lr": 0.05}  # faces that tumble would make much of a rounding
     nerf = NerfConfig(views_per_step=3, n_pts_per_ray=12, rays_per_view=15, **options)
     hash_grid = replace(nerf, field="hashgrid", update_every=4, samples_per_step=200, lr=1e-2)
+    splats = SplatConfig(photos_per_step=3, degree_every=5, grow_every=5, n_random=100, seed=3, **options)
     torch.manual_seed(rank())  # not what decides
     runs = {
         "silhouette": fit_silhouettes(views, config=SilhouetteConfig(views_per_step=3, **calm, **options)),
@@ -72,6 +75,8 @@ def curves() -> dict[str, dict[str, list[float]]]:
         "volume": fit_volume(views, VolumeConfig(volume_size=8, double_at=(9,), views_per_step=3, **options)),
         "mesh": fit_mesh(ring, config=MeshConfig(level=1, n_samples=100, **options)),
         "nerf": fit_nerf(views, nerf, field=NeuralRadianceField(4, 16)),
+        "splats": fit_splats(views, ring, splats),
+        "split": fit_splats(views, ring, replace(splats, growth="split")),
         "hashgrid": fit_nerf(views, hash_grid, field=HashGridField(HASH_GRID)),
     }
     return {kind: run.history for kind, run in runs.items()}

@@ -18,10 +18,10 @@ from PIL import Image
 import tirender
 from tirender.cli import main, make_parser
 from tirender.commands import info
-from tirender.io import IO
+from tirender.io import IO, save_gaussians
 from tirender.renderer import TexturesVertex
 from tirender.scenes import MeshScene
-from tirender.structures import Pointclouds
+from tirender.structures import Gaussians, Pointclouds
 from tirender.utils import ico_sphere
 
 
@@ -196,7 +196,7 @@ BROKEN = {
     "flat.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "expected finite points that are not all one"),
     "mesh.xyz": (
         "",
-        r"FILE: expected one that ends in \.obj, .*, \.npz, \.pt, .*, got '.*mesh\.xyz'",
+        r"FILE: expected one that ends in \.obj, .*, \.npz, \.splat, \.pt, .*, got '.*mesh\.xyz'",
     ),
     "folder.obj": ("/", "folder.obj"),
 }
@@ -313,6 +313,18 @@ def test_info_on_meshes_and_clouds(tmp_path, capsys):
     assert creature["textures"] == "1: 1024 x 1024"
 
 
+def test_info_on_gaussians(tmp_path, capsys):
+    means, opacities = torch.eye(3), torch.tensor([0.9, 0.5, 0.01])
+    gaussians = Gaussians(means, torch.ones(3, 4), torch.full((3, 3), 0.1), opacities, torch.zeros(3, 4, 3))
+    save_gaussians(tmp_path / "splats.ply", gaussians)
+    assert main(["info", str(tmp_path / "splats.ply")]) == 0
+    facts = facts_in(capsys.readouterr().out)
+    assert facts["content"] == "Gaussians"
+    assert facts["Gaussians"] == "3 (2 of an opacity above 0.05)"
+    assert facts["colours"] == "harmonics of degree 1"
+    assert facts["extent"] == "1 x 1 x 0 (x, y, z)"
+
+
 def test_info_on_a_volume_and_on_what_is_none(tmp_path, capsys):
     np.savez(tmp_path / "cube.npz", densities=np.full((5, 6, 7), 0.5), features=np.zeros((3, 5, 6, 7)))
     assert main(["info", str(tmp_path / "cube.npz")]) == 0
@@ -322,10 +334,12 @@ def test_info_on_a_volume_and_on_what_is_none(tmp_path, capsys):
         "0.5 to 0.5",
         "3 channels",
     )
-    for name in ("missing.obj", "notes.txt"):
-        (tmp_path / "notes.txt").touch()
+    (tmp_path / "notes.txt").touch()
+    for name, words in (("missing.obj", "No such file"), ("missing", "No such file"), ("notes.txt", "FILE: expected")):
         assert main(["info", str(tmp_path / name)]) == 2
-        assert_one_line(capsys.readouterr().err, f"tirender info: .*{name}")
+        line = capsys.readouterr().err
+        assert_one_line(line, f"tirender info: .*{name}")
+        assert words in line
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,10 @@ def test_resuming_another_fit_is_refused_in_words(
         error = capsys.readouterr().err
         assert "checkpoint.pt: expected the settings that its fit was started with, got " in error
         assert difference in error
+        assert "digest" not in error
+    ring.write_bytes(other.read_bytes())
+    assert fit(*args, "--resume") == 2
+    assert capsys.readouterr().err.endswith("got a source whose content has changed\n")
 
 
 def test_a_folder_with_anything_in_it_is_left_alone(

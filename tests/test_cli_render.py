@@ -103,6 +103,12 @@ class TestFraming:
         assert float(kept.norm(dim=1).max()) < 1.1
         assert len(framed(ball, Orientation())) == len(ball)
 
+    def test_feet_are_kept_on_a_floor_that_is_a_slab(self) -> None:
+        corners = torch.tensor([-1.0, 1.0])
+        table, slab = torch.cartesian_prod(corners, torch.tensor([0.0, 1.9]), corners), torch.tensor([20.0, 0.04, 20.0])
+        slab = torch.cartesian_prod(corners, torch.tensor([-1.0, 0.0]), corners) * slab
+        assert torch.equal(framed(torch.cat([slab, table]), Orientation()), table)
+
     def test_zoom_and_a_place_to_look_at(self, tmp_path: Path, cone: Path) -> None:
         def alpha(*args: object) -> np.ndarray:
             assert render(cone, "-o", tmp_path / "out.png", *SIZE, *args) == 0

@@ -48,6 +48,16 @@ def test_render_textured_mesh_of_the_cow(tutorial_data: Path, tmp_path: Path) ->
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_fit_splats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("fit_splats", "--steps", 40, "--size", 32, "--most", 500, "--output", tmp_path)
+    out = capsys.readouterr().out
+    found = re.search(r"500 Gaussians, total loss ([\d.]+), PSNR ([\d.]+) dB, SSIM ([\d.]+)", out)
+    assert found is not None, out
+    assert float(found[2]) > 15
+    names = {"splats.ply", "losses.png", "unseen_view.png", "turntable.gif"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
 @pytest.mark.usefixtures("needs_long_loops")
 def test_render_point_cloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_example("render_point_cloud", "--size", 64, "--radius", 0.03, "--output", tmp_path)

@@ -55,7 +55,7 @@ def test_options_are_arguments_of_the_command_line(kind: FitKind, capsys: pytest
     given = make_parser().parse_args(["fit", kind.name, *(f"the {option.name}" for option in required)])
     for option in kind.options:
         expected = f"the {option.name}" if option.required else option.default
-        assert getattr(given, option.name) == expected
+        assert getattr(given, option.name.replace("-", "_")) == expected
     with pytest.raises(SystemExit, match="0"):
         main(["fit", kind.name, "--help"])
     text = " ".join(capsys.readouterr().out.split())

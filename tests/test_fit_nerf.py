@@ -196,7 +196,7 @@ def test_turning_volumes_and_fields() -> None:
     frames = generate_rotating_nerf(small_field(), 3, renderer, FoVPerspectiveCameras(fov=30.0))
     assert frames.shape == (3, 6, 6, 3)
     assert (frames[0] != frames[1]).any()
-    with pytest.raises(ValueError, match="n_frames: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_frames: expected an integer of 1 or more, got 0"):
         generate_rotating_volume(volume, 0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 WORKER = Path(__file__).with_name("fuzz_worker.py")
-N_KINDS = 22 if all(find_spec(name) for name in ("collada", "DracoPy", "trimesh")) else 19
+N_KINDS = 24 if all(find_spec(name) for name in ("collada", "DracoPy", "trimesh")) else 21
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds on a process's time and memory are Linux's")
 

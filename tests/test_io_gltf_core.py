@@ -288,7 +288,7 @@ def test_instances(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("n", "message"),
-    [(200_000, "a scene of at most 33554432 vertices"), (300_000, "finite TRANSLATION of at most 262144 instances")],
+    [(200_000, "at most 2.1 GB in memory"), (300_000, "finite TRANSLATION of at most 262144 instances")],
 )
 def test_instances_are_bounded_before_they_are_made(tmp_path, n: int, message: str) -> None:
     builder = GltfBuilder()

@@ -21,7 +21,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("fit",),
     ("fit_kinds",),
     ("scenes",),
-    ("bench", "tour", "pytorch3d", "nvdiffrast"),
+    ("bench", "tour", "gsplat", "pytorch3d", "nvdiffrast"),
     ("commands",),
     ("cli", "examples"),
     ("__main__",),

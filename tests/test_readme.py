@@ -94,10 +94,10 @@ def test_files_that_can_be_drawn_are_all_named(capsys):
             assert re.search(rf"\b{suffix[1:]}\b", text, re.IGNORECASE), (suffix, text)
 
 
-def test_the_gallery_has_a_light_picture_of_every_tutorial_and_leads_to_its_example():
+def test_the_gallery_has_a_light_picture_of_every_section_and_leads_to_its_example():
     table = README[README.index("<table>") : README.index("</table>")]
     cells = re.findall(r'<a href="examples/(\w+)\.py"><img src="([^"]+)" width="240" alt="([^"]+)"><br>(\d) ', table)
-    assert [number for *_, number in cells] == list("123456")
-    assert len({example for example, *_ in cells}) == 6
+    assert [number for *_, number in cells] == list("1234567")
+    assert len({example for example, *_ in cells}) == 7
     assert all(len(alt) > 15 for _, _, alt, _ in cells)
     assert sum((ROOT / picture).stat().st_size for _, picture, *_ in cells) < 600_000

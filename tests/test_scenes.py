@@ -200,14 +200,14 @@ def test_formats_of_ones_own(tmp_path):
     registry.register_pointcloud_format(Dust())
     assert load_scene(tmp_path / "a.sphere", io=registry).facts == "1280 faces"
     assert load_scene(tmp_path / "a.dust", io=registry).facts == "20000 points"
-    with pytest.raises(ValueError, match=r"FILE: expected one that ends in \.obj, .*, \.dust, \.pt, or one of"):
+    with pytest.raises(ValueError, match=r"FILE: expected one that ends in \.obj, .*, \.dust, \.splat, \.pt, or"):
         load_scene(tmp_path / "a.xyz", io=registry)
     (tmp_path / "a.sphere").touch()
     with pytest.raises(ValueError, match="FILE: expected one that ends in"):
         load_scene(tmp_path / "a.sphere")
     IO().save_mesh(mesh(), tmp_path / "mesh.ply")
     empty = IO(include_default_formats=False)
-    with pytest.raises(ValueError, match=r"FILE: expected one that ends in \.pt, or one of"):
+    with pytest.raises(ValueError, match=r"FILE: expected one that ends in \.splat, \.pt, or one of"):
         load_scene(tmp_path / "mesh.ply", io=empty)
 
 
@@ -333,7 +333,7 @@ def test_bad_looks(scene):
         scene.render(cameras(), Look(shader="toon"))
     with pytest.raises(ValueError, match="image_size, supersample: expected positive integers"):
         scene.render(cameras(), Look((0, 4)))
-    with pytest.raises(ValueError, match="thing: expected Meshes, Pointclouds or Volumes, got int"):
+    with pytest.raises(ValueError, match="thing: expected Meshes, Pointclouds, Volumes or Gaussians, got int"):
         make_scene(3, "thing")
     with pytest.raises(ValueError, match="volume: expected one volume with densities of one channel"):
         make_scene(Volumes(torch.zeros(2, 1, 2, 2, 2)), "volume")

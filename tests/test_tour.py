@@ -1,4 +1,4 @@
-"""``tirender tour``: all six tutorials at a tiny size, going on where it was interrupted, and its report."""
+"""``tirender tour``: all sections at a tiny size, going on where it was interrupted, and its report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tirender.cli import main
 from tirender.commands.tour import DATA
 from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField
-from tirender.fit import ImageConfig, MeshConfig, NerfConfig, SilhouetteConfig, VolumeConfig
+from tirender.fit import ImageConfig, MeshConfig, NerfConfig, SilhouetteConfig, SplatConfig, VolumeConfig
 from tirender.fit_kinds import KINDS
 from tirender.tour import sections
 from tirender.tour.config import TourConfig
@@ -57,6 +57,7 @@ TINY = TourConfig(
         "images": ImageConfig(steps=3, level=1),
         "volume": VolumeConfig(steps=3, volume_size=8, n_pts_per_ray=10, views_per_step=2),
         "nerf": SmallNerf(steps=3, field="hashgrid", n_pts_per_ray=8, views_per_step=2, rays_per_view=20),
+        "splats": SplatConfig(steps=3, n_random=50, degree=1, degree_every=1),
     },
 )
 FIGURES = {
@@ -130,7 +131,7 @@ def page(done: Path) -> Page:
 def test_the_report_has_every_figure_in_order(page: Page) -> None:
     numbered = [caption for caption in page.captions if caption.startswith("Figure")]
     assert numbered == [f"Figure {number}: {caption}" for number, caption in FIGURES.items()]
-    assert {f"figure{number}" for number in FIGURES} | {f"tutorial{n}" for n in range(1, 7)} <= page.ids
+    assert {f"figure{number}" for number in FIGURES} | {f"section{n}" for n in range(1, 8)} <= page.ids
 
 
 def test_the_report_is_one_light_file_that_loads_nothing(done: Path, page: Page) -> None:
@@ -159,10 +160,19 @@ def test_pictures_can_be_seen_and_have_words_for_who_cannot(page: Page) -> None:
 
 def test_the_table_tells_of_every_work_and_the_machine(done: Path, page: Page) -> None:
     text = (done / "report.html").read_text("utf-8")
-    work = {work.name: work for n in range(1, 7) for work in load_result(done / f"section{n}" / "result.json").work}
-    assert list(work) == ["mesh", "render 22 pictures", "render 2 pictures", "silhouette", "images", "volume", "nerf"]
+    work = {work.name: work for n in range(1, 8) for work in load_result(done / f"section{n}" / "result.json").work}
+    assert list(work) == [
+        "mesh",
+        "render 22 pictures",
+        "render 2 pictures",
+        "silhouette",
+        "images",
+        "volume",
+        "nerf",
+        "splats",
+    ]
     assert text.count("<tr>") == 1 + len(work)
-    assert [fit.steps for fit in work.values()] == [4, 0, 0, 3, 3, 3, 3]
+    assert [fit.steps for fit in work.values()] == [4, 0, 0, 3, 3, 3, 3, 3]
     for fit in work.values():
         assert fit.seconds > 0
         assert fit.began_at == 0
@@ -183,7 +193,7 @@ def test_what_is_done_is_not_done_again(done: Path, tmp_path: Path, monkeypatch:
         monkeypatch.setitem(sections.SECTIONS, number, (title, _noting(called, number, section)))
     run_tour(TINY, folder, say=lines.append)
     assert called == [3]
-    assert sum(line.endswith(": done before") for line in lines) == 5
+    assert sum(line.endswith(": done before") for line in lines) == 6
     assert Page((folder / "report.html").read_text("utf-8")).captions
 
 
@@ -238,7 +248,7 @@ def test_a_section_whose_result_is_damaged_is_done_again(done: Path, tmp_path: P
     lines: list[str] = []
     with pytest.warns(UserWarning, match="counts as not done"):
         run_tour(TINY, folder, say=lines.append)
-    assert sum(line.endswith(": done before") for line in lines) == 5
+    assert sum(line.endswith(": done before") for line in lines) == 6
     assert load_result(folder / "section3" / "result.json") is not None
     assert len(Page((folder / "report.html").read_text("utf-8")).images) >= 30
 
@@ -262,9 +272,9 @@ def test_damaged_settings_are_told_by_name(tmp_path: Path) -> None:
         run_tour(TINY, tmp_path, only=[1])
 
 
-def test_there_are_six_sections(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"only: expected numbers of sections, 1 to 6, got \[7\]"):
-        run_tour(TINY, tmp_path / "out", only=[7])
+def test_there_are_seven_sections(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"only: expected numbers of sections, 1 to 7, got \[8\]"):
+        run_tour(TINY, tmp_path / "out", only=[8])
     assert not (tmp_path / "out").exists()
 
 
@@ -293,16 +303,16 @@ def test_interrupted_it_keeps_what_is_done_and_goes_on(
     args = ["tour", "--quick", "--only", "1", "2", "-o", str(tmp_path / "out")]
     assert main(args) == 130
     assert "stopped; what is done is kept in" in capsys.readouterr().err
-    assert "Not done yet: tutorial 1, 2, 3, 4, 5, 6." in (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Not done yet: section 1, 2, 3, 4, 5, 6, 7." in (tmp_path / "out" / "report.html").read_text("utf-8")
     assert main(args) == 0
     out = capsys.readouterr().out
     assert out.endswith(f"{tmp_path / 'out' / 'report.html'}: open it in a browser\n")
-    assert "[1/2] tutorial 1, fit a mesh\n" in out
+    assert "[1/2] section 1, fit a mesh\n" in out
     (work,) = load_result(tmp_path / "out" / "section1" / "result.json").work
     assert (work.steps, work.began_at) == (55, 40)
     text = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "(since step 40)" in text
-    assert "Not done yet: tutorial 3, 4, 5, 6." in text
+    assert "Not done yet: section 3, 4, 5, 6, 7." in text
     assert figures.count("iter: 14") == 1
 
 
@@ -347,7 +357,7 @@ def test_the_settings_of_the_two_tours() -> None:
         assert tour.QUICK.fits[name].steps < tour.FULL.fits[name].steps
 
 
-@pytest.mark.parametrize("args", [["--only", "7"], ["--data", "teapot"], ["--only"]])
+@pytest.mark.parametrize("args", [["--only", "8"], ["--data", "teapot"], ["--only"]])
 def test_arguments_that_cannot_be_read(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["tour", *args])

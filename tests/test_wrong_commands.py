@@ -163,6 +163,10 @@ render mesh.obj --camera 0 --turntable 3             | expected one of them, got
 render mesh.obj --turntable 0                        | expected 1 to 10000 views, got '0'
 render mesh.obj --fps 9                              | expected an animation
 render mesh.obj --shadow --shader depth              | expected a shader that shows colours
+render mesh.obj --camera 0 --look-at 0 0 0           | --look-at: expected a camera around the object, got --camera
+render mesh.obj --camera-path 9 --azimuth 0 -o a.gif | --azimuth: expected a camera around the object
+render mesh.obj --background red --shader depth      | --background: expected a shader that shows colours
+render mesh.obj --size 16384                         | got 16384 x 16384 px of 2 x 2 samples
 render mesh.obj --arch tpu                           | expected cpu, cuda, vulkan, got 'tpu'
 view missing.obj --web                               | missing.obj: No such file or directory
 view mesh.obj --size 2                               | each 64 to 8192 pixels, got '2'
@@ -202,6 +206,7 @@ tour more                                            | unknown argument 'more'
 bench --unknown                                      | unknown argument '--unknown'
 info missing.obj                                     | missing.obj: No such file or directory
 info missing.xyz                                     | missing.xyz: No such file or directory
+info missing                                         | tirender info: missing: No such file or directory
 info notes.txt                                       | expected one that ends in .obj
 info nan.obj                                         | nan.obj
 """

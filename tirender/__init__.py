@@ -1,4 +1,4 @@
-"""tirender: a differentiable renderer for meshes, point clouds, voxel volumes and radiance fields.
+"""tirender: a differentiable renderer for meshes, point clouds, Gaussians, voxel volumes and radiance fields.
 
 Kernels are written in Taichi; PyTorch provides tensors, gradients and optimizers. The subpackages have PyTorch3D's
 names: ``tirender.io``, ``.structures``, ``.renderer``, ``.loss``, ``.ops``, ``.transforms``, ``.utils``, ``.vis``.

@@ -129,14 +129,14 @@ def check_number(name: str, value: Any) -> float:
 
 
 def check_dims(name: str, value: Any, n_dims: int) -> tuple[int, ...]:
-    """Return one or several dimensions of a tensor of ``n_dims`` as a tuple of ints >= 0; else raise."""
+    """Return one or several dimensions of a tensor of ``n_dims`` as a tuple of ints; else raise."""
     try:
         dims = tuple(operator.index(d) for d in (value if isinstance(value, tuple | list) else (value,)))
     except TypeError:
         dims = (n_dims,)
     if not all(-n_dims <= d < n_dims for d in dims) or len({d % n_dims for d in dims}) < len(dims):
         fail(name, f"different dimensions from {-n_dims} to {n_dims - 1}", repr(value))
-    return tuple(d % n_dims for d in dims)
+    return dims
 
 
 def as_device(name: str, value: Any) -> torch.device:

@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     """
     parser = Parser(
         prog="tirender",
-        description="A differentiable renderer of meshes, point clouds, volumes and radiance fields.",
+        description="A differentiable renderer of meshes, point clouds, Gaussians, volumes and radiance fields.",
         epilog=(
             "examples:\n"
             "  tirender tour --quick -o out/tour                       # start here: six tutorials, one report\n"

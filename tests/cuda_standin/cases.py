@@ -15,17 +15,29 @@ from taichi.lang.struct import StructType
 from taichi.types.ndarray_type import NdarrayType
 
 import tirender.engine.kernels
-from tirender.engine.kernels import volume_march
+from tirender.engine.kernels import composite_gaussians, project_gaussians, spherical_harmonics, volume_march
 
 # What kernels are compiled for, by the name of a template parameter, or by its file and name where files differ. These
 # are values on a GPU, where all parts share one sum.
 TEMPLATES: dict[str, tuple[Any, ...]] = {
     "atomic": (True,),
+    "composite_gaussians.variant": (
+        composite_gaussians.Variant(n_channels=3, exact=False),
+        composite_gaussians.Variant(n_channels=4, exact=True, absolute=True),
+    ),
     "n_dims": (2, 3),
     "n_features": (1, 2, 8),
     "norm": (1, 2),
+    "project_gaussians.variant": tuple(
+        project_gaussians.Variant(model, covariances, atomic=True)
+        for model in range(3)
+        for covariances in (False, True)
+    ),
     "segments": (False, True),
     "single": (False, True),
+    "spherical_harmonics.variant": tuple(  # degree 4 compiles, but its adjoint spills in float64
+        spherical_harmonics.Variant(degree, clamped=True, atomic=True) for degree in range(4)
+    ),
     "volume_march.variant": (
         volume_march.Variant(n_vec4=1, thickness=1, rays_wanted=False, atomic=True),
         volume_march.Variant(n_vec4=1, thickness=2, rays_wanted=True, atomic=True),

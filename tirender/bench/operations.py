@@ -10,12 +10,16 @@ import torch
 
 from tirender.bench.limits import COPY, LOOP
 from tirender.bench.measuring import Work
-from tirender.bench.steps import MARCH, creature, points_scene
+from tirender.bench.steps import MARCH, creature, points_scene, views_of
+from tirender.engine.composite_gaussians import Canvas, limits_of
+from tirender.engine.gaussian_tiles import Gaussians2D, list_tiles
 from tirender.engine.hash_grid import HashGridLayout, hash_encode
+from tirender.engine.kernels.lanes import LANES
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.engine.rasterize_meshes import select_triangles
 from tirender.engine.silhouette import soft_silhouette
-from tirender.fit import SilhouetteConfig
+from tirender.fit import SilhouetteConfig, SplatConfig, SplatModel
+from tirender.fit.first_gaussians import first_gaussians
 from tirender.ops import knn_points
 from tirender.renderer import (
     EmissionAbsorptionRaymarcher,
@@ -29,12 +33,16 @@ from tirender.renderer import (
     look_at_view_transform,
 )
 from tirender.renderer import antialias as blend_outlines
+from tirender.renderer.gaussians.cameras import pixel_cameras
 from tirender.structures import Volumes
 
 SIGMA = 1e-4
 EDGES, COORDS, EDGE = 27.0, 24.0, 12.0
 """Multiply-adds for a pixel and a face: for the distance to its edges, nine for each edge; for barycentric coordinates
 and depth; for the gradient of the distance to one edge."""
+BLEND, BLEND_ADJOINT = 20.0, 40.0
+"""Multiply-adds for a pixel and a Gaussian that reaches its row in a tile: for the exponent, the exponential, and the
+blend; and for their adjoints."""
 DENSITY = 0.018  # as in the first step of a fit: no ray stops early
 
 
@@ -131,6 +139,38 @@ def splat(device: str, adjoint: bool = False, n_points: int | None = None, image
     points = torch.zeros_like(cloud.points_packed(), requires_grad=adjoint)
     needs = (COPY, 4.0 * (3 + 4 + (3 if adjoint else 0)))  # reads points and colours, writes gradients once
     return _either(lambda: renderer(cloud.offset(points)), [points], adjoint, len(points), needs)
+
+
+def gaussians(device: str, adjoint: bool = False, n: int = 100_000, image_size: int = 720) -> Work:
+    """Gaussians on the surface of a mesh, with harmonics of degree 3, projected, coloured and composited."""
+    config = SplatConfig(n_random=n, size=2.0, opacity=0.5)
+    targets = views_of(device, 16)
+    model = SplatModel(first_gaussians(targets, creature(device), config), (image_size, image_size), config).to(device)
+    model.requires_grad_(adjoint)
+    viewmats, intrinsics, _ = pixel_cameras(_camera(device), (image_size, image_size))
+    leaves = [p for p in model.parameters() if p.requires_grad]
+    needs = (LOOP, BLEND_ADJOINT if adjoint else BLEND)
+    return _either(
+        lambda: model.draw(viewmats, intrinsics, 3).images,
+        leaves,
+        adjoint,
+        _n_blends(model, viewmats, intrinsics),
+        needs,
+    )
+
+
+@torch.no_grad()
+def _n_blends(model: SplatModel, viewmats: torch.Tensor, intrinsics: torch.Tensor) -> int:
+    """Pixels times the Gaussians that reach their row in a tile; those behind the end of a pixel count too."""
+    drawn = model.draw(viewmats, intrinsics, 0)
+    flat = [x.flatten(0, 1) for x in (drawn.means2d, drawn.conics, drawn.opacities, drawn.depths, drawn.radii)]
+    means2d, conics, opacities, depths, radii = flat
+    image = torch.zeros_like(radii[:, 0])
+    canvas = Canvas(drawn.images.shape[1], drawn.images.shape[2], 1)
+    gaussians = Gaussians2D(means2d, conics, means2d[:, :0], opacities, image, depths, radii)
+    tiles = list_tiles(gaussians, canvas.height, canvas.width, 1, limits_of(canvas, means2d))
+    rows = tiles.lists.entries[:, 1]
+    return LANES * int(((rows >> 16) - (rows & 0xFFFF) + 1).sum())
 
 
 def _either(

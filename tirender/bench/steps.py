@@ -16,12 +16,14 @@ from tirender.fit import (
     MeshConfig,
     NerfConfig,
     SilhouetteConfig,
+    SplatConfig,
     Views,
     VolumeConfig,
     fit_images,
     fit_mesh,
     fit_nerf,
     fit_silhouettes,
+    fit_splats,
     fit_volume,
     normalized,
     render_views,
@@ -142,6 +144,13 @@ def hash_grid_step(device: str, samples: int = 1 << 16, image_size: int = 128) -
     config = dataclasses.replace(HASHGRID_NERF, steps=FOREVER, progress=False, samples_per_step=samples)
     targets = views_of(device, image_size)
     return Work.of_fit(lambda callbacks: fit_nerf(targets, config, callbacks), samples)
+
+
+def splats_step(device: str, n: int = 10_000, image_size: int = 360) -> Work:
+    """Gaussians on the surface of a mesh, with harmonics of degree 3, fitted to its views."""
+    config = SplatConfig(steps=FOREVER, progress=False, growth="none", n_random=n, degree_every=1, size=2.0)
+    targets, start = views_of(device, image_size), creature(device)
+    return Work.of_fit(lambda callbacks: fit_splats(targets, start, config, callbacks), image_size**2)
 
 
 def creature(device: str) -> Meshes:

@@ -33,6 +33,7 @@ BACK: dict[str, Any] = {"adjoint": True}
 ANTIALIAS: dict[str, Any] = {"edges": "antialias"}
 TINY = {"image_size": 16}
 FEW_POINTS = {"image_size": 32, "n_points": 20_000}  # enough that some cover the centre of a pixel
+FEW_GAUSSIANS = {"n": 50, "image_size": 16}
 TINY_MARCH = {"size": 8, "views": 2, "image_size": 8, "samples": 5}
 STEPS: dict[str, Workload] = {
     "mesh": Workload(
@@ -78,6 +79,7 @@ STEPS: dict[str, Workload] = {
         steps.hash_grid_step,
         {"samples": 4096, "image_size": 8},
     ),
+    "splats": Workload("7 Gaussians: 10 k, 360 x 360", "pixels", steps.splats_step, {"n": 50, "image_size": 16}),
 }
 OPERATIONS: dict[str, Workload] = {
     "op-nearest-faces": Workload("nearest faces, 512 x 512", "pixels hit", operations.nearest_faces, TINY),
@@ -105,6 +107,10 @@ OPERATIONS: dict[str, Workload] = {
         operations.splat,
         FEW_POINTS,
         {"n_points": 5 * 10**6},
+    ),
+    "op-gaussians": Workload("draw 100 k Gaussians, 720 x 720", "blends", operations.gaussians, FEW_GAUSSIANS),
+    "op-gaussians-adjoint": Workload(
+        "draw 100 k Gaussians, adjoint", "blends", operations.gaussians, FEW_GAUSSIANS, BACK
     ),
     "op-march": Workload("march a volume", "samples", operations.march, TINY_MARCH),
     "op-march-adjoint": Workload("march a volume, adjoint", "samples", operations.march, TINY_MARCH, BACK),

@@ -41,8 +41,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``fit`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "fit",
-        help="find a mesh, volume or radiance field that looks like a mesh, silhouettes or images",
-        description="Deform a sphere, or fill a volume or a radiance field, until it looks like something.",
+        help="find a mesh, volume, radiance field or Gaussians that look like a mesh, silhouettes or images",
+        description="Deform a sphere, fill a volume or a field, or place Gaussians, until it looks like something.",
         epilog=(
             "examples:\n"
             "  tirender fit mesh creature -o out/shape\n"
@@ -50,7 +50,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
             "  tirender fit volume scan.ply --preset best\n"
             "  tirender fit images photos/ --texture uv     # photos/transforms.json has their cameras\n"
             "  tirender fit images photos/ --resume --preview\n"
-            "  tirender fit nerf photos/ --field hashgrid"
+            "  tirender fit nerf photos/ --field hashgrid\n"
+            "  tirender fit splats photos/              # photos/images, and COLMAP's photos/sparse/0"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -125,10 +126,11 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 def _fit(args: argparse.Namespace) -> None:
     """Load, fit and write; together with other processes if ``torchrun`` has started several."""
+    from tirender.fit.callbacks import DIGEST
     from tirender.fit.distributed import is_main, process_group
 
     kind = KINDS[args.kind]
-    names = ("steps", "seed", "allow_parent", "up", *(option.name for option in kind.options))
+    names = ("steps", "seed", "allow_parent", "up", *(option.name.replace("-", "_") for option in kind.options))
     given = {name: getattr(args, name) for name in names}
     with process_group(gpus=args.arch == "cuda" if args.arch else None):
         folder = choose_folder(args.output, kind.name, args.resume) if is_main() else Path()
@@ -138,7 +140,7 @@ def _fit(args: argparse.Namespace) -> None:
             kind.fit(target, config, ())
             return
         settings = {name: value for name, value in vars(config).items() if name not in ("steps", "progress")}
-        settings |= {"kind": kind.name, "digest of what is fitted to": _digest(kind.data(target))}
+        settings |= {"kind": kind.name, DIGEST: _digest(kind.data(target))}
         with locked(folder):
             _run(_Job(kind, target, config, settings, given, folder), args)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TURN_SECONDS = 3  # of a turntable
 MAX_FPS, PATH_FPS = 60, 24
+ANGLES = {"azimuth": -30.0, "elevation": 10.0, "fov": 40.0, "zoom": 1.0}  # of the camera, where none is given
 ANIMATED = "a turntable's or path's file to end in .gif, .webp, .png or .mp4"
 
 
@@ -67,15 +68,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def _add_camera(parser: argparse.ArgumentParser) -> None:
     camera = parser.add_argument_group("camera", "It looks at what there is to see, which just fits into the picture.")
     degrees = number(float, -1e6, 1e6, "degrees")
-    camera.add_argument(
-        "--azimuth", type=degrees, default=-30.0, metavar="DEG", help="0 is the front, 90 on its left (default: -30)"
-    )
-    camera.add_argument(
-        "--elevation", type=degrees, default=10.0, metavar="DEG", help="above the horizon (default: 10)"
-    )
-    camera.add_argument(
-        "--zoom", type=number(float, 1e-3, 1e3, "0.001 to 1000"), default=1.0, metavar="F", help="enlarge so much"
-    )
+    camera.add_argument("--azimuth", type=degrees, metavar="DEG", help="0 is the front, 90 on its left (default: -30)")
+    camera.add_argument("--elevation", type=degrees, metavar="DEG", help="above the horizon (default: 10)")
+    camera.add_argument("--zoom", type=number(float, 1e-3, 1e3, "0.001 to 1000"), metavar="F", help="enlarge so much")
     takes_numbers(
         camera.add_argument(
             "--look-at", type=numbers(3, "three numbers"), metavar="X Y Z", help="a place, in the file's coordinates"
@@ -91,7 +86,6 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
     camera.add_argument(
         "--fov",
         type=number(float, 1, 170, "1 to 170 degrees"),
-        default=40.0,
         metavar="DEG",
         help="field of view along the short side (default: 40)",
     )
@@ -155,10 +149,16 @@ def _check(args: argparse.Namespace) -> None:
     chosen = [name for name in ("turntable", "camera_path", "camera") if getattr(args, name) is not None]
     if len(chosen) > 1:
         fail(", ".join(f"--{name.replace('_', '-')}" for name in chosen), "one of them", "both")
+    moved = [name for name in (*ANGLES, "look_at", "distance") if getattr(args, name) is not None]
+    if moved and (args.camera is not None or args.camera_path):
+        given = "--camera" if args.camera is not None else "--camera-path"
+        fail(f"--{moved[0].replace('_', '-')}", "a camera around the object", f"{given}, the file's own")
     if args.fps and not (args.turntable or args.camera_path):
         fail("--fps", "an animation: --turntable or --camera-path", "a picture")
-    if args.shadow and args.shader in ("silhouette", "depth", "normals"):
-        fail("--shadow", "a shader that shows colours", args.shader)
+    colorless = {"shadow": ("silhouette", "depth", "normals"), "background": ("silhouette", "depth")}
+    for name, shaders in colorless.items():
+        if getattr(args, name) and args.shader in shaders:
+            fail(f"--{name}", "a shader that shows colours", args.shader)
     if args.turntable or args.camera_path:
         color_of(args)
 
@@ -240,7 +240,7 @@ def _draw(args: argparse.Namespace, file: str, output: Path) -> str:
     if args.radius and isinstance(scene, CloudScene):
         scene.radius = args.radius
     size = None if args.size is None else args.size[::-1]
-    angles = {"azimuth": args.azimuth, "elevation": args.elevation, "fov": args.fov, "zoom": args.zoom}
+    angles: dict[str, Any] = {n: v if getattr(args, n) is None else getattr(args, n) for n, v in ANGLES.items()}
     angles |= {"look_at": args.look_at, "distance": args.distance, "shadow": args.shadow}
     if args.camera is not None:
         shots = [camera_shot(scene, args.camera, size)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHADERS = ("phong", "gouraud", "flat", "unlit", "normals", "silhouette", "depth")
 FILES = (
     "a mesh (OBJ, PLY, OFF, STL, GLB, glTF; with the extra formats\n"
-    "also 3MF, DAE, ZAE, XAML, 3DXML), a point cloud (PLY, or NPZ\n"
+    "also 3MF, DAE, ZAE, XAML, 3DXML), Gaussians (PLY, SPLAT), a point cloud (PLY, or NPZ\n"
     "with verts and rgb), a volume (NPZ with densities and features), or the folder of a fit"
 )
 WHITE = (1.0, 1.0, 1.0)

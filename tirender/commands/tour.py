@@ -1,4 +1,4 @@
-"""``tirender tour``: the six tutorials, one after the other, and a report."""
+"""``tirender tour``: the six tutorials and Gaussians, one after the other, and a report."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``tour`` to what ``add_subparsers`` returned."""
     parser = commands.add_parser(
         "tour",
-        help="do the six tutorials and write a report",
+        help="do the six tutorials and a section on Gaussians, and write a report",
         description=(
             "Do the six tutorials one after the other: fit a mesh, render a mesh and a point cloud, fit a mesh, a\n"
-            "volume and a radiance field to views. Then write report.html, one file with all figures, loss curves,\n"
-            "times and turntables. An interrupted tour continues when called again."
+            "volume and a radiance field to views. A seventh section fits Gaussians. Then write report.html, one file\n"
+            "with all figures, loss curves, times and turntables. An interrupted tour continues when called again."
         ),
         epilog=(
             "examples:\n"
             "  tirender tour --quick -o out/tour     # minutes\n"
             "  tirender tour                         # half an hour on two cores\n"
             "  tirender tour --data tutorials        # the cow, the dolphin and the bridge, downloaded\n"
-            "  tirender tour --quick --only 2 5      # tutorials 2 and 5"
+            "  tirender tour --quick --only 2 5      # sections 2 and 5"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,11 +49,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--only",
         type=int,
-        choices=range(1, 7),
+        choices=range(1, 8),
         nargs="+",
         default=[],
         metavar="N",
-        help="only these tutorials, 1 to 6",
+        help="only these sections, 1 to 7",
     )
     add_arch(parser)
     parser.set_defaults(run=_tour)

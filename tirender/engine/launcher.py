@@ -7,6 +7,8 @@ out once here; after that a launch hands over addresses, shapes and numbers.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from tirender.engine.device_copies import DeviceCopies
 
 # what an argument is; an array has the number of its last dimensions that make up one element: 0, or 1 for vectors
 STRUCT, TEMPLATE, INTEGER, REAL = -4, -3, -2, -1
+ALIGNMENT = 64  # of arrays whose vectors are compiled whole; torch's own
 NUMBERS = {INTEGER: (int, np.integer), REAL: (int, float, np.integer, np.floating)}
 
 
@@ -35,6 +38,7 @@ class Launcher:
     def __init__(self, kernel: Any, copies: DeviceCopies | None = None) -> None:
         self._copies = copies
         self._kernel = kernel._primal
+        self._whole_vectors = getattr(kernel, "whole_vectors", False)  # see kernels/lanes.py
         self._names = [argument.name for argument in self._kernel.arguments]
         self._kinds = [_kind(a.name, a.annotation) for a in self._kernel.arguments]
         self._members = {a.name: _members(a) for a, kind in zip(self._kernel.arguments, self._kinds) if kind == STRUCT}
@@ -43,6 +47,10 @@ class Launcher:
     def __call__(self, *args: Any) -> None:
         if len(args) != len(self._kinds):
             raise TypeError(f"{self._kernel.func.__name__}: expected {len(self._kinds)} arguments, got {len(args)}")
+        with self._vectors():
+            self._launch(args)
+
+    def _launch(self, args: tuple[Any, ...]) -> None:
         types = tuple(map(_type_of, args, self._kinds))
         compiled = self._kernel.compiled_kernels.get(self._known.get(types))
         if compiled is None:  # never launched so, or before ti.reset
@@ -82,12 +90,28 @@ class Launcher:
             raised = handle_exception_from_cpp(error)
             raise type(raised)(f"{self._kernel.func.__name__}: {raised}") from None
 
+    @contextlib.contextmanager
+    def _vectors(self) -> Iterator[None]:
+        """Within it Taichi compiles vectors whole or apart, as the kernel wants."""
+        if not self._whole_vectors:
+            yield
+            return
+        config = self._kernel.runtime.prog.config()
+        before = config.real_matrix_scalarize
+        config.real_matrix_scalarize = False
+        try:
+            yield
+        finally:
+            config.real_matrix_scalarize = before
+
     def _set_array(self, context: Any, index: int, name: str, tensor: Any, element_dims: int) -> None:
         if isinstance(tensor, DeviceArray):
             context.set_arg_ndarray((index,), tensor.handle)
             return
         if not tensor.is_contiguous():
             raise ValueError(f"{name}: expected a contiguous tensor, got strides {tensor.stride()}")
+        if self._whole_vectors and element_dims and tensor.data_ptr() % ALIGNMENT:
+            raise ValueError(f"{name}: expected an address that is a multiple of {ALIGNMENT}, got a view")
         copy = self._copies.find(tensor) if self._copies is not None and element_dims else None
         if copy is not None:
             context.set_arg_ndarray((index,), copy.arr)

@@ -1,9 +1,11 @@
 """Fits: a loop, models to fit, and the ready-made fits of the tutorials: meshes, volumes and radiance fields."""
 
 from tirender.fit.callbacks import Checkpoint, Every, Figures
+from tirender.fit.capture import Capture, load_capture
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.distributed import process_group
 from tirender.fit.extract import cameras_around, extract_mesh
+from tirender.fit.held_out import HeldOut
 from tirender.fit.loop import fit
 from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
@@ -12,12 +14,15 @@ from tirender.fit.preview import Preview
 from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fit_silhouettes
 from tirender.fit.run import Callback, FitConfig, FitRun, NonFiniteLoss
 from tirender.fit.shape import normalized
+from tirender.fit.splats import SplatConfig, SplatModel, fit_splats
 from tirender.fit.transforms_json import load_views
 from tirender.fit.views import Views, render_views, render_views_between
 from tirender.fit.volume import VolumeConfig, fit_volume
 
 __all__ = [
+    "HeldOut",
     "Callback",
+    "Capture",
     "Checkpoint",
     "DeformedMesh",
     "Every",
@@ -31,6 +36,8 @@ __all__ = [
     "NonFiniteLoss",
     "Preview",
     "SilhouetteConfig",
+    "SplatConfig",
+    "SplatModel",
     "TextureMap",
     "VertexColors",
     "Views",
@@ -42,7 +49,9 @@ __all__ = [
     "fit_mesh",
     "fit_nerf",
     "fit_silhouettes",
+    "fit_splats",
     "fit_volume",
+    "load_capture",
     "load_checkpoint",
     "load_views",
     "normalized",

@@ -16,6 +16,9 @@ from tirender.fit.saved_state import check_settings
 from tirender.io.files import write_file
 from tirender.progress import Lines
 
+DIGEST = "digest of what is fitted to"
+"""The setting that differs where a source's content does; it is mentioned only if no other setting says so."""
+
 
 class Every(Callback):
     """Calls ``function(run)`` at steps 0, n, 2n ..., before their update.
@@ -109,7 +112,10 @@ class Checkpoint(Callback):
             check_settings(saved)
         if saved != self.settings:
             asked = _differences(_asked(state.get("about")), _asked(self.about))
-            got = ", ".join({**_differences(saved, self.settings), **asked}.values())
+            words = {**_differences(saved, self.settings), **asked}
+            if words.pop(DIGEST, None) and not words:
+                words[DIGEST] = "a source whose content has changed"
+            got = ", ".join(words.values())
             fail(str(self.path), "the settings that its fit was started with", got)
         with _naming(self.path):
             run.load_state_dict(state)

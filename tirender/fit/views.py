@@ -124,8 +124,8 @@ class Views:
         return replace(self, cameras=cameras)
 
 
-def camera_record(views: Views) -> dict[str, Any]:
-    """What a checkpoint keeps of the cameras of views: pinholes, with focal lengths and principal points in NDC."""
+def camera_record(views: Any) -> dict[str, Any]:
+    """What a checkpoint keeps of the cameras of ``Views`` or of a ``Capture``: pinholes, in NDC."""
     cameras = views.cameras
     ahead = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], device=cameras.device)
     seen = cameras.get_projection_transform().transform_points(ahead.expand(len(cameras), 3, 3))[..., :2]

@@ -11,10 +11,11 @@ from tirender.fit_kinds.images import ImageFit
 from tirender.fit_kinds.mesh import MeshFit
 from tirender.fit_kinds.nerf import NerfFit
 from tirender.fit_kinds.silhouette import SilhouetteFit
+from tirender.fit_kinds.splats import PhotosTarget, SplatFit
 from tirender.fit_kinds.volume import VolumeFit
 
 KINDS: dict[str, FitKind] = {
-    kind.name: kind for kind in (MeshFit(), SilhouetteFit(), ImageFit(), VolumeFit(), NerfFit())
+    kind.name: kind for kind in (MeshFit(), SilhouetteFit(), ImageFit(), VolumeFit(), NerfFit(), SplatFit())
 }
 
-__all__ = ["KINDS", "PRESETS", "FitKind", "MeshTarget", "Numbers", "Option", "ViewsTarget"]
+__all__ = ["KINDS", "PRESETS", "FitKind", "MeshTarget", "Numbers", "Option", "PhotosTarget", "ViewsTarget"]

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tirender.fit import Callback, FitRun, Views
-    from tirender.structures import Meshes, Volumes
+    from tirender.structures import Gaussians, Meshes, Volumes
 
-    Fitted = Meshes | Volumes | nn.Module
+    Fitted = Meshes | Volumes | Gaussians | nn.Module
 
 PRESETS = ("tutorial", "best")
 

@@ -13,6 +13,7 @@ from tirender.fit_kinds.base import MeshTarget, Option, Target, ViewsTarget
 if TYPE_CHECKING:
     from tirender.fit import Views
     from tirender.io.orientation import Orientation
+    from tirender.renderer import CamerasBase
 
 VIEW_OPTIONS = (
     Option(
@@ -22,7 +23,13 @@ VIEW_OPTIONS = (
         required=True,
     ),
     Option("size", "short side of the views (default: 128)", range(8, 4097), "pixels", "PX", 128),
-    Option("views", "number of views of a mesh file (default: 20; 40 for volumes and fields)", range(1, 1001), "", "N"),
+    Option(
+        "views",
+        "number of views of a mesh file (default: 20; 40 for volumes, fields and Gaussians)",
+        range(1, 1001),
+        "",
+        "N",
+    ),
 )
 EDGES = Option(
     "edges",
@@ -141,13 +148,17 @@ def _split_folder(source: Path, device: str, given: Mapping[str, Any]) -> ViewsT
 
 def _target_of(views: Views, given: Mapping[str, Any]) -> ViewsTarget:
     """Views of photos as a target, moved and scaled to the origin; up is where their cameras' tops point."""
+    views, centre, scale = views.normalized()
+    return ViewsTarget(views=views, centre=centre, scale=scale, **standing_of_cameras(views.cameras, given))
+
+
+def standing_of_cameras(cameras: CamerasBase, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields ``up`` and ``front`` of a target: as given, else where the tops of the cameras of photos point."""
     from tirender.fit.extract import facing, upright
     from tirender.io.orientation import oriented
 
-    views, centre, scale = views.normalized()
-    up = upright(views.cameras)
-    orientation = oriented(up.tolist(), facing(views.cameras, up).tolist())
-    return ViewsTarget(views=views, centre=centre, scale=scale, **_standing(given, orientation))
+    up = upright(cameras)
+    return _standing(given, oriented(up.tolist(), facing(cameras, up).tolist()))
 
 
 def _standing(given: Mapping[str, Any], orientation: Orientation) -> dict[str, Any]:

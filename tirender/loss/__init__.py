@@ -7,6 +7,7 @@ from tirender.loss.mesh_laplacian_smoothing import mesh_laplacian_smoothing
 from tirender.loss.mesh_normal_consistency import mesh_normal_consistency
 from tirender.loss.mesh_shape_losses import ShapeLosses, mesh_shape_losses
 from tirender.loss.point_mesh_distance import point_mesh_edge_distance, point_mesh_face_distance
+from tirender.loss.ssim import ssim
 
 __all__ = [
     "ShapeLosses",
@@ -18,4 +19,5 @@ __all__ = [
     "mesh_shape_losses",
     "point_mesh_edge_distance",
     "point_mesh_face_distance",
+    "ssim",
 ]

@@ -43,11 +43,12 @@ def wmean(
         ValueError: if the weights do not broadcast, or a dimension is not one of ``x``.
     """
     check_tensor("x", x, ("...", "D"), dtype=FLOATS)
-    dim, eps = check_dims("dim", dim, x.dim()), check_number("eps", eps)
+    eps = check_number("eps", eps)
     if weight is None:
-        return x.mean(dim=dim, keepdim=keepdim)
+        return x.mean(dim=check_dims("dim", dim, x.dim()), keepdim=keepdim)
     check_tensor("weight", weight, dtype=(*FLOATS, *INTEGERS, torch.bool))
     check_broadcast("weight", weight, x[..., 0])
+    dim = check_dims("dim", dim, max(x.dim(), weight.dim() + 1))
     weight = weight.reshape(*[1] * (x.dim() - 1 - weight.dim()), *weight.shape)
     total = weight[..., None].sum(dim=dim, keepdim=keepdim)
     return (x * weight[..., None]).sum(dim=dim, keepdim=keepdim) / total.clamp(min=eps)

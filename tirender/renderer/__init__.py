@@ -19,6 +19,7 @@ from tirender.renderer.cameras import (
     look_at_view_transform,
     rotate_on_spot,
 )
+from tirender.renderer.gaussians import GaussiansRasterizationSettings, GaussiansRenderer, RenderedGaussians
 from tirender.renderer.implicit import (
     AbsorptionOnlyRaymarcher,
     EmissionAbsorptionRaymarcher,
@@ -95,6 +96,8 @@ __all__ = [
     "FishEyeCameras",
     "FoVOrthographicCameras",
     "FoVPerspectiveCameras",
+    "GaussiansRasterizationSettings",
+    "GaussiansRenderer",
     "GridRaysampler",
     "HardDepthShader",
     "HardFlatShader",
@@ -125,6 +128,7 @@ __all__ = [
     "PointsRenderer",
     "RasterizationSettings",
     "RayBundle",
+    "RenderedGaussians",
     "SfMOrthographicCameras",
     "SfMPerspectiveCameras",
     "SoftDepthShader",

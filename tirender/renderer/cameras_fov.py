@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import as_tensor, check_tensor, fail
 from tirender.renderer.cameras_base import IDENTITY_R, ZERO_T, CamerasBase, image_points, stack_matrix
 from tirender.renderer.utils import Broadcastable, convert_to_tensors_and_broadcast
 from tirender.transforms import Transform3d
@@ -50,9 +50,11 @@ class FoVPerspectiveCameras(CamerasBase):
     ) -> None:
         super().__init__(device=device, znear=znear, zfar=zfar, aspect_ratio=aspect_ratio, fov=fov, R=R, T=T, K=K)
         self.degrees = degrees
-        angles = torch.as_tensor(self.fov).detach()
-        if K is None and not bool(((angles > 0) & (angles < (180 if degrees else math.pi))).all()):
-            fail("fov", "above 0 and below 180 degrees", angles.tolist())
+        if K is None:
+            angles = as_tensor("fov", self.fov).detach()
+            # Without degrees, the default of 60 must do, as it does in PyTorch3D.
+            if not bool(((angles > 0) & (angles < (180 if degrees else math.inf))).all()):
+                fail("fov", "above 0" + " and below 180 degrees" * degrees, angles.tolist())
 
     def compute_projection_matrix(
         self,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GREY = 0.7
 MANY = 100_000  # points are enough to tell strays
+MAX_SAMPLES = 1 << 29  # of a picture: kernels index fewer than 2^31 numbers
 SMALL = 0.4  # what is smaller by this factor is worth to be looked at alone
 EDGES = ("antialias", "hard")
 FAR_GREY = 0.2
@@ -111,6 +112,9 @@ class Scene(ABC):
         if n < 1 or min(look.image_size) < 1:
             fail("image_size, supersample", "positive integers", (look.image_size, n))
         height, width = look.image_size
+        if n * n * height * width >= MAX_SAMPLES:
+            got = f"{width} x {height} px of {n} x {n} samples"
+            fail("image_size, supersample", "fewer than 2^29 samples: make one of them smaller", got)
         images = self.draw(cameras, shader, replace(look, image_size=(n * height, n * width))).clamp(0, 1)
         if n > 1:
             images = images.unflatten(1, (height, n)).unflatten(3, (width, n)).mean((2, 4))
@@ -170,10 +174,11 @@ def placement(points: torch.Tensor, name: str, size: torch.Tensor | float = 0.0)
 def framed(points: torch.Tensor, orientation: Orientation) -> torch.Tensor:
     """Those of points (P, 3) that a picture should hold: all but strays and a floor, if the rest is far smaller.
 
-    A stray is further out from the middle 98 % than these are wide. A floor is the lowest 2 % of the height.
+    A stray is further out from the middle 98 % than these are wide. A floor is the lowest 5 % of the height, except
+    what lies below the rest.
     """
     up = points.new_tensor(orientation.up)
-    for is_left_out in (_is_stray, lambda kept: _is_floor(kept @ up), _is_stray):
+    for is_left_out in (_is_stray, lambda kept: _is_floor(kept, up), _is_stray):
         rest = points[~is_left_out(points)]
         if len(rest) > 3 and _diagonal(rest) < SMALL * _diagonal(points):
             points = rest
@@ -210,8 +215,15 @@ def _is_stray(points: torch.Tensor) -> torch.Tensor:
     return ((points < 2 * low - high) | (points > 2 * high - low)).any(1)
 
 
-def _is_floor(heights: torch.Tensor) -> torch.Tensor:
-    return heights <= heights.amin() + 0.02 * (heights.amax() - heights.amin())
+def _is_floor(points: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    heights = points @ up
+    is_low = heights <= heights.amin() + 0.05 * (heights.amax() - heights.amin())
+    if bool(is_low.all()):
+        return is_low
+    plan = points - heights[:, None] * up
+    least, most = plan[~is_low].amin(0), plan[~is_low].amax(0)
+    margin = 0.05 * (most - least).amax()
+    return is_low & ((plan < least - margin) | (plan > most + margin)).any(1)
 
 
 def _diagonal(points: torch.Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ import torch
 from tirender import datasets
 from tirender.checks import fail
 from tirender.engine.edge_partners import edge_partners
-from tirender.io import load_volume
+from tirender.io import load_gaussians, load_volume
 from tirender.io.file_mesh import FileMesh, without_strays
 from tirender.io.files import not_found
+from tirender.io.gaussians_io import holds_gaussians
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.renderer.mesh.material import TextureMap
 from tirender.scenes.cameras import from_views
 from tirender.scenes.fitted import CHECKPOINT
+from tirender.scenes.gaussians import VISIBLE
+from tirender.scenes.load import GAUSSIANS
+from tirender.structures import Gaussians
 from tirender.structures.volumes import voxel_sizes
 from tirender.structures.words import several
 
@@ -28,7 +33,7 @@ MANY = 8  # names are not listed beyond
 
 
 def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, str]]:
-    """Facts of a mesh, cloud, volume, fit, or folder of views, each with its name; last come warnings.
+    """Facts of a mesh, cloud, volume, Gaussians, fit, or folder of views, each with its name; last come warnings.
 
     Args:
         name_or_path: a path, or a short name, see :func:`tirender.datasets.path_of`.
@@ -51,10 +56,12 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
             facts = _facts_of_fit(path)
         elif ending == ".npz" and "densities" in array_names(path):
             facts = _facts_of_volume(path)
+        elif ending in GAUSSIANS and holds_gaussians(path):
+            facts = _facts_of_gaussians(load_gaussians(path))
         elif ending in KNOWN_SUFFIXES:
             facts = _facts_of_mesh(read_mesh_file(path, allow_parent=allow_parent), known)
         else:
-            endings = ", ".join([*KNOWN_SUFFIXES, CHECKPOINT])
+            endings = ", ".join([*KNOWN_SUFFIXES, ".splat", CHECKPOINT])
             fail("FILE", f"one that ends in {endings}, or a folder of a fit or of views", repr(str(path)))
     size = [] if path.is_dir() else [("size", f"{path.stat().st_size:,} bytes")]
     noted = dict.fromkeys(str(warning.message) for warning in raised)
@@ -78,12 +85,25 @@ def _facts_of_mesh(mesh: FileMesh, known: Orientation | None) -> list[tuple[str,
     colors = [name for name, rgba in (("vertices", mesh.verts_rgba), ("faces", mesh.faces_rgba)) if rgba is not None]
     facts.append(("colours", f"of {' and '.join(colors)}" if colors else "none"))
     if mesh.materials:
-        facts.append(("materials", _listed([material.name or "unnamed" for material in mesh.materials])))
+        names = [material.name or "unnamed" for material in mesh.materials]
+        facts.append(("materials", _listed(names) if {*names} != {"unnamed"} else f"{len(names)}, unnamed"))
         facts.append(("textures", _textures(mesh)))
     if mesh.cameras:
         names = [f"{i} {camera.name}".strip() for i, camera in enumerate(mesh.cameras)]
         facts.append(("cameras", _listed(names)))
     return facts
+
+
+def _facts_of_gaussians(gaussians: Gaussians) -> list[tuple[str, str]]:
+    seen = gaussians.opacities > VISIBLE
+    places = gaussians.means[seen] if bool(seen.any()) else gaussians.means
+    degree = math.isqrt(gaussians.harmonics.shape[1]) - 1
+    return [
+        ("content", "Gaussians"),
+        ("Gaussians", f"{len(gaussians):,} ({int(seen.sum()):,} of an opacity above {VISIBLE})"),
+        ("colours", f"harmonics of degree {degree}"),
+        *(_extent(places.numpy()) if len(places) else []),
+    ]
 
 
 def _watertight(mesh: FileMesh) -> str:

@@ -16,9 +16,10 @@ from tirender.io.orientation import Orientation, oriented
 from tirender.scenes.base import Scene
 from tirender.scenes.cameras import from_views
 from tirender.scenes.field import FieldScene
+from tirender.scenes.gaussians import GaussianScene
 from tirender.scenes.mesh import MeshScene
 from tirender.scenes.volume import VolumeScene
-from tirender.structures import Meshes, Volumes
+from tirender.structures import Gaussians, Meshes, Volumes
 
 if TYPE_CHECKING:
     from tirender.fit_kinds.base import Fitted
@@ -30,13 +31,15 @@ def fitted_scene(fitted: Fitted, config: Any, orientation: Orientation | None = 
     """The scene of a fit's result; volumes and fields stay where they are.
 
     Args:
-        fitted: a mesh, a volume, or a radiance field.
+        fitted: a mesh, a volume, Gaussians, or a radiance field.
         config: the fit's settings.
         orientation: which way up it stands; +Y up by default.
-        place: whether to move and scale a mesh.
+        place: whether to move and scale a mesh or Gaussians.
     """
     if isinstance(fitted, Meshes):
         return MeshScene(fitted, orientation=orientation, place=place)
+    if isinstance(fitted, Gaussians):
+        return GaussianScene(fitted, orientation=orientation, place=place)
     if isinstance(fitted, Volumes):
         return VolumeScene(fitted, step=config.sample_distance, place=False, orientation=orientation)
     return FieldScene(fitted, config.extent, config.sample_distance, orientation)

@@ -12,10 +12,11 @@ import torch
 
 from tirender import datasets
 from tirender.checks import fail
-from tirender.io import IO, load_volume
+from tirender.io import IO, load_gaussians, load_volume
 from tirender.io.display import display_mesh
 from tirender.io.file_mesh import FileMesh
 from tirender.io.files import not_found
+from tirender.io.gaussians_io import holds_gaussians
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
@@ -23,10 +24,12 @@ from tirender.scenes.base import Scene
 from tirender.scenes.cameras import from_file
 from tirender.scenes.cloud import CloudScene
 from tirender.scenes.fitted import CHECKPOINT, load_fit
+from tirender.scenes.gaussians import GaussianScene
 from tirender.scenes.mesh import MeshScene
 from tirender.scenes.volume import VolumeScene
-from tirender.structures import Meshes, Pointclouds, Volumes
+from tirender.structures import Gaussians, Meshes, Pointclouds, Volumes
 
+GAUSSIANS = (".ply", ".splat")
 CLOUD_SUFFIXES = (".ply", ".npz", ".obj", ".off")
 
 
@@ -40,9 +43,10 @@ def load_scene(
     """Load the scene in a file.
 
     Args:
-        path: a mesh or a point cloud in a registered format (a .ply, .obj or .off without faces is a cloud), a volume
-            (.npz with an array ``densities``), the ``checkpoint.pt`` of ``tirender fit``, or a folder with one; or a
-            short name, see :func:`tirender.datasets.path_of`.
+        path: a mesh or a point cloud in a registered format (a .ply, .obj or .off without faces is a cloud), Gaussians
+            (.splat, or a .ply with their properties), a volume (.npz with an array ``densities``), the
+            ``checkpoint.pt`` of ``tirender fit``, or a folder with one; or a short name, see
+            :func:`tirender.datasets.path_of`.
         device: of the scene.
         io: a registry of formats of your own; by default the formats of tirender, with all that they say of materials.
         allow_parent: whether materials and images may lie in the folder above the file's.
@@ -70,6 +74,8 @@ def load_scene(
         return load_fit(path, device, orientation)
     if ending == ".npz" and "densities" in array_names(path):
         return make_scene(load_volume(path, device), str(path), orientation(Orientation()))
+    if ending in GAUSSIANS and holds_gaussians(path):
+        return make_scene(load_gaussians(path, device), str(path), orientation(Orientation()))
     if is_default and ending in KNOWN_SUFFIXES:
         mesh = read_mesh_file(path, allow_parent=allow_parent, center_far=True)
         return _scene_of(mesh, device, orientation(mesh.orientation))
@@ -78,7 +84,7 @@ def load_scene(
         fail(str(path), "a file, or the folder of a fit, with checkpoint.pt", kind)
     structure = io.read(path, device)
     if structure is None:
-        endings, names = ", ".join([*io.known_suffixes, CHECKPOINT]), ", ".join(datasets.SHORT_NAMES)
+        endings, names = ", ".join([*io.known_suffixes, ".splat", CHECKPOINT]), ", ".join(datasets.SHORT_NAMES)
         fail("FILE", f"one that ends in {endings}, or one of {names}", repr(str(path)))
     return make_scene(structure, str(path), orientation(orientation_of_format(ending)))
 
@@ -99,10 +105,10 @@ def _scene_of(mesh: FileMesh, device: torch.device | str, orientation: Orientati
 
 
 def make_scene(thing: Any, name: str = "scene", orientation: Orientation | None = None) -> Scene:
-    """The scene of a batch of one mesh, cloud or volume.
+    """The scene of a batch of one mesh, cloud or volume, or of Gaussians.
 
     Args:
-        thing: ``Meshes``, ``Pointclouds`` or ``Volumes``.
+        thing: ``Meshes``, ``Pointclouds``, ``Volumes`` or ``Gaussians``.
         name: for messages.
         orientation: which way up it stands; +Y up by default.
     Raises:
@@ -114,4 +120,6 @@ def make_scene(thing: Any, name: str = "scene", orientation: Orientation | None 
         return CloudScene(thing, name, orientation=orientation)
     if isinstance(thing, Volumes):
         return VolumeScene(thing, name, orientation=orientation)
-    return fail(name, "Meshes, Pointclouds or Volumes", type(thing).__name__)
+    if isinstance(thing, Gaussians):
+        return GaussianScene(thing, name, orientation=orientation)
+    return fail(name, "Meshes, Pointclouds, Volumes or Gaussians", type(thing).__name__)

@@ -348,7 +348,8 @@ class Viewer:
     def _camera_in_words(self) -> str:
         if self.through is not None:
             return f"number {self.through}"
-        return f"{self.camera.azimuth:.0f}°, {self.camera.elevation:.0f}°, {self.camera.distance:.2f}"
+        azimuth = (self.camera.azimuth + 180) % 360 - 180
+        return f"{azimuth:.0f}°, {self.camera.elevation:.0f}°, {self.camera.distance:.2f}"
 
 
 def saver(folder: Path) -> Callable[[np.ndarray], str]:

@@ -1,4 +1,4 @@
-"""The six tutorials, one after the other, and a report: ``tirender tour``."""
+"""The six tutorials and Gaussians, one after the other, and a report: ``tirender tour``."""
 
 from tirender.tour.config import FULL, QUICK, TourConfig
 from tirender.tour.report import write_report

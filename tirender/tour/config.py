@@ -16,13 +16,13 @@ def fit_settings(preset: str, **changes: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TourConfig:
-    """Settings of the six sections.
+    """Settings of the seven sections.
 
     Attributes:
         picture_size: side of rendered pictures, in pixels.
         point_radius: of the cloud's points, in NDC units.
         view_size: side of the views to fit to, in pixels.
-        n_views, n_views_radiance: number of views in section 4, and in sections 5 and 6.
+        n_views, n_views_radiance: number of views in section 4, and in sections 5 to 7.
         turntable_size, n_frames: side of a turntable's pictures in pixels, and their number.
         cover_size: side of each section's small picture, in pixels.
         fits: settings of the fits, by the name of their kind.
@@ -45,6 +45,7 @@ FULL = TourConfig(
         silhouette={"steps": 1000},
         images={"steps": 1000},
         volume={"steps": 300, "views_per_step": 5, "double_at": (60, 120)},
+        splats={"steps": 5000, "n_random": 10_000, "max_gaussians": 40_000},
     )
 )
 """The sizes of the tutorials, with our own presets, some of them shortened."""
@@ -60,6 +61,7 @@ QUICK = TourConfig(
         images={"steps": 500, "level": 3},
         volume={"steps": 150, "volume_size": 64, "n_pts_per_ray": 75, "views_per_step": 4, "double_at": (40,)},
         nerf={"steps": 250, "n_pts_per_ray": 192, "samples_per_step": 1 << 15},
+        splats={"steps": 2500, "n_random": 5_000, "max_gaussians": 15_000, "degree_every": 500},
     ),
 )
 """A tour that takes minutes on a CPU."""

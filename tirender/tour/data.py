@@ -18,7 +18,7 @@ class TourData:
     """Files, and what they show.
 
     Attributes:
-        mesh: the textured mesh of sections 2, 4, 5 and 6; ``subject`` names it.
+        mesh: the textured mesh of sections 2, 4, 5, 6 and 7; ``subject`` names it.
         target: the mesh of section 1; ``target_name`` names it.
         cloud: the cloud of section 3; ``cloud_name`` names it.
         note: why the cloud is not the one asked for.
@@ -47,7 +47,7 @@ def find_data(name: str, sections: Collection[int]) -> TourData:
     if check_choice("data", name, DATA) == "creature":
         return TourData(creature, "creature", creature, "creature", harbour, "harbour")
     dolphin = datasets.dolphin() if 1 in sections else creature
-    cow = datasets.cow() if {2, 4, 5, 6} & set(sections) else creature
+    cow = datasets.cow() if {2, 4, 5, 6, 7} & set(sections) else creature
     cloud, cloud_name, note = harbour, "harbour", ""
     if 3 in sections:
         try:

@@ -19,7 +19,7 @@ from tirender.tour.results import Figure, Picture, Result, Work, picture_path
 
 WIDEST = 1200  # largest width of a picture in the report, in pixels
 QUALITY = 85
-N_SECTIONS = 6
+N_SECTIONS = 7
 PRIVATE = ("kernel cache",)  # its path may name the user
 
 
@@ -38,7 +38,7 @@ def write_report(folder: Path, results: Mapping[int, Result], path: Path) -> Non
     facts = {name: value for name, value in runtime.describe().items() if name not in PRIVATE}
     page = Template(Path(__file__).with_name("report.html").read_text("utf-8")).substitute(
         date=time.strftime("%Y-%m-%d"),
-        missing=f"<p class=note>Not done yet: tutorial {', '.join(missing)}.</p>" if missing else "",
+        missing=f"<p class=note>Not done yet: section {', '.join(missing)}.</p>" if missing else "",
         covers="".join(_cover(folder, result) for result in done),
         rows="".join(_rows(result) for result in done),
         total=_total([work for result in done for work in result.work]),
@@ -50,14 +50,14 @@ def write_report(folder: Path, results: Mapping[int, Result], path: Path) -> Non
 
 def _cover(folder: Path, result: Result) -> str:
     number, title = result.number, escape(result.title)
-    return f'<li><a href="#tutorial{number}">{_image(folder, result.cover)}<span>{number} {title}</span></a></li>\n'
+    return f'<li><a href="#section{number}">{_image(folder, result.cover)}<span>{number} {title}</span></a></li>\n'
 
 
 def _section(folder: Path, result: Result) -> str:
     note = f"<p class=note>{escape(result.note)}</p>" if result.note else ""
     figures = "".join(_figure(folder, figure) for figure in result.figures)
     return (
-        f'<section id="tutorial{result.number}">\n<h2>{result.number} {escape(result.title)}</h2>\n'
+        f'<section id="section{result.number}">\n<h2>{result.number} {escape(result.title)}</h2>\n'
         f"<p>{escape(result.text)}</p>{note}\n{figures}</section>\n"
     )
 
@@ -76,7 +76,7 @@ def _figure(folder: Path, figure: Figure) -> str:
 
 
 def _rows(result: Result) -> str:
-    """The tutorial's rows of the table; the first one names it."""
+    """The section's rows of the table; the first one names it."""
     rows = []
     for i, work in enumerate(result.work):
         head = f'<th scope="rowgroup" rowspan="{len(result.work)}">{result.number} {escape(result.title)}</th>'

@@ -64,8 +64,8 @@ class Result:
     """A section that is done.
 
     Attributes:
-        number: 1 to 6.
-        title: of the tutorial.
+        number: 1 to 6 for the tutorials, 7 for Gaussians.
+        title: of the section.
         text: a paragraph about it.
         cover: a small picture.
         figures: in order.

@@ -26,15 +26,15 @@ def run_tour(
     device: str = "cpu",
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Do the six tutorials and write a report; an interrupted tour continues when called again.
+    """Do the six tutorials and a section on Gaussians, and write a report.
 
-    An interrupted tour also writes the report, of the sections that are done.
+    An interrupted tour continues when called again. It also writes the report, of the sections that are done.
 
     Args:
         config: sizes and settings.
         folder: for all files. A section is done if its folder, such as ``section3``, has a ``result.json``.
         data: "creature" or "tutorials", see :func:`~tirender.tour.data.find_data`.
-        only: numbers of the sections to do, 1 to 6; all by default.
+        only: numbers of the sections to do, 1 to 7; all by default.
         device: of tensors.
         say: is called with lines of progress.
     Returns:
@@ -55,7 +55,7 @@ def run_tour(
     try:
         for i, number in enumerate(chosen):
             title, section = SECTIONS[number]
-            heading = f"[{i + 1}/{len(chosen)}] tutorial {number}, {title}"
+            heading = f"[{i + 1}/{len(chosen)}] section {number}, {title}"
             if results[number] is not None:
                 say(f"{heading}: done before")
                 continue

@@ -1,4 +1,4 @@
-"""The six tutorials: what each computes, its figures under the tutorials' numbers, and a few words about them."""
+"""The six tutorials and Gaussians: what each section computes, its figures, and a few words about them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from tirender import vis
 from tirender.fit import Figures, normalized, render_views_between
 from tirender.fit.rendering import image_renderer
-from tirender.fit_kinds import KINDS, MeshTarget, ViewsTarget
+from tirender.fit_kinds import KINDS, MeshTarget, PhotosTarget, ViewsTarget
 from tirender.io import IO, load_objs_as_meshes
 from tirender.renderer import (
     AlphaCompositor,
@@ -206,15 +206,16 @@ def section4(stage: Stage) -> Result:
 
 
 class _Radiance(NamedTuple):
-    """What sections 5 and 6 do differently; the figure is a grid of pictures from all sides."""
+    """What sections 5 to 7 do differently; the figure is a grid of pictures from all sides."""
 
     number: int
     title: str
     kind: str
     text: str
-    figure: int
+    figure: int | None
     caption: str
     n_pictures: int
+    started_as: str = "fog"
 
 
 def section5(stage: Stage) -> Result:
@@ -251,23 +252,45 @@ def section6(stage: Stage) -> Result:
     return _radiance(stage, section)
 
 
+def section7(stage: Stage) -> Result:
+    """Fit Gaussians, which the tutorials do not have."""
+    section = _Radiance(
+        number=7,
+        title="Fit Gaussians",
+        kind="splats",
+        text=(
+            "Small blurred spots, each with a place, a shape, an opacity and colours that depend on the side they are "
+            f"seen from, start at random places. They move, change and multiply until they look like the "
+            f"{stage.data.subject}: Gaussian splatting, which the tutorials do not have."
+        ),
+        figure=None,
+        caption="Gaussians from different viewpoints",
+        n_pictures=15,
+        started_as="a cloud of spots",
+    )
+    return _radiance(stage, section)
+
+
 def _radiance(stage: Stage, section: _Radiance) -> Result:
-    """What sections 5 and 6 share: views to fit to, others to compare with, and a turntable of the result."""
+    """What sections 5 to 7 share: views to fit to, others to compare with, and a turntable of the result."""
     name, settings, kind = stage.data.subject, stage.config, section.kind
     views = stage.views(settings.n_views_radiance)
     unseen = render_views_between(stage.target, len(views), image_size=settings.view_size)
-    run, work = stage.fit(kind, ViewsTarget(views=views, held_out=unseen))
+    target: Any = ViewsTarget(views=views, held_out=unseen)
+    if kind == "splats":
+        target = PhotosTarget(photos=views, held_out=unseen)
+    run, work = stage.fit(kind, target)
     with torch.no_grad():
         scene = fitted_scene(KINDS[kind].result(run.module), run.config)
         vis.compare_view(run.module(unseen.cameras[0])[0], unseen.on_black[0], unseen.silhouettes[0])
-    compared = stage.save_plot("unseen_view", f"The {kind}'s picture of the {name}, and the true one, with silhouettes")
-    seen = f"The {name} as the fitted {kind} shows it"
+    compared = stage.save_plot("unseen_view", f"The fitted picture of the {name}, and the true one, with silhouettes")
+    seen = f"The {name} as fitted ({kind})"
     frames = stage.turntable(scene, settings.n_frames, settings.turntable_size)
     turntable = stage.save_film("turntable", frames, f"{seen}, turning")
     pictures = stage.turntable(scene, section.n_pictures, settings.view_size)
-    grid = stage.save_grid(f"figure{section.figure}_{kind}", pictures, COLUMNS, f"{seen}, from all sides")
+    grid = stage.save_grid(f"figure{section.figure or ''}_{kind}", pictures, COLUMNS, f"{seen}, from all sides")
     losses = stage.save_losses("losses", run, "Curves of the losses")
-    at_work = stage.save_film("film", stage.film(kind), f"The {name} comes out of fog")
+    at_work = stage.save_film("film", stage.film(kind), f"The {name} comes out of {section.started_as}")
     return Result(
         number=section.number,
         title=section.title,
@@ -291,5 +314,6 @@ SECTIONS: dict[int, tuple[str, Callable[[Stage], Result]]] = {
     4: ("fit a mesh via rendering", section4),
     5: ("fit a volume via raymarching", section5),
     6: ("fit a radiance field via raymarching", section6),
+    7: ("fit Gaussians", section7),
 }
 """By number: the title, and the function that does it."""

@@ -44,6 +44,7 @@ QUALITY = {  # by the fits' names: the report's names and formats
     "image_psnr": ("PSNR", "{:.1f} dB"),
     "held_out_psnr": ("PSNR", "{:.1f} dB"),
     "held_out_ssim": ("SSIM", "{:.3f}"),
+    "gaussians": ("Gaussians", "{:,.0f}"),
 }
 
 

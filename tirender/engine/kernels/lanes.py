@@ -1,0 +1,76 @@
+"""Vector instructions on a CPU: a row of pixels is one value of ``LANES`` numbers.
+
+Taichi takes vectors apart into numbers before it compiles, and what the compiler puts together again is narrower and
+slower. A kernel under ``@whole_vectors`` keeps its vectors whole: each operation is one vector instruction, or a few
+where the machine's are shorter.
+
+Such a kernel is for the CPU only. Its arrays are of numbers or of lanes; the latter begin at multiples of 64 bytes, as
+torch places every tensor that is no view of another. It is bound to what Taichi 1.7 can do with whole vectors:
+``+ - * /``, comparisons, ``&``, ``ti.select``, ``ti.sqrt``, and one lane by its index. At negation, casts, ``ti.exp``
+or ``ti.abs`` of a vector the process stops while it compiles. ``ti.select(a < b, a, b)`` is one instruction, ``ti.min``
+three.
+"""
+
+from typing import Any
+
+import taichi as ti
+
+LANES = 16
+
+LanesArray = ti.types.ndarray(dtype=ti.types.vector(LANES, ti.f32), ndim=1)  # torch (n, LANES), f32 or f64
+IntLanesArray = ti.types.ndarray(dtype=ti.types.vector(LANES, ti.i32), ndim=1)  # torch (n, LANES) int32
+
+
+def whole_vectors(function: Any) -> Any:
+    """Decorates a kernel whose vectors are compiled as they are."""
+    kernel = ti.kernel(function)
+    kernel.whole_vectors = True
+    return kernel
+
+
+@ti.func
+def sum_of_lanes(values):
+    """The sum, added in halves."""
+    four = sum_of_halves(sum_of_halves(values))
+    return (four[0] + four[2]) + (four[1] + four[3])
+
+
+@ti.func
+def sum_of_halves(values):
+    half = ti.static(values.n // 2)
+    low = ti.Vector([values[i] for i in ti.static(range(half))])
+    high = ti.Vector([values[half + i] for i in ti.static(range(half))])
+    return low + high
+
+
+@ti.func
+def greatest_lane(values):
+    greatest = values[0]
+    for i in ti.static(range(1, LANES)):
+        greatest = ti.max(greatest, values[i])
+    return greatest
+
+
+@ti.func
+def exp_of_lanes(x, exact: ti.template()):
+    """exp(x) for x of at most 0.
+
+    Unless ``exact``, what lies below -5.6 is taken for about that, and relative errors reach 2e-6: it is the 8th power
+    of a polynomial of x / 8.
+    """
+    out = x
+    if ti.static(exact):
+        out = ti.Vector([ti.exp(x[i]) for i in ti.static(range(LANES))])
+    else:
+        t = x * 0.125
+        t = ti.select(t > -0.7, t, -0.7)
+        p = t * 9.687848908929179e-4 + 7.937275942307614e-3
+        p = t * p + 4.147426841338153e-2
+        p = t * p + 1.666176777025925e-1
+        p = t * p + 4.99993957660696e-1
+        p = t * p + 9.999997151679856e-1
+        p = t * p + 1.0
+        p = p * p
+        p = p * p
+        out = p * p
+    return out

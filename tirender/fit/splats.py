@@ -1,0 +1,390 @@
+"""Gaussians fitted to photos of a scene (Kerbl et al. 2023), with growth by relocation (Kheradmand et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from tirender.checks import check_choice, check_integer, check_kind, fail
+from tirender.engine.project_gaussians import Projection
+from tirender.engine.splatting import Drawing, Drawn, World, draw_gaussians
+from tirender.fit import distributed, growth
+from tirender.fit.capture import Capture
+from tirender.fit.first_gaussians import first_gaussians, scene_extent
+from tirender.fit.held_out import images_of
+from tirender.fit.loop import fit
+from tirender.fit.run import Callback, FitConfig, FitRun
+from tirender.fit.views import Views
+from tirender.loss import ssim
+from tirender.renderer import CamerasBase
+from tirender.renderer.gaussians.cameras import pixel_cameras
+from tirender.structures import Gaussians, Meshes, Pointclouds
+
+GROWTH = ("mcmc", "split", "none")
+FINAL_RATE = 0.01  # the means' learning rate at the last step, as a fraction of the first
+PRUNED, RESET_EVERY = 0.005, 3000  # opacity below which Gaussians are removed; steps between resets
+HIGH_GRADIENT, SMALL, BIG = 2e-4, 0.01, 0.1  # in units of half an image, and of the scene
+DISTURBANCE = 5e5  # of means, times their learning rate
+
+
+@dataclass(frozen=True)
+class SplatConfig(FitConfig):
+    """Settings of :func:`fit_splats`; learning rates are those of the original.
+
+    Attributes:
+        steps, seed, progress, smoothing: see :class:`FitConfig`.
+        degree: of the harmonics, 0 to 4; one more every ``degree_every`` steps.
+        degree_every: as above.
+        growth: ``"mcmc"`` moves Gaussians that have become transparent and adds parts of opaque ones (Kheradmand et
+            al. 2024); ``"split"`` clones, splits and prunes by the gradient in the image, as the original; ``"none"``
+            keeps them as they are.
+        max_gaussians: the greatest number of them.
+        grow_from, grow_until: the fractions of the steps between which they grow.
+        grow_every: the steps from one growth to the next.
+        opacity: of a Gaussian at first.
+        size: of a Gaussian at first, in units of the distance of its neighbours.
+        n_random: Gaussians at random places, where no points are known.
+        photos_per_step: photos that a step compares with. Several processes share them.
+        background: the colour behind the scene, three numbers; None for black. Views with silhouettes are then fitted
+            on a random colour each step: on black alone, black Gaussians could stand where there is nothing.
+        antialiased: whether small Gaussians become transparent instead of larger (Yu et al. 2024).
+        lr_means: at the first step, in units of the scene; it falls geometrically to a hundredth.
+        lr_scales, lr_quats, lr_opacities, lr_colors: learning rates of Adam; harmonics but the first have a twentieth.
+        w_ssim: weight of 1 - SSIM; the absolute difference has what is left to 1.
+        w_opacity, w_scale: weights of mean opacity and size, which let Gaussians vanish that are not needed.
+    """
+
+    steps: int = 7000
+    degree: int = 3
+    degree_every: int = 1000
+    growth: str = "mcmc"
+    max_gaussians: int = 100_000
+    grow_from: float = 0.07
+    grow_until: float = 0.83
+    grow_every: int = 100
+    opacity: float = 0.1
+    size: float = 1.0
+    n_random: int = 20_000
+    photos_per_step: int = 1
+    background: tuple[float, float, float] | None = None
+    antialiased: bool = False
+    lr_means: float = 1.6e-4
+    lr_scales: float = 5e-3
+    lr_quats: float = 1e-3
+    lr_opacities: float = 5e-2
+    lr_colors: float = 2.5e-3
+    w_ssim: float = 0.2
+    w_opacity: float = 0.01
+    w_scale: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("growth", self.growth, GROWTH)
+        check_integer("degree", self.degree, 0)
+        for name in ("degree_every", "max_gaussians", "grow_every", "n_random", "photos_per_step"):
+            check_integer(name, getattr(self, name), 1)
+        if self.degree > 4:
+            fail("degree", "0 to 4", self.degree)
+        if not 0 < self.opacity < 1:
+            fail("opacity", "a number between 0 and 1", self.opacity)
+        if not 0 <= self.w_ssim <= 1:
+            fail("w_ssim", "a number in [0, 1]", self.w_ssim)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss, by its name."""
+        weights = {"l1": 1 - self.w_ssim, "dssim": self.w_ssim}
+        if self.growth == "mcmc":
+            weights |= {"opacity": self.w_opacity, "scale": self.w_scale}
+        return weights
+
+    def grows(self, step: int) -> bool:
+        """Whether Gaussians grow before a step."""
+        is_time = self.grow_from * self.steps < step < self.grow_until * self.steps and step % self.grow_every == 0
+        return is_time and self.growth != "none"
+
+
+BEST_SPLATS = SplatConfig(steps=30_000, max_gaussians=1_000_000)
+"""A preset of better quality: the original's number of steps."""
+
+
+class SplatModel(nn.Module):
+    """Gaussians as parameters; ``forward(cameras)`` returns images.
+
+    Args:
+        gaussians: at first.
+        image_size: height and width of the images.
+        config: the settings.
+    """
+
+    gradients: torch.Tensor
+    counts: torch.Tensor
+
+    def __init__(self, gaussians: Gaussians, image_size: tuple[int, int], config: SplatConfig) -> None:
+        super().__init__()
+        g = gaussians.detach().with_degree(config.degree)
+        values = {
+            "means": g.means,
+            "quats": g.quats,
+            "scales": g.log_scales,
+            "opacities": g.logits,
+            "first": g.harmonics[:, :1],
+            "rest": g.harmonics[:, 1:],
+        }
+        self.values = nn.ParameterDict({name: nn.Parameter(value.clone()) for name, value in values.items()})
+        self.register_buffer("gradients", g.means.new_zeros(len(g)))  # of means in the image, summed since the growth
+        self.register_buffer("counts", g.means.new_zeros(len(g)))  # of images that they were summed over
+        self.background = config.background
+        self._image_size, self._config = image_size, config
+
+    def gaussians(self) -> Gaussians:
+        """The Gaussians, differentiable in the parameters."""
+        v = self.values
+        harmonics = torch.cat([v["first"], v["rest"]], 1)
+        return Gaussians.from_raw(v["means"], v["quats"], v["scales"], v["opacities"], harmonics)
+
+    def forward(self, cameras: CamerasBase) -> torch.Tensor:
+        """Images (N, H, W, 4) for N cameras, colours on the background and opacity, without gradients."""
+        viewmats, intrinsics, _ = pixel_cameras(cameras, self._image_size)
+        with torch.no_grad():
+            drawn = [self.draw(v[None], k[None], self._config.degree) for v, k in zip(viewmats, intrinsics)]
+            return torch.cat([torch.cat([d.images, d.alphas], -1) for d in drawn])
+
+    def draw(
+        self, viewmats: torch.Tensor, intrinsics: torch.Tensor, degree: int, backgrounds: torch.Tensor | None = None
+    ) -> Drawn:
+        """Draw the Gaussians, with harmonics to a degree, on backgrounds (I, 3) or that of the settings."""
+        config, v = self._config, self.values
+        n_used = (degree + 1) ** 2
+        harmonics = torch.cat([v["first"], v["rest"][:, : n_used - 1]], 1) if degree else v["first"]
+        world = World(v["means"], v["quats"], v["scales"].exp(), v["opacities"].sigmoid(), harmonics)
+        height, width = self._image_size
+        projection = Projection(width, height, compensated=config.antialiased)
+        if backgrounds is None and self.background is not None:
+            backgrounds = viewmats.new_tensor(self.background).expand(len(viewmats), 3)
+        return draw_gaussians(world, viewmats, intrinsics, backgrounds, projection, Drawing(degree))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As of any module; the number of Gaussians becomes that of the state."""
+        own = self.state_dict()
+        rows = {name: state_dict[name].shape[:1] for name in own if name in state_dict}
+        if len({*rows.values()}) > 1:
+            fail("module", "one row a Gaussian in all parameters", {name: list(n) for name, n in rows.items()})
+        for name, n in rows.items():
+            holder, _, key = name.rpartition(".")
+            resized = own[name].new_empty(n + own[name].shape[1:])
+            if holder:
+                self.values[key].data = resized
+            else:
+                setattr(self, key, resized)
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def watch(self, drawn: Drawn, scale: float = 1.0) -> None:
+        """Add up the gradients of the means in each image, during the backward pass.
+
+        Args:
+            drawn: images, of whose mean loss this is to be the gradient.
+            scale: factor of that loss.
+        """
+        height, width = self._image_size
+        seen = drawn.radii[..., 0] > 0
+
+        def remember(gradient: torch.Tensor) -> None:
+            size = (gradient * gradient.new_tensor([width / 2, height / 2])).norm(dim=-1) * (len(gradient) / scale)
+            self.gradients += (size * seen).sum(0)
+            self.counts += seen.sum(0)
+
+        drawn.means2d.register_hook(remember)
+
+
+def fit_splats(
+    photos: Capture | Views,
+    start: Gaussians | Pointclouds | Meshes | None = None,
+    config: SplatConfig | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> FitRun:
+    """Fit Gaussians until they look like a scene in every photo.
+
+    Args:
+        photos: images and cameras.
+        start: the Gaussians to start from; or points, with colours as features; or a mesh, on whose surface points are
+            drawn. None: the points of the capture, or random ones around what the cameras look at.
+        config: the settings.
+        callbacks: see :func:`~tirender.fit.loop.fit`.
+    Returns:
+        the run; ``run.module`` is a :class:`SplatModel`, and ``run.module.gaussians()`` the result.
+    Raises:
+        NonFiniteLoss: see :func:`~tirender.fit.loop.fit`.
+        ValueError: the views have no images, the cameras are no pinholes, or there are more Gaussians to start from
+            than there may be.
+    """
+    config = config or SplatConfig()
+    check_kind("photos", photos, Capture, Views)
+    images = images_of(photos, config.background)
+    silhouettes = photos.silhouettes if isinstance(photos, Views) and config.background is None else None
+    viewmats, intrinsics, model = pixel_cameras(photos.cameras, photos.image_size)
+    if model != "pinhole":
+        fail("photos", "pinhole cameras", model)
+    with torch.random.fork_rng(enabled=config.seed is not None):
+        if config.seed is not None:
+            torch.manual_seed(config.seed)
+        gaussians = first_gaussians(photos, start, config)
+    if len(gaussians) > config.max_gaussians:
+        fail("max_gaussians", f"at least the {len(gaussians)} of the start", config.max_gaussians)
+    module = SplatModel(gaussians, photos.image_size, config)
+    extent = scene_extent(photos.cameras)
+    optimizer = make_optimizer(module, config, extent)
+    decay = FINAL_RATE ** (1 / max(config.steps, 1))
+    rates: list[Callable[[int], float]] = [lambda step: decay**step, *[lambda step: 1.0] * (len(module.values) - 1)]
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+
+    def losses(step: int) -> dict[str, torch.Tensor]:
+        grow(module, optimizer, config, step, extent)
+        part = distributed.part(config.photos_per_step)
+        chosen = _photos(step, len(images), config)[part.rows]
+        truth, backgrounds = images[chosen], None
+        if silhouettes is not None:
+            backgrounds = torch.rand(part.n, 3)[part.rows].to(truth)
+            truth = truth + (1 - silhouettes[chosen][..., None]) * backgrounds[:, None, None]
+        degree = min(step // config.degree_every, config.degree)
+        drawn = module.draw(viewmats[chosen], intrinsics[chosen], degree, backgrounds)
+        if config.growth == "split" and part.scale:
+            module.watch(drawn, part.scale)
+        of_photo = {"l1": (drawn.images - truth).abs().mean(), "dssim": 1 - ssim(drawn.images, truth)}
+        return {**part.scaled(of_photo), **_sizes(module, config)}
+
+    def shown() -> dict[str, torch.Tensor]:
+        return {"prediction": module(photos.cameras[[0]])[0, ..., :3], "target": images[0]}
+
+    return fit(
+        losses,
+        module,
+        optimizer,
+        config,
+        weights=config.weights,
+        scheduler=scheduler,
+        callbacks=callbacks,
+        images=shown,
+    )
+
+
+def gaussians_of(parameters: Mapping[str, torch.Tensor]) -> Gaussians:
+    """The Gaussians in the state of a :class:`SplatModel`."""
+    v = {name.removeprefix("values."): value for name, value in parameters.items()}
+    harmonics = torch.cat([v["first"], v["rest"]], 1)
+    return Gaussians.from_raw(v["means"], v["quats"], v["scales"], v["opacities"], harmonics)
+
+
+def make_optimizer(module: SplatModel, config: SplatConfig, extent: float) -> torch.optim.Optimizer:
+    """Adam, with the learning rate of each kind of parameter."""
+    rates = {
+        "means": config.lr_means * extent,
+        "quats": config.lr_quats,
+        "scales": config.lr_scales,
+        "opacities": config.lr_opacities,
+        "first": config.lr_colors,
+        "rest": config.lr_colors / 20,
+    }
+    groups = [{"params": [parameter], "lr": rates[name]} for name, parameter in module.values.items()]
+    return torch.optim.Adam(groups, eps=1e-15, fused=_has_fused_adam(module.values["means"].device) or None)
+
+
+@torch.no_grad()
+def grow(module: SplatModel, optimizer: torch.optim.Optimizer, config: SplatConfig, step: int, extent: float) -> None:
+    """What happens to the Gaussians before a step, besides the update of their parameters."""
+    values: MutableMapping[str, Any] = module.values  # type: ignore[assignment]
+    optimizers: Any = dict(zip(module.values, _Groups(optimizer)))
+    if config.growth == "mcmc":
+        if step > 0:
+            growth.disturb(values, DISTURBANCE * optimizer.param_groups[0]["lr"])
+        if config.grows(step):
+            _move_and_add(values, optimizers, config)
+    elif config.growth == "split":
+        if config.grows(step):
+            _split_and_prune(module, optimizers, config, step, extent)
+        if 0 < step < config.grow_until * config.steps and step % RESET_EVERY == 0:
+            growth.reset_opacities(values, optimizers, 2 * PRUNED)
+    n = len(module.values["means"])
+    if len(module.counts) != n or config.grows(step):
+        module.gradients, module.counts = (module.values["means"].new_zeros(n) for _ in range(2))
+
+
+class _Groups:
+    """The groups of one optimizer, as an optimizer each."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def __iter__(self) -> Iterator[Any]:
+        for group in self.optimizer.param_groups:
+            yield _Group(self.optimizer.state, [group])
+
+
+@dataclass
+class _Group:
+    state: Any
+    param_groups: list[dict[str, Any]]
+
+
+def _move_and_add(values: growth.Parameters, optimizers: growth.Optimizers, config: SplatConfig) -> None:
+    """Move transparent Gaussians, add a twentieth."""
+    dead = values["opacities"].sigmoid() <= PRUNED
+    growth.relocate(values, optimizers, {}, dead)
+    n = len(dead)
+    added = min(config.max_gaussians, int(1.05 * n)) - n
+    if added > 0:
+        growth.add(values, optimizers, {}, added)
+
+
+def _split_and_prune(
+    module: SplatModel, optimizers: growth.Optimizers, config: SplatConfig, step: int, extent: float
+) -> None:
+    """Clone small and split large Gaussians of a high gradient, as far as there is room; remove transparent ones."""
+    values: Any = module.values
+    distributed.average([module.gradients, module.counts])
+    high = module.gradients / module.counts.clamp(min=1e-6)
+    room = config.max_gaussians - len(high)
+    chosen = high > HIGH_GRADIENT
+    if int(chosen.sum()) > room:
+        chosen = torch.zeros_like(chosen)
+        chosen[high.topk(max(room, 0)).indices] = True
+    small = values["scales"].exp().amax(1) <= SMALL * extent
+    state: dict[str, Any] = {}
+    growth.duplicate(values, optimizers, state, chosen & small)
+    added = len(values["means"]) - len(chosen)
+    growth.split(values, optimizers, state, torch.cat([chosen & ~small, chosen.new_zeros(added)]))
+    removed = values["opacities"].sigmoid() < PRUNED
+    if step > RESET_EVERY:
+        removed |= values["scales"].exp().amax(1) > BIG * extent
+    if not bool(removed.all()):
+        growth.remove(values, optimizers, state, removed)
+
+
+def _sizes(module: SplatModel, config: SplatConfig) -> dict[str, torch.Tensor]:
+    """The losses that let Gaussians vanish."""
+    if config.growth != "mcmc":
+        return {}
+    return {"opacity": module.values["opacities"].sigmoid().mean(), "scale": module.values["scales"].exp().mean()}
+
+
+def _photos(step: int, n: int, config: SplatConfig) -> list[int]:
+    """The photos of a step: each of n once, in an order drawn anew each time."""
+    orders: dict[int, list[int]] = {}
+    chosen = []
+    for place in range(step * config.photos_per_step, (step + 1) * config.photos_per_step):
+        turn = place // n
+        if turn not in orders:
+            generator = torch.Generator().manual_seed((config.seed or 0) * 1_000_003 + turn)
+            orders[turn] = torch.randperm(n, generator=generator).tolist()
+        chosen.append(orders[turn][place % n])
+    return chosen
+
+
+def _has_fused_adam(device: torch.device) -> bool:
+    """Whether torch can update all parameters of a kind in one pass."""
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    return device.type == "cuda" or version >= (2, 4)

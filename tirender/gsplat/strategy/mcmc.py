@@ -1,0 +1,81 @@
+"""Growth by relocation: Gaussian splatting as Markov chain Monte Carlo (Kheradmand et al. 2024)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tirender.fit import growth
+from tirender.gsplat.strategy.base import Strategy, check_names
+
+
+@dataclass
+class MCMCStrategy(Strategy):
+    """Moves Gaussians that have become transparent to opaque ones, adds parts of opaque ones, and disturbs all.
+
+    Args:
+        cap_max: the greatest number of Gaussians.
+        noise_lr: of the disturbance, times the learning rate of the means.
+        refine_start_iter, refine_stop_iter, refine_every: when Gaussians are moved and added.
+        min_opacity: below it, a Gaussian is moved.
+        verbose: whether to print what happens.
+    """
+
+    cap_max: int = 1_000_000
+    noise_lr: float = 5e5
+    refine_start_iter: int = 500
+    refine_stop_iter: int = 25_000
+    refine_every: int = 100
+    min_opacity: float = 0.005
+    verbose: bool = False
+
+    def initialize_state(self) -> dict[str, Any]:
+        """The state that the steps take: a table of binomial coefficients, as in gsplat."""
+        n = growth.MAX_RATIO
+        return {"binoms": torch.tensor([[float(math.comb(i, k)) for k in range(n)] for i in range(n)])}
+
+    def check_sanity(self, params: Mapping[str, Any], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
+        """See whether parameters and optimizers fit each other; raises ``AssertionError``."""
+        super().check_sanity(params, optimizers)
+        check_names(params)
+
+    def step_post_backward(  # type: ignore[override]
+        self,
+        params: growth.Parameters,
+        optimizers: growth.Optimizers,
+        state: dict[str, Any],
+        step: int,
+        info: Mapping[str, Any],
+        lr: float,
+    ) -> None:
+        """Called after the optimizers' steps.
+
+        Args:
+            params, optimizers: by name.
+            state: of :meth:`initialize_state`.
+            step: counted from 0.
+            info: not read.
+            lr: the learning rate of the means.
+        """
+        if self.refine_start_iter < step < self.refine_stop_iter and step % self.refine_every == 0:
+            moved, added = relocate_and_add(params, optimizers, self.cap_max, self.min_opacity)
+            if self.verbose:
+                print(f"step {step}: {moved} Gaussians moved, {added} added, {len(params['means'])} in all")
+        growth.disturb(params, lr * self.noise_lr)
+
+
+def relocate_and_add(
+    params: growth.Parameters, optimizers: growth.Optimizers, most: int, min_opacity: float
+) -> tuple[int, int]:
+    """Move transparent Gaussians, add a twentieth up to a greatest number; how many of each."""
+    dead = params["opacities"].detach().flatten().sigmoid() <= min_opacity
+    growth.relocate(params, optimizers, {}, dead, min_opacity)
+    n = len(params["means"])
+    added = max(min(most, int(1.05 * n)) - n, 0)
+    if added:
+        growth.add(params, optimizers, {}, added, min_opacity)
+    return int(dead.sum()), added
