@@ -200,7 +200,7 @@ fit volume mesh.obj --isolevel 2                     | got '2'
 fit nerf mesh.obj --crop 1 2 3                       | expected 6 numbers, got '1 2 3'
 fit nerf mesh.obj --field grid                       | expected harmonic, hashgrid, got 'grid'
 fit nerf mesh.obj --preview tv                       | unknown argument 'tv'
-tour --only 7                                        | expected 1, 2, 3, 4, 5, 6
+tour --only 8                                        | expected 1, 2, 3, 4, 5, 6
 tour --data mine                                     | expected creature, tutorials, got 'mine'
 tour more                                            | unknown argument 'more'
 bench --unknown                                      | unknown argument '--unknown'
