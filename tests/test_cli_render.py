@@ -59,7 +59,7 @@ class TestOrientation:
     def test_axes(self) -> None:
         assert oriented("z") == Orientation((0.0, 0.0, 1.0), (0.0, -1.0, 0.0))
         assert oriented([0, 0, 2], front=[3, 0, 1]) == Orientation((0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
-        for up in ("w", "--y", [0, 0, 0], [math.nan, 0, 1]):
+        for up in ("w", "--y", [0, 0, 0], [math.nan, 0, 1], [0, 1], ["x", 0, 1], 3):
             with pytest.raises(ValueError, match="up: expected"):
                 oriented(up)
 

@@ -143,6 +143,7 @@ render mesh.obj --sader flat                         | did you mean --shader?
 render mesh.obj -q                                   | unknown argument '-q'
 render mesh.obj --background mauvish                 | got 'mauvish'
 render mesh.obj --background 1 2 3                   | got '1 2 3'
+render mesh.obj --background rgb(300,1,1)            | got 'rgb(300 1 1)'
 render mesh.obj --background transparent -o a.jpg    | only .png, .webp, .tif, .tiff may be transparent
 render mesh.obj --turntable 3 --background none      | expected a colour here
 render mesh.obj --azimuth north                      | got 'north'
@@ -204,6 +205,7 @@ tour --data mine                                     | expected creature, tutori
 tour more                                            | unknown argument 'more'
 bench --unknown                                      | unknown argument '--unknown'
 info missing.obj                                     | missing.obj: No such file or directory
+info missing.xyz                                     | missing.xyz: No such file or directory
 info missing                                         | tirender info: missing: No such file or directory
 info notes.txt                                       | expected one that ends in .obj
 info nan.obj                                         | nan.obj

@@ -79,8 +79,9 @@ def background(text: str) -> tuple[float, float, float] | str:
         digits = text.removeprefix("#")
         try:
             is_hex = re.fullmatch(r"[\da-fA-F]{3}|[\da-fA-F]{6}", digits)
-            red, green, blue = ImageColor.getrgb(f"#{digits}" if is_hex else text)[:3]
-            return red / 255, green / 255, blue / 255
+            red, green, blue = (part / 255 for part in ImageColor.getrgb(f"#{digits}" if is_hex else text)[:3])
+            if max(red, green, blue) <= 1:
+                return red, green, blue
         except ValueError:
             pass
     expected = "a colour's name, RRGGBB, three numbers of 0 to 1, or transparent"

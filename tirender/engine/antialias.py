@@ -9,6 +9,7 @@ import torch
 from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import antialias as kernels
+from tirender.engine.kernels.types import ImageSize
 from tirender.engine.partial_sums import part_bounds, part_count
 
 
@@ -26,7 +27,7 @@ def blend_outlines(colors: torch.Tensor, picture: kernels.Picture, image_size: t
     """
     with torch.autocast(colors.device.type, enabled=False):
         verts = picture.verts.to(colors.dtype)
-        return _BlendOutlines.apply(colors, verts, picture, kernels.Size(*image_size))
+        return _BlendOutlines.apply(colors, verts, picture, ImageSize(*image_size))
 
 
 class _BlendOutlines(FirstOrder):

@@ -10,6 +10,7 @@ import torch
 from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import rasterize_clip as kernels
+from tirender.engine.kernels.types import ImageSize
 from tirender.engine.partial_sums import part_bounds, part_count
 from tirender.engine.tiles import TileGrid, bin_primitives, check_loops
 
@@ -54,7 +55,7 @@ def select_in_clip_space(
     nearest, depth = triangles.faces.new_full((n_pixels,), -1), verts.new_ones(n_pixels)
     if n_pixels and len(triangles.faces):
         boxes = triangles.faces.new_empty(len(triangles.faces), 4)
-        runtime.launch(kernels.clip_boxes, kernels.ImageSize(*size), verts, triangles.faces, boxes)
+        runtime.launch(kernels.clip_boxes, ImageSize(*size), verts, triangles.faces, boxes)
         bins = bin_primitives(boxes, triangles.image, grid)
         runtime.launch(
             kernels.select_in_clip_space,
@@ -94,7 +95,7 @@ def rasterize_clip(
         The coordinates and their changes are differentiable in x, y and w of the vertices; the selection, and z / w,
         are held fixed. Triangles seen edge-on pass no gradients.
     """
-    return _RasterizeClip.apply(triangles.verts, triangles, kernels.ImageSize(*size), *selection, with_changes)
+    return _RasterizeClip.apply(triangles.verts, triangles, ImageSize(*size), *selection, with_changes)
 
 
 class _RasterizeClip(FirstOrder):

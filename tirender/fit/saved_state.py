@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import FLOATS, fail
+from tirender.checks import FLOATS, check_kind, fail
 from tirender.fit.generators import set_generator_states, undisturbed
 
 MOMENTS = {
@@ -29,12 +29,12 @@ def check_state(state: Any, groups: Any, scheduler: Any) -> None:
     Raises:
         ValueError: the message begins with the name of the part.
     """
-    _check_kind("checkpoint", state, Mapping)
+    check_kind("checkpoint", state, Mapping)
     step = check_step("step", _part(state, "step"))
     _check_history(_part(state, "history"), step)
     check_parameters("module", _part(state, "module"))
     best = _part(state, "best")
-    _check_kind("best", best, Mapping)
+    check_kind("best", best, Mapping)
     if check_step("best step", _part(best, "step", "best ")) > step:
         fail("best step", f"one of the {step} steps", best["step"])
     check_parameters("best module", _part(best, "module", "best "))
@@ -43,8 +43,8 @@ def check_state(state: Any, groups: Any, scheduler: Any) -> None:
     for name, mean in (("best mean", _part(best, "mean", "best ")), ("mean", _part(state, "mean"))):
         if not isinstance(mean, float) or not (math.isfinite(mean) or (mean == math.inf and step == 0)):
             fail(name, "a finite number", mean)
-    _check_kind("optimizer", _part(state, "optimizer"), Mapping)
-    _check_kind("optimizer state", _part(state["optimizer"], "state", "optimizer "), Mapping)
+    check_kind("optimizer", _part(state, "optimizer"), Mapping)
+    check_kind("optimizer state", _part(state["optimizer"], "state", "optimizer "), Mapping)
     _check_like("optimizer param_groups", _part(state["optimizer"], "param_groups", "optimizer "), groups)
     _check_like("scheduler", _part(state, "scheduler"), scheduler)
     _check_generators(_part(state, "generators"))
@@ -59,7 +59,7 @@ def check_step(name: str, step: Any) -> int:
 
 def check_parameters(name: str, parameters: Any) -> None:
     """Raise ``ValueError`` unless these are tensors by name, with finite numbers."""
-    _check_kind(name, parameters, Mapping)
+    check_kind(name, parameters, Mapping)
     for key, value in parameters.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor) or value.layout != torch.strided:
             fail(f"{name} {key}", "a dense tensor of this name", type(value).__name__)
@@ -80,7 +80,7 @@ def check_optimizer(optimizer: torch.optim.Optimizer, groups: Sequence[Mapping[s
         for parameter in group["params"]:
             moments = optimizer.state.get(parameter, {})
             names = MOMENTS.get(type(optimizer))
-            _check_kind("optimizer state", moments, Mapping)
+            check_kind("optimizer state", moments, Mapping)
             if not names or not moments:
                 _check_numbers("optimizer state", moments)
                 continue
@@ -103,7 +103,7 @@ def _check_moment(name: str, value: Any, shape: torch.Size) -> None:
 
 def check_settings(settings: Any) -> None:
     """Raise ``ValueError`` unless these are numbers, strings, None, or tuples of them, by name."""
-    _check_kind("settings", settings, Mapping)
+    check_kind("settings", settings, Mapping)
     for name, value in settings.items():
         items = value if isinstance(value, (tuple, list)) else [value]
         if not isinstance(name, str) or not all(isinstance(item, (int, float, str, type(None))) for item in items):
@@ -127,13 +127,8 @@ def _part(state: Mapping[str, Any], name: str, of: str = "") -> Any:
     return state[name]
 
 
-def _check_kind(name: str, value: Any, kind: type) -> None:
-    if not isinstance(value, kind):
-        fail(name, kind.__name__.lower(), type(value).__name__)
-
-
 def _check_history(history: Any, step: int) -> None:
-    _check_kind("history", history, Mapping)
+    check_kind("history", history, Mapping)
     for name, values in history.items():
         is_list = isinstance(name, str) and isinstance(values, torch.Tensor) and values.dim() == 1
         if not is_list or values.layout != torch.strided or values.dtype not in FLOATS or len(values) > step:
@@ -169,7 +164,7 @@ def _check_like(name: str, value: Any, like: Any) -> None:
     Keys that only one side has are left to torch, whose versions differ in them.
     """
     if isinstance(like, Mapping):
-        _check_kind(name, value, Mapping)
+        check_kind(name, value, Mapping)
         for key in value.keys() & like.keys():
             _check_like(f"{name} {key}", value[key], like[key])
     elif isinstance(like, (list, tuple)):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -63,12 +61,13 @@ def load_mesh_target(path: str, device: str, given: Mapping[str, Any], with_look
     from tirender.fit.mesh import grey
     from tirender.io.display import display_mesh
     from tirender.io.file_mesh import without_strays
+    from tirender.io.files import not_found
     from tirender.io.mesh_building import meshes_of
     from tirender.io.reading import read_mesh_file
 
     file = datasets.path_of(path)
     if not file.exists():  # before the ending is looked at
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        raise not_found(path)
     read = without_strays(read_mesh_file(file, allow_parent=bool(given.get("allow_parent")), center_far=True))
     if not len(read.faces):
         fail(path, "at least one face", f"none: {len(read.verts)} points, which tirender render and view show")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -124,6 +125,11 @@ def _listing(folder: str) -> dict[str, list[str]]:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def not_found(path: str | os.PathLike[str]) -> FileNotFoundError:
+    """The error for a file that does not exist, as ``open`` raises it."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
 
 
 def is_path(f: Any) -> bool:

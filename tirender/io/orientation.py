@@ -78,8 +78,12 @@ def from_comment(data: bytes) -> Orientation | None:
 
 
 def _unit(name: str, vector: Sequence[float]) -> Vector:
-    length = math.hypot(*vector)
-    if len(vector) != 3 or not 0 < length < math.inf:
-        fail(name, "three finite numbers that are not all 0", tuple(vector))
-    x, y, z = (value / length + 0.0 for value in vector)
+    try:
+        numbers = [float(value) for value in vector]
+    except (TypeError, ValueError):
+        numbers = []
+    length = math.hypot(*numbers)
+    if len(numbers) != 3 or not 0 < length < math.inf:
+        fail(name, "three finite numbers that are not all 0", repr(vector))
+    x, y, z = (value / length + 0.0 for value in numbers)
     return x, y, z

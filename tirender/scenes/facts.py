@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from tirender.checks import fail
 from tirender.engine.edge_partners import edge_partners
 from tirender.io import load_gaussians, load_volume
 from tirender.io.file_mesh import FileMesh, without_strays
+from tirender.io.files import not_found
 from tirender.io.gaussians_io import holds_gaussians
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
@@ -45,6 +44,8 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
     """
     path = datasets.path_of(name_or_path)
     path = path / "checkpoint.pt" if (path / "checkpoint.pt").is_file() else path
+    if not path.exists():  # before its ending is looked at
+        raise not_found(path)
     known = datasets.orientation_of(name_or_path)
     ending = path.suffix.lower()
     with warnings.catch_warnings(record=True) as raised:
@@ -55,22 +56,16 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
             facts = _facts_of_fit(path)
         elif ending == ".npz" and "densities" in array_names(path):
             facts = _facts_of_volume(path)
-        elif ending in GAUSSIANS and path.exists() and holds_gaussians(path):
+        elif ending in GAUSSIANS and holds_gaussians(path):
             facts = _facts_of_gaussians(load_gaussians(path))
         elif ending in KNOWN_SUFFIXES:
             facts = _facts_of_mesh(read_mesh_file(path, allow_parent=allow_parent), known)
-        elif not path.exists():
-            raise _missing(path)
         else:
             endings = ", ".join([*KNOWN_SUFFIXES, ".splat", CHECKPOINT])
             fail("FILE", f"one that ends in {endings}, or a folder of a fit or of views", repr(str(path)))
     size = [] if path.is_dir() else [("size", f"{path.stat().st_size:,} bytes")]
     noted = dict.fromkeys(str(warning.message) for warning in raised)
     return [("file", str(path)), *size, *facts, *(("warning", message) for message in noted)]
-
-
-def _missing(path: Path) -> FileNotFoundError:
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def _facts_of_mesh(mesh: FileMesh, known: Orientation | None) -> list[tuple[str, str]]:
@@ -190,7 +185,7 @@ def _facts_of_fit(path: Path) -> list[tuple[str, str]]:
 
     state: Any = load_checkpoint(path)
     if state is None:
-        raise _missing(path)
+        raise not_found(path)
     try:
         about = state.get("about", {})
         losses = [f"{name} {float(values[-1]):.6f}" for name, values in state["history"].items() if len(values)]

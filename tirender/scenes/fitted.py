@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import torch
 
 from tirender.checks import fail
 from tirender.fit_kinds import KINDS
+from tirender.io.files import not_found
 from tirender.io.orientation import Orientation, oriented
 from tirender.scenes.base import Scene
 from tirender.scenes.cameras import from_views
@@ -61,7 +60,7 @@ def load_fit(path: Path, device: torch.device | str, orientation: Callable[[Orie
 
     state = load_checkpoint(path, device)
     if state is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        raise not_found(path)
     settings, parameters = state.get("settings"), state.get("module")
     if not isinstance(settings, dict) or not isinstance(parameters, dict) or settings.get("kind") not in [*KINDS]:
         fail(str(path), "a checkpoint of tirender fit", "another one")

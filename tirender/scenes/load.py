@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import warnings
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from tirender.checks import fail
 from tirender.io import IO, load_gaussians, load_volume
 from tirender.io.display import display_mesh
 from tirender.io.file_mesh import FileMesh
+from tirender.io.files import not_found
 from tirender.io.gaussians_io import holds_gaussians
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
@@ -63,7 +63,7 @@ def load_scene(
     if path.is_dir() and (path / "checkpoint.pt").is_file():
         path = path / "checkpoint.pt"
     if is_default and not path.exists():  # before its ending is looked at
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        raise not_found(path)
     ending = path.suffix.lower()
 
     def orientation(of_file: Orientation) -> Orientation:

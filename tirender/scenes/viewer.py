@@ -34,6 +34,7 @@ ARROW_SPEED = 0.5  # short sides of the picture a second
 ZOOM_SPEED = 2.5  # factor a second
 TURN_SPEED = 0.2  # short sides a second
 DRAG_ZOOM = 4.0  # factor a short side
+MOST_HELD = 32  # keys at once; a page may send any number
 WHEEL_ZOOM = 1.1  # factor a notch
 LIGHT = (12.0, 22.0)  # degrees to the right of the camera, and above
 PAN_MAX = 20.0  # the furthest that the target goes from the middle of the scene
@@ -133,7 +134,8 @@ class Viewer:
             if event.kind == "release":
                 self._held.discard(event.key)
             elif event.kind == "press":
-                self._held.add(event.key)
+                if len(self._held) < MOST_HELD:
+                    self._held.add(event.key)
                 self._cursor = (event.x, event.y)
                 self._press(event.key)
             elif event.kind == "scroll":

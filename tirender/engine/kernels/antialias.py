@@ -23,18 +23,11 @@ from tirender.engine.kernels.types import (
     FloatArray,
     FloatArray2D,
     I32Array,
+    ImageSizeStruct,
     IVec3Array,
     Vec2Array2D,
     Vec3Array,
-    struct_of,
 )
-
-
-class Size(NamedTuple):
-    """The size of an image in pixels."""
-
-    height: int
-    width: int
 
 
 class Picture(NamedTuple):
@@ -56,13 +49,12 @@ class Picture(NamedTuple):
     verts: Any
 
 
-SizeStruct = struct_of(Size)
 MAX_TRIANGLES = 16  # that are looked at on the way from a pixel to the next one
 
 
 @ti.kernel
 def antialias_forward(
-    size: SizeStruct,
+    size: ImageSizeStruct,
     triangles: I32Array,  # these five as in Picture
     depths: FloatArray,
     faces: IVec3Array,
@@ -86,7 +78,7 @@ def antialias_forward(
 
 @ti.kernel
 def antialias_adjoint(
-    size: SizeStruct,
+    size: ImageSizeStruct,
     triangles: I32Array,  # these five as in Picture
     depths: FloatArray,
     faces: IVec3Array,

@@ -9,8 +9,6 @@ A pixel shows a triangle if z / w is in [-1, 1] there. Here x / w and y / w are 
 image, and 1 at the last.
 """
 
-from typing import NamedTuple
-
 import taichi as ti
 
 from tirender.engine.kernels.partial_sums import accumulate
@@ -20,25 +18,15 @@ from tirender.engine.kernels.tiles import CUT, GridStruct, loops_were_cut, overl
 from tirender.engine.kernels.types import (
     FloatArray,
     I32Array,
+    ImageSizeStruct,
     IVec3Array,
     IVec4Array,
     Vec4Array,
     Vec4Array2D,
-    struct_of,
 )
 
 FAR = 1e12  # products of three coordinates would overflow beyond: such a triangle is not drawn
 STEEPEST = 1e8  # coordinates that change faster, in NDC, are those of triangles seen edge-on: they pass no gradients
-
-
-class ImageSize(NamedTuple):
-    """The size of an image in pixels."""
-
-    height: int
-    width: int
-
-
-ImageSizeStruct = struct_of(ImageSize)
 
 
 @ti.kernel

@@ -3,7 +3,7 @@
 An array of floats is f32, or f64 under gradcheck; the last axis of torch's tensor holds the vector.
 """
 
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import taichi as ti
 
@@ -31,3 +31,13 @@ def struct_of(numbers: type) -> Any:
     return ti.types.struct(
         **{name: ti.f32 if kind is float else ti.i32 for name, kind in get_type_hints(numbers).items()}
     )
+
+
+class ImageSize(NamedTuple):
+    """The size of an image in pixels."""
+
+    height: int
+    width: int
+
+
+ImageSizeStruct = struct_of(ImageSize)
