@@ -49,7 +49,7 @@ def test_render_textured_mesh_of_the_cow(tutorial_data: Path, tmp_path: Path) ->
 
 
 def test_fit_splats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_example("fit_splats", "--steps", 40, "--size", 32, "--most", 500, "--output", tmp_path)
+    run_example("fit_splats", "--steps", 100, "--size", 32, "--most", 500, "--output", tmp_path)
     out = capsys.readouterr().out
     found = re.search(r"500 Gaussians, total loss ([\d.]+), PSNR ([\d.]+) dB, SSIM ([\d.]+)", out)
     assert found is not None, out

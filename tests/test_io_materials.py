@@ -292,7 +292,7 @@ def test_allow_parent_allows_no_more(parent, name: str) -> None:
     for folder in (parent, parent.parent / "textures"):
         os.symlink(parent.parent.parent / "above.png", folder / "link.png")
     path = write(parent, "usemtl a\n" + FACE, f"newmtl a\nmap_Kd {name}\n")
-    with pytest.warns(UserWarning, match="expected a path inside the mesh's parent folder.*not read"):
+    with pytest.warns(UserWarning, match="expected a path inside the folder above its own.*not read"):
         assert load_obj(path, allow_parent=True)[2].texture_images == {}
 
 

@@ -164,7 +164,7 @@ print(len([p for p in sys.path if p.endswith("site")]), "matplotlib" in sys.modu
 from pytorch3d.vis import plot_scene
 print("matplotlib" in sys.modules)
 """
-    assert result(code).split() == ["1", "False", "True"]
+    assert result(code).split() == ["1", "False", "False"]
 
 
 def test_figures_are_plotlys():
