@@ -158,6 +158,7 @@ def shade_mesh(
             inv_gamma=1 / mode.gamma,
         ),
         Sampling(TEXTURES[texture.kind], texture.align_corners),
+        TEXTURES[texture.kind] == UV_TRILINEAR,
     )
     with torch.autocast(verts.device.type, enabled=False):
         keep = mode.soft and torch.is_grad_enabled() and any(t.requires_grad for t in inputs)

@@ -100,6 +100,7 @@ def mesh_shading_forward(
     raster: RasterStruct,
     shading: ShadingStruct,
     sampling: SamplingStruct,
+    mipmaps: ti.template(),
     offsets: I32Array,  # these thirteen as in ShadingInputs
     triangles: I32Array,
     faces: IVec3Array,
@@ -119,7 +120,7 @@ def mesh_shading_forward(
     kept_edges: I32Array,
 ):
     surface = ti.static(Surface(faces, positions, normal_faces, normals, params))
-    texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels))
+    texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels, mipmaps))
     for pixel in image:
         n = pixel // (raster.height * raster.width)
         background = vector(params, n, BACKGROUND)
@@ -174,6 +175,7 @@ def mesh_shading_adjoint(
     raster: RasterStruct,
     shading: ShadingStruct,
     sampling: SamplingStruct,
+    mipmaps: ti.template(),
     owners: OwnersStruct,
     offsets: I32Array,  # these thirteen as in ShadingInputs
     triangles: I32Array,
@@ -197,7 +199,7 @@ def mesh_shading_adjoint(
     grads: FloatArray2D,  # (part, columns) zero before; owners says which column is whose
 ):
     surface = ti.static(Surface(faces, positions, normal_faces, normals, params))
-    texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels))
+    texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels, mipmaps))
     fragments = ti.static(FragmentInputs(triangles, verts, surface, texture, kept_weights, kept_edges))
     mode = ti.static(Mode(raster, shading, sampling, owners))
     ti.loop_config(block_dim=ti.static(task_block()))

@@ -8,7 +8,6 @@ from tirender.engine.kernels.lighting import N_PARAMS, SHININESS, phong, phong_v
 from tirender.engine.kernels.partial_sums import add_row
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.texture import (
-    UV_TRILINEAR,
     sample,
     sample_vjp,
     texture_coord,
@@ -90,7 +89,7 @@ ShadingStruct, OwnersStruct = struct_of(Shading), struct_of(Owners)
 def level_of(texture: ti.template(), kind: ti.i32, t: ti.i32, p, v0, v1, v2, raster):
     """The level of triangle t's map that a pixel with centre p sees."""
     level = cast_like(0, p.x)
-    if kind == UV_TRILINEAR:
+    if ti.static(texture.mipmaps):
         level = texture_level(texture, kind, t, surface_slopes(p, v0, v1, v2, raster))
     return level
 

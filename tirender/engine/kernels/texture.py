@@ -39,6 +39,7 @@ class Texture(NamedTuple):
         map_index: (T,) int32 the map of each triangle; unused, like the next two, for VERTEX.
         layout: (maps, 4) int32 first texel, rows, columns and code of each map: padding, plus NEAREST and LEVELS.
         texels: (texels, 3).
+        mipmaps: whether to read smaller levels, for UV_TRILINEAR; known when a kernel is compiled, as it takes code.
     """
 
     faces: Any
@@ -46,6 +47,7 @@ class Texture(NamedTuple):
     map_index: Any
     layout: Any
     texels: Any
+    mipmaps: Any
 
 
 SamplingStruct = struct_of(Sampling)
@@ -191,13 +193,15 @@ def sample(texture: ti.template(), sampling, t: ti.i32, coord, level):
             y, x = atlas_cell(coord[0], coord[1], map_layout[2])
             color = texture.texels[map_layout[0] + y * map_layout[2] + x]
         else:
-            color = 0 * coord
-            first, n_levels, rest = levels_read(map_layout[3], level)
-            for k in range(n_levels):
-                share = rest if k == 1 else 1 - rest
-                map_layout = texture.layout[row + first + k]
-                nearest = sampling.kind == UV_NEAREST
-                color += share * sample_map(texture.texels, map_layout, nearest, sampling.align_corners, coord)
+            nearest, align = sampling.kind == UV_NEAREST, sampling.align_corners
+            if ti.static(texture.mipmaps):
+                color = 0 * coord
+                first, n_levels, rest = levels_read(map_layout[3], level)
+                for k in range(n_levels):
+                    share = rest if k == 1 else 1 - rest
+                    color += share * sample_map(texture.texels, texture.layout[row + first + k], nearest, align, coord)
+            else:
+                color = sample_map(texture.texels, map_layout, nearest, align, coord)
     return color
 
 
@@ -243,14 +247,19 @@ def sample_vjp(texture: ti.template(), sampling, t: ti.i32, coord, level, g, sum
             if first_column >= 0:
                 add_row(sums, first_column + 3 * index, g)
         else:
-            color = 0 * coord
-            first, n_levels, rest = levels_read(map_layout[3], level)
-            for k in range(n_levels):
-                share = rest if k == 1 else 1 - rest
-                map_layout = texture.layout[row + first + k]
-                value, grad = sample_map_vjp(texture.texels, map_layout, sampling, coord, share * g, sums, first_column)
-                color += share * value
-                out += grad
+            if ti.static(texture.mipmaps):
+                color = 0 * coord
+                first, n_levels, rest = levels_read(map_layout[3], level)
+                for k in range(n_levels):
+                    share = rest if k == 1 else 1 - rest
+                    smaller = texture.layout[row + first + k]
+                    value, grad = sample_map_vjp(
+                        texture.texels, smaller, sampling, coord, share * g, sums, first_column
+                    )
+                    color += share * value
+                    out += grad
+            else:
+                color, out = sample_map_vjp(texture.texels, map_layout, sampling, coord, g, sums, first_column)
     return color, out
 
 
