@@ -92,7 +92,9 @@ print(knn._KNN.__name__)
     assert result(code) == "KNN"
 
 
-@pytest.mark.parametrize("package", ["io", "loss"])
+@pytest.mark.parametrize(
+    "package", ["io", pytest.param("loss", marks=pytest.mark.long), pytest.param("ops", marks=pytest.mark.long)]
+)
 def test_one_import_makes_the_others_reachable(package):
     assert result(f"import pytorch3d.{package}; print(pytorch3d.renderer.MeshRenderer.__name__)") == "MeshRenderer"
     assert run("-c", f"import tirender.{package}; print(tirender.renderer.MeshRenderer.__name__)") == "MeshRenderer\n"
