@@ -20,7 +20,9 @@ from test_io_gltf import TRIANGLE, load
 from tirender.fit.transforms_json import load_views
 from tirender.io import IO, budget, files, gltf_io, gltf_scene, load_obj, mtl_io
 from tirender.io.files import decode_image
+from tirender.renderer import FoVPerspectiveCameras
 from tirender.scenes import load_scene
+from tirender.scenes.facts import facts_of
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere, torus
 
@@ -57,6 +59,10 @@ def test_images_of_one_file_count_together_and_files_do_not(tmp_path: Path, monk
         ValueError, match=r"TIRENDER_MAX_BYTES=.* allow more.*too large: 60000 bytes, after 60000 bytes"
     ):
         load_obj(path)
+    with pytest.raises(ValueError, match="too large: 60000 bytes, after 60000 bytes"):  # decoded when it is shown
+        load_scene(path).render(FoVPerspectiveCameras())
+    with pytest.raises(ValueError, match="too large: 60000 bytes, after 60000 bytes"):
+        facts_of(str(path))
     data = (tmp_path / "0.png").read_bytes()
     for _ in range(3):
         decode_image(data, "0.png")

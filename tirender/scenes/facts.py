@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tirender import datasets
+from tirender.budget import bounded
 from tirender.checks import fail
 from tirender.engine.edge_partners import edge_partners
 from tirender.io import load_gaussians, load_volume
@@ -32,6 +33,7 @@ from tirender.structures.words import several
 MANY = 8  # names are not listed beyond
 
 
+@bounded
 def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, str]]:
     """Facts of a mesh, cloud, volume, Gaussians, fit, or folder of views, each with its name; last come warnings.
 

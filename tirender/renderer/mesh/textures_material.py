@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
+from tirender.budget import bounded
 from tirender.checks import as_indices, check_range, fail
 from tirender.engine.kernels.texture import LEVELS, NEAREST
 from tirender.engine.mesh_shading import padding_code
@@ -275,6 +276,7 @@ class MapTable(NamedTuple):
     flags: torch.Tensor
 
     @classmethod
+    @bounded
     def of(cls, materials: Sequence[Material], device: torch.device, mipmaps: bool = False) -> MapTable:
         """Decode the maps and lay out everything on a device; ``mipmaps`` adds smaller levels of all maps."""
         everything = [*materials, Material(name="plain")]
