@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-REQUIRED = ("means", "scales", "quats", "opacities")
+SHAPE = ("means", "scales", "quats", "opacities")  # the parameters that growth reads
 
 
 @dataclass
 class Strategy:
-    """A strategy is told of each step before and after the backward pass."""
+    """A strategy is told of each step before and after the backward pass.
+
+    Attributes:
+        required: the names of parameters that it reads.
+    """
+
+    required: ClassVar[tuple[str, ...]] = ()
 
     def check_sanity(self, params: Mapping[str, Any], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
         """See whether parameters and optimizers fit each other.
 
         Raises:
-            AssertionError: each trainable parameter must have an optimizer of its name with one group, as in gsplat.
+            AssertionError: each trainable parameter must have an optimizer of its name with one group, as in gsplat;
+                or one of the ``required`` is not there.
         """
         trainable = {name for name, parameter in params.items() if parameter.requires_grad}
         if trainable != set(optimizers):
@@ -27,16 +34,12 @@ class Strategy:
         for name, optimizer in optimizers.items():
             if len(optimizer.param_groups) != 1:
                 raise AssertionError(f"optimizers: expected one group of {name!r}, got {len(optimizer.param_groups)}")
+        for name in self.required:
+            if name not in params:
+                raise AssertionError(f"params: expected {name!r}, got {sorted(params)}")
 
     def step_pre_backward(self, *args: Any, **kwargs: Any) -> None:
         """Called before the backward pass."""
 
     def step_post_backward(self, *args: Any, **kwargs: Any) -> None:
         """Called after the backward pass."""
-
-
-def check_names(params: Mapping[str, Any]) -> None:
-    """Raise ``AssertionError`` unless the parameters of shape and opacity are there."""
-    for name in REQUIRED:
-        if name not in params:
-            raise AssertionError(f"params: expected {name!r}, got {sorted(params)}")

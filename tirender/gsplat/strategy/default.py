@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from tirender.fit import growth
-from tirender.gsplat.strategy.base import Strategy, check_names
+from tirender.gsplat.strategy.base import SHAPE, Strategy
 
 
 @dataclass
@@ -33,6 +33,7 @@ class DefaultStrategy(Strategy):
         key_for_gradient: the name in ``info`` of the means in the image.
     """
 
+    required: ClassVar = SHAPE
     prune_opa: float = 0.005
     grow_grad2d: float = 0.0002
     grow_scale3d: float = 0.01
@@ -56,11 +57,6 @@ class DefaultStrategy(Strategy):
         if self.refine_scale2d_stop_iter > 0:
             state["radii"] = None
         return state
-
-    def check_sanity(self, params: Mapping[str, Any], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
-        """See whether parameters and optimizers fit each other; raises ``AssertionError``."""
-        super().check_sanity(params, optimizers)
-        check_names(params)
 
     def step_pre_backward(  # type: ignore[override]
         self,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from tirender.fit import growth
-from tirender.gsplat.strategy.base import Strategy, check_names
+from tirender.gsplat.strategy.base import SHAPE, Strategy
 
 
 @dataclass
@@ -25,6 +25,7 @@ class MCMCStrategy(Strategy):
         verbose: whether to print what happens.
     """
 
+    required: ClassVar = SHAPE
     cap_max: int = 1_000_000
     noise_lr: float = 5e5
     refine_start_iter: int = 500
@@ -37,11 +38,6 @@ class MCMCStrategy(Strategy):
         """The state that the steps take: a table of binomial coefficients, as in gsplat."""
         n = growth.MAX_RATIO
         return {"binoms": torch.tensor([[float(math.comb(i, k)) for k in range(n)] for i in range(n)])}
-
-    def check_sanity(self, params: Mapping[str, Any], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
-        """See whether parameters and optimizers fit each other; raises ``AssertionError``."""
-        super().check_sanity(params, optimizers)
-        check_names(params)
 
     def step_post_backward(  # type: ignore[override]
         self,
