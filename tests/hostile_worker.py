@@ -1,0 +1,190 @@
+"""Valid containers with hostile contents: ``python hostile_worker.py FOLDER N FIRST KIND ...`` tries N of each kind.
+
+What each case does is one of "loaded", "refused" (a ValueError or OSError that names a file of the folder), or a fault:
+another exception, no name, numbers that are not finite, a file opened outside of the folder, more than two seconds of
+this process's time, more memory than the budget allows. Faults are printed, a line each; the last line counts all
+outcomes by kind, as JSON. A crash or an endless loop ends the process: ``last.txt`` then tells at which case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from fuzz_files import Files
+from fuzz_worker import CHECKS, check_cloud, check_mesh, whole_files
+from hostile_files import VARIANTS, colmap_files
+
+from tirender.fit.capture import load_capture
+from tirender.scenes import load_scene
+from tirender.scenes.facts import facts_of
+
+SECONDS, BUDGET = 2.0, 256 << 20
+A_BYTE, SLACK = 40, 48 << 20  # memory for each byte of the files, and for anything
+HARD = 2 << 30  # more memory than this is not given
+FAULTS = ("raw", "unnamed", "outside", "time", "memory")
+
+Case = tuple[Path, Callable[[Path], Any]]
+
+
+class TooLong(BaseException):
+    """A case took too much time."""
+
+
+def kinds_of_files(folder: Path) -> dict[str, tuple[str, Files]]:
+    """Of each kind, the name of the file to load, and all files that belong to it."""
+    made = whole_files(folder)
+    made["images"] = made["obj polygons"]
+    for binary in (True, False):
+        made[f"colmap {'binary' if binary else 'text'}"] = ("sparse", colmap_files(binary))
+    return {kind: made[kind] for kind in VARIANTS if kind in made}
+
+
+def answers(kind: str) -> list[Callable[[Path], Any]]:
+    """What is asked about a file."""
+    if kind.startswith("colmap"):
+        return [lambda path: _finite_capture(path.parent)]
+    check = CHECKS.get(kind, CHECKS["cloud"] if kind.startswith("cloud") else check_mesh)
+    first = check_cloud if kind.startswith("cloud") else check
+    return [first] if kind == "transforms" else [first, load_scene, lambda path: facts_of(str(path))]
+
+
+def _finite_capture(folder: Path) -> None:
+    capture = load_capture(folder)
+    numbers = [capture.images, capture.cameras.R, capture.cameras.T, capture.cameras.focal_length]
+    numbers += [] if capture.points is None else [capture.points.points_packed(), capture.points.features_packed()]
+    assert all(x.isfinite().all() for x in numbers)
+
+
+# --- measuring ---
+
+
+def peak() -> int:
+    """The most memory since ``reset_peak``, in bytes."""
+    with open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) << 10
+
+
+def reset_peak() -> int:
+    """Forget the peak; returns the memory that is used now."""
+    with open("/proc/self/clear_refs", "w") as refs:
+        refs.write("5")
+    return peak()
+
+
+def outcome(path: Path, ask: Callable[[Path], Any], size: int, opened: list[str]) -> tuple[str, str]:
+    """How one question about a file ends, and what is wrong with that; its time and memory are measured."""
+    opened.clear()
+    before, began = reset_peak(), time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    how, what = "loaded", ""
+    try:
+        ask(path)
+    except (ValueError, OSError) as error:
+        named = str(path.parent) in str(error) or path.name in str(error)
+        how, what = ("refused", "") if named else ("unnamed", repr(error)[:300])
+    except TooLong:
+        how, what = "time", "stopped"
+    except BaseException as error:
+        how, what = "raw", f"{error!r}"[:300]
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    seconds, memory = time.process_time() - began, peak() - before
+    root = str(path.parent)
+    if outside := [name for name in opened if not os.path.realpath(name).startswith(root)]:
+        return "outside", str(outside)
+    if how in ("loaded", "refused") and seconds > SECONDS:
+        return "time", f"{seconds:.1f} s"
+    if how in ("loaded", "refused") and memory > BUDGET + A_BYTE * size + SLACK:
+        return "memory", f"{memory >> 20} MB"
+    return how, what
+
+
+def watch(opened: list[str]) -> None:
+    """Note what is opened, and stop what takes too long or too much memory."""
+    own = (sys.prefix, sys.base_prefix, str(Path(__file__).parent.parent), "/proc", "/sys", "/dev/null")
+
+    def audit(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(args[0], str | bytes) and not os.fsdecode(args[0]).startswith(own):
+            opened.append(os.fsdecode(args[0]))
+
+    def too_long(*_: object) -> None:
+        raise TooLong
+
+    sys.addaudithook(audit)
+    signal.signal(signal.SIGPROF, too_long)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + HARD, resource.RLIM_INFINITY))
+
+
+def write(place: Path, files: Files) -> None:
+    """The only files in a folder."""
+    shutil.rmtree(place, ignore_errors=True)
+    for name, data in files.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def run(folder: Path, cases: Iterable[tuple[str, Path, int, list[Callable[[Path], Any]]]]) -> dict[str, Counter[str]]:
+    """Ask all; the outcomes by kind.
+
+    Args:
+        folder: for notes.
+        cases: each with its kind, the path, the bytes of its files, and what is asked about it.
+    """
+    opened: list[str] = []
+    watch(opened)
+    counts: dict[str, Counter[str]] = {}
+    for name, path, size, asked in cases:
+        (folder / "last.txt").write_text(name)
+        how = "loaded"
+        for ask in asked:
+            one, what = outcome(path, ask, size, opened)
+            how = one if how not in FAULTS and one != "loaded" else how
+            if one in FAULTS:
+                print(f"{name}: {one} {getattr(ask, '__name__', '')} {what}", flush=True)
+                break
+        counts.setdefault(name.rpartition(" ")[0], Counter())[how] += 1
+    return counts
+
+
+def main(folder: Path, n: int, first: int, kinds: list[str]) -> None:
+    folder = folder.resolve()
+    os.environ["TIRENDER_MAX_BYTES"] = str(BUDGET)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    whole = kinds_of_files(folder)
+    place = folder / "case"
+    for kind, (name, files) in whole.items():  # whole they load, which imports what is imported late
+        if not kinds or kind in kinds:
+            write(place, files)
+            for ask in answers(kind):
+                ask(place / name)
+
+    def cases() -> Iterable[tuple[str, Path, int, list[Callable[[Path], Any]]]]:
+        for kind, (name, files) in whole.items():
+            for i in range(first, first + n) if not kinds or kind in kinds else ():
+                new = VARIANTS[kind]((name, files), random.Random(f"{kind} {i}"))
+                write(place, new)
+                main_file = "m.obj" if kind == "images" else name
+                yield f"{kind} {i}", place / main_file, sum(map(len, new.values())), answers(kind)
+
+    counts = run(folder, cases())
+    print(json.dumps({kind: dict(sorted(outcomes.items())) for kind, outcomes in counts.items()}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
