@@ -36,8 +36,10 @@ def text(data: bytes, rng: random.Random, words: tuple[str, ...] = ()) -> bytes:
             break
         at = rng.randrange(len(lines))
         line, kind = lines[at], rng.randrange(14)
-        place = rng.randrange(len(line))
-        if kind < 6:
+        place = rng.randrange(len(line)) if line else 0
+        if not line:
+            lines[at] = [rng.choice(WORDS)]
+        elif kind < 6:
             line[place] = rng.choice(WORDS)
         elif kind == 6:
             line[place] = rng.choice((*words, *STRINGS)).encode("utf-8", "surrogatepass").decode("latin-1")

@@ -138,8 +138,10 @@ def test_nodes_and_primitives_are_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     builder.root["nodes"] = [{"mesh": mesh}] * 4
     builder.root["scenes"] = [{"nodes": [0, 1, 2, 3]}]
     assert len(load(tmp_path, builder).faces_packed()) == 4
-    monkeypatch.setattr(gltf_io, "MAX_PARTS", 3)
-    with pytest.raises(ValueError, match="a scene of at most 3 primitives, instances of meshes counted"):
+    with (
+        budget(3.5 * gltf_io.BYTES_A_PART),
+        pytest.raises(ValueError, match="got a scene of so many primitives, instances of meshes counted, too large"),
+    ):
         load(tmp_path, builder)
     monkeypatch.setattr(gltf_scene, "MAX_NODES", 2)
     with pytest.raises(ValueError, match="a scene of at most 2 nodes"):
