@@ -48,7 +48,9 @@ def test_images_are_measured_before_they_are_decoded(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"0\.png: .* got an image of 100 x 50, too large: 60000 bytes"),
     ):
         load_obj(path)
-    with budget(60_000):
+    with budget(99_999), pytest.raises(ValueError, match="got to decode an image of 100 x 50, too large: 40000 bytes"):
+        load_obj(path)
+    with budget(100_000):
         load_obj(path)
 
 

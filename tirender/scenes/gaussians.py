@@ -85,6 +85,6 @@ def _placement(gaussians: Gaussians, name: str) -> tuple[torch.Tensor, float]:
     radius = float(distances[int(MOST * (len(distances) - 1))]) or float(distances[-1])
     if not radius > 0:
         radius = float(gaussians.scales.max()) * 3
-    if not radius > 0:
-        fail(name, "Gaussians that are not all at one place", "others")
+    if not 0 < radius < math.inf or not bool(gaussians.scales.isfinite().all()):
+        fail(name, "Gaussians of finite sizes that are not all at one place", f"a radius of {radius}")
     return centre, radius
