@@ -27,7 +27,7 @@ from fuzz_files import Files
 from fuzz_worker import CHECKS, check_cloud, check_mesh, whole_files
 from hostile_files import VARIANTS, colmap_files
 
-from tirender.fit.capture import load_capture
+from tirender.captures import load_capture
 from tirender.scenes import load_scene
 from tirender.scenes.facts import facts_of
 
@@ -63,7 +63,9 @@ def answers(kind: str) -> list[Callable[[Path], Any]]:
 
 def _finite_capture(folder: Path) -> None:
     capture = load_capture(folder)
-    numbers = [capture.images, capture.cameras.R, capture.cameras.T, capture.cameras.focal_length]
+    capture.photos.prepare()
+    numbers = [capture.cameras.R, capture.cameras.T, capture.cameras.focal_length]
+    numbers += [capture.image(i) for i in range(min(len(capture), 2))]
     numbers += [] if capture.points is None else [capture.points.points_packed(), capture.points.features_packed()]
     assert all(x.isfinite().all() for x in numbers)
 
