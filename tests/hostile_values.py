@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 BIG = 5000  # digits; Python converts no more than 4300
-MARK = "@digits@"
+MARK, DEEP = "@digits@", "@deep@"
 WORDS = "0 -0 -1 1 2 7 255 256 65535 65536 2147483647 2147483648 -2147483648 4294967295 4294967296 1e-45 1e-320".split()
 WORDS += "1e9 1e20 -1e20 1e38 -1e38 3.5e38 1e39 1e154 -1e308 1e309 nan inf -inf Infinity 0x10 1_000 1/2 1e 1.2.3".split()
 WORDS += ["9" * 19, "9" * 20, "9" * 400, "1" * BIG, "1e" + "9" * 30, "\u0661", "\u00bd", "a", "", "0." + "3" * 999]
 NUMBERS = [0, -0.0, -1, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, -(2**31), 2**32, 2**53 + 1, 2**63, 2**64, 10**400]
 NUMBERS += [0.5, 1e-45, 1e-320, 1e9, 1e20, -1e20, 1e38, -1e38, 3.5e38, 1e154, 1e308, -1e308, *map(float, "nan inf -inf".split())]
 STRINGS = ["", "x", ".", "..", "/", "../secret", "/etc/passwd", "..\\..\\secret", "%2e%2e/secret", "file:///etc/passwd"]
-STRINGS += ["\ud800", "a\0b", "x" * 5000, "\u202e", "CON", "data:,", "data:image/png;base64,", "data:;base64,AAAA", "\n", MARK]
+STRINGS += ["\ud800", "a\0b", "x" * 5000, "\u202e", "CON", "data:,", "data:image/png;base64,", "data:;base64,AAAA", "\n", MARK, DEEP]
 OTHERS: list[Any] = [None, True, False, [], {}, [[]], [None], {"": None}]
 
 
@@ -91,7 +91,7 @@ def changed(value: Any, rng: random.Random) -> Any:
         return rng.choice(STRINGS)
     if isinstance(value, list):
         times = rng.choice((0, 2, 3, 300, 20_000)) if rng.random() < 0.3 else 1
-        return rng.choice([value[:-1], value * times, value + [number(rng)], value[::-1], [value], deep(900)])
+        return rng.choice([value[:-1], value * times, value + [number(rng)], value[::-1], [value], deep(300)])
     if isinstance(value, dict):
         return {key: item for key, item in value.items() if rng.random() < 0.7}
     return rng.choice(OTHERS)
@@ -121,8 +121,9 @@ def deep(n: int) -> list[Any]:
 
 
 def dumps(root: Any) -> bytes:
-    """JSON, with numbers of thousands of digits."""
-    return json.dumps(root).replace(f'"{MARK}"', "1" * BIG).encode()
+    """JSON, with numbers of thousands of digits and lists in thousands of lists."""
+    nested = "[" * 50_000 + "]" * 50_000
+    return json.dumps(root).replace(f'"{MARK}"', "1" * BIG).replace(f'"{DEEP}"', nested).encode()
 
 
 # --- arrays ---

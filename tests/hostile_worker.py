@@ -26,6 +26,8 @@ import torch
 from fuzz_files import Files
 from fuzz_worker import CHECKS, check_cloud, check_mesh, whole_files
 from hostile_files import VARIANTS, colmap_files
+from hostile_fits import answers_of_fits, checkpoint, whole_fits
+from small_fits import FITS
 
 from tirender.captures import load_capture
 from tirender.scenes import load_scene
@@ -36,7 +38,8 @@ A_BYTE, SLACK = 40, 48 << 20  # memory for each byte of the files, and for anyth
 HARD = 2 << 30  # more memory than this is not given
 FAULTS = ("raw", "unnamed", "outside", "time", "memory")
 
-Case = tuple[Path, Callable[[Path], Any]]
+Case = tuple[str, Path, int, list[Callable[[Path], Any]]]
+"""Its kind and number, the path, the bytes of its files, and what is asked about it."""
 
 
 class TooLong(BaseException):
@@ -140,12 +143,12 @@ def write(place: Path, files: Files) -> None:
         path.write_bytes(data)
 
 
-def run(folder: Path, cases: Iterable[tuple[str, Path, int, list[Callable[[Path], Any]]]]) -> dict[str, Counter[str]]:
+def run(folder: Path, cases: Iterable[Case]) -> dict[str, Counter[str]]:
     """Ask all; the outcomes by kind.
 
     Args:
         folder: for notes.
-        cases: each with its kind, the path, the bytes of its files, and what is asked about it.
+        cases: made one after the other.
     """
     opened: list[str] = []
     watch(opened)
@@ -168,21 +171,30 @@ def main(folder: Path, n: int, first: int, kinds: list[str]) -> None:
     os.environ["TIRENDER_MAX_BYTES"] = str(BUDGET)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    whole = kinds_of_files(folder)
+    files = {kind: whole for kind, whole in kinds_of_files(folder).items() if kind in kinds}
+    fits = whole_fits(folder, [name for name in FITS if f"fit {name}" in kinds])
     place = folder / "case"
-    for kind, (name, files) in whole.items():  # whole they load, which imports what is imported late
-        if not kinds or kind in kinds:
-            write(place, files)
-            for ask in answers(kind):
-                ask(place / name)
+    for kind, (name, contents) in files.items():  # whole they load, which imports what is imported late
+        write(place, contents)
+        for ask in answers(kind):
+            ask(place / name)
+    for name in fits:
+        write(place, {"checkpoint.pt": (folder / f"whole {name}" / "checkpoint.pt").read_bytes()})
+        for ask in answers_of_fits(name):
+            ask(place / "checkpoint.pt")
 
-    def cases() -> Iterable[tuple[str, Path, int, list[Callable[[Path], Any]]]]:
-        for kind, (name, files) in whole.items():
-            for i in range(first, first + n) if not kinds or kind in kinds else ():
-                new = VARIANTS[kind]((name, files), random.Random(f"{kind} {i}"))
+    def cases() -> Iterable[Case]:
+        for kind, (name, contents) in files.items():
+            for i in range(first, first + n):
+                new = VARIANTS[kind]((name, contents), random.Random(f"{kind} {i}"))
                 write(place, new)
                 main_file = "m.obj" if kind == "images" else name
                 yield f"{kind} {i}", place / main_file, sum(map(len, new.values())), answers(kind)
+        for name, state in fits.items():
+            for i in range(first, first + n):
+                data = checkpoint(state, random.Random(f"fit {name} {i}"))
+                write(place, {"checkpoint.pt": data})
+                yield f"fit {name} {i}", place / "checkpoint.pt", len(data), answers_of_fits(name)
 
     counts = run(folder, cases())
     print(json.dumps({kind: dict(sorted(outcomes.items())) for kind, outcomes in counts.items()}))
