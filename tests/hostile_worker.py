@@ -18,15 +18,16 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from fuzz_files import Files
-from fuzz_worker import CHECKS, check_cloud, check_mesh, whole_files
+from fuzz_worker import CHECKS, check_cloud, check_meshes, check_record, whole_files
 from hostile_files import VARIANTS, colmap_files
 from hostile_fits import answers_of_fits, checkpoint, whole_fits
+from hostile_web import attack, hostile_page, is_up
 from small_fits import FITS
 
 from tirender.captures import load_capture
@@ -59,9 +60,10 @@ def answers(kind: str) -> list[Callable[[Path], Any]]:
     """What is asked about a file."""
     if kind.startswith("colmap"):
         return [lambda path: _finite_capture(path.parent)]
-    check = CHECKS.get(kind, CHECKS["cloud"] if kind.startswith("cloud") else check_mesh)
-    first = check_cloud if kind.startswith("cloud") else check
-    return [first] if kind == "transforms" else [first, load_scene, lambda path: facts_of(str(path))]
+    if kind == "transforms":
+        return [CHECKS[kind]]
+    first = [CHECKS[kind]] if kind in CHECKS else [check_meshes, check_record]
+    return [*([check_cloud] if kind.startswith("cloud") else first), load_scene, lambda path: facts_of(str(path))]
 
 
 def _finite_capture(folder: Path) -> None:
@@ -183,7 +185,7 @@ def main(folder: Path, n: int, first: int, kinds: list[str]) -> None:
         for ask in answers_of_fits(name):
             ask(place / "checkpoint.pt")
 
-    def cases() -> Iterable[Case]:
+    def cases() -> Iterator[Case]:
         for kind, (name, contents) in files.items():
             for i in range(first, first + n):
                 new = VARIANTS[kind]((name, contents), random.Random(f"{kind} {i}"))
@@ -195,9 +197,23 @@ def main(folder: Path, n: int, first: int, kinds: list[str]) -> None:
                 data = checkpoint(state, random.Random(f"fit {name} {i}"))
                 write(place, {"checkpoint.pt": data})
                 yield f"fit {name} {i}", place / "checkpoint.pt", len(data), answers_of_fits(name)
+        if pages := [kind for kind in kinds if kind.startswith("web")]:
+            yield from attacks(pages)
+
+    def attacks(pages: list[str]) -> Iterator[Case]:
+        with hostile_page() as page:
+            assert is_up(page)
+            for kind in pages:
+                for i in range(first, first + n):
+                    rng = random.Random(f"{kind} {i}")
+                    yield f"{kind} {i}", place, 1 << 20, [lambda _: attack(page, kind, rng), lambda _: _up(page)]
 
     counts = run(folder, cases())
     print(json.dumps({kind: dict(sorted(outcomes.items())) for kind, outcomes in counts.items()}))
+
+
+def _up(page: Any) -> None:
+    assert is_up(page)
 
 
 if __name__ == "__main__":

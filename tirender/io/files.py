@@ -20,7 +20,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ImageBase
 
-from tirender.budget import borrow, spend
+from tirender.budget import borrow, bounded, spend
 from tirender.checks import fail
 
 MAX_FILE_BYTES = 4 << 30
@@ -226,6 +226,7 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
+@bounded
 def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Tensor:
     """Decode an image file.
 
@@ -279,6 +280,7 @@ def read_image_header(path: str | os.PathLike[str]) -> ImageHeader:
         return ImageHeader(*image.size, _has_alpha(image), turn if turn in _TURNS else 1)
 
 
+@bounded
 def decode_bytes(data: bytes, name: str, alpha: bool = False, turn: int = 1) -> torch.Tensor:
     """Decode an image file to 8 bits a channel.
 
