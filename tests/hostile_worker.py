@@ -173,6 +173,7 @@ def main(folder: Path, n: int, first: int, kinds: list[str]) -> None:
     os.environ["TIRENDER_MAX_BYTES"] = str(BUDGET)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     files = {kind: whole for kind, whole in kinds_of_files(folder).items() if kind in kinds}
     fits = whole_fits(folder, [name for name in FITS if f"fit {name}" in kinds])
     place = folder / "case"
