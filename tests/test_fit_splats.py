@@ -209,7 +209,8 @@ def write_photos(folder: Path) -> None:
     (folder / "sparse" / "0").mkdir(parents=True)
     (folder / "images").mkdir()
     K, lines = intrinsics[0], []
-    for i, (image, view) in enumerate(zip(photos.images, viewmats)):
+    for i, view in enumerate(viewmats):
+        image = photos.image(i)
         pixels = (image.clamp(0, 1) * 255).round().byte().numpy()
         Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
         pose = [*matrix_to_quaternion(view[:3, :3]).tolist(), *view[:3, 3].tolist()]

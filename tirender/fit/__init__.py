@@ -1,7 +1,7 @@
 """Fits: a loop, models to fit, and the ready-made fits of the tutorials: meshes, volumes and radiance fields."""
 
+from tirender.captures import Capture, load_capture
 from tirender.fit.callbacks import Checkpoint, Every, Figures
-from tirender.fit.capture import Capture, load_capture
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.distributed import process_group
 from tirender.fit.extract import cameras_around, extract_mesh

@@ -63,10 +63,11 @@ class SplatFit(FitKind):
         return {"tutorial": SplatConfig(), "best": BEST_SPLATS}
 
     def load(self, given: Mapping[str, Any], device: str) -> PhotosTarget:
-        from tirender.fit.capture import is_capture, load_capture
+        from tirender.captures import is_capture, load_capture
 
         if is_capture(given["source"]):
             capture = load_capture(given["source"], short_side=given["size"]).to(device)
+            capture.photos.prepare()
             photos, held_out = capture.split()
             return PhotosTarget(photos=photos, held_out=held_out, **standing_of_cameras(capture.cameras, given))
         views = load_views_and_held_out({**given, "size": given["size"] or SIZE_OF_VIEWS}, device)
@@ -74,7 +75,10 @@ class SplatFit(FitKind):
         return PhotosTarget(photos=views.views, held_out=views.held_out, **fields)
 
     def data(self, target: PhotosTarget) -> list[torch.Tensor]:
-        return [target.photos.cameras.T, _images(target.photos)]
+        from tirender.fit.photos import as_capture
+
+        capture = as_capture(target.photos)
+        return [capture.cameras.T, *(capture.photos[i] for i in range(len(capture)))]
 
     def fit(self, target: PhotosTarget, config: SplatConfig, callbacks: Sequence[Callback]) -> FitRun:
         from tirender.fit import HeldOut, fit_splats
@@ -87,12 +91,12 @@ class SplatFit(FitKind):
         import torch
 
         from tirender import vis
+        from tirender.fit.photos import as_capture, image_on
 
-        truth = _truth(target)
-        rendered = run.module(truth.cameras[[0]])[0]
-        image = _images(truth)[0]
-        silhouettes = getattr(truth, "silhouettes", None)  # of views; photos have none
-        covered = torch.ones_like(image[..., 0]) if silhouettes is None else silhouettes[0]
+        truth = as_capture(_truth(target))
+        rendered = run.module(truth.cameras[[0]], truth.sizes[0])[0]
+        image, mask = image_on(truth, 0), truth.mask(0)
+        covered = torch.ones_like(image[..., 0]) if mask is None else mask
         vis.compare_view(rendered, image, covered, f"iter: {run.step}")
 
     def quality(self, run: FitRun, target: PhotosTarget) -> dict[str, float]:
@@ -127,9 +131,3 @@ class SplatFit(FitKind):
 
 def _truth(target: PhotosTarget) -> Any:
     return target.photos if target.held_out is None else target.held_out
-
-
-def _images(photos: Any) -> torch.Tensor:
-    from tirender.fit.held_out import images_of
-
-    return images_of(photos)
