@@ -20,8 +20,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
             "became of each photo, and FOLDER/database.db, from which an interrupted call goes on."
         ),
         epilog=(
-            "The photos lie in FOLDER, or in FOLDER/images. Take 30 or more, sharp, of a thing that stands still, from\n"
-            "all around, each sharing most of what it shows with the next.\n\n"
+            "The photos lie in FOLDER, or in FOLDER/images. Take 30 or more, sharp, of a thing that stands still,\n"
+            "from all around, each sharing most of what it shows with the next.\n\n"
             "examples:\n"
             "  tirender capture photos/\n"
             "  tirender fit splats photos/ --downscale 2"
