@@ -7,7 +7,6 @@ import json
 import random
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +14,48 @@ import numpy as np
 import torch
 from fuzz_files import Files
 from gltf_files import glb
+from hostile_images import patched, picture, textures
 from hostile_values import NUMBERS, STRINGS, WORDS, array, dumps, text, tree
-from PIL import Image
 
 from tirender.io.files import encode_png
 
 Whole = tuple[str, Files]
-OBJ_WORDS = ("v", "vt", "vn", "f", "l", "p", "usemtl", "mtllib", "g", "o", "s", "vp", "curv", "\\", "#", "1/1/1", "-1//-1")
-MTL_WORDS = ("newmtl", "Kd", "Ks", "Ke", "Ns", "d", "Tr", "map_Kd", "map_d", "norm", "bump", "-s", "-o", "-bm", "-clamp")
+OBJ_WORDS = (
+    "v",
+    "vt",
+    "vn",
+    "f",
+    "l",
+    "p",
+    "usemtl",
+    "mtllib",
+    "g",
+    "o",
+    "s",
+    "vp",
+    "curv",
+    "\\",
+    "#",
+    "1/1/1",
+    "-1//-1",
+)
+MTL_WORDS = (
+    "newmtl",
+    "Kd",
+    "Ks",
+    "Ke",
+    "Ns",
+    "d",
+    "Tr",
+    "map_Kd",
+    "map_d",
+    "norm",
+    "bump",
+    "-s",
+    "-o",
+    "-bm",
+    "-clamp",
+)
 PLY_WORDS = ("ply", "element", "property", "list", "uchar", "int", "double", "vertex", "face", "end_header", "comment")
 
 
@@ -97,7 +130,9 @@ def zipped(members: dict[str, bytes], rng: random.Random) -> bytes:
     method = rng.choice([zipfile.ZIP_STORED] * 5 + [zipfile.ZIP_DEFLATED] * 4 + [zipfile.ZIP_LZMA])
     with zipfile.ZipFile(stream, "w", method) as archive:
         for name, data in members.items():
-            info = zipfile.ZipInfo(name if rng.random() > 0.02 else rng.choice(["../" + name, "/" + name, name.upper()]))
+            info = zipfile.ZipInfo(
+                name if rng.random() > 0.02 else rng.choice(["../" + name, "/" + name, name.upper()])
+            )
             info.compress_type = method
             archive.writestr(info, data)
     data = stream.getvalue()
@@ -105,12 +140,6 @@ def zipped(members: dict[str, bytes], rng: random.Random) -> bytes:
         start = data.find(b"PK\x01\x02")
         return patched(data, start + rng.choice((20, 24, 42)), rng)
     return data
-
-
-def patched(data: bytes, at: int, rng: random.Random) -> bytes:
-    """Another number of four bytes at a place."""
-    new = rng.choice([0, 1, len(data), 2**31, 2**32 - 1, 2**31 - 1, len(data) * 1000 % 2**32])
-    return data[:at] + struct.pack("<I", new) + data[at + 4 :]
 
 
 def npz(whole: Whole, rng: random.Random) -> Files:
@@ -123,14 +152,25 @@ def npz(whole: Whole, rng: random.Random) -> Files:
     chosen = rng.choice(list(arrays))
     for key, value in arrays.items():
         if key == chosen and rng.random() < 0.5:
-            value = array(value.astype(rng.choice(("<f8", "<f4", "<f2", ">f4", "u1", "<i8", "<u8", "?", "<c8"))), rng) if rng.random() < 0.5 else array(value, rng)
+            value = (
+                array(value.astype(rng.choice(("<f8", "<f4", "<f2", ">f4", "u1", "<i8", "<u8", "?", "<c8"))), rng)
+                if rng.random() < 0.5
+                else array(value, rng)
+            )
             members[f"{key}.npy"] = npy(value)
         elif key == chosen:
             members[f"{key}.npy"] = npy(value, rng)
         else:
             members[f"{key}.npy"] = npy(value)
     if rng.random() < 0.05:  # little, of much
-        members[f"{chosen}.npy"] = npy(np.zeros((rng.choice((1 << 18, 1 << 22, 1 << 25)), 3) if "verts" in arrays else (64, 64, rng.choice((64, 1024, 8192))), rng.choice(("u1", "<f4"))))
+        members[f"{chosen}.npy"] = npy(
+            np.zeros(
+                (rng.choice((1 << 18, 1 << 22, 1 << 25)), 3)
+                if "verts" in arrays
+                else (64, 64, rng.choice((64, 1024, 8192))),
+                rng.choice(("u1", "<f4")),
+            )
+        )
     if rng.random() < 0.05:
         del members[rng.choice(list(members))]
     return {**files, name: zipped(members, rng)}
@@ -139,28 +179,70 @@ def npz(whole: Whole, rng: random.Random) -> Files:
 def placements(rng: random.Random) -> dict[str, np.ndarray]:
     numbers = [x for x in NUMBERS if abs(x) < 1e300]
     return {
-        "voxel_size": np.array([rng.choice(numbers) for _ in range(3)] if rng.random() < 0.5 else rng.choice(numbers), "<f8"),
+        "voxel_size": np.array(
+            [rng.choice(numbers) for _ in range(3)] if rng.random() < 0.5 else rng.choice(numbers), "<f8"
+        ),
         "volume_translation": np.array([rng.choice([0.0, rng.choice(numbers)]) for _ in range(3)], "<f8"),
     }
 
 
 def npy(value: np.ndarray, rng: random.Random | None = None) -> bytes:
     """A .npy file; with ``rng`` its header says something else."""
-    described = {"descr": repr(value.dtype.str if value.dtype.kind != "b" else "|b1"), "fortran_order": "False", "shape": repr(value.shape)}
+    described = {
+        "descr": repr(value.dtype.str if value.dtype.kind != "b" else "|b1"),
+        "fortran_order": "False",
+        "shape": repr(value.shape),
+    }
     if rng:
         key = rng.choice(list(described))
         shape = list(value.shape)
         if shape:
             shape[rng.randrange(len(shape))] = rng.choice([0, -1, 1, 2**31, 2**63, 10**30, True, 1.5, None, "x"])
         described[key] = {
-            "shape": rng.choice([repr(tuple(shape)), repr(value.shape[::-1]), "()", "None", "(0,)", "(1,)*9", "((3,),)", "(True, True)", "(" * 90 + ")" * 90, f"({'1' * 5000},)", f"({', '.join('1' * 70)})", f"({value.size}L,)"]),
-            "descr": rng.choice(["'O'", "'|V8'", "'<U9999999'", "'<M8[s]'", "[('a', '<f4')]", "'<f16'", "'x'", "None", "('<f4', (3,))", "'" + "<f4," * 99 + "<f4'", "[[]]", "'<i8'"]),
+            "shape": rng.choice(
+                [
+                    repr(tuple(shape)),
+                    repr(value.shape[::-1]),
+                    "()",
+                    "None",
+                    "(0,)",
+                    "(1,)*9",
+                    "((3,),)",
+                    "(True, True)",
+                    "(" * 90 + ")" * 90,
+                    f"({'1' * 5000},)",
+                    f"({', '.join('1' * 70)})",
+                    f"({value.size}L,)",
+                ]
+            ),
+            "descr": rng.choice(
+                [
+                    "'O'",
+                    "'|V8'",
+                    "'<U9999999'",
+                    "'<M8[s]'",
+                    "[('a', '<f4')]",
+                    "'<f16'",
+                    "'x'",
+                    "None",
+                    "('<f4', (3,))",
+                    "'" + "<f4," * 99 + "<f4'",
+                    "[[]]",
+                    "'<i8'",
+                ]
+            ),
             "fortran_order": rng.choice(["True", "1", "None", "'x'", "[]"]),
         }[key]
     header = "{" + ", ".join(f"'{key}': {item}" for key, item in described.items()) + "}"
     version = rng.choice((1, 2, 3)) if rng else 1
     encoded = (header + " " * (-(len(header) + 11) % 64) + "\n").encode()
-    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(encoded)) + encoded + value.tobytes()
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + struct.pack("<H" if version == 1 else "<I", len(encoded))
+        + encoded
+        + value.tobytes()
+    )
 
 
 def xml(whole: Whole, rng: random.Random) -> Files:
@@ -223,7 +305,10 @@ def stl_binary(whole: Whole, rng: random.Random) -> Files:
     data = files[name]
     rows = np.frombuffer(data, np.dtype([("corners", "<f4", 12), ("attribute", "<u2")]), offset=84)
     count = rng.choice([len(rows)] * 4 + [0, 1, 2**31, 2**32 - 1, len(rows) + 1])
-    return {**files, name: data[:80] + struct.pack("<I", count) + array(rows, rng).tobytes() * rng.choice((1, 1, 1, 2000))}
+    return {
+        **files,
+        name: data[:80] + struct.pack("<I", count) + array(rows, rng).tobytes() * rng.choice((1, 1, 1, 2000)),
+    }
 
 
 def gaussians(whole: Whole, rng: random.Random) -> Files:
@@ -268,66 +353,22 @@ def colmap_files(binary: bool) -> Files:
         points = "1 0.1 0.2 3.0 255 0 10 0.5 1 0 2 0\n2 -1 0.5 2 0 128 255 0.5\n"
         named = {"cameras.txt": cameras.encode(), "images.txt": images.encode(), "points3D.txt": points.encode()}
     else:
-        lenses = [struct.pack("<iiQQ4d", 1, 2, 60, 40, 50, 31, 19.5, 0.05), struct.pack("<iiQQ4d", 2, 1, 60, 40, 50, 55, 30, 20)]
-        seen = [struct.pack("<i7di", i, *pose, i) + f"{i - 1}.png\0".encode() + struct.pack("<Qddq", 1, 1.0, 2.0, 7) for i in (1, 2)]
+        lenses = [
+            struct.pack("<iiQQ4d", 1, 2, 60, 40, 50, 31, 19.5, 0.05),
+            struct.pack("<iiQQ4d", 2, 1, 60, 40, 50, 55, 30, 20),
+        ]
+        seen = [
+            struct.pack("<i7di", i, *pose, i) + f"{i - 1}.png\0".encode() + struct.pack("<Qddq", 1, 1.0, 2.0, 7)
+            for i in (1, 2)
+        ]
         places = [struct.pack("<Q3d3BdQ2i", i, 0.1, 0.2, 3.0, 255, 0, 10, 0.5, 1, 1, 0) for i in (1, 2)]
         lists = {"cameras.bin": lenses, "images.bin": seen, "points3D.bin": places}
         named = {name: struct.pack("<Q", 2) + b"".join(items) for name, items in lists.items()}
     return {**photos, **{f"sparse/0/{name}": data for name, data in named.items()}}
 
 
-# --- images ---
-
-
-def textures(rng: random.Random) -> Files:
-    """An OBJ file with images of several shapes, some large."""
-    n = rng.randint(1, 3)
-    made = {f"{i}.png": picture(rng) for i in range(n)}
-    lines = ["v 0 0 0", "v 1 0 0", "v 0 1 0", "vt 0 0", "vt 1 1", "vt 0 1", "mtllib m.mtl"]
-    lines += [f"usemtl {i}\nf 1/1 2/2 3/3" for i in range(n)]
-    looks = [f"newmtl {i}\n{rng.choice(('map_Kd', 'map_Kd', 'map_d', 'norm', 'map_Ke'))} {i}.png" for i in range(n)]
-    return {**made, "m.obj": "\n".join(lines).encode(), "m.mtl": "\n".join(looks).encode()}
-
-
 def image(whole: Whole, rng: random.Random) -> Files:
     return {**whole[1], **textures(rng)}
-
-
-def picture(rng: random.Random) -> bytes:
-    """A small file of an image that may be large, of any mode, or that says to be larger."""
-    big = rng.random() < 0.3
-    sizes = [(1, 1), (4, 4), (3, 5), (0, 3), (16384, 1), (1, 16384), (16384, 2), (17000, 1)]
-    width, height = rng.choice([(16384, 64), (64, 16384), (2048, 2048), (5000, 3000), (9000, 9000)] if big else sizes)
-    if rng.random() < 0.6 or not width:
-        return png(width, height, rng)
-    mode = rng.choice(("1", "L", "P", "RGB", "RGBA", "LA", "I;16", "I", "F", "CMYK", "YCbCr", "HSV", "LAB", "PA"))
-    kind = rng.choice(("PNG", "TIFF", "GIF", "BMP", "TGA", "WEBP", "PPM", "JPEG", "DDS", "ICO", "PCX"))
-    stream = io.BytesIO()
-    try:
-        Image.new(mode, (width, height)).save(stream, kind)
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return png(width, height, rng)
-    data = stream.getvalue()
-    return data if rng.random() < 0.7 else patched(data, rng.randrange(max(len(data) - 4, 1)), rng)
-
-
-def png(width: int, height: int, rng: random.Random) -> bytes:
-    """Written by hand: right checksums, whatever the header says."""
-    depth, color = rng.choice([(8, 2), (8, 6), (16, 2), (16, 0), (1, 0), (8, 3), (8, 4), (16, 6), (4, 5), (99, 2)])
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 1)
-    row = 1 + (width * channels * min(depth, 16) + 7) // 8
-    says = rng.choice([(width, height)] * 8 + [(2**31 - 1, 1), (0, 0), (16384, 16384), (60_000, 60_000)])
-    rows = zlib.compress(bytes(row * height) if row * height < 1 << 28 else b"", 1)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", *says, depth, color, 0, 0, 0))
-    data += chunk(b"PLTE", bytes(3 * 16)) if color == 3 else b""
-    if rng.random() < 0.1:  # texts and profiles that inflate
-        bomb = zlib.compress(bytes(1 << 26), 9)
-        data += chunk(*rng.choice([(b"zTXt", b"k\0\0" + bomb), (b"iCCP", b"k\0\0" + bomb), (b"iTXt", b"k\0\1\0\0\0" + bomb)]))
-    return data + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 VARIANTS: dict[str, Callable[[Whole, random.Random], Files]] = {

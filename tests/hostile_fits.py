@@ -22,8 +22,40 @@ from tirender.scenes import Look, load_scene
 from tirender.scenes.facts import facts_of
 
 STEPS = 4
-NUMBERS: list[Any] = [-1, 0, 1, 2, 7, 10**9, 2**31, -(2**63), 10**400, 10**5000, math.nan, math.inf, -math.inf, 1e-320, 1e308, 1e38]
-KINDS: list[Any] = ["", "x", "x" * 100_000, None, [], {}, (), True, b"x", 1j, torch.zeros(0), torch.zeros(()), {1: 2}, [None]]
+NUMBERS: list[Any] = [
+    -1,
+    0,
+    1,
+    2,
+    7,
+    10**9,
+    2**31,
+    -(2**63),
+    10**400,
+    10**5000,
+    math.nan,
+    math.inf,
+    -math.inf,
+    1e-320,
+    1e308,
+    1e38,
+]
+KINDS: list[Any] = [
+    "",
+    "x",
+    "x" * 100_000,
+    None,
+    [],
+    {},
+    (),
+    True,
+    b"x",
+    1j,
+    torch.zeros(0),
+    torch.zeros(()),
+    {1: 2},
+    [None],
+]
 
 
 def whole_fits(folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -75,18 +107,22 @@ def other(value: Any, rng: random.Random) -> Any:
         return rng.choice([*KINDS, *NUMBERS, deep(200)])
     if isinstance(value, torch.Tensor):
         return tensor(value, rng)
-    if isinstance(value, bool) or isinstance(value, str) or value is None:
+    if isinstance(value, (bool, str)) or value is None:
         return rng.choice([not value, *KINDS])
     if isinstance(value, (int, float)):
         return rng.choice(NUMBERS) if rng.random() < 0.7 else type(value)(value + 1)
     if isinstance(value, (list, tuple)):
-        return rng.choice([value[:-1], value * 2, value * 5000 if len(value) < 9 else value[::-1], (*value, 0), [value]])
+        return rng.choice(
+            [value[:-1], value * 2, value * 5000 if len(value) < 9 else value[::-1], (*value, 0), [value]]
+        )
     return rng.choice(KINDS)
 
 
 def tensor(value: torch.Tensor, rng: random.Random) -> Any:
     if value.dim() == 0:
-        return rng.choice([value.reshape(1, 1), value * math.nan, value - 1e9, value.double(), value.bool(), value.expand(3)])
+        return rng.choice(
+            [value.reshape(1, 1), value * math.nan, value - 1e9, value.double(), value.bool(), value.expand(3)]
+        )
     kind = rng.randrange(4)
     if kind == 0 and value.is_floating_point() and value.numel():
         value = value.clone()
@@ -94,15 +130,30 @@ def tensor(value: torch.Tensor, rng: random.Random) -> Any:
         value[rows] = rng.choice([math.nan, math.inf, 1e38, -1e38, 1e20, 1e-45, 0.0, -1.0])
         return value
     if kind == 1:
-        return rng.choice([value[:-1], value[:0], torch.cat([value, value]), value[None], value.reshape(-1), value.mT if value.dim() > 1 else value[::2]])
+        return rng.choice(
+            [
+                value[:-1],
+                value[:0],
+                torch.cat([value, value]),
+                value[None],
+                value.reshape(-1),
+                value.mT if value.dim() > 1 else value[::2],
+            ]
+        )
     if kind == 2:
-        return rng.choice([value.double(), value.half(), value.long(), value.bool(), value.to(torch.complex64), value.to(torch.uint8)])
+        return rng.choice(
+            [value.double(), value.half(), value.long(), value.bool(), value.to(torch.complex64), value.to(torch.uint8)]
+        )
     strange: list[Callable[[], Any]] = [
         lambda: value.to_sparse(),
         lambda: value[:1].expand(10**6, *value.shape[1:]),
         lambda: torch.zeros(1).expand(10**11),
         lambda: torch.nn.Parameter(value.float()),
-        lambda: torch.sparse_coo_tensor(torch.zeros(value.dim(), 0, dtype=torch.int64), torch.zeros(0), (10**6,) * min(value.dim(), 3) + (1,) * max(value.dim() - 3, 0)),
+        lambda: torch.sparse_coo_tensor(
+            torch.zeros(value.dim(), 0, dtype=torch.int64),
+            torch.zeros(0),
+            (10**6,) * min(value.dim(), 3) + (1,) * max(value.dim() - 3, 0),
+        ),
         lambda: value.numpy().tolist() if value.numel() < 10_000 else None,
         lambda: torch.quantize_per_tensor(value.float(), 0.1, 0, torch.quint8),
     ]
@@ -117,7 +168,13 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     content = bytearray(members[name])
     for _ in range(rng.choice((1, 2, 5))):
         at = rng.randrange(max(len(content) - 8, 1))
-        new = rng.choice([bytes([rng.randrange(256)]), struct.pack("<I", rng.choice((0, 1, 2**31 - 1, 2**32 - 1))), b"\x8a\x08" + b"\xff" * 7 + b"\x7f"])
+        new = rng.choice(
+            [
+                bytes([rng.randrange(256)]),
+                struct.pack("<I", rng.choice((0, 1, 2**31 - 1, 2**32 - 1))),
+                b"\x8a\x08" + b"\xff" * 7 + b"\x7f",
+            ]
+        )
         content[at : at + len(new)] = new
     members[name] = bytes(content)
     stream = io.BytesIO()

@@ -10,13 +10,95 @@ import numpy as np
 
 BIG = 5000  # digits; Python converts no more than 4300
 MARK, DEEP = "@digits@", "@deep@"
-WORDS = "0 -0 -1 1 2 7 255 256 65535 65536 2147483647 2147483648 -2147483648 4294967295 4294967296 1e-45 1e-320".split()
-WORDS += "1e9 1e20 -1e20 1e38 -1e38 3.5e38 1e39 1e154 -1e308 1e309 nan inf -inf Infinity 0x10 1_000 1/2 1e 1.2.3".split()
+WORDS = [
+    "0",
+    "-0",
+    "-1",
+    "1",
+    "2",
+    "7",
+    "255",
+    "256",
+    "65535",
+    "65536",
+    "2147483647",
+    "2147483648",
+    "-2147483648",
+    "4294967295",
+    "4294967296",
+    "1e-45",
+    "1e-320",
+]
+WORDS += [
+    "1e9",
+    "1e20",
+    "-1e20",
+    "1e38",
+    "-1e38",
+    "3.5e38",
+    "1e39",
+    "1e154",
+    "-1e308",
+    "1e309",
+    "nan",
+    "inf",
+    "-inf",
+    "Infinity",
+    "0x10",
+    "1_000",
+    "1/2",
+    "1e",
+    "1.2.3",
+]
 WORDS += ["9" * 19, "9" * 20, "9" * 400, "1" * BIG, "1e" + "9" * 30, "\u0661", "\u00bd", "a", "", "0." + "3" * 999]
-NUMBERS = [0, -0.0, -1, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, -(2**31), 2**32, 2**53 + 1, 2**63, 2**64, 10**400]
-NUMBERS += [0.5, 1e-45, 1e-320, 1e9, 1e20, -1e20, 1e38, -1e38, 3.5e38, 1e154, 1e308, -1e308, *map(float, "nan inf -inf".split())]
+NUMBERS = [
+    0,
+    -0.0,
+    -1,
+    1,
+    2,
+    255,
+    256,
+    65535,
+    65536,
+    2**31 - 1,
+    2**31,
+    -(2**31),
+    2**32,
+    2**53 + 1,
+    2**63,
+    2**64,
+    10**400,
+]
+NUMBERS += [
+    0.5,
+    1e-45,
+    1e-320,
+    1e9,
+    1e20,
+    -1e20,
+    1e38,
+    -1e38,
+    3.5e38,
+    1e154,
+    1e308,
+    -1e308,
+    *map(float, ["nan", "inf", "-inf"]),
+]
 STRINGS = ["", "x", ".", "..", "/", "../secret", "/etc/passwd", "..\\..\\secret", "%2e%2e/secret", "file:///etc/passwd"]
-STRINGS += ["\ud800", "a\0b", "x" * 5000, "\u202e", "CON", "data:,", "data:image/png;base64,", "data:;base64,AAAA", "\n", MARK, DEEP]
+STRINGS += [
+    "\ud800",
+    "a\0b",
+    "x" * 5000,
+    "\u202e",
+    "CON",
+    "data:,",
+    "data:image/png;base64,",
+    "data:;base64,AAAA",
+    "\n",
+    MARK,
+    DEEP,
+]
 OTHERS: list[Any] = [None, True, False, [], {}, [[]], [None], {"": None}]
 
 
@@ -146,7 +228,9 @@ def array(values: np.ndarray, rng: random.Random) -> np.ndarray:
             new = np.array(float(min(rng.choice(NUMBERS), 10**308))).astype(part.dtype)
         else:
             info = np.iinfo(part.dtype)
-            new = np.array(rng.choice([info.min, info.max, 0, 1, 2, 3, info.max // 2 + 1, info.max - 1])).astype(part.dtype)
+            new = np.array(rng.choice([info.min, info.max, 0, 1, 2, 3, info.max // 2 + 1, info.max - 1])).astype(
+                part.dtype
+            )
         if part.ndim > 1 and rng.random() < 0.5:
             part[rows, ..., rng.randrange(part.shape[-1])] = new
         else:

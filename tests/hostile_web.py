@@ -24,7 +24,18 @@ from tirender.vis.display import Event, Kind
 from tirender.vis.web import WebPage
 
 KEY = {"Sec-WebSocket-Key": "A" * 22 + "==", "Sec-WebSocket-Version": "13"}
-KEYS = [*CONTROLS, "mouse_left", "mouse_middle", "mouse_right", "shift", "control", "fresh", "camera_0", "camera_-1", ""]
+KEYS = [
+    *CONTROLS,
+    "mouse_left",
+    "mouse_middle",
+    "mouse_right",
+    "shift",
+    "control",
+    "fresh",
+    "camera_0",
+    "camera_-1",
+    "",
+]
 KEYS.remove("q")
 
 
@@ -75,11 +86,28 @@ def frames(rng: random.Random) -> bytes:
 def request(root: str, token: str, rng: random.Random) -> bytes:
     """An HTTP request."""
     method = rng.choice(("GET", "GET", "GET", "HEAD", "POST", "PUT", "OPTIONS", "get", "\0", "G" * 70_000))
-    paths = [f"/{token}/{name}" for name in ("", "page.js", "socket", "../x", "%2e%2e", "\0", "x" * 70_000, "?" + "1" * BIG)]
-    path = rng.choice([*paths, "/", "*", "", f"//{token}/", f"/{'1' * BIG}/", "http://evil.example/", "/%ff/", "/\xff/"])
+    paths = [
+        f"/{token}/{name}" for name in ("", "page.js", "socket", "../x", "%2e%2e", "\0", "x" * 70_000, "?" + "1" * BIG)
+    ]
+    path = rng.choice(
+        [*paths, "/", "*", "", f"//{token}/", f"/{'1' * BIG}/", "http://evil.example/", "/%ff/", "/\xff/"]
+    )
     host = urlsplit(root).netloc
-    hosts = [host] * 6 + ["", "evil.example", "[::1", "127.0.0.1:99999999", "x" * 5000, "127.0.0.1\t", "\xff", "[fe80::1%lo]"]
-    headers = {"Host": rng.choice(hosts), **(UPGRADE if rng.random() < 0.6 else {}), **(KEY if rng.random() < 0.6 else {})}
+    hosts = [host] * 6 + [
+        "",
+        "evil.example",
+        "[::1",
+        "127.0.0.1:99999999",
+        "x" * 5000,
+        "127.0.0.1\t",
+        "\xff",
+        "[fe80::1%lo]",
+    ]
+    headers = {
+        "Host": rng.choice(hosts),
+        **(UPGRADE if rng.random() < 0.6 else {}),
+        **(KEY if rng.random() < 0.6 else {}),
+    }
     extra = {
         "Content-Length": rng.choice(["1" * BIG, "-1", "0", "x", "1e9", "\u0661"]),
         "Transfer-Encoding": "chunked",
@@ -93,7 +121,9 @@ def request(root: str, token: str, rng: random.Random) -> bytes:
     lines = [f"{name}: {value}" for name, value in headers.items()] * rng.choice((1, 1, 1, 60))
     version = rng.choice(["HTTP/1.1"] * 6 + ["HTTP/1.0", "HTTP/9.9", "HTTP/1." + "1" * BIG, "HTP", ""])
     ending = rng.choice(("\r\n\r\n", "\n\n", "\r\n", "\r\n\r\n" + "x" * 1000))
-    return f"{method} {path} {version}\r\n".encode("latin-1", "replace") + ("\r\n".join(lines) + ending).encode("latin-1", "replace")
+    return f"{method} {path} {version}\r\n".encode("latin-1", "replace") + ("\r\n".join(lines) + ending).encode(
+        "latin-1", "replace"
+    )
 
 
 def attack(page: WebPage, kind: str, rng: random.Random) -> None:

@@ -19,6 +19,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,13 +208,17 @@ def main(folder: Path, n: int, first: int, kinds: list[str]) -> None:
             for kind in pages:
                 for i in range(first, first + n):
                     rng = random.Random(f"{kind} {i}")
-                    yield f"{kind} {i}", place, 1 << 20, [lambda _: attack(page, kind, rng), lambda _: _up(page)]
+                    yield f"{kind} {i}", place, 1 << 20, [partial(_attack, page, kind, rng), partial(_up, page)]
 
     counts = run(folder, cases())
     print(json.dumps({kind: dict(sorted(outcomes.items())) for kind, outcomes in counts.items()}))
 
 
-def _up(page: Any) -> None:
+def _attack(page: Any, kind: str, rng: random.Random, _: Path) -> None:
+    attack(page, kind, rng)
+
+
+def _up(page: Any, _: Path) -> None:
     assert is_up(page)
 
 

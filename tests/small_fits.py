@@ -24,7 +24,10 @@ FITS: dict[str, tuple[str, dict[str, Any]]] = {
     "images uv": ("images", {"level": 1, "faces_per_pixel": 4, "texture": "uv", "texture_size": 8}),
     "volume": ("volume", {**RAYS, "volume_size": 8, "double_at": (2,)}),
     "nerf harmonic": ("nerf", {**RAYS, "rays_per_view": 8}),
-    "nerf hashgrid": ("nerf", {**RAYS, "rays_per_view": 16, "field": "hashgrid", "update_every": 3, "samples_per_step": 512}),
+    "nerf hashgrid": (
+        "nerf",
+        {**RAYS, "rays_per_view": 16, "field": "hashgrid", "update_every": 3, "samples_per_step": 512},
+    ),
     "splats mcmc": ("splats", {"n_random": 40, "max_gaussians": 80, "grow_every": 3, "degree_every": 3}),
     "splats split": ("splats", {"n_random": 40, "growth": "split", "max_gaussians": 80, "grow_every": 3, "degree": 1}),
 }

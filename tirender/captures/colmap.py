@@ -75,7 +75,7 @@ def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
         images.append(ColmapImage(name, cameras[camera], *_pose(sources[1].name, name, quat, translation)))
     if not images:
         fail(sources[1].name, "an image", "none")
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for row in parsers[2](sources[2]):
         if not len(rows) % SPENT_TOGETHER:
             spend(sources[2].name, SPENT_TOGETHER * BYTES_A_POINT, "so many points")
