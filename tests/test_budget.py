@@ -169,12 +169,8 @@ def test_frames_are_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["c.npz", "v.npz"])
 def test_bytes_that_become_floats_are_counted(tmp_path: Path, name: str) -> None:
-    arrays = (
-        {"verts": np.zeros((100_000, 3), np.uint8)}
-        if name == "c.npz"
-        else {"densities": np.zeros((1, 64, 64, 64), "u1")}
-    )
-    np.savez_compressed(tmp_path / name, **arrays)
+    array, shape = ("verts", (100_000, 3)) if name == "c.npz" else ("densities", (1, 64, 64, 64))
+    np.savez_compressed(tmp_path / name, **{array: np.zeros(shape, np.uint8)})
     with budget(5e6), pytest.raises(ValueError, match=rf"{name}, array '\w+': expected at most 5.0 MB .* too large"):
         load_scene(tmp_path / name)
     with budget(5e7):
@@ -209,10 +205,8 @@ def test_one_photo_is_no_capture_of_thousands(tmp_path: Path, where: str) -> Non
     files = colmap_files(False)
     if where == "transforms.json":
         frame = {"file_path": "images/0.png", "transform_matrix": np.eye(4).tolist()}
-        files = {
-            **files,
-            where: json.dumps({"fl_x": 9, "frames": [frame, {**frame, "file_path": "images/./0.png"}]}).encode(),
-        }
+        again = {**frame, "file_path": "images/./0.png"}
+        files = {**files, where: json.dumps({"fl_x": 9, "frames": [frame, again]}).encode()}
         files = {name: data for name, data in files.items() if "sparse" not in name}
     else:
         files["sparse/0/images.txt"] = files["sparse/0/images.txt"].replace(b"1.png", b"./0.png")
@@ -232,10 +226,16 @@ def xml_3mf(objects: str, build: str) -> bytes:
     return stream.getvalue()
 
 
-BILLIONS = "".join(
-    f'<object id="{i}"><components>{f"""<component objectid="{i - 1}"/>""" * 10}</components></object>'
-    for i in range(2, 12)
-)
+def holding(number: int, held: str) -> str:
+    """An object of 3MF."""
+    return f'<object id="{number}"><components>{held}</components></object>'
+
+
+def copy_of(number: int) -> str:
+    return f'<component objectid="{number}"/>'
+
+
+BILLIONS = "".join(holding(i, copy_of(i - 1) * 10) for i in range(2, 12))
 
 
 @pytest.mark.parametrize(
@@ -243,11 +243,7 @@ BILLIONS = "".join(
     [
         ("", '<item objectid="1"/>' * 3000, "3001 parts, wherever they stand, too large"),
         (BILLIONS, '<item objectid="11"/>', "11111111112 parts, wherever they stand, too large"),
-        (
-            '<object id="2"><components><component objectid="2"/></components></object>',
-            '<item objectid="2"/>',
-            "never in",
-        ),
+        (holding(2, copy_of(2)), '<item objectid="2"/>', "never in themselves"),
     ],
 )
 def test_copies_in_3mf_are_counted(tmp_path: Path, objects: str, build: str, match: str) -> None:
@@ -262,14 +258,10 @@ def test_nodes_of_collada_are_counted(tmp_path: Path) -> None:
     shown = '<instance_geometry url="#g"/>'
     nodes = "".join(f'<node id="n{i}">{f"""<instance_node url="#n{i - 1}"/>""" * 10}</node>' for i in range(1, 9))
     nodes = f'<library_nodes><node id="n0">{shown}</node>{nodes}</library_nodes>'
-    content = (
-        _dae().replace(shown, '<instance_node url="#n8"/>').replace("<library_visual", f"{nodes}<library_visual", 1)
-    )
-    for change, match in (
-        (lambda x: x, r"\d{9} parts, wherever they stand"),
-        (lambda x: f"<!DOCTYPE x []>{x}", "without a DTD"),
-    ):
-        (tmp_path / "m.dae").write_text(change(content))
+    content = _dae().replace(shown, '<instance_node url="#n8"/>')
+    content = content.replace("<library_visual", f"{nodes}<library_visual", 1)
+    for text, match in ((content, r"\d{9} parts, wherever they stand"), (f"<!DOCTYPE x []>{_dae()}", "without a DTD")):
+        (tmp_path / "m.dae").write_text(text)
         with pytest.raises(ValueError, match=rf"m\.dae: .*{match}"):
             IO().load_mesh(tmp_path / "m.dae")
 
