@@ -266,6 +266,49 @@ def test_nodes_of_collada_are_counted(tmp_path: Path) -> None:
             IO().load_mesh(tmp_path / "m.dae")
 
 
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ("map_Kd 0.png\nmap_d 0.png", "colours and alpha of 100 x 50, too large: 100000 bytes"),
+        ("map_Kd -mm 0 {} 0.png", "an image of 100 x 50 with -mm, too large: 120000 bytes"),
+    ],
+)
+def test_copies_of_one_image_are_counted(tmp_path: Path, lines: str, match: str) -> None:
+    path = textured(tmp_path, (100, 50))
+    names = range(2, 30)
+    (tmp_path / "m.mtl").write_text("".join(f"newmtl m{i}\n{lines.format(i)}\n" for i in names))
+    faces = "".join(f"usemtl m{i}\nf 1/1 2/2 3/3\n" for i in names)
+    path.write_text(f"{TRIANGLES}mtllib m.mtl\n{faces}")
+    with budget(1e6), pytest.raises(ValueError, match=match):
+        IO().load_mesh(path)
+
+
+def test_colored_copies_of_one_image_are_counted(tmp_path: Path) -> None:
+    builder = GltfBuilder()
+    stream = io.BytesIO()
+    Image.new("RGB", (100, 50)).save(stream, "PNG")
+    texture = {"index": builder.image(stream.getvalue())}
+    attributes = {"POSITION": builder.array(TRIANGLE), "TEXCOORD_0": builder.array(np.zeros((3, 2)))}
+    for i in range(30):
+        look = {"baseColorTexture": texture, "baseColorFactor": [i / 30, 1, 1, 1]}
+        material = builder.add("materials", {"pbrMetallicRoughness": look})
+        builder.mesh({"attributes": attributes, "material": material})
+    with (
+        budget(1e6 + 30 * gltf_io.BYTES_A_PART),
+        pytest.raises(ValueError, match="100 x 50 in another colour, too large"),
+    ):
+        load(tmp_path, builder)
+
+
+def test_plain_colours_beside_wide_and_high_images_are_counted(tmp_path: Path) -> None:
+    path = textured(tmp_path, (16384, 2))
+    Image.new("RGB", (2, 16384)).save(tmp_path / "1.png")
+    (tmp_path / "m.mtl").write_text("newmtl m0\nmap_Kd 0.png\nnewmtl m1\nmap_Kd 1.png\nnewmtl m2\nKd 1 0 0\n")
+    path.write_text(f"{TRIANGLES}mtllib m.mtl\n" + "".join(f"usemtl m{i}\nf 1/1 2/2 3/3\n" for i in range(3)))
+    with pytest.raises(ValueError, match="a texture of 3 maps of 16384 x 16384, too large"):
+        IO().load_mesh(path)
+
+
 def test_buffers_of_one_file_are_counted(tmp_path: Path) -> None:
     builder = GltfBuilder()
     positions = [builder.array(TRIANGLE) for _ in range(40)]
