@@ -17,7 +17,7 @@ from tirender.checks import fail
 from tirender.io.files import Source, read_source
 
 EQUIRECTANGULAR = 17  # its number in binary files
-BYTES_AN_IMAGE, BYTES_A_POINT = 1 << 16, 512  # what they take of the budget
+BYTES_AN_IMAGE, BYTES_A_POINT = 1 << 16, 256  # what they take of the budget
 SPENT_TOGETHER = 1024  # points
 
 
@@ -218,7 +218,7 @@ def _text_images(source: Source) -> Iterator[tuple[Any, ...]]:
 def _text_points(source: Source) -> Iterator[tuple[Any, ...]]:
     for where, words in _lines(source):
         if len(words) < 7:
-            _malformed(where, "a point", words)
+            _malformed(where, "a point with a place and a colour", words)
         try:
             yield (*map(float, words[1:4]), *(int(word) for word in words[4:7]))
         except ValueError:
