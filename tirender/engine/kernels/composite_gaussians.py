@@ -32,7 +32,7 @@ from tirender.engine.kernels.types import (
     struct_of,
 )
 
-ROWS = 16  # of a tile, which is LANES wide
+ROWS = 16  # of a tile, which is LANES wide; no more than LANES, since a lane is a row too
 NEVER = 2**31 - 1
 X, Y, SHEAR, WIDE, TALL, LOG, COLOR = range(7)  # columns of records; LOG is that of the opacity
 MOMENTS = 6

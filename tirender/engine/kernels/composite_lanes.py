@@ -88,10 +88,10 @@ def composite_lanes_forward(
 
 @ti.func
 def write_terms(tile: ti.template(), lists: ti.template(), lane_x, scratch: ti.template(), first, n):
-    """What all pixels of a row share, for all rows at once, of some entries.
+    """What all pixels of a row share, for all rows of a tile at once: a lane is a row.
 
-    They are read ahead of their use, so that a core waits for all of them together. With a slope, that of the exponent
-    in a row, sigma / 8 is (side - slope x)^2 - height.
+    log(alpha) / 8 is height - (side - slope x)^2, x the pixel centres of a row. Records are read for several entries
+    together, as a core waits longer for one that is far than it takes to read many.
     """
     for k in range(n):
         shape = ti.static(shape_of(lists.records, lists.entries[first + k, 0], tile.x0, tile.y0 + 0.5))
