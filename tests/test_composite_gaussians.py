@@ -201,7 +201,7 @@ def test_too_many_entries(monkeypatch):
 
 
 def test_more_than_a_driver_walks_through_is_an_error():
-    """Mesa's lavapipe ends a thread's loops after 65,535 rounds; pixels without a Gaussian look at all of their tile."""
+    """Mesa's lavapipe ends loops after 65,535 rounds; pixels without a Gaussian look at all of their tile."""
     if runtime.arch() != "vulkan" or count_rounds(70_000) == 70_000:
         pytest.skip("for drivers that end loops early")
     n = 70_000

@@ -91,7 +91,9 @@ def list_tiles(gaussians: Gaussians2D, height: int, width: int, n_images: int, l
         return TileLists(sizes, order, order.new_zeros(1), Lists(records, offsets, order.new_empty(0, 3)))
     gaussian = (x.detach().contiguous() for x in (g.image, g.means2d, g.conics, g.colors, g.opacities))
     runtime.launch(kernels.write_records, sizes, limits, order, *gaussian, records, spans)
-    n_chunks = min(1024, COUNTS // n_tiles, n) if runtime.is_parallel_device() else min(CHUNKS, n // 64)
+    n_chunks = min(CHUNKS, n // 64)
+    if runtime.is_parallel_device():  # short ones: on lavapipe eight threads share 65,535 rounds
+        n_chunks = min(max(min(n, 1024), n // 256), COUNTS // n_tiles)
     counts = order.new_zeros(max(1, n_chunks), n_tiles)
     per_gaussian = order.new_empty(n)
     runtime.launch(kernels.count_entries, sizes, limits, records, spans, counts, per_gaussian)
