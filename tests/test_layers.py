@@ -17,7 +17,7 @@ LAYERS = [  # from the bottom; names in one tuple lie side by side and do not kn
     ("ops",),
     ("renderer", "loss", "fields"),
     ("io", "utils"),
-    ("vis", "datasets"),
+    ("vis", "datasets", "captures"),
     ("fit",),
     ("fit_kinds",),
     ("scenes",),

@@ -55,6 +55,14 @@ def budget(max_bytes: float | None = None) -> Iterator[None]:
         _current.reset(token)
 
 
+def allowed() -> int:
+    """How many bytes may still be made."""
+    with budget():
+        current = _current.get()
+        assert current is not None
+        return current.limit - current.spent
+
+
 def bounded(read: Callable[P, T]) -> Callable[P, T]:
     """Let a reader count together all that it makes."""
 

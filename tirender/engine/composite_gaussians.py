@@ -62,7 +62,7 @@ def composite_gaussians(
         Both differentiable in means2d, conics, colors, opacities and backgrounds. Which Gaussians a pixel sees is held
         fixed.
     Raises:
-        ValueError: for ``absgrad_of`` with more than ``MAX_CHANNELS`` channels, or where a driver has ended loops early.
+        ValueError: for ``absgrad_of`` with more than ``MAX_CHANNELS`` channels, or where a driver ended loops early.
     """
     g, n_channels = gaussians, gaussians.colors.shape[1]
     if absgrad_of is not None and n_channels > MAX_CHANNELS:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tirender.captures import Capture
 from tirender.checks import check_kind, fail
-from tirender.fit.capture import Capture
 from tirender.fit.views import Views
 from tirender.ops import knn_points, sample_points_from_meshes
 from tirender.renderer import CamerasBase

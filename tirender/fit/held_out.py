@@ -6,10 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from tirender.captures import Capture
 from tirender.checks import check_integer
-from tirender.fit.capture import Capture
+from tirender.fit.photos import as_capture, image_on
 from tirender.fit.quality import psnr
 from tirender.fit.run import Callback, FitRun
 from tirender.fit.views import Views
@@ -48,19 +47,11 @@ class HeldOut(Callback):
 
 def photo_quality(module: SplatModel, photos: Capture | Views) -> dict[str, float]:
     """``"psnr"`` in dB, the mean of all photos, and ``"ssim"``."""
-    images = images_of(photos, module.background)
-    rendered = torch.cat([module(photos.cameras[[i]])[..., :3] for i in range(len(images))])
-    return {
-        "psnr": sum(psnr(a, b) for a, b in zip(rendered, images)) / len(images),
-        "ssim": float(ssim(rendered.clamp(0, 1), images, "valid")),
-    }
-
-
-def images_of(photos: Capture | Views, background: tuple[float, float, float] | None = None) -> torch.Tensor:
-    """(N, H, W, 3); views on a background, by default black."""
-    if not isinstance(photos, Views):
-        return photos.images
-    images = photos.on_black
-    if background is None:
-        return images
-    return images + (1 - photos.silhouettes[..., None]) * images.new_tensor(background)
+    photos, n = as_capture(photos), len(photos)
+    values = {"psnr": 0.0, "ssim": 0.0}
+    for i in range(n):
+        truth = image_on(photos, i, module.background)
+        rendered = module(photos.cameras[[i]], photos.sizes[i])[..., :3]
+        values["psnr"] += psnr(rendered[0], truth) / n
+        values["ssim"] += float(ssim(rendered.clamp(0, 1), truth[None], "valid")) / n
+    return values

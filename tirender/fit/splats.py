@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from tirender.captures import Capture
 from tirender.checks import check_choice, check_integer, check_kind, fail
 from tirender.engine.project_gaussians import Projection
 from tirender.engine.splatting import Drawing, Drawn, World, draw_gaussians
 from tirender.fit import distributed, growth
-from tirender.fit.capture import Capture
 from tirender.fit.first_gaussians import first_gaussians, scene_extent
-from tirender.fit.held_out import images_of
 from tirender.fit.loop import fit
+from tirender.fit.photos import as_capture, batches, image_on, pinholes
 from tirender.fit.run import Callback, FitConfig, FitRun
 from tirender.fit.views import Views
 from tirender.loss import ssim
@@ -117,7 +117,7 @@ class SplatModel(nn.Module):
 
     Args:
         gaussians: at first.
-        image_size: height and width of the images.
+        image_size: height and width of the images where none is asked for.
         config: the settings.
     """
 
@@ -139,7 +139,7 @@ class SplatModel(nn.Module):
         self.register_buffer("gradients", g.means.new_zeros(len(g)))  # of means in the image, summed since the growth
         self.register_buffer("counts", g.means.new_zeros(len(g)))  # of images that they were summed over
         self.background = config.background
-        self._image_size, self._config = image_size, config
+        self.image_size, self._config = image_size, config
 
     def gaussians(self) -> Gaussians:
         """The Gaussians, differentiable in the parameters."""
@@ -147,15 +147,21 @@ class SplatModel(nn.Module):
         harmonics = torch.cat([v["first"], v["rest"]], 1)
         return Gaussians.from_raw(v["means"], v["quats"], v["scales"], v["opacities"], harmonics)
 
-    def forward(self, cameras: CamerasBase) -> torch.Tensor:
+    def forward(self, cameras: CamerasBase, image_size: tuple[int, int] | None = None) -> torch.Tensor:
         """Images (N, H, W, 4) for N cameras, colours on the background and opacity, without gradients."""
-        viewmats, intrinsics, _ = pixel_cameras(cameras, self._image_size)
+        size = image_size or self.image_size
+        viewmats, intrinsics, _ = pixel_cameras(cameras, size)
         with torch.no_grad():
-            drawn = [self.draw(v[None], k[None], self._config.degree) for v, k in zip(viewmats, intrinsics)]
+            drawn = [self.draw(v[None], k[None], self._config.degree, None, size) for v, k in zip(viewmats, intrinsics)]
             return torch.cat([torch.cat([d.images, d.alphas], -1) for d in drawn])
 
     def draw(
-        self, viewmats: torch.Tensor, intrinsics: torch.Tensor, degree: int, backgrounds: torch.Tensor | None = None
+        self,
+        viewmats: torch.Tensor,
+        intrinsics: torch.Tensor,
+        degree: int,
+        backgrounds: torch.Tensor | None = None,
+        image_size: tuple[int, int] | None = None,
     ) -> Drawn:
         """Draw the Gaussians, with harmonics to a degree, on backgrounds (I, 3) or that of the settings."""
         config, v = self._config, self.values
@@ -163,7 +169,7 @@ class SplatModel(nn.Module):
         rest = v["rest"] if n_used == 1 + v["rest"].shape[1] else v["rest"][:, : n_used - 1]
         harmonics = torch.cat([v["first"], rest], 1) if degree else v["first"]
         world = World(v["means"], v["quats"], v["scales"].exp(), v["opacities"].sigmoid(), harmonics)
-        height, width = self._image_size
+        height, width = image_size or self.image_size
         projection = Projection(width, height, compensated=config.antialiased)
         if backgrounds is None and self.background is not None:
             backgrounds = viewmats.new_tensor(self.background).expand(len(viewmats), 3)
@@ -191,7 +197,7 @@ class SplatModel(nn.Module):
             drawn: images, of whose mean loss this is to be the gradient.
             scale: factor of that loss.
         """
-        height, width = self._image_size
+        height, width = drawn.images.shape[1:3]
         seen = drawn.radii[..., 0] > 0
 
         def remember(gradient: torch.Tensor) -> None:
@@ -225,11 +231,8 @@ def fit_splats(
     """
     config = config or SplatConfig()
     check_kind("photos", photos, Capture, Views)
-    images = images_of(photos, config.background)
-    silhouettes = photos.silhouettes if isinstance(photos, Views) and config.background is None else None
-    viewmats, intrinsics, model = pixel_cameras(photos.cameras, photos.image_size)
-    if model != "pinhole":
-        fail("photos", "pinhole cameras", model)
+    photos = as_capture(photos)
+    viewmats, intrinsics = pinholes(photos)
     with torch.random.fork_rng(enabled=config.seed is not None):
         if config.seed is not None:
             torch.manual_seed(config.seed)
@@ -246,20 +249,24 @@ def fit_splats(
     def losses(step: int) -> dict[str, torch.Tensor]:
         grow(module, optimizer, config, step, extent)
         part = distributed.part(config.photos_per_step)
-        chosen = _photos(step, len(images), config)[part.rows]
-        truth, backgrounds = images[chosen], None
-        if silhouettes is not None:
-            backgrounds = torch.rand(part.n, 3)[part.rows].to(truth)
-            truth = truth + (1 - silhouettes[chosen][..., None]) * backgrounds[:, None, None]
+        chosen = _photos(step, len(photos), config)[part.rows]
+        given = (config.background,) * len(chosen)
+        backgrounds = [*torch.rand(part.n, 3)[part.rows]] if config.background is None and photos.has_masks else given
         degree = min(step // config.degree_every, config.degree)
-        drawn = module.draw(viewmats[chosen], intrinsics[chosen], degree, backgrounds)
-        if config.growth == "split" and part.scale:
-            module.watch(drawn, part.scale)
-        of_photo = {"l1": (drawn.images - truth).abs().mean(), "dssim": 1 - ssim(drawn.images, truth)}
-        return {**part.scaled(of_photo), **_sizes(module, config)}
+        values: dict[str, list[torch.Tensor]] = {"l1": [], "dssim": []}
+        for batch in batches(photos, chosen, backgrounds):
+            cameras = viewmats[batch.numbers], intrinsics[batch.numbers]
+            drawn = module.draw(*cameras, degree, batch.backgrounds, batch.size)
+            if config.growth == "split" and part.scale:
+                module.watch(drawn, part.scale * batch.share)
+            values["l1"].append(batch.share * (drawn.images - batch.images).abs().mean())
+            values["dssim"].append(batch.share * (1 - ssim(drawn.images, batch.images)))
+        of_photos = {name: torch.stack(parts).sum() for name, parts in values.items()}
+        return {**part.scaled(of_photos), **_sizes(module, config)}
 
     def shown() -> dict[str, torch.Tensor]:
-        return {"prediction": module(photos.cameras[[0]])[0, ..., :3], "target": images[0]}
+        predicted = module(photos.cameras[[0]], photos.sizes[0])[0, ..., :3]
+        return {"prediction": predicted, "target": image_on(photos, 0, config.background)}
 
     return fit(
         losses,

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as ImageBase
 
 from tirender.budget import spend
 from tirender.checks import fail
@@ -34,6 +35,17 @@ MAX_IMAGE_PIXELS = 128 << 20
 _IMAGE_LIMIT = f"at most {MAX_IMAGE_SIDE} px a side and {MAX_IMAGE_PIXELS} px in all"
 # Raster formats that Pillow decodes by itself (EPS, for one, would start Ghostscript).
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TGA", "TIFF", "GIF", "WEBP", "PPM", "DDS")
+_TURNS = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How Pillow makes what viewers show, by EXIF's orientation."""
 
 
 @dataclass(frozen=True)
@@ -226,12 +238,77 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
         ValueError: not an image, damaged, larger than ``MAX_IMAGE_SIDE`` or ``MAX_IMAGE_PIXELS``, or too large for the
             ``tirender.io.budget``.
     """
+    with _opened(io.BytesIO(data), name, len(data)) as image:
+        width, height = image.size
+        if alpha is None:
+            alpha = _has_alpha(image)
+        spend(name, width * height * (4 if alpha else 3) * 4, f"an image of {width} x {height}")
+        with _decoding(name):
+            return torch.from_numpy(_pixels(image, "RGBA" if alpha else "RGB"))
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What an image file says of its pixels before they are decoded.
+
+    Attributes:
+        width, height: in pixels, as stored.
+        alpha: whether there is alpha.
+        turn: EXIF's orientation, 1 to 8; 1 where the stored rows are the shown ones.
+    """
+
+    width: int
+    height: int
+    alpha: bool
+    turn: int = 1
+
+    @property
+    def turned_size(self) -> tuple[int, int]:
+        """Width and height as viewers show the image, after the turn."""
+        return (self.height, self.width) if self.turn >= 5 else (self.width, self.height)
+
+
+def read_image_header(path: str | os.PathLike[str]) -> ImageHeader:
+    """Read the header of an image file; raises as :func:`decode_image` does."""
+    name = os.fspath(path)
+    with open(path, "rb") as stream, _opened(stream, name, os.path.getsize(path)) as image, _decoding(name):
+        # of a PNG file without EXIF in front of its pixels, Pillow would decode these
+        exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+        turn = exif.get(ImageBase.Orientation, 1)
+        return ImageHeader(*image.size, _has_alpha(image), turn if turn in _TURNS else 1)
+
+
+def decode_bytes(data: bytes, name: str, alpha: bool = False, turn: int = 1) -> torch.Tensor:
+    """Decode an image file to 8 bits a channel.
+
+    Args:
+        data, name: as of :func:`decode_image`.
+        alpha: return alpha too, 255 where the image has none.
+        turn: EXIF's orientation, 1 to 8, by which the rows are turned.
+    Returns:
+        uint8 RGB (H, W, 3), or RGBA (H, W, 4); 16 bits and floats are rounded.
+    Raises:
+        ValueError: as of :func:`decode_image`.
+    """
+    with _opened(io.BytesIO(data), name, len(data)) as image:
+        mode = "RGBA" if alpha else "RGB"
+        spend(name, image.size[0] * image.size[1] * len(mode), f"an image of {image.size[0]} x {image.size[1]}")
+        with _decoding(name):
+            if image.mode == "F" or image.mode.startswith("I"):
+                image = Image.fromarray((_pixels(image, mode) * 255).round().astype(np.uint8), mode)
+            image, how = image.convert(mode), _TURNS[turn]
+            return torch.from_numpy(np.array(image if how is None else image.transpose(how)))
+
+
+@contextmanager
+def _opened(stream: Any, name: str, n_bytes: int) -> Iterator[Image.Image]:
+    """An image file whose pixels are not decoded yet."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own, laxer size warning, and remarks on odd metadata
         try:
-            image = Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS)
+            image = Image.open(stream, formats=_IMAGE_FORMATS)
         except UnidentifiedImageError:
-            fail(name, "an image file", f"{len(data)} bytes that are none")
+            fail(name, "an image file", f"{n_bytes} bytes that are none")
         except Image.DecompressionBombError:
             fail(name, _IMAGE_LIMIT, "a larger image")
         except Exception as error:  # a decoder may raise anything on hostile input
@@ -240,15 +317,21 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
             width, height = image.size
             if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
                 fail(name, _IMAGE_LIMIT, f"{width} x {height}")
-            if alpha is None:
-                alpha = "A" in image.getbands() or "transparency" in image.info
-            spend(name, width * height * (4 if alpha else 3) * 4, f"an image of {width} x {height}")
-            try:
-                return torch.from_numpy(_pixels(image, "RGBA" if alpha else "RGB"))
-            except MemoryError:
-                raise
-            except Exception as error:
-                fail(name, "an undamaged image", error)
+            yield image
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        fail(name, "an undamaged image", error)
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return "A" in image.getbands() or "transparency" in image.info
 
 
 def _pixels(image: Image.Image, mode: str) -> np.ndarray:

@@ -11,33 +11,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tirender.captures.lenses import COLMAP_MODELS, Lens, n_parameters
 from tirender.checks import fail
 from tirender.io.files import Source, read_source
 
-# name and how many parameters, by the number in binary files
-MODELS = {0: ("SIMPLE_PINHOLE", 3), 1: ("PINHOLE", 4), 2: ("SIMPLE_RADIAL", 4), 3: ("RADIAL", 5), 4: ("OPENCV", 8)}
-N_PARAMETERS = dict(MODELS.values())
-MAX_SIDE = 1 << 16
-
-
-@dataclass(frozen=True)
-class ColmapCamera:
-    """A lens: x = (u, v) + distortion, in units of depth, is at ``focal * x + centre``.
-
-    Attributes:
-        width, height: of its images in pixels.
-        focal: (2,) in pixels.
-        centre: (2,) the principal point in pixels, (0, 0) the upper left corner of the image.
-        radial: (2,) k1 and k2: the offset (k1 r^2 + k2 r^4) (u, v).
-        tangential: (2,) p1 and p2, as OpenCV has them.
-    """
-
-    width: int
-    height: int
-    focal: tuple[float, float]
-    centre: tuple[float, float]
-    radial: tuple[float, float] = (0.0, 0.0)
-    tangential: tuple[float, float] = (0.0, 0.0)
+EQUIRECTANGULAR = 17  # its number in binary files
 
 
 @dataclass(frozen=True)
@@ -46,13 +24,13 @@ class ColmapImage:
 
     Attributes:
         name: of the file, below the folder of images.
-        camera: its lens.
+        lens: that took it.
         rotation: (3, 3).
         translation: (3,).
     """
 
     name: str
-    camera: ColmapCamera
+    lens: Lens
     rotation: np.ndarray
     translation: np.ndarray
 
@@ -83,7 +61,7 @@ def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
     suffix = ".bin" if (folder / "cameras.bin").is_file() else ".txt"
     sources = [read_source(folder / f"{name}{suffix}") for name in ("cameras", "images", "points3D")]
     parsers = _BINARY if suffix == ".bin" else _TEXT
-    cameras = {key: _camera(sources[0].name, *values) for key, *values in parsers[0](sources[0])}
+    cameras = {key: _lens(f"{sources[0].name}, camera {key}", *values) for key, *values in parsers[0](sources[0])}
     images = []
     for name, camera, quat, translation in parsers[1](sources[1]):
         if camera not in cameras:
@@ -101,17 +79,11 @@ def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
     return Reconstruction(sorted(images, key=lambda image: image.name), points, colors.astype(np.uint8))
 
 
-def _camera(where: str, model: str, width: int, height: int, parameters: tuple[float, ...]) -> ColmapCamera:
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        fail(where, f"images of up to {MAX_SIDE} x {MAX_SIDE} pixels", f"{width} x {height}")
-    if not np.isfinite(parameters).all():
-        fail(where, "finite parameters", parameters)
-    n_focal = 2 if model in ("PINHOLE", "OPENCV") else 1
-    focal, centre, rest = parameters[:n_focal], parameters[n_focal : n_focal + 2], parameters[n_focal + 2 :]
-    if min(focal) <= 0:
-        fail(where, "focal lengths above 0", focal)
-    k1, k2, p1, p2, *_ = (*rest, 0.0, 0.0, 0.0, 0.0)
-    return ColmapCamera(width, height, (focal[0], focal[-1]), (centre[0], centre[1]), (k1, k2), (p1, p2))
+def _lens(where: str, model: str, width: int, height: int, parameters: tuple[float, ...]) -> Lens:
+    try:
+        return Lens.of_parameters(model, width, height, parameters)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _pose(where: str, name: str, quat: Any, translation: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -167,10 +139,11 @@ def _binary_cameras(source: Source) -> Iterator[tuple[Any, ...]]:
     file = _Bytes(source)
     for _ in range(file.count(48)):
         key, model, width, height = file.take("iiQQ")
-        if model not in MODELS:
-            fail(f"{file.name}, camera {key}", f"one of {', '.join(N_PARAMETERS)}", f"model {model}")
-        name, n = MODELS[model]
-        yield key, name, width, height, file.take(f"{n}d")
+        if not 0 <= model < len(COLMAP_MODELS):
+            name = "EQUIRECTANGULAR" if model == EQUIRECTANGULAR else f"model {model}"
+            fail(f"{file.name}, camera {key}", f"one of {', '.join(COLMAP_MODELS)}", name)
+        name = COLMAP_MODELS[model]
+        yield key, name, width, height, file.take(f"{n_parameters(name)}d")
 
 
 def _binary_images(source: Source) -> Iterator[tuple[Any, ...]]:
@@ -207,15 +180,13 @@ def _malformed(where: str, expected: str, words: list[str]) -> NoReturn:
 
 def _text_cameras(source: Source) -> Iterator[tuple[Any, ...]]:
     for where, words in _lines(source):
-        if len(words) < 4 or words[1] not in N_PARAMETERS:
-            _malformed(where, f"a camera of {', '.join(N_PARAMETERS)}", words)
+        if len(words) < 4:
+            _malformed(where, "a camera", words)
         try:
             key, width, height = (int(words[i]) for i in (0, 2, 3))
             parameters = tuple(map(float, words[4:]))
         except ValueError:
             _malformed(where, "numbers", words)
-        if len(parameters) != N_PARAMETERS[words[1]]:
-            _malformed(where, f"{N_PARAMETERS[words[1]]} parameters", words)
         yield key, words[1], width, height, parameters
 
 
@@ -236,6 +207,8 @@ def _text_images(source: Source) -> Iterator[tuple[Any, ...]]:
 
 def _text_points(source: Source) -> Iterator[tuple[Any, ...]]:
     for where, words in _lines(source):
+        if len(words) < 7:
+            _malformed(where, "a point with a place and a colour", words)
         try:
             yield (*map(float, words[1:4]), *(int(word) for word in words[4:7]))
         except ValueError:
