@@ -187,7 +187,7 @@ def test_gaussians_are_counted(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("binary", [True, False])
-@pytest.mark.parametrize(("part", "n"), [("points3D", 2000), ("images", 20)])
+@pytest.mark.parametrize(("part", "n"), [("points3D", 6000), ("images", 20)])
 def test_models_of_colmap_are_counted(tmp_path: Path, binary: bool, part: str, n: int) -> None:
     for name, data in colmap_files(binary).items():
         if part in name and binary:
