@@ -27,6 +27,8 @@ MAX_FILE_BYTES = 4 << 30
 """A larger file is refused before it is read."""
 PIECE = 64 << 20
 """Bytes that are read at once."""
+MAX_PATH = 4096
+"""A longer name, in characters, is that of no file."""
 MAX_IMAGE_SIDE = 16384
 """The largest width or height of an image, in pixels."""
 MAX_IMAGE_PIXELS = 128 << 20
@@ -78,7 +80,7 @@ class Source:
         Raises:
             ValueError: where the path leaves the folder: absolute, through ``..``, or through a symbolic link.
         """
-        if self.folder is None:
+        if self.folder is None or len(reference) > MAX_PATH:
             return None
         if reference not in self._found:
             self._found[reference] = self._sibling(self.folder, reference)
