@@ -105,10 +105,12 @@ class Source:
         if self.path_manager is not None:
             return path if self.path_manager.exists(path) else None
         path = self._as_spelled(folder, parts)
+        if not os.path.isfile(path):
+            return None
         root = os.path.realpath(os.path.join(folder, "..") if self.allow_parent else folder)
         if os.path.commonpath([root, os.path.realpath(path)]) != root:
             fail(self.name, inside, f"{reference!r}, a link out of it (copy the files, or link the whole folder)")
-        return path if os.path.isfile(path) else None
+        return path
 
     def read_sibling(self, reference: str) -> Source | None:
         """Read the companion file of that name; None where there is none; ValueError where it leaves the folder."""

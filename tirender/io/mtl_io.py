@@ -27,8 +27,8 @@ _MAPS = {"map_kd": "map_kd", "map_d": "map_d", "map_ke": "map_ke", "norm": "norm
 _NOT_READ = ("bump", "disp", "decal", "refl")  # beside all other keywords that start with "map_"
 _SWITCH = "map_aat"
 MAX_OPTIONS = 100  # of a map
-BYTES_A_MATERIAL = 1 << 16
-"""What a material, with all that is looked for, takes of the budget."""
+FREE_MATERIALS, BYTES_A_MATERIAL = 1000, 1 << 16
+"""Of a file with more materials than the first number, each takes the second of the budget."""
 _NO_NAME = ("", "(null)", "none")  # usemtl of programs that mean no material
 _NAMES = re.compile(r'"[^"]*"|\S+')
 _MAP_OPTION = re.compile(
@@ -166,7 +166,7 @@ def parse_mtl(source: Source) -> dict[str, MtlMaterial]:
         keyword, argument = keyword.lower(), argument.strip()
         where = f"{source.name}, line {number}"
         if keyword == "newmtl":
-            if argument not in materials:
+            if argument not in materials and len(materials) >= FREE_MATERIALS:
                 spend(source.name, BYTES_A_MATERIAL, "so many materials")
             current = materials.setdefault(argument, MtlMaterial())
             continue
@@ -271,7 +271,8 @@ class _Options:
 
 def _leading_options(text: str) -> tuple[list[re.Match[str]], str]:
     """Return the options that a text starts with, and what follows them."""
-    found, at = [], 0
+    found: list[re.Match[str]] = []
+    at = 0
     while len(found) < MAX_OPTIONS and (match := _MAP_OPTION.match(text, at)):
         found.append(match)
         at = match.end()

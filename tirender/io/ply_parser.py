@@ -203,7 +203,7 @@ def _read_binary_ragged(name: str, element: Element, body: bytes, offset: int, o
     least = 4 if n == 1 else 8  # bytes a row
     if element.count * least > max(len(body) - offset, _FEW_BYTES):
         rows = (len(body) - offset) // least
-        fail(f"{name}, element {element.name!r}", f"at most {rows} rows of different lengths in its bytes", element.count)
+        fail(f"{name}, element {element.name!r}", f"at most {rows} rows of different lengths", element.count)
     if n == 1:
         return _read_binary_lists(name, element, body, offset, order)
     starts = np.empty((element.count, n), dtype=np.int64)
@@ -346,9 +346,9 @@ def _ascii_lists(
     values: np.ndarray, position: int, starts: np.ndarray, lengths: np.ndarray, fail_at: Callable[[int], None]
 ) -> int:
     """Fill where the lists of rows of one list each start, and their lengths; returns where the rows end."""
-    numbers, found = memoryview(np.ascontiguousarray(values, np.float64)), []
+    numbers, found = np.ascontiguousarray(values, np.float64).data, []
     for row in range(len(starts)):
-        length = numbers[position] if position < len(numbers) else -1.0
+        length = float(numbers[position]) if position < len(numbers) else -1.0
         found.append(position + 1)
         if not 0 <= length <= len(numbers) - position - 1 or not length.is_integer():
             fail_at(row)
