@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -140,8 +141,8 @@ def _run(folder: Path, **job: Any) -> dict[str, Any]:
         with subprocess.Popen([sys.executable, str(STEPS)], **pipes) as process:
             try:
                 assert process.stdin is not None
-                process.stdin.write(json.dumps(job))
-                process.stdin.close()
+                with contextlib.suppress(BrokenPipeError), process.stdin:  # if it has ended, its log says why
+                    process.stdin.write(json.dumps(job))
                 last = _follow(process.stdout or ())
             except BaseException:
                 process.kill()
