@@ -149,3 +149,44 @@ def test_cameras_of_photos_are_found(tmp_path: Path, capsys: pytest.CaptureFixtu
     before = (tmp_path / "sparse/0/images.bin").read_bytes()
     assert main(["capture", str(tmp_path)]) == 0  # nothing is left to do
     assert (tmp_path / "sparse/0/images.bin").read_bytes() == before
+
+
+def test_a_fit_finds_cameras_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    from test_capture import write_binary
+
+    from tirender.fit_kinds.photos import load_photos
+
+    for i in range(2):
+        Image.new("RGB", (60, 40), (200, 0, 0)).save(tmp_path / f"{i}.png")
+
+    def found(folder: str) -> reconstruct.Report:
+        (tmp_path / "sparse/0").mkdir(parents=True)
+        write_binary(tmp_path / "sparse/0")
+        return reconstruct.Report("there", 2, ["0.png", "1.png"])
+
+    monkeypatch.setattr(reconstruct, "reconstruct", found)
+    monkeypatch.setattr(reconstruct, "has_pycolmap", lambda: False)
+    with pytest.raises(FileNotFoundError, match=r"tirender capture FOLDER makes it"):
+        load_photos({"source": str(tmp_path)}, "cpu")
+    monkeypatch.setattr(reconstruct, "has_pycolmap", lambda: True)
+    capture = load_photos({"source": str(tmp_path), "downscale": 2.0}, "cpu")
+    assert capture.sizes[0] == (20, 30)
+    said = capsys.readouterr().err
+    assert "photos without cameras; these are found first (tirender capture)" in said
+    assert "there: 2 of 2 photos placed" in said
+    (tmp_path / "transforms.json").write_text("{}")
+    load_photos({"source": str(tmp_path)}, "cpu")
+    assert f"the cameras of {tmp_path}/sparse/0, not of {tmp_path}/transforms.json" in capsys.readouterr().err
+
+
+def test_of_many_photos_that_are_set_aside_some_measure_quality():
+    from tirender.captures import Capture
+    from tirender.fit_kinds.photos import MOST_HELD_OUT, split_photos
+    from tirender.renderer import PerspectiveCameras
+
+    cameras = PerspectiveCameras(1.0, T=torch.rand(120, 3))
+    names = tuple(map(str, range(120)))
+    many = Capture(torch.zeros(120, 2, 2, 3), cameras, None, names, tuple(i >= 20 for i in range(120)))
+    photos, held_out = split_photos(many)
+    assert (len(photos), len(held_out)) == (20, MOST_HELD_OUT)
+    assert split_photos(many[range(16)])[1].names == ("0", "8")
