@@ -63,6 +63,19 @@ def test_without_pycolmap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @PYCOLMAP
+def test_photos_that_share_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for i in range(3):
+        Image.new("RGB", (64, 48), (40 * i, 90, 0)).save(tmp_path / f"{i}.png")
+    assert main(["capture", str(tmp_path)]) == 2
+    assert "expected photos that overlap: each thing in three or more" in capsys.readouterr().err
+    (tmp_path / "database.db").write_bytes(b"no database")
+    assert main(["capture", str(tmp_path)]) == 2
+    assert f"{tmp_path}: COLMAP ended with code 1: " in capsys.readouterr().err
+    assert main(["capture", str(tmp_path), "--again"]) == 2
+    assert "expected photos that overlap" in capsys.readouterr().err
+
+
+@PYCOLMAP
 def test_too_few_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     assert main(["capture", str(tmp_path)]) == 2
@@ -122,6 +135,7 @@ def test_cameras_of_photos_are_found(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "not placed, too few features (blurred, dark or plain): 99.png (1)" in said
     report = json.loads((tmp_path / "capture.json").read_text())
     assert report["error"] < 1.0
+    assert not (tmp_path / "sparse.partial").exists()
     capture = load_capture(tmp_path)
     found = capture.cameras.get_camera_center().double()
     a, b = (x - x.mean(0) for x in (found, eyes.double()))
