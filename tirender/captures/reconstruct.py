@@ -23,6 +23,7 @@ from tirender.progress import followed
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 NOT_PHOTOS = ("masks", "sparse", "depth", "depths")  # folders
+LEAST_PHOTOS = 3
 CAMERA_MODELS = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "PINHOLE", "SIMPLE_PINHOLE")
 PAIRS = ("auto", "all", "sequence")
 ALL_PAIRS_UP_TO = 250  # photos
@@ -108,7 +109,7 @@ def reconstruct(
         raise ImportError("cameras of photos need pycolmap: pip install 'tirender[photos]'")
     folder = Path(folder)
     images, names = photos_in(folder)
-    if len(names) < 3:
+    if len(names) < LEAST_PHOTOS:
         fail(str(folder), "three or more photos", f"{len(names)}")
     model, report = folder / "sparse" / "0", folder / "capture.json"
     if again:
