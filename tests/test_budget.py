@@ -17,7 +17,7 @@ from gltf_files import GltfBuilder
 from PIL import Image
 from test_io_gltf import TRIANGLE, load
 
-from tirender.fit.transforms_json import load_views
+from tirender.fit import load_views
 from tirender.io import IO, budget, files, gltf_io, gltf_scene, load_obj, mtl_io
 from tirender.io.files import decode_image
 from tirender.renderer import FoVPerspectiveCameras
@@ -153,9 +153,9 @@ def test_shapes_are_bounded(make: Callable[[], Meshes]) -> None:
 
 
 def test_frames_are_bounded(tmp_path: Path) -> None:
-    frames = [{"file_path": "a.png"}] * 10_001
+    frames = [{"file_path": "a.png"}] * 20_001
     (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
-    with pytest.raises(ValueError, match="at most 10000 frames, got 10001, too large"):
+    with pytest.raises(ValueError, match="at most 20000 frames, got 20001, too large"):
         load_views(tmp_path)
 
 

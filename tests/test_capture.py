@@ -176,7 +176,7 @@ def test_missing_photos_and_folders(folder: Path):
         (folder / "images" / f"{i}.png").unlink()
     with pytest.raises(ValueError, match=r"none of the 2: no '0.png', '1.png'"):
         load_capture(folder)
-    with pytest.raises(ValueError, match="a reconstruction by COLMAP"):
+    with pytest.raises(FileNotFoundError, match="tirender capture FOLDER makes it"):
         load_capture(folder / "images")
     assert not is_capture(folder / "images")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from tirender.__main__ import let_idle_threads_sleep
 
 
 def imported_by(statement: str, before: str = "torch") -> set[str]:
@@ -47,6 +50,14 @@ def test_nothing_is_compiled_at_import():
 def test_the_command_line_reads_its_arguments_first():
     roots = {name.split(".")[0] for name in imported_by("import tirender.cli; tirender.cli.make_parser()", "os")}
     assert roots == {"tirender"}
+
+
+@pytest.mark.parametrize(("given", "policy"), [(None, "passive"), ("active", "active")])
+def test_the_command_line_lets_torch_s_idle_threads_sleep(monkeypatch, given, policy):
+    monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": given} if given else {})
+    let_idle_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == policy
+    assert ("GOMP_SPINCOUNT" in os.environ) == (given is None)
 
 
 def test_a_scene_and_an_animation_need_no_figures_and_no_fits():

@@ -12,7 +12,7 @@ import pytest
 from gltf_files import GltfBuilder
 from test_io_gltf import TRIANGLE
 
-from tirender.fit.transforms_json import load_views
+from tirender.fit import load_views
 from tirender.io import IO
 from tirender.scenes import load_scene
 

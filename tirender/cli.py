@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import tirender
-from tirender.commands import bench, fit, info, render, tour, view
+from tirender.commands import bench, capture, fit, info, render, tour, view
 from tirender.commands.errors import EXPECTED, in_words, was_interrupted
 from tirender.commands.parsing import Parser
 from tirender.signals import terminable
@@ -71,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     tour.add_parser(commands)
     render.add_parser(commands)
     view.add_parser(commands)
+    capture.add_parser(commands)
     fit.add_parser(commands)
     bench.add_parser(commands)
     info.add_parser(commands)

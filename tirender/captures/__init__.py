@@ -2,7 +2,7 @@
 
 from tirender.captures.capture import Bounds, Capture
 from tirender.captures.lenses import Lens
-from tirender.captures.loading import is_capture, load_capture
+from tirender.captures.loading import cameras_in, is_capture, load_capture
 from tirender.captures.photos import Photos
 
-__all__ = ["Bounds", "Capture", "Lens", "Photos", "is_capture", "load_capture"]
+__all__ = ["Bounds", "Capture", "Lens", "Photos", "cameras_in", "is_capture", "load_capture"]

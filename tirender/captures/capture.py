@@ -44,7 +44,6 @@ class Capture:
         points: one cloud of points of the scene, with colours as features; None where none are known.
         names: of the photos.
         aside: for each photo whether its files set it aside to measure quality; empty where they say nothing.
-        up: the direction of what is above in the scene's space, where its files say it.
     Raises:
         ValueError: their numbers differ, or there are none.
     """
@@ -54,7 +53,6 @@ class Capture:
     points: Pointclouds | None
     names: tuple[str, ...]
     aside: tuple[bool, ...] = ()
-    up: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.photos, torch.Tensor):
@@ -118,11 +116,31 @@ class Capture:
 
         These are what the files set aside, else every so manieth, from the first on; None of fewer.
         """
-        aside = self.aside if any(self.aside) else [i % every == 0 and len(self) >= every for i in range(len(self))]
-        if all(aside) or not any(aside):
+        if any(self.aside):
+            return self.split_aside()
+        if len(self) < every:
             return self, None
-        fitted, held_out = (self[[i for i, x in enumerate(aside) if x is which]] for which in (False, True))
+        return replace(self, aside=tuple(i % every == 0 for i in range(len(self)))).split_aside()
+
+    def split_aside(self) -> tuple[Capture, Capture | None]:
+        """The photos to fit to, and those that files set aside; None if they say nothing, or set aside all."""
+        if all(self.aside) or not any(self.aside):
+            return self, None
+        fitted, held_out = (self[[i for i, x in enumerate(self.aside) if x is which]] for which in (False, True))
         return fitted, held_out
+
+    def cropped(self, height: int, width: int) -> Capture:
+        """The middle of each photo, of one size in pixels, which none of them is smaller than."""
+        if set(self.sizes) == {(height, width)}:
+            return self
+        cameras = self.cameras.clone()
+        sizes = cameras.T.new_tensor(self.sizes)  # height, width
+        half, new_half = sizes.min(1).values[:, None] / 2, min(height, width) / 2
+        cut = (sizes - sizes.new_tensor([height, width])).div(2, rounding_mode="floor").flip(1)
+        centre = sizes.flip(1) / 2 - cameras.principal_point * half - cut
+        cameras.focal_length = cameras.focal_length * half / new_half
+        cameras.principal_point = (centre.new_tensor([width, height]) / 2 - centre) / new_half
+        return replace(self, photos=self.photos.cropped(height, width), cameras=cameras)
 
     def to(self, device: torch.device | str) -> Capture:
         """With cameras and points on a device; photos follow when they are asked for."""

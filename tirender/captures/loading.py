@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,37 +10,72 @@ from tirender.budget import bounded
 from tirender.captures.capture import Capture
 from tirender.captures.colmap import load_colmap
 from tirender.captures.shots import Reduction, Shot, capture_of, warn_of_missing
-from tirender.checks import fail
+from tirender.captures.transforms_json import load_transforms
 from tirender.io.files import Source
 
 IMAGES = ("images", "input", "rgb", ".")
-RECONSTRUCTIONS = ("sparse/0", "sparse", "colmap/sparse/0", "distorted/sparse/0", ".")
+RECONSTRUCTIONS = ("sparse/0", "sparse", ".", "distorted/sparse/0", "colmap/sparse/0")
+TRANSFORMS = ("transforms.json", "transforms_train.json")
 
 
-def is_capture(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a reconstruction by COLMAP."""
-    return _reconstruction_in(Path(folder)) is not None
+def cameras_in(path: str | os.PathLike[str]) -> list[Path]:
+    """What there is to read cameras from, the first of which :func:`load_capture` reads.
+
+    Args:
+        path: a JSON file; or a folder with one, or with a reconstruction by COLMAP. A reconstruction in ``sparse``
+            comes first, as it has points; one in ``colmap/sparse`` comes last, as nerfstudio derives its own from it.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path] if path.suffix.lower() == ".json" and path.is_file() else []
+    found = [f for f in (path / name for name in RECONSTRUCTIONS) if _is_reconstruction(f)]
+    of_nerf = [path / name for name in TRANSFORMS if (path / name).is_file()]
+    own = [f for f in found if f != path / "colmap/sparse/0"]
+    return [*own, *of_nerf[:1], *(f for f in found if f not in own)]
+
+
+def is_capture(path: str | os.PathLike[str]) -> bool:
+    """Whether there are cameras of photos: a reconstruction by COLMAP, or a ``transforms.json``."""
+    return bool(cameras_in(path))
 
 
 @bounded
-def load_capture(folder: str | os.PathLike[str], short_side: int | None = None, downscale: float = 1.0) -> Capture:
-    """Read photos with their cameras; lens distortion is taken out when a photo is made ready.
+def load_capture(
+    path: str | os.PathLike[str],
+    short_side: int | None = None,
+    downscale: float = 1.0,
+    allow_parent: bool = False,
+) -> Capture:
+    """Read photos with their cameras; pixels are read, and lens distortion is taken out, when a photo is asked for.
 
     Args:
-        folder: holds the photos in ``images``, and the reconstruction, as ``.bin`` or ``.txt``, in ``sparse/0``,
-            ``sparse``, ``colmap/sparse/0`` or itself.
+        path: a folder that holds the photos in ``images``, and a reconstruction by COLMAP, as ``.bin`` or ``.txt``, in
+            ``sparse/0``, ``sparse``, ``colmap/sparse/0`` or itself, maybe with masks in ``masks``; or a
+            ``transforms.json`` or ``transforms_train.json``, or its folder: see
+            :func:`~tirender.captures.transforms_json.load_transforms`.
         short_side: of the photos in pixels; larger ones are averaged over areas. None leaves them as they are.
         downscale: a factor by which photos are made smaller.
+        allow_parent: whether photos may lie in the folder above the file's, and what is in it, too.
     Returns:
-        the photos in the order of their names, in the reconstruction's space.
+        the photos, in the order of their names (of a JSON file, in its own), in the files' space.
     Raises:
         ValueError: naming the file: damaged, missing, or a camera that is not understood.
-        OSError: a file cannot be opened.
+        OSError: a file cannot be opened, or there are no cameras.
     """
-    folder = Path(folder)
-    sparse = _reconstruction_in(folder)
-    if sparse is None:
-        fail(str(folder), "a reconstruction by COLMAP in sparse/0", "none")
+    path = Path(path)
+    reduction = Reduction(short_side, downscale)
+    found = cameras_in(path)
+    if not found:
+        words = f"{os.strerror(errno.ENOENT)}; photos need it or COLMAP's sparse/0 (tirender capture FOLDER makes it)"
+        place = path / TRANSFORMS[0] if path.is_dir() else path
+        raise FileNotFoundError(errno.ENOENT, words if path.is_dir() else os.strerror(errno.ENOENT), str(place))
+    if found[0].suffix.lower() == ".json":
+        read = load_transforms(found[0], allow_parent)
+        return capture_of(str(path), read.shots, read.points, read.colors, reduction)
+    return _of_colmap(path, found[0], reduction)
+
+
+def _of_colmap(folder: Path, sparse: Path, reduction: Reduction) -> Capture:
     reconstruction = load_colmap(sparse)
     images = next((folder / name for name in IMAGES if (folder / name).is_dir()), folder)
     files = Source(b"", str(sparse), str(images))
@@ -50,18 +86,12 @@ def load_capture(folder: str | os.PathLike[str], short_side: int | None = None, 
         if path is None:
             missing.append(photo.name)
             continue
-        mask = None if masks is None else masks.sibling(f"{photo.name}.png") or masks.sibling(_as_png(photo.name))
+        stem = os.path.splitext(photo.name)[0]
+        mask = None if masks is None else masks.sibling(f"{photo.name}.png") or masks.sibling(f"{stem}.png")
         shots.append(Shot(photo.name, path, photo.lens, photo.rotation, photo.translation, mask))
     warn_of_missing(str(images), missing, len(reconstruction.images))
-    reduction = Reduction(short_side, downscale)
     return capture_of(str(folder), shots, reconstruction.points, reconstruction.colors, reduction)
 
 
-def _as_png(name: str) -> str:
-    return os.path.splitext(name)[0] + ".png"
-
-
-def _reconstruction_in(folder: Path) -> Path | None:
-    """The folder below this one, or itself, that has the files of a reconstruction."""
-    folders = [folder / name for name in RECONSTRUCTIONS]
-    return next((f for f in folders if any((f / f"cameras.{end}").is_file() for end in ("bin", "txt"))), None)
+def _is_reconstruction(folder: Path) -> bool:
+    return any((folder / f"cameras.{end}").is_file() and (folder / f"images.{end}").is_file() for end in ("bin", "txt"))

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from tirender.budget import allowed, budget, spend
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_choice, check_tensor, fail
 from tirender.progress import followed
 
 Size = tuple[int, int]
 Make = Callable[[int], torch.Tensor]
 MAX_WORKERS = 8
+MASKS = ("none", "alpha", "given")
 SHARE = 0.5  # of the budget, that photos may have in memory
 
 
@@ -30,15 +31,16 @@ class Photos:
         make: returns the photo of an index, (H, W, C) uint8: its colours, and with C = 4 what it shows of the object,
             by which the colours are multiplied already. It is called from several threads.
         sizes: height and width of each, known before.
-        has_masks: whether C is 4, else 3.
+        masks: where they come from: "given" and "alpha" make C 4, "none" makes it 3.
         name: of the folder, for messages.
     Attributes:
         sizes: height and width of each.
     """
 
-    def __init__(self, make: Make, sizes: Sequence[Size], has_masks: bool = False, name: str = "photos") -> None:
+    def __init__(self, make: Make, sizes: Sequence[Size], masks: str = "none", name: str = "photos") -> None:
         self.sizes: tuple[Size, ...] = tuple(sizes)
-        self._store = _Store(make, self.sizes, 4 if has_masks else 3, name)
+        self.masks = check_choice("masks", masks, MASKS)
+        self._store = _Store(make, self.sizes, 3 if masks == "none" else 4, name)
         self._rows = range(len(self.sizes))
 
     @classmethod
@@ -49,7 +51,8 @@ class Photos:
             check_tensor("masks", masks, images.shape[:3])
             images = torch.cat([images, masks[..., None]], 3)
         pixels = images.detach()
-        photos = cls(lambda i: pixels[i], [(images.shape[1], images.shape[2])] * len(images), masks is not None)
+        sizes = [(images.shape[1], images.shape[2])] * len(images)
+        photos = cls(lambda i: pixels[i], sizes, "none" if masks is None else "given")
         photos._store.keep(pixels.reshape(-1, pixels.shape[3]))
         return photos
 
@@ -60,6 +63,7 @@ class Photos:
         """Some of the photos, which share what is made ready."""
         other = object.__new__(Photos)
         other._store, other._rows = self._store, [self._rows[i] for i in index]  # type: ignore[assignment]
+        other.masks = self.masks
         other.sizes = tuple(self.sizes[i] for i in index)
         return other
 
@@ -69,10 +73,21 @@ class Photos:
 
     @functools.cached_property
     def has_masks(self) -> bool:
-        """Whether a photo shows something that is not part of the object; makes photos ready until one does."""
-        return self._store.channels == 4 and any(
-            bool((p[..., 3] < (1 if p.is_floating_point() else 255)).any()) for p in (self[i] for i in range(len(self)))
+        """Whether there are masks, or alpha that is not opaque; makes photos ready until one has some."""
+        return (
+            self.masks == "given"
+            or self.masks == "alpha"
+            and any(bool((self[i][..., 3] < 255).any()) for i in range(len(self)))
         )
+
+    def cropped(self, height: int, width: int) -> Photos:
+        """The middle of each photo, of one size."""
+
+        def middle(i: int) -> torch.Tensor:
+            top, left = (self.sizes[i][0] - height) // 2, (self.sizes[i][1] - width) // 2
+            return self[i][top : top + height, left : left + width]
+
+        return Photos(middle, [(height, width)] * len(self), self.masks, self._store.name)
 
     def prepare(self, label: str = "photos") -> None:
         """Make all photos ready, in parallel and with progress.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from tirender.renderer import PerspectiveCameras
 from tirender.structures import Pointclouds
 
 MAX_PHOTOS = 20_000
+_QUARTERS = {6: 1, 3: 2, 8: 3}  # to the right, by EXIF's orientation
 OFF_PIXELS, OFF_SHARE = 2.0, 0.02  # by which the sides of a photo may differ from those of its scaled lens
 
 
@@ -71,17 +72,17 @@ class Reduction:
 class _Plan:
     """How one photo is made ready."""
 
-    shot: Shot
-    turn: int
+    shot: Shot  # with the pose of the photo as it is shown
+    turn: int  # of the file's rows before its lens applies, EXIF's
+    quarters: int  # turns to the right of the photo without distortion, until it is upright
     has_alpha: bool
     lens: Lens  # for the pixels of the file
     straight: Lens
-    final: Lens  # the straight one, for the smaller image
+    small: Lens  # the straight one, for the smaller image
+    final: Lens  # that one, for the turned image
 
 
-def capture_of(
-    name: str, shots: Sequence[Shot], points: Any, colors: Any, reduction: Reduction, up: Any = None
-) -> Capture:
+def capture_of(name: str, shots: Sequence[Shot], points: Any, colors: Any, reduction: Reduction) -> Capture:
     """A capture from what files say.
 
     Args:
@@ -89,26 +90,25 @@ def capture_of(
         shots: at least one.
         points, colors: (P, 3) arrays, floats and 8 bits; None where none are known.
         reduction: of the photos.
-        up: of the scene.
     Raises:
         ValueError: naming the file: no image, too large, or not of the proportions of its lens.
     """
     if not 0 < len(shots) <= MAX_PHOTOS:
         fail(name, f"1 to {MAX_PHOTOS} photos", len(shots))
     plans = [_plan(shot, reduction) for shot in shots]
-    has_masks = any(plan.has_alpha or plan.shot.mask for plan in plans)
+    masks = "given" if any(shot.mask for shot in shots) else "alpha" if any(p.has_alpha for p in plans) else "none"
     sizes = [(plan.final.height, plan.final.width) for plan in plans]
-    photos = Photos(lambda i: _made(plans[i], has_masks), sizes, has_masks, name)
+    photos = Photos(lambda i: _made(plans[i], masks != "none"), sizes, masks, name)
     numbers = torch.tensor([plan.final.intrinsics_ndc() for plan in plans])
     flip = torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64)  # x to the left and y up, for row vectors
-    rotations = torch.stack([torch.from_numpy(shot.rotation).T for shot in shots]) * flip
-    translations = torch.stack([torch.from_numpy(shot.translation) for shot in shots]) * flip
+    rotations = torch.stack([torch.from_numpy(plan.shot.rotation).T for plan in plans]) * flip
+    translations = torch.stack([torch.from_numpy(plan.shot.translation) for plan in plans]) * flip
     cameras = PerspectiveCameras(numbers[:, :2], numbers[:, 2:], rotations.float(), translations.float())
     cloud = None
     if points is not None and len(points):
         cloud = Pointclouds([torch.from_numpy(points).float()], features=[torch.from_numpy(colors).float() / 255])
     aside = tuple(shot.is_aside for shot in shots)
-    return Capture(photos, cameras, cloud, tuple(shot.name for shot in shots), aside if any(aside) else (), up)
+    return Capture(photos, cameras, cloud, tuple(shot.name for shot in shots), aside if any(aside) else ())
 
 
 def warn_of_missing(where: str, missing: Sequence[str], n: int) -> None:
@@ -128,6 +128,11 @@ def warn_of_missing(where: str, missing: Sequence[str], n: int) -> None:
 
 
 def _plan(shot: Shot, reduction: Reduction) -> _Plan:
+    """What becomes of a photo.
+
+    Programs that find cameras read the rows of a photo as they are stored, or as EXIF turns them: the size of the lens
+    says which. Where they are read as stored, the photo is turned together with its camera, so that its top is up.
+    """
     header = read_image_header(shot.path)
     stored = (header.width, header.height)
     lens, turn = shot.lens, 1
@@ -145,8 +150,19 @@ def _plan(shot: Shot, reduction: Reduction) -> _Plan:
         straight = straight_lens(lens)
     except ValueError as error:
         raise ValueError(f"{shot.path}: {error}") from error
-    final = straight.resized(*reduction.size(straight.width, straight.height))
-    return _Plan(shot, turn, header.alpha and shot.mask is None, lens, straight, final)
+    small = final = straight.resized(*reduction.size(straight.width, straight.height))
+    quarters = _QUARTERS.get(header.turn, 0) if turn == 1 else 0
+    for _ in range(quarters):
+        shot, final = _turned(shot, final)
+    return _Plan(shot, turn, quarters, header.alpha and shot.mask is None, lens, straight, small, final)
+
+
+def _turned(shot: Shot, lens: Lens) -> tuple[Shot, Lens]:
+    """The camera of a photo that is turned to the right by a quarter."""
+    (fx, fy), (cx, cy) = lens.focal, lens.centre
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turned = replace(shot, rotation=turn @ shot.rotation, translation=turn @ shot.translation)
+    return turned, replace(lens, width=lens.height, height=lens.width, focal=(fy, fx), centre=(lens.height - cy, cx))
 
 
 def _fits(lens: Lens, width: int, height: int) -> bool:
@@ -169,7 +185,9 @@ def _made(plan: _Plan, has_masks: bool) -> torch.Tensor:
     if pixels.shape[2] == 4 and bool((pixels[..., 3] < 255).any()):
         alpha = pixels[..., 3:].float()
         pixels = torch.cat([(pixels[..., :3] * (alpha / 255)).round(), alpha], 2).to(torch.uint8)
-    pixels = _smaller(undistorted(pixels, plan.lens, plan.straight), plan.final.width, plan.final.height)
+    pixels = _smaller(undistorted(pixels, plan.lens, plan.straight), plan.small.width, plan.small.height)
+    if plan.quarters:
+        pixels = pixels.rot90(-plan.quarters, (0, 1))
     if has_masks and pixels.shape[2] == 3:
         pixels = torch.cat([pixels, torch.full_like(pixels[..., :1], 255)], 2)
     return pixels

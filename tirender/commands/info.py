@@ -14,8 +14,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "info",
         help="what is in a file; or versions, arch, device, driver and kernel cache",
         description=(
-            "Print what is in FILE: a mesh, cloud, volume, fit, or folder of views. Without FILE print versions, arch, "
-            "device, driver and kernel cache."
+            "Print what is in FILE: a mesh, cloud, volume, fit, or folder of photos. Without FILE print versions, "
+            "arch, device, driver and kernel cache."
         ),
     )
     info.add_argument("file", nargs="?", metavar="FILE", help="what to look into")

@@ -2,6 +2,7 @@
 
 from tirender.captures import Capture, load_capture
 from tirender.fit.callbacks import Checkpoint, Every, Figures
+from tirender.fit.captured_views import load_views
 from tirender.fit.checkpoint import load_checkpoint, save_checkpoint
 from tirender.fit.distributed import process_group
 from tirender.fit.extract import cameras_around, extract_mesh
@@ -15,7 +16,6 @@ from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fi
 from tirender.fit.run import Callback, FitConfig, FitRun, NonFiniteLoss
 from tirender.fit.shape import normalized
 from tirender.fit.splats import SplatConfig, SplatModel, fit_splats
-from tirender.fit.transforms_json import load_views
 from tirender.fit.views import Views, render_views, render_views_between
 from tirender.fit.volume import VolumeConfig, fit_volume
 

@@ -10,8 +10,9 @@ from tirender.fit_kinds.base import PRESETS, FitKind, MeshTarget, Numbers, Optio
 from tirender.fit_kinds.images import ImageFit
 from tirender.fit_kinds.mesh import MeshFit
 from tirender.fit_kinds.nerf import NerfFit
+from tirender.fit_kinds.photos import PhotosTarget
 from tirender.fit_kinds.silhouette import SilhouetteFit
-from tirender.fit_kinds.splats import PhotosTarget, SplatFit
+from tirender.fit_kinds.splats import SplatFit
 from tirender.fit_kinds.volume import VolumeFit
 
 KINDS: dict[str, FitKind] = {

@@ -32,7 +32,7 @@ class ImageFit(SphereFit):
         return {"tutorial": ImageConfig(), "best": BEST_IMAGES}
 
     def load(self, given: Mapping[str, Any], device: str) -> ViewsTarget:
-        return load_views_target(given, device)
+        return load_views_target(given, device, without_masks="ball")
 
     def data(self, target: ViewsTarget) -> list[torch.Tensor]:
         images: Any = target.views.images

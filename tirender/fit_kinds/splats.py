@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.fit_kinds.base import FitKind, Option, Target
-from tirender.fit_kinds.targets import VIEW_OPTIONS, load_views_and_held_out, standing_of_cameras
+from tirender.fit_kinds.base import FitKind, Option
+from tirender.fit_kinds.photos import PhotosTarget, load_photos_target
+from tirender.fit_kinds.targets import VIEW_OPTIONS
 
 if TYPE_CHECKING:
     import torch
 
-    from tirender.fit import Callback, Capture, FitRun, SplatConfig, Views
+    from tirender.fit import Callback, FitRun, SplatConfig
     from tirender.structures import Gaussians
 
-SOURCE = Option(
-    "source",
-    "a folder with images and a reconstruction by COLMAP (sparse/0), or with images, masks and a transforms.json, or a "
-    "mesh file to render views of",
-    metavar="SOURCE",
-    required=True,
-)
 SIZE = Option("size", "short side of the views (default: 128; photos: as they are)", range(8, 16385), "pixels", "PX")
 MOST = Option(
     "max-gaussians", "the greatest number of Gaussians (default: the preset's)", range(1, 100_000_001), "", "N"
@@ -34,20 +26,6 @@ GROWTH = Option(
 PHOTOS = Option(
     "photos-per-step", "photos in each step, which processes share (default: 1)", range(1, 10_001), "photos", "N"
 )
-SIZE_OF_VIEWS = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhotosTarget(Target):
-    """Photos of a scene; ``held_out`` are others, which measure quality and are not fitted to."""
-
-    photos: Capture | Views
-    held_out: Capture | Views | None = None
-
-    def about(self) -> dict[str, Any]:
-        from tirender.fit.views import camera_record
-
-        return {**super().about(), "cameras": camera_record(self.photos)}
 
 
 class SplatFit(FitKind):
@@ -55,7 +33,7 @@ class SplatFit(FitKind):
 
     name = "splats"
     finds, so_that = "Gaussians", "they look the same in every photo"
-    options = (SOURCE, SIZE, *(o for o in VIEW_OPTIONS if o.name == "views"), MOST, GROWTH, PHOTOS)
+    options = (*(SIZE if option.name == "size" else option for option in VIEW_OPTIONS), MOST, GROWTH, PHOTOS)
 
     def presets(self) -> dict[str, SplatConfig]:
         from tirender.fit.splats import BEST_SPLATS, SplatConfig
@@ -63,16 +41,7 @@ class SplatFit(FitKind):
         return {"tutorial": SplatConfig(), "best": BEST_SPLATS}
 
     def load(self, given: Mapping[str, Any], device: str) -> PhotosTarget:
-        from tirender.captures import is_capture, load_capture
-
-        if is_capture(given["source"]):
-            capture = load_capture(given["source"], short_side=given["size"]).to(device)
-            capture.photos.prepare()
-            photos, held_out = capture.split()
-            return PhotosTarget(photos=photos, held_out=held_out, **standing_of_cameras(capture.cameras, given))
-        views = load_views_and_held_out({**given, "size": given["size"] or SIZE_OF_VIEWS}, device)
-        fields = {field.name: getattr(views, field.name) for field in dataclasses.fields(Target)}
-        return PhotosTarget(photos=views.views, held_out=views.held_out, **fields)
+        return load_photos_target(given, device)
 
     def data(self, target: PhotosTarget) -> list[torch.Tensor]:
         from tirender.fit.photos import as_capture

@@ -5,24 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import MeshTarget, Option, Target, ViewsTarget
+from tirender.fit_kinds.photos import DOWNSCALE, SIZE_OF_VIEWS, is_photos, load_photos, split_photos
 
 if TYPE_CHECKING:
-    from tirender.fit import Views
+    from tirender.captures import Capture
     from tirender.io.orientation import Orientation
     from tirender.renderer import CamerasBase
 
+SOURCE_HELP = (
+    "photos with cameras: a folder with images and a reconstruction by COLMAP (sparse/0), or a transforms.json of "
+    "nerfstudio, instant-ngp or NeRF; or photos alone; or a mesh file to render views of"
+)
 VIEW_OPTIONS = (
     Option(
         "source",
-        "a folder with images, masks and a transforms.json, or a mesh file to render views of",
+        SOURCE_HELP,
         metavar="SOURCE",
         required=True,
     ),
-    Option("size", "short side of the views (default: 128)", range(8, 4097), "pixels", "PX", 128),
+    Option("size", "short side of the views (default: 128)", range(8, 4097), "pixels", "PX"),
+    DOWNSCALE,
     Option(
         "views",
         "number of views of a mesh file (default: 20; 40 for volumes, fields and Gaussians)",
@@ -37,7 +42,7 @@ EDGES = Option(
     ("soft", "antialias"),
 )
 N_VIEWS, N_VIEWS_RADIANCE = 20, 40
-HELD_OUT = 8  # of a folder, one view in this many is held out; at most this many are
+HELD_OUT = 8  # at most so many views of a mesh are held out
 
 
 def load_mesh_target(path: str, device: str, given: Mapping[str, Any], with_looks: bool = False) -> MeshTarget:
@@ -83,72 +88,57 @@ def load_mesh_target(path: str, device: str, given: Mapping[str, Any], with_look
     return MeshTarget(mesh=mesh, centre=centre, scale=scale, origin=origin, **standing)
 
 
-def load_views_target(given: Mapping[str, Any], device: str) -> ViewsTarget:
+def load_views_target(given: Mapping[str, Any], device: str, without_masks: str = "refuse") -> ViewsTarget:
     """The views of SOURCE.
 
     Args:
         given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
         device: of the views.
+        without_masks: see :func:`~tirender.fit.captured_views.views_of`.
     """
-    from tirender.fit import load_views, render_views
+    from tirender.fit import render_views
 
-    source, size = given["source"], given["size"]
-    if _is_photos(source):
-        return _target_of(load_views(source, device, bool(given.get("allow_parent"))).resized(size), given)
-    target = load_mesh_target(source, device, given, with_looks=True)
-    return ViewsTarget(views=render_views(target.mesh, given["views"] or N_VIEWS, size), **_place(target))
+    if is_photos(given["source"]):
+        photos = load_photos(given, device, SIZE_OF_VIEWS)
+        return _target_of(photos.split_aside()[0], given, without_masks)
+    target = load_mesh_target(given["source"], device, given, with_looks=True)
+    views = render_views(target.mesh, given["views"] or N_VIEWS, given["size"] or SIZE_OF_VIEWS)
+    return ViewsTarget(views=views, **_place(target))
 
 
 def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarget:
     """The views of SOURCE; some of them, or others, are held out.
 
-    Of a mesh, views from halfway between the others are held out. Of a folder, one view in eight is held out; NeRF's
-    synthetic scenes have files of their own for that.
+    Of a mesh, views from halfway between the others are held out. Of photos, those that their files set aside, or every
+    eighth. Where there are no masks, whole photos are the object.
 
     Args:
         given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
         device: of the views.
     """
     from tirender.fit import render_views, render_views_between
+    from tirender.fit.captured_views import views_of
 
-    source, size = given["source"], given["size"]
-    if _is_photos(source):
-        return _split_folder(Path(source), device, given)
+    source, size = given["source"], given["size"] or SIZE_OF_VIEWS
+    if is_photos(source):
+        photos, held_out = split_photos(load_photos(given, device, SIZE_OF_VIEWS))
+        of_photos = _target_of(photos, given, "full")
+        if held_out is None:
+            return of_photos
+        assert of_photos.centre is not None
+        others = views_of(held_out, source, "full").moved(of_photos.centre, of_photos.scale)
+        return replace(of_photos, held_out=others)
     n = given["views"] or N_VIEWS_RADIANCE
     target = load_mesh_target(source, device, given, with_looks=True)
-    held_out = render_views_between(target.mesh, n, HELD_OUT, size)
-    return ViewsTarget(views=render_views(target.mesh, n, size), held_out=held_out, **_place(target))
+    between = render_views_between(target.mesh, n, HELD_OUT, size)
+    return ViewsTarget(views=render_views(target.mesh, n, size), held_out=between, **_place(target))
 
 
-def _is_photos(source: str) -> bool:
-    return Path(source).is_dir() or source.lower().endswith(".json")
+def _target_of(photos: Capture, given: Mapping[str, Any], without_masks: str) -> ViewsTarget:
+    """Photos as a target, moved and scaled to the origin; up is where their cameras' tops point."""
+    from tirender.fit.captured_views import normalized_views, views_of
 
-
-def _split_folder(source: Path, device: str, given: Mapping[str, Any]) -> ViewsTarget:
-    """The views of a folder; which are held out, see :func:`load_views_and_held_out`."""
-    from tirender.fit import load_views
-
-    size, allow_parent = given["size"], bool(given.get("allow_parent"))
-    target = _target_of(load_views(source, device, allow_parent).resized(size), given)
-    everything = target.views
-    assert target.centre is not None
-    folder = source if source.is_dir() else source.parent
-    is_synthetic = source.name == "transforms_train.json" or not (folder / "transforms.json").exists()
-    for name in ("transforms_test.json", "transforms_val.json") if is_synthetic else ():
-        if (folder / name).is_file():
-            others = load_views(folder / name, device, allow_parent).resized(size).moved(target.centre, target.scale)
-            return replace(target, held_out=others[evenly_spread(len(others), HELD_OUT)])
-    n = len(everything)
-    if n < HELD_OUT:
-        return target
-    chosen = evenly_spread(n, min(n // HELD_OUT, HELD_OUT))
-    views = everything[[i for i in range(n) if i not in chosen]]
-    return replace(target, views=views, held_out=everything[chosen])
-
-
-def _target_of(views: Views, given: Mapping[str, Any]) -> ViewsTarget:
-    """Views of photos as a target, moved and scaled to the origin; up is where their cameras' tops point."""
-    views, centre, scale = views.normalized()
+    views, centre, scale = normalized_views(views_of(photos, given["source"], without_masks), photos)
     return ViewsTarget(views=views, centre=centre, scale=scale, **standing_of_cameras(views.cameras, given))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,12 @@ from tirender.structures.volumes import voxel_sizes
 from tirender.structures.words import several
 
 MANY = 8  # names are not listed beyond
+MOST_DECODED = 25  # photos that are looked into
 
 
 @bounded
 def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, str]]:
-    """Facts of a mesh, cloud, volume, Gaussians, fit, or folder of views, each with its name; last come warnings.
+    """Facts of a mesh, cloud, volume, Gaussians, fit, or folder of photos, each with its name; last come warnings.
 
     Args:
         name_or_path: a path, or a short name, see :func:`tirender.datasets.path_of`.
@@ -53,7 +55,7 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         if path.is_dir() or ending == ".json":
-            facts = _facts_of_views(path, allow_parent)
+            facts = _facts_of_photos(path, allow_parent)
         elif ending == CHECKPOINT:
             facts = _facts_of_fit(path)
         elif ending == ".npz" and "densities" in array_names(path):
@@ -64,7 +66,7 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
             facts = _facts_of_mesh(read_mesh_file(path, allow_parent=allow_parent), known)
         else:
             endings = ", ".join([*KNOWN_SUFFIXES, ".splat", CHECKPOINT])
-            fail("FILE", f"one that ends in {endings}, or a folder of a fit or of views", repr(str(path)))
+            fail("FILE", f"one that ends in {endings}, or a folder of a fit or of photos", repr(str(path)))
     size = [] if path.is_dir() else [("size", f"{path.stat().st_size:,} bytes")]
     noted = dict.fromkeys(str(warning.message) for warning in raised)
     return [("file", str(path)), *size, *facts, *(("warning", message) for message in noted)]
@@ -168,18 +170,26 @@ def _facts_of_volume(path: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _facts_of_views(path: Path, allow_parent: bool) -> list[tuple[str, str]]:
-    from tirender.fit import load_views
+def _facts_of_photos(path: Path, allow_parent: bool) -> list[tuple[str, str]]:
+    from tirender.captures import load_capture
 
-    views = load_views(path, allow_parent=allow_parent)
-    height, width = views.image_size
-    covered = views.silhouettes.mean(dim=(1, 2))
-    return [
-        ("content", "views, for tirender fit"),
-        ("cameras", f"{len(views)}"),
-        ("images", f"{width} x {height} px"),
-        ("covered", f"{100 * float(covered.min()):.0f} to {100 * float(covered.max()):.0f} % of each"),
+    capture = load_capture(path, allow_parent=allow_parent)
+    sizes = Counter(capture.sizes).most_common()
+    shown = [f"{n} of {width} x {height} px" for (height, width), n in sizes[:3]]
+    facts = [
+        ("content", "photos, for tirender fit"),
+        ("cameras", f"{len(capture)}"),
+        ("images", ", ".join(shown) + ", ..." * (len(sizes) > 3) if len(sizes) > 1 else shown[0].partition(" of ")[2]),
+        ("points", "none" if capture.points is None else f"{len(capture.points.points_packed()):,}"),
     ]
+    if any(capture.aside):
+        facts.append(("held out", f"{sum(capture.aside)} of them"))
+    if capture.has_masks:
+        covered = [
+            float(capture.photos[i][..., 3].float().mean()) / 2.55 for i in range(min(len(capture), MOST_DECODED))
+        ]
+        facts.append(("covered", f"{min(covered):.0f} to {max(covered):.0f} % of each"))
+    return facts
 
 
 def _facts_of_fit(path: Path) -> list[tuple[str, str]]:

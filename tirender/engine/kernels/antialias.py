@@ -8,7 +8,8 @@ have gradients. An edge is an outline if no face lies beyond it, or one that lie
 pair along a row looks at edges that are steeper than 45 degrees, one along a column at the others.
 
 The paper looks at the edges of the nearer triangle alone. Faces seen from the side are often narrower than a pixel, and
-their outline is then missed. Here the line is followed from triangle to triangle until it meets an outline.
+their outline is then missed. Here the line is followed from triangle to triangle until it meets an outline. Most pairs
+show triangles that share an edge which is no outline: nothing lies between these, and nothing is followed.
 """
 
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from tirender.engine.kernels.types import (
     I32Array,
     ImageSizeStruct,
     IVec3Array,
+    Vec2Array,
     Vec2Array2D,
     Vec3Array,
 )
@@ -50,6 +52,7 @@ class Picture(NamedTuple):
 
 
 MAX_TRIANGLES = 16  # that are looked at on the way from a pixel to the next one
+NOWHERE = -1  # a crossing that is none
 
 
 @ti.kernel
@@ -61,19 +64,31 @@ def antialias_forward(
     partners: IVec3Array,
     verts: Vec3Array,
     colors: FloatArray2D,  # (pixels, C)
+    crossings: Vec2Array,  # (pixels,) where an outline crosses, on the way to the right and down; NOWHERE for none
     image: FloatArray2D,  # (pixels, C), as colors before
 ):
     picture = ti.static(Picture(triangles, depths, faces, partners, verts))
-    for pixel in triangles:
-        sides = other_sides(triangles, size, pixel)
-        for side in range(4):
-            if sides >> side & 1:
-                other = neighbour(pixel, side, size)
-                crossing, _i, _j, _slope = crossing_of(picture, size, ti.min(pixel, other), side % 2)
-                share = 0.5 - crossing if pixel < other else crossing - 0.5
-                if share > 0:
-                    for c in range(colors.shape[1]):
-                        image[pixel, c] = image[pixel, c] + share * (colors[other, c] - colors[pixel, c])
+    n_rows = triangles.shape[0] // size.width
+    for row in range(n_rows):
+        for pixel in range(row * size.width, (row + 1) * size.width):
+            nowhere = cast_like(NOWHERE, depths[pixel])
+            found = ti.Vector([nowhere, nowhere])
+            t = triangles[pixel]
+            if pixel + 1 < (row + 1) * size.width and may_have_outline(picture, t, triangles[pixel + 1]):
+                found.x = crossing_of(picture, size, pixel, 0)[0]
+            if (row + 1) % size.height != 0 and may_have_outline(picture, t, triangles[pixel + size.width]):
+                found.y = crossing_of(picture, size, pixel, 1)[0]
+            crossings[pixel] = found
+    for row in range(n_rows):
+        for pixel in range(row * size.width, (row + 1) * size.width):
+            own, left, above = crossings[pixel], ti.max(pixel - 1, 0), ti.max(pixel - size.width, 0)
+            if ti.max(own.x, own.y, crossings[left].x, crossings[above].y) >= 0:
+                for side in range(4):
+                    other, crossing = crossing_beside(crossings, size, pixel, side)
+                    share = own_share(crossing, side)
+                    if crossing >= 0 and share > 0:
+                        for c in range(colors.shape[1]):
+                            image[pixel, c] = image[pixel, c] + share * (colors[other, c] - colors[pixel, c])
 
 
 @ti.kernel
@@ -85,6 +100,7 @@ def antialias_adjoint(
     partners: IVec3Array,
     verts: Vec3Array,
     colors: FloatArray2D,  # (pixels, C)
+    crossings: Vec2Array,  # (pixels,) as in the forward pass
     grad_image: FloatArray2D,  # (pixels, C)
     bounds: I32Array,  # (parts + 1,) the pixels of each part
     atomic: ti.template(),
@@ -95,64 +111,58 @@ def antialias_adjoint(
     ti.loop_config(block_dim=ti.static(task_block()))
     for part in range(bounds.shape[0] - 1):
         for pixel in range(bounds[part], bounds[part + 1]):
-            sides = other_sides(triangles, size, pixel)
             for side in range(4):
-                if sides >> side & 1:
-                    other = neighbour(pixel, side, size)
-                    axis = side % 2
-                    crossing, i, j, slope = crossing_of(picture, size, ti.min(pixel, other), axis)
-                    own_share = 0.5 - crossing if pixel < other else crossing - 0.5
-                    if i != j:
-                        g = 0 * crossing
-                        for c in range(colors.shape[1]):
-                            # of the pixel that changes; this one takes from the other, or gives to it
-                            grad = grad_image[pixel, c] if own_share > 0 else grad_image[other, c]
-                            grad_colors[pixel, c] = grad_colors[pixel, c] - own_share * grad
-                            g += grad * (colors[pixel, c] - colors[other, c])
-                        if pixel < other and grad_xy.shape[1] > 0:
-                            gi, gj = crossing_vjp(slope, axis, g)
-                            accumulate(grad_xy, part, i, gi, atomic)
-                            accumulate(grad_xy, part, j, gj, atomic)
+                other, crossing = crossing_beside(crossings, size, pixel, side)
+                if crossing >= 0:
+                    share, g = own_share(crossing, side), 0 * crossing
+                    for c in range(colors.shape[1]):
+                        # of the pixel that changes; this one takes from the other, or gives to it
+                        grad = grad_image[pixel, c] if share > 0 else grad_image[other, c]
+                        grad_colors[pixel, c] = grad_colors[pixel, c] - share * grad
+                        g += grad * (colors[pixel, c] - colors[other, c])
+                    if side < 2 and grad_xy.shape[1] > 0:
+                        _, i, j, slope = crossing_of(picture, size, pixel, side)
+                        gi, gj = crossing_vjp(slope, side, g)
+                        accumulate(grad_xy, part, i, gi, atomic)
+                        accumulate(grad_xy, part, j, gj, atomic)
 
 
 @ti.func
-def other_sides(triangles: ti.template(), size, pixel: ti.i32):
-    """The neighbours that show other triangles, as bits: to the right (1), below (2), to the left (4), above (8)."""
-    t, n, sides = triangles[pixel], triangles.shape[0], 0
-    if pixel + 1 < n and triangles[pixel + 1] != t:
-        sides |= 1
-    if pixel + size.width < n and triangles[pixel + size.width] != t:
-        sides |= 2
-    if pixel >= 1 and triangles[pixel - 1] != t:
-        sides |= 4
-    if pixel >= size.width and triangles[pixel - size.width] != t:
-        sides |= 8
-    if sides != 0:  # most often not, so that divisions are few
-        column, row = pixel % size.width, pixel // size.width % size.height
-        if column + 1 == size.width:
-            sides &= ~1
-        if row + 1 == size.height:
-            sides &= ~2
-        if column == 0:
-            sides &= ~4
-        if row == 0:
-            sides &= ~8
-    return sides
-
-
-@ti.func
-def neighbour(pixel: ti.i32, side: ti.i32, size):
-    """The pixel to the right (0), below (1), to the left (2) or above (3)."""
+def crossing_beside(crossings: ti.template(), size, pixel: ti.i32, side):
+    """The pixel to the right (0), below (1), to the left (2) or above (3), and the crossing between both."""
     step = size.width if side % 2 == 1 else 1
-    return pixel + step if side < 2 else pixel - step
+    other = pixel + step if side < 2 else pixel - step
+    crossing = cast_like(NOWHERE, crossings[pixel].x)
+    if other >= 0:
+        pair = crossings[pixel if side < 2 else other]
+        crossing = pair.x if side % 2 == 0 else pair.y
+    return other, crossing
+
+
+@ti.func
+def own_share(crossing, side):
+    """The share of the neighbour's colour that a pixel takes on; negative where it gives of its own."""
+    return 0.5 - crossing if side < 2 else crossing - 0.5
+
+
+@ti.func
+def may_have_outline(picture: ti.template(), t0: ti.i32, t1: ti.i32):
+    """Whether an outline may lie between pixels that show two triangles: not if they share an edge that is none."""
+    differ = t0 != t1
+    if differ and t0 >= 0 and t1 >= 0:
+        partners = picture.partners[t0]
+        for corner in ti.static(range(3)):
+            if partners[corner] // 3 == t1:
+                f = picture.faces[t0]
+                differ = is_outline(picture, f[corner], f[(corner + 1) % 3], f[(corner + 2) % 3], partners[corner])
+    return differ
 
 
 @ti.func
 def crossing_of(picture: ti.template(), size, first: ti.i32, axis: ti.i32):
     """Where an outline crosses the line from a pixel's centre to the next one's along a row (0) or column (1).
 
-    Returns the place in [0, 1]; the vertices at the ends of the edge; and what :func:`crossing_vjp` needs. Without a
-    crossing the place is 0.5, which changes nothing, and both vertices are the same.
+    Returns the place in [0, 1], or NOWHERE; the vertices at the ends of the edge; and what :func:`crossing_vjp` needs.
     """
     second = first + (size.width if axis == 1 else 1)
     t0, t1 = picture.triangles[first], picture.triangles[second]
@@ -163,7 +173,7 @@ def crossing_of(picture: ti.template(), size, first: ti.i32, axis: ti.i32):
     zero = cast_like(0, picture.depths[first])
     p = pixel_ndc(first % size.width, first // size.width % size.height, size.height, size.width, zero)
     to_pixels = cast_like(ti.min(size.height, size.width), zero) / 2
-    crossing, i, j = zero + 0.5, 0, 0
+    crossing, i, j = cast_like(NOWHERE, zero), 0, 0
     slope = ti.Vector([zero, zero, zero, zero])
     entered, n_left = -1, MAX_TRIANGLES
     while n_left > 0:

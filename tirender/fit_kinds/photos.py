@@ -1,0 +1,103 @@
+"""Photos as what fits approach: loaded, made smaller, and split into those fitted to and those held out."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tirender.fit_kinds.base import Numbers, Option, Target
+
+if TYPE_CHECKING:
+    from tirender.captures import Capture
+    from tirender.fit import Views
+
+DOWNSCALE = Option(
+    "downscale", "make photos smaller by this factor, instead of to --size", Numbers(1, 1.0, 64.0), metavar="X"
+)
+SIZE_OF_VIEWS = 128
+MOST_HELD_OUT = 25  # of photos that files set aside, as NeRF's synthetic scenes do with 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotosTarget(Target):
+    """Photos of a scene; ``held_out`` are others, which measure quality and are not fitted to."""
+
+    photos: Capture | Views
+    held_out: Capture | Views | None = None
+
+    def about(self) -> dict[str, Any]:
+        from tirender.fit.views import camera_record
+
+        return {**super().about(), "cameras": camera_record(self.photos)}
+
+
+def is_photos(source: str) -> bool:
+    """Whether a source is a folder or a JSON file, and not a mesh."""
+    return Path(source).is_dir() or source.lower().endswith(".json")
+
+
+def load_photos(given: Mapping[str, Any], device: str, default_size: int | None = None) -> Capture:
+    """The photos of SOURCE, made ready; of a folder of photos without cameras, these are found first.
+
+    Args:
+        given: ``source``, ``size``, ``downscale``, ``allow_parent``.
+        device: of cameras and points.
+        default_size: short side in pixels where neither a size nor a factor is given; None for photos as they are.
+    Raises:
+        ValueError, OSError: see :func:`~tirender.captures.load_capture`.
+    """
+    from tirender.captures import cameras_in, load_capture
+
+    source, size, downscale = given["source"], given.get("size"), given.get("downscale")
+    if size is None and downscale is None:
+        size = default_size
+    found = cameras_in(source) or _reconstructed(source)
+    if len(found) > 1:
+        print(f"tirender: {source}: the cameras of {found[0]}, not of {found[1]}", file=sys.stderr)
+    capture = load_capture(source, size, downscale or 1.0, bool(given.get("allow_parent"))).to(device)
+    capture.photos.prepare("photos")
+    return capture
+
+
+def _reconstructed(source: str) -> list[Path]:
+    """The cameras of plain photos, found now; none where there are no photos or no pycolmap."""
+    from tirender.captures import cameras_in
+    from tirender.captures.reconstruct import has_pycolmap, photos_in, reconstruct
+
+    if not (Path(source).is_dir() and has_pycolmap() and photos_in(source)[1]):
+        return []
+    print(f"tirender: {source}: photos without cameras; these are found first (tirender capture)", file=sys.stderr)
+    print(f"tirender: {reconstruct(source)}", file=sys.stderr)
+    return cameras_in(source)
+
+
+def split_photos(capture: Capture) -> tuple[Capture, Capture | None]:
+    """The photos to fit to, and those that are held out: what the files set aside, or every eighth."""
+    from tirender.fit_kinds.targets import evenly_spread
+
+    photos, held_out = capture.split()
+    if held_out is not None and any(capture.aside):
+        held_out = held_out[evenly_spread(len(held_out), MOST_HELD_OUT)]
+    return photos, held_out
+
+
+def load_photos_target(given: Mapping[str, Any], device: str) -> PhotosTarget:
+    """The photos of SOURCE in their own space, or views of a mesh file.
+
+    Args:
+        given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
+        device: of cameras, points and views.
+    """
+    from tirender.fit_kinds.targets import load_views_and_held_out, standing_of_cameras
+
+    if is_photos(given["source"]):
+        capture = load_photos(given, device)
+        photos, held_out = split_photos(capture)
+        return PhotosTarget(photos=photos, held_out=held_out, **standing_of_cameras(capture.cameras, given))
+    views = load_views_and_held_out(given, device)
+    fields = {field.name: getattr(views, field.name) for field in dataclasses.fields(Target)}
+    return PhotosTarget(photos=views.views, held_out=views.held_out, **fields)
