@@ -64,8 +64,7 @@ def photo_quality(
         are_fitted: whether these are the photos that were fitted to, whose refined cameras are known.
     """
     photos, n = as_capture(photos), len(photos)
-    if module.refinement is not None:
-        photos = _refined(module, photos) if are_fitted else aligned(module, photos, STEPS if aligning else 0)
+    photos = seen_by(module, photos, are_fitted, STEPS if aligning else 0)
     kind = "none" if module.exposure is None else module.exposure.kind
     values = {"psnr": 0.0, "ssim": 0.0, **({} if kind == "none" else {"psnr_unmatched": 0.0})}
     for i in range(n):
@@ -79,6 +78,15 @@ def photo_quality(
     return values
 
 
-def _refined(module: Any, photos: Capture) -> Capture:
+def seen_by(module: Any, photos: Capture, are_fitted: bool, steps: int = STEPS) -> Capture:
+    """Photos with the cameras that show the same of a scene, where the fit refined its cameras.
+
+    Args:
+        module, are_fitted: as for :func:`photo_quality`. Of photos that were fitted to, the first may be given alone.
+        photos: any number.
+        steps: see :func:`~tirender.fit.held_out_cameras.aligned`.
+    """
+    if module.refinement is None or not are_fitted:
+        return aligned(module, photos, steps)
     with torch.no_grad():
-        return replace(photos, cameras=module.refinement())
+        return replace(photos, cameras=module.refinement(range(len(photos))))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tirender.captures import Capture
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_tensor
 from tirender.fit.photos import pinholes
 from tirender.ops.cameras_alignment import align_extrinsics
 from tirender.renderer import PerspectiveCameras
@@ -29,14 +29,19 @@ class CameraRefinement(nn.Module):
         cameras: N cameras, with intrinsics in NDC.
         reach: the unit of shifts: the size of the scene, in world units.
     Attributes:
+        reach: as given.
         turns: (N, 3), in radians.
         shifts: (N, 3), in units of the reach.
         zooms: (L,), the logarithm of each lens's factor.
     """
 
-    def __init__(self, cameras: PerspectiveCameras, reach: float) -> None:
+    reach: torch.Tensor
+    lens: torch.Tensor
+
+    def __init__(self, cameras: PerspectiveCameras, reach: float | torch.Tensor) -> None:
         super().__init__()
-        self.cameras, self.reach = cameras.clone(), reach
+        self.cameras = cameras.clone()
+        self.register_buffer("reach", torch.as_tensor(reach).to(cameras.T).clone())
         focal = cameras.focal_length.detach()
         self.focal_lengths, lens = focal.unique(dim=0, return_inverse=True)
         self.register_buffer("lens", lens, persistent=False)
@@ -57,7 +62,7 @@ class CameraRefinement(nn.Module):
 
     def zoom(self, rows: torch.Tensor) -> torch.Tensor:
         """(R,) the factor of the focal lengths of cameras."""
-        return self.zooms.index_select(0, self.lens.index_select(0, rows)).exp()  # type: ignore[operator]
+        return self.zooms.index_select(0, self.lens.index_select(0, rows)).exp()
 
     def moved(self, others: PerspectiveCameras) -> PerspectiveCameras:
         """Other cameras of the same world, where the world has gone with the refined ones.
@@ -127,13 +132,12 @@ def as_pinholes(photos: Capture) -> PerspectiveCameras:
     return PerspectiveCameras(focal, principal, R, T, device=T.device)
 
 
-def refined_record(record: Mapping[str, Any], parameters: Mapping[str, Any], reach: Any) -> dict[str, Any]:
+def refined_record(record: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint keeps of cameras, changed by the parameters of their refinement, if there are any.
 
     Args:
         record: as of :func:`~tirender.fit.views.camera_record`.
         parameters: of the fitted module.
-        reach: as of the refinement.
     Raises:
         ValueError: they do not fit together.
     """
@@ -144,10 +148,8 @@ def refined_record(record: Mapping[str, Any], parameters: Mapping[str, Any], rea
     n = len(check_tensor("cameras R", record["R"], ("N", 3, 3)))
     shapes = {"T": (n, 3), "focal": (n, 2), "principal": (n, 2)}
     T, focal, principal = (check_tensor(f"cameras {name}", record[name], shape) for name, shape in shapes.items())
-    if not isinstance(reach, (int, float)) or not 0 < reach < float("inf"):
-        fail("cameras reach", "a number above 0", reach)
     cameras = PerspectiveCameras(focal, principal, record["R"], T, device=T.device)
-    refinement = CameraRefinement(cameras, float(reach))
+    refinement = CameraRefinement(cameras, 1.0)
     refinement.load_state_dict(own)
     with torch.no_grad():
         found = refinement.to(T.device)()

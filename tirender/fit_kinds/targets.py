@@ -106,7 +106,7 @@ def load_views_target(given: Mapping[str, Any], device: str, without_masks: str 
     return ViewsTarget(views=views, **_place(target))
 
 
-def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarget:
+def load_views_and_held_out(given: Mapping[str, Any], device: str, capture: Capture | None = None) -> ViewsTarget:
     """The views of SOURCE; some of them, or others, are held out.
 
     Of a mesh, views from halfway between the others are held out. Of photos, those that their files set aside, or every
@@ -115,13 +115,14 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     Args:
         given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
         device: of the views.
+        capture: the photos of SOURCE, if they are loaded already.
     """
     from tirender.fit import render_views, render_views_between
     from tirender.fit.captured_views import views_of
 
     source, size = given["source"], given["size"] or SIZE_OF_VIEWS
     if is_photos(source):
-        photos, held_out = split_photos(load_photos(given, device, SIZE_OF_VIEWS))
+        photos, held_out = split_photos(capture or load_photos(given, device, SIZE_OF_VIEWS))
         of_photos = _target_of(photos, given, "full")
         if held_out is None:
             return of_photos
