@@ -119,7 +119,7 @@ class NerfConfig(RadianceConfig):
         if exposure is not None:
             groups.append({"params": [*exposure.parameters()], "lr": self.lr_exposure})
         if refinement is not None:
-            groups.append({**refinement.group(self.lr_cameras), "eps": 1e-8})
+            groups += [{**group, "eps": 1e-8} for group in refinement.groups(self.lr_cameras)]
         return torch.optim.Adam(groups, lr=self.lr, eps=eps)
 
     @property
@@ -128,10 +128,10 @@ class NerfConfig(RadianceConfig):
         return {"color": self.w_color} if self.unbounded else super().weights
 
     def rate_factors(self, optimizer: torch.optim.Optimizer) -> list[Callable[[int], float]]:
-        """The factor of the learning rate at a step, for each group of parameters; cameras are the last."""
+        """The factor of the learning rate at a step, for each group of parameters; cameras are the last two."""
         factors = super().rate_factors(optimizer)
         if self.refine_cameras:
-            factors[-1] = lambda step: rate_of_cameras(step, self.steps)
+            factors[-2:] = [lambda step: rate_of_cameras(step, self.steps)] * 2
         return factors
 
 

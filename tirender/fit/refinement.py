@@ -9,27 +9,32 @@ import torch
 from torch import nn
 
 from tirender.captures import Capture
-from tirender.checks import check_tensor
+from tirender.checks import check_tensor, fail
 from tirender.fit.photos import pinholes
 from tirender.ops.cameras_alignment import align_extrinsics
 from tirender.renderer import PerspectiveCameras
 from tirender.transforms import so3_exp_map
 
 REFINED_FROM = 0.1  # the fraction of the steps before which a scene has no shape yet, and cameras stay
+SLOW_ZOOM = 0.1  # of the learning rate
+MAX_ZOOM = 5.0  # the logarithm of a factor, in a file
 FINAL_RATE = 0.01  # of the learning rate, at the last step
 
 
 class CameraRefinement(nn.Module):
     """Small changes of N pinhole cameras, none at first; ``forward(index)`` returns the changed ones.
 
-    A camera turns about its centre, by the exponential of a rotation vector along its own axes. The centre shifts along
-    the same axes. Cameras of the same focal lengths share a lens, whose zoom multiplies both.
+    A camera turns about a pivot ahead of it, by the exponential of a rotation vector along its own axes. Its centre
+    shifts along the same axes. A turn about the middle of the scene moves the picture as a whole hardly at all, and a
+    shift does little else. So both are found at once; a turn about the camera itself would look like a shift. Cameras
+    of the same focal lengths share a lens, whose zoom multiplies both.
 
     Args:
         cameras: N cameras, with intrinsics in NDC.
         reach: the unit of shifts: the size of the scene, in world units.
+        pivots: (N,) how far ahead of each camera its pivot is, in world units; 0 by default.
     Attributes:
-        reach: as given.
+        reach, pivots: as given.
         turns: (N, 3), in radians.
         shifts: (N, 3), in units of the reach.
         zooms: (L,), the logarithm of each lens's factor.
@@ -38,10 +43,15 @@ class CameraRefinement(nn.Module):
     reach: torch.Tensor
     lens: torch.Tensor
 
-    def __init__(self, cameras: PerspectiveCameras, reach: float | torch.Tensor) -> None:
+    pivots: torch.Tensor
+
+    def __init__(
+        self, cameras: PerspectiveCameras, reach: float | torch.Tensor, pivots: torch.Tensor | None = None
+    ) -> None:
         super().__init__()
         self.cameras = cameras.clone()
         self.register_buffer("reach", torch.as_tensor(reach).to(cameras.T).clone())
+        self.register_buffer("pivots", torch.zeros_like(cameras.T[:, 0]) if pivots is None else pivots.clone())
         focal = cameras.focal_length.detach()
         self.focal_lengths, lens = focal.unique(dim=0, return_inverse=True)
         self.register_buffer("lens", lens, persistent=False)
@@ -55,7 +65,9 @@ class CameraRefinement(nn.Module):
         rows = rows.to(self.turns.device)
         R, T, turns, shifts = (v.index_select(0, rows) for v in (own.R, own.T, self.turns, self.shifts))
         centres = -(R @ T[..., None])[..., 0] + self.reach * (R @ shifts[..., None])[..., 0]
-        R = R @ so3_exp_map(turns)
+        turned = R @ so3_exp_map(turns)
+        centres = centres + self.pivots.index_select(0, rows)[:, None] * (R - turned)[:, :, 2]
+        R = turned
         focal = own.focal_length.index_select(0, rows) * self.zoom(rows)[:, None]
         T = -(centres[:, None] @ R)[:, 0]
         return PerspectiveCameras(focal, own.principal_point.index_select(0, rows), R, T, device=T.device)
@@ -82,9 +94,22 @@ class CameraRefinement(nn.Module):
             found.focal_length = others.focal_length * logarithm.exp()[:, None]
         return found
 
-    def group(self, lr: float) -> dict[str, Any]:
-        """The group of these parameters for an optimizer."""
-        return {"params": [self.turns, self.shifts, self.zooms], "lr": lr}
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Refuse numbers of a file that no camera has, before the module takes them."""
+        reach, zooms = (state_dict.get(prefix + name) for name in ("reach", "zooms"))
+        if isinstance(reach, torch.Tensor) and reach.numel() == 1 and not float(reach) > 0:
+            fail(f"{prefix}reach", "a number above 0", float(reach))
+        if isinstance(zooms, torch.Tensor) and zooms.numel() and not float(zooms.abs().max()) <= MAX_ZOOM:
+            fail(f"{prefix}zooms", f"at most {MAX_ZOOM} either way", float(zooms.abs().max()))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """The groups of these parameters for an optimizer: places and directions, and zooms.
+
+        A zoom and the depth of the scene look almost alike, and each step moves a zoom that all cameras share. So it
+        learns slower.
+        """
+        return [{"params": [self.turns, self.shifts], "lr": lr}, {"params": [self.zooms], "lr": SLOW_ZOOM * lr}]
 
 
 def rate_of_cameras(step: int, steps: int) -> float:
@@ -95,7 +120,13 @@ def rate_of_cameras(step: int, steps: int) -> float:
 
 def refinement_of(photos: Capture) -> CameraRefinement:
     """The refinement of the cameras of photos, all of them pinholes."""
-    return CameraRefinement(as_pinholes(photos), photos.bounds.reach)
+    cameras = as_pinholes(photos)
+    return CameraRefinement(cameras, photos.bounds.reach, pivots_of(cameras, photos.bounds.middle))
+
+
+def pivots_of(cameras: PerspectiveCameras, middle: torch.Tensor) -> torch.Tensor:
+    """(N,) how far ahead of cameras the middle of a scene is; 0 where it is behind."""
+    return (middle @ cameras.R[:, :, 2].T + cameras.T[:, 2]).clamp(min=0)
 
 
 def refined_viewmats(refinement: CameraRefinement, photos: Sequence[int], viewmats: torch.Tensor) -> torch.Tensor:

@@ -205,7 +205,7 @@ def fit_splats(
     if module.exposure is not None:
         rates.append(lambda step: 1.0)
     if module.refinement is not None:
-        rates.append(lambda step: rate_of_cameras(step, config.steps))
+        rates += [lambda step: rate_of_cameras(step, config.steps)] * 2
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
 
     def losses(step: int) -> dict[str, torch.Tensor]:
@@ -266,7 +266,7 @@ def make_optimizer(module: SplatModel, config: SplatConfig, extent: float) -> to
     if module.exposure is not None:
         groups.append({"params": [*module.exposure.parameters()], "lr": config.lr_exposure})
     if module.refinement is not None:
-        groups.append({**module.refinement.group(config.lr_cameras), "eps": 1e-8})
+        groups += [{**group, "eps": 1e-8} for group in module.refinement.groups(config.lr_cameras)]
     return torch.optim.Adam(groups, eps=1e-15, fused=_has_fused_adam(module.values["means"].device) or None)
 
 
