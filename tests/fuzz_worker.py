@@ -31,7 +31,9 @@ import torch
 from fuzz_files import mesh_files
 from gltf_files import GltfBuilder
 from PIL import Image
+from test_capture import write_binary, write_text
 
+from tirender.captures import load_capture
 from tirender.fit import load_views
 from tirender.io import IO, load_gaussians, load_volume, save_gaussians, save_volume
 from tirender.io.reading import read_mesh_file
@@ -109,6 +111,17 @@ def whole_files(folder: Path) -> dict[str, tuple[str, Files]]:
     frames = [{"file_path": name, "transform_matrix": pose, "mask_path": "mask.png"} for name in ("a.png", "b")]
     content = {"camera_angle_x": 0.7, "w": 4, "h": 4, "frames": frames}
     images = {"a.png": png(alpha=True), "b.png": png(), "mask.png": png()}
+    lens = {"fl_x": 6.0, "fl_y": 6, "cx": 2, "cy": 2.1, "k1": 0.05, "p2": 0.01, "camera_model": "OPENCV"}
+    lens |= {"ply_file_path": "c.ply", "test_filenames": ["b.png"]}
+    files = {**images, "c.ply": made["cloud True"][1]["c.ply"]}
+    made["lenses"] = ("transforms.json", {"transforms.json": json.dumps(content | lens).encode(), **files})
+    photo = io.BytesIO()
+    Image.new("RGB", (60, 40), (255, 0, 0)).save(photo, "PNG")
+    for ending, write in (("bin", write_binary), ("txt", write_text)):
+        (folder / ending).mkdir()
+        write(folder / ending)
+        files = {path.name: path.read_bytes() for path in (folder / ending).iterdir()}
+        made[f"colmap {ending}"] = (f"cameras.{ending}", files | {f"{i}.png": photo.getvalue() for i in range(2)})
     made |= mesh_files(png(), png(alpha=True))
     made["transforms"] = ("transforms.json", {"transforms.json": json.dumps(content).encode(), **images})
     return made
@@ -134,7 +147,7 @@ def damaged(data: bytes, other: bytes, rng: random.Random) -> bytes:
         elif kind == 4:
             data = data[:at] + bytes(rng.choice(INSERTED) for _ in range(rng.randint(1, 5))) + data[at:]
         elif kind == 5:
-            names = list(re.finditer(rb"[\w]+\.(?:png|mtl|bin)", data))
+            names = list(re.finditer(rb"[\w]+\.(?:png|mtl|bin|ply)", data))
             if names:
                 name = rng.choice(names)
                 data = data[: name.start()] + rng.choice(PATHS) + data[name.end() :]
@@ -220,8 +233,22 @@ def check_picture(path: Path) -> None:
         assert (image <= 1).all()
 
 
+def check_capture(path: Path) -> None:
+    capture = load_capture(path if path.suffix == ".json" else path.parent)
+    cameras, bounds = capture.cameras, capture.bounds
+    assert all(x.isfinite().all() for x in (cameras.R, cameras.T, cameras.focal_length, cameras.principal_point))
+    assert bounds.middle.isfinite().all()
+    assert 0 < bounds.reach < math.inf
+    capture.photos.prepare()
+    assert all(capture.image(i).shape[:2] == size for i, size in enumerate(capture.sizes))
+
+
 CHECKS = {"cloud": check_cloud, "npz cloud": check_cloud, "npz volume": check_volume, "transforms": check_views}
+CHECKS |= {"lenses": check_capture, "colmap bin": check_capture, "colmap txt": check_capture}
 CHECKS |= {"gaussians ply": check_gaussians, "gaussians splat": check_gaussians}
+
+
+NO_SCENES = (check_volume, check_views, check_capture)
 
 
 def outcome(path: Path, check: Callable[[Path], None], opened: list[str]) -> str:
@@ -250,7 +277,7 @@ def main(folder: Path, n: int, first: int, scenes: bool = False) -> None:
     torch.set_num_threads(1)
     kinds = whole_files(folder)
     if scenes:
-        kinds = {kind: made for kind, made in kinds.items() if kind not in ("npz volume", "transforms")}
+        kinds = {kind: made for kind, made in kinds.items() if CHECKS.get(kind) not in NO_SCENES}
         for kind in ("obj", "glb core", "cloud True", "gaussians ply"):  # compiles the kernels, which takes memory
             for file, data in kinds[kind][1].items():
                 (folder / file).write_bytes(data)

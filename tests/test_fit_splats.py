@@ -236,6 +236,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     found = load_gaussians(output / "splats.ply")
     assert len(found) == facts["quality"]["gaussians"]
     assert {"comparison.png", "iter_00000.png", "iter_00020.png", "losses.png"} <= {p.name for p in output.iterdir()}
+    page = (output / "results.html").read_text("utf-8")
+    assert f"{facts['quality']['held_out_psnr']:.2f} dB" in page
+    assert page.count("data:image/jpeg") == 2 * 2  # two photos of nine were held out
+    assert 'src="flight.mp4"' in page
+    assert (output / "flight.mp4").stat().st_size > 1000
     before = (output / "splats.ply").read_bytes()
     assert main([*command, "--resume"]) == 0
     assert (output / "splats.ply").read_bytes() == before

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 WORKER = Path(__file__).with_name("fuzz_worker.py")
-N_KINDS = 24 if all(find_spec(name) for name in ("collada", "DracoPy", "trimesh")) else 21
+N_KINDS = 27 if all(find_spec(name) for name in ("collada", "DracoPy", "trimesh")) else 24
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds on a process's time and memory are Linux's")
 
@@ -24,7 +24,7 @@ def check(folder: Path, n: int, first: int, *mode: str) -> None:
     assert not problems
     loaded, refused, total = map(int, counts.split())
     assert min(loaded, refused) > total / 10
-    assert total == (N_KINDS - 2 * len(mode)) * n  # no volumes and views among the scenes
+    assert total == (N_KINDS - 5 * len(mode)) * n  # no volumes and views among the scenes
 
 
 def test_five_hundred_damaged_files(tmp_path: Path) -> None:

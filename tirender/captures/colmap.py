@@ -207,6 +207,8 @@ def _text_images(source: Source) -> Iterator[tuple[Any, ...]]:
 
 def _text_points(source: Source) -> Iterator[tuple[Any, ...]]:
     for where, words in _lines(source):
+        if len(words) < 7:
+            _malformed(where, "a point with a place and a colour", words)
         try:
             yield (*map(float, words[1:4]), *(int(word) for word in words[4:7]))
         except ValueError:

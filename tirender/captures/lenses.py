@@ -15,6 +15,7 @@ import torch
 from tirender.checks import check_choice, fail
 
 MAX_SIDE = 1 << 16  # of images in pixels
+MAX_FOCAL = 1e7  # in pixels
 Coefficients = tuple[float, ...]
 
 
@@ -47,8 +48,10 @@ class Lens:
             fail("lens", f"images of up to {MAX_SIDE} x {MAX_SIDE} pixels", f"{self.width} x {self.height}")
         if not bool(numbers.isfinite().all()):
             fail("lens", "finite parameters", numbers.tolist())
-        if min(self.focal) <= 0:
-            fail("lens", "focal lengths above 0", self.focal)
+        if not (min(self.focal) > 0 and max(self.focal) <= MAX_FOCAL):
+            fail("lens", f"focal lengths above 0, up to {MAX_FOCAL:g}", self.focal)
+        if max(map(abs, self.centre)) > MAX_FOCAL:
+            fail("lens", f"a principal point within {MAX_FOCAL:g} pixels", self.centre)
         if len(self.coefficients) != MODELS[self.model].n:
             fail("lens", f"{MODELS[self.model].n} coefficients of {self.model}", len(self.coefficients))
 

@@ -130,8 +130,8 @@ class _Store:
         if n_bytes > 0.9 * free:
             needed = f"{n_bytes / 1e9:.1f} GB for {len(self.sizes)} photos (TMPDIR names another disk)"
             fail(f"{self.name}, space in {folder}", needed, f"{free / 1e9:.1f} GB")
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (the map keeps it)
-        return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(n_pixels, self.channels)))
+        with tempfile.TemporaryFile(dir=folder) as file:  # the map keeps what is in it
+            return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(n_pixels, self.channels)))
 
     def keep(self, flat: torch.Tensor) -> None:
         """Have all photos from the start, in a tensor of any kind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections import Counter
@@ -104,10 +105,7 @@ def reconstruct(
     """
     check_choice("camera_model", camera_model, CAMERA_MODELS)
     check_choice("pairs", pairs, PAIRS)
-    try:
-        import pycolmap
-    except ImportError as error:
-        raise ImportError("cameras of photos need pycolmap: pip install 'tirender[photos]'") from error
+    pycolmap = _imported()
     folder = Path(folder)
     images, names = photos_in(folder)
     if len(names) < 3:
@@ -125,6 +123,16 @@ def reconstruct(
         result = _report(pycolmap, folder, model, names)
     write_file(report, [(json.dumps(asdict(result), indent=2, ensure_ascii=False) + "\n").encode()])
     return result
+
+
+def _imported() -> Any:
+    try:
+        import pycolmap
+    except ImportError as error:
+        raise ImportError("cameras of photos need pycolmap: pip install 'tirender[photos]'") from error
+    if threading.current_thread() is threading.main_thread():  # it has taken SIGTERM for itself
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+    return pycolmap
 
 
 def _is_photo(path: Path, place: Path) -> bool:

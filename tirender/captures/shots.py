@@ -21,6 +21,7 @@ from tirender.renderer import PerspectiveCameras
 from tirender.structures import Pointclouds
 
 MAX_PHOTOS = 20_000
+MAX_DISTANCE = 1e9  # beyond, squares and products of float32 overflow
 _QUARTERS = {6: 1, 3: 2, 8: 3}  # to the right, by EXIF's orientation
 OFF_PIXELS, OFF_SHARE = 2.0, 0.02  # by which the sides of a photo may differ from those of its scaled lens
 
@@ -95,6 +96,11 @@ def capture_of(name: str, shots: Sequence[Shot], points: Any, colors: Any, reduc
     """
     if not 0 < len(shots) <= MAX_PHOTOS:
         fail(name, f"1 to {MAX_PHOTOS} photos", len(shots))
+    for shot in shots:
+        if not np.abs(shot.translation).max() < MAX_DISTANCE:
+            fail(f"{name}, {shot.name}", f"a camera within {MAX_DISTANCE:g} of the origin", shot.translation.tolist())
+    if points is not None and len(points) and not np.abs(points).max() < MAX_DISTANCE:
+        fail(name, f"points within {MAX_DISTANCE:g} of the origin", f"{np.abs(points).max():g}")
     plans = [_plan(shot, reduction) for shot in shots]
     masks = "given" if any(shot.mask for shot in shots) else "alpha" if any(p.has_alpha for p in plans) else "none"
     sizes = [(plan.final.height, plan.final.width) for plan in plans]

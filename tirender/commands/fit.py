@@ -23,6 +23,7 @@ from tirender.commands.arguments import (
     numbers,
 )
 from tirender.commands.fit_folder import CHECKPOINTS, choose_folder, locked
+from tirender.commands.fit_page import write_page
 from tirender.commands.parsing import takes_numbers
 from tirender.fit_kinds import KINDS, PRESETS, FitKind, Numbers, Option
 from tirender.progress import prints_lines, shows_bar
@@ -51,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
             "  tirender fit images photos/ --texture uv     # photos/transforms.json has their cameras\n"
             "  tirender fit images photos/ --resume --preview\n"
             "  tirender fit nerf photos/ --field hashgrid\n"
-            "  tirender fit splats photos/              # photos/images, and COLMAP's photos/sparse/0"
+            "  tirender fit splats photos/ --downscale 2    # plain photos, or with COLMAP's photos/sparse/0"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -225,6 +226,8 @@ def _write(job: _Job, run: FitRun) -> str:
     from tirender.io.files import write_file
 
     name = job.kind.write(run, job.target, job.folder, job.given)
+    if hasattr(job.target, "photos"):
+        write_page(run, job.target, job.folder, f"tirender fit {job.kind.name} {job.given['source']}")
     job.kind.compare(run, job.target)
     save_figure(job.folder / "comparison.png")
     vis.plot_losses(run.history)

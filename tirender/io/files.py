@@ -272,7 +272,9 @@ def read_image_header(path: str | os.PathLike[str]) -> ImageHeader:
     """Read the header of an image file; raises as :func:`decode_image` does."""
     name = os.fspath(path)
     with open(path, "rb") as stream, _opened(stream, name, os.path.getsize(path)) as image, _decoding(name):
-        turn = image.getexif().get(ImageBase.Orientation, 1)
+        # of a PNG file without EXIF in front of its pixels, Pillow would decode these
+        exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+        turn = exif.get(ImageBase.Orientation, 1)
         return ImageHeader(*image.size, _has_alpha(image), turn if turn in _TURNS else 1)
 
 
