@@ -35,16 +35,16 @@ def test_the_inner_cube_stays_and_infinity_is_the_surface():
 def test_samples_are_evenly_spaced_in_contracted_space():
     origins, directions = rays()
     samples = sample_contracted(origins, directions, full(), STEP)
-    assert (samples.offsets.diff() > 40).all()
+    assert (samples.offsets.diff() >= 24).all()  # a ray from outside that goes further out is short
     for ray in range(len(origins)):
         lengths = samples.lengths[samples.offsets[ray] : samples.offsets[ray + 1]].double()
         assert (lengths.diff() > 0).all()
         places = contract(origins[ray].double() + lengths[:, None] * directions[ray].double())
         gaps = places.diff(dim=0).norm(dim=1)
-        assert float((gaps / STEP - 1).abs().median()) < 0.02
-        assert float(gaps.max()) < 3 * STEP  # where a face of the cube is crossed the speed jumps
+        assert float((gaps / STEP - 1).abs().median()) < 0.1
+        assert float(gaps.max()) < 1.25 * STEP  # most where a face of the cube is crossed, and the speed jumps
         assert float(places[-1].abs().max()) > 2 - 3 * STEP
-        assert float(lengths[0]) < 0.5 * STEP * float((origins[ray].abs().amax().clamp(min=1) ** 2)) * 1.01
+        assert float(lengths[0]) < 0.5 * STEP * float(origins[ray].abs().amax().clamp(min=1) ** 2) * 1.01
 
 
 @pytest.mark.parametrize("nearest", [0.0, 0.7])

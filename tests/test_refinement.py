@@ -26,6 +26,7 @@ from tirender.fit.views import camera_record
 from tirender.io import load_objs_as_meshes
 from tirender.ops import corresponding_cameras_alignment
 from tirender.renderer import PerspectiveCameras
+from tirender.structures import Gaussians
 from tirender.transforms import so3_exp_map
 
 
@@ -64,9 +65,8 @@ def test_no_change_at_first():
 
 def test_what_the_changes_mean():
     cameras = as_pinholes(capture())
-    refinement = CameraRefinement(cameras, 2.0, torch.tensor([0.0, 0, 0, 0, 3] + [0] * 4))
+    refinement = CameraRefinement(cameras, 2.0)
     with torch.no_grad():
-        refinement.turns[4, 0] = 0.2
         refinement.turns[2, 1], refinement.shifts[3, 2], refinement.zooms[0] = 0.1, 0.25, 0.5
     found = refinement([2, 3])
     assert len(refinement.zooms) == 1  # one lens
@@ -75,8 +75,6 @@ def test_what_the_changes_mean():
     torch.testing.assert_close(cosine, torch.tensor([0.1, 0.0, 0.1]).cos(), atol=1e-5, rtol=0)
     ahead = cameras.R[3, :, 2]
     torch.testing.assert_close(centres_of(found)[1], centres_of(cameras)[3] + 0.5 * ahead)
-    pivots = [centres_of(c)[0] + 3 * c.R[0, :, 2] for c in (cameras[[4]], refinement([4]))]
-    torch.testing.assert_close(*pivots)
     torch.testing.assert_close(found.focal_length, cameras.focal_length[2:4] * torch.tensor(0.5).exp())
 
 
@@ -84,7 +82,9 @@ def test_a_zoom_is_drawn_as_a_longer_focal_length():
     photos = capture()
     viewmats, intrinsics = pinholes(photos)
     refinement = CameraRefinement(as_pinholes(photos), 2.0)
-    model = SplatModel(truth(), SIZE, config())
+    ball = truth()
+    ball = Gaussians(ball.means, ball.quats, 3 * ball.scales, 0.3 * ball.opacities, ball.harmonics)  # smooth
+    model = SplatModel(ball, SIZE, config())
     zoomed = intrinsics.clone()
     zoomed[:, :2, :2] *= torch.tensor(0.2).exp()
     expected = model.draw(viewmats[:2], zoomed[:2], 1).images
@@ -97,11 +97,11 @@ def test_a_zoom_is_drawn_as_a_longer_focal_length():
     (drawn * weights).sum().backward()
     with torch.no_grad():
         values = []
-        for zoom in (0.199, 0.201):
+        for zoom in (0.195, 0.205):
             refinement.zooms.fill_(zoom)
             views = refined_viewmats(refinement, [0, 1], viewmats)
             values.append(float((model.draw(views, intrinsics[:2], 1).images * weights).double().sum()))
-    assert float(refinement.zooms.grad) == pytest.approx((values[1] - values[0]) / 0.002, rel=0.05)
+    assert float(refinement.zooms.grad) == pytest.approx((values[1] - values[0]) / 0.01, rel=0.02)
 
 
 def test_others_move_as_the_world_did():

@@ -31,8 +31,7 @@ def aligned(module: Any, photos: Capture, steps: int = STEPS) -> Capture:
     if refinement is None:
         return photos
     moved = refinement.moved(as_pinholes(photos))
-    pivots = refinement.pivots.median().expand(len(photos))
-    own = CameraRefinement(moved, refinement.reach, pivots).to(moved.T.device)
+    own = CameraRefinement(moved, refinement.reach).to(moved.T.device)
     wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
         for parameter in wanted:

@@ -15,7 +15,7 @@ from tirender.ops.cameras_alignment import align_extrinsics
 from tirender.renderer import PerspectiveCameras
 from tirender.transforms import so3_exp_map
 
-REFINED_FROM = 0.1  # the fraction of the steps before which a scene has no shape yet, and cameras stay
+REFINED_FROM = 0.2  # the fraction of the steps before which a scene has no shape yet, and cameras stay
 SLOW_ZOOM = 0.1  # of the learning rate
 MAX_ZOOM = 5.0  # the logarithm of a factor, in a file
 FINAL_RATE = 0.01  # of the learning rate, at the last step
@@ -24,17 +24,14 @@ FINAL_RATE = 0.01  # of the learning rate, at the last step
 class CameraRefinement(nn.Module):
     """Small changes of N pinhole cameras, none at first; ``forward(index)`` returns the changed ones.
 
-    A camera turns about a pivot ahead of it, by the exponential of a rotation vector along its own axes. Its centre
-    shifts along the same axes. A turn about the middle of the scene moves the picture as a whole hardly at all, and a
-    shift does little else. So both are found at once; a turn about the camera itself would look like a shift. Cameras
-    of the same focal lengths share a lens, whose zoom multiplies both.
+    A camera turns about its centre, by the exponential of a rotation vector along its own axes. The centre shifts along
+    the same axes. Cameras of the same focal lengths share a lens, whose zoom multiplies both.
 
     Args:
         cameras: N cameras, with intrinsics in NDC.
         reach: the unit of shifts: the size of the scene, in world units.
-        pivots: (N,) how far ahead of each camera its pivot is, in world units; 0 by default.
     Attributes:
-        reach, pivots: as given.
+        reach: as given.
         turns: (N, 3), in radians.
         shifts: (N, 3), in units of the reach.
         zooms: (L,), the logarithm of each lens's factor.
@@ -43,15 +40,10 @@ class CameraRefinement(nn.Module):
     reach: torch.Tensor
     lens: torch.Tensor
 
-    pivots: torch.Tensor
-
-    def __init__(
-        self, cameras: PerspectiveCameras, reach: float | torch.Tensor, pivots: torch.Tensor | None = None
-    ) -> None:
+    def __init__(self, cameras: PerspectiveCameras, reach: float | torch.Tensor) -> None:
         super().__init__()
         self.cameras = cameras.clone()
         self.register_buffer("reach", torch.as_tensor(reach).to(cameras.T).clone())
-        self.register_buffer("pivots", torch.zeros_like(cameras.T[:, 0]) if pivots is None else pivots.clone())
         focal = cameras.focal_length.detach()
         self.focal_lengths, lens = focal.unique(dim=0, return_inverse=True)
         self.register_buffer("lens", lens, persistent=False)
@@ -65,9 +57,7 @@ class CameraRefinement(nn.Module):
         rows = rows.to(self.turns.device)
         R, T, turns, shifts = (v.index_select(0, rows) for v in (own.R, own.T, self.turns, self.shifts))
         centres = -(R @ T[..., None])[..., 0] + self.reach * (R @ shifts[..., None])[..., 0]
-        turned = R @ so3_exp_map(turns)
-        centres = centres + self.pivots.index_select(0, rows)[:, None] * (R - turned)[:, :, 2]
-        R = turned
+        R = R @ so3_exp_map(turns)
         focal = own.focal_length.index_select(0, rows) * self.zoom(rows)[:, None]
         T = -(centres[:, None] @ R)[:, 0]
         return PerspectiveCameras(focal, own.principal_point.index_select(0, rows), R, T, device=T.device)
@@ -120,13 +110,7 @@ def rate_of_cameras(step: int, steps: int) -> float:
 
 def refinement_of(photos: Capture) -> CameraRefinement:
     """The refinement of the cameras of photos, all of them pinholes."""
-    cameras = as_pinholes(photos)
-    return CameraRefinement(cameras, photos.bounds.reach, pivots_of(cameras, photos.bounds.middle))
-
-
-def pivots_of(cameras: PerspectiveCameras, middle: torch.Tensor) -> torch.Tensor:
-    """(N,) how far ahead of cameras the middle of a scene is; 0 where it is behind."""
-    return (middle @ cameras.R[:, :, 2].T + cameras.T[:, 2]).clamp(min=0)
+    return CameraRefinement(as_pinholes(photos), photos.bounds.reach)
 
 
 def refined_viewmats(refinement: CameraRefinement, photos: Sequence[int], viewmats: torch.Tensor) -> torch.Tensor:
