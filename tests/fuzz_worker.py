@@ -182,12 +182,20 @@ def variant(files: Files, main: str, rng: random.Random) -> Files:
 
 
 def check_mesh(path: Path) -> None:
+    check_meshes(path)
+    check_record(path)
+
+
+def check_meshes(path: Path) -> None:
     mesh = IO().load_mesh(path)
     verts, faces = mesh.verts_packed(), mesh.faces_packed()
     assert verts.isfinite().all()
     assert not len(faces) or (faces.min() >= 0 and faces.max() < len(verts))
     if mesh.textures is not None and len(faces):
         assert mesh.textures.faces_verts_textures_packed(faces_packed=faces).isfinite().all()
+
+
+def check_record(path: Path) -> None:
     record = read_mesh_file(path, center_far=True)
     tables = [(record.faces, record.verts), (record.faces_normals, record.normals), *zip(record.faces_uvs, record.uvs)]
     for index, table in tables:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import tracemalloc
 import zipfile
 import zlib
@@ -12,18 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz_files import _three_mf
+import torch
+from fuzz_files import _dae, _three_mf
 from gltf_files import GltfBuilder
+from hostile_files import colmap_files
 from PIL import Image
 from test_io_gltf import TRIANGLE, load
 
+from tirender.captures import load_capture
 from tirender.fit import load_views
-from tirender.io import IO, budget, files, gltf_io, gltf_scene, load_obj, mtl_io
+from tirender.io import IO, budget, files, gltf_io, gltf_scene, load_obj, load_volume, mtl_io, save_gaussians
 from tirender.io.files import decode_image
 from tirender.renderer import FoVPerspectiveCameras
 from tirender.scenes import load_scene
 from tirender.scenes.facts import facts_of
-from tirender.structures import Meshes
+from tirender.structures import Gaussians, Meshes
 from tirender.utils import ico_sphere, torus
 
 TRIANGLES = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 1\nvt 0 1\n"
@@ -48,7 +52,9 @@ def test_images_are_measured_before_they_are_decoded(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"0\.png: .* got an image of 100 x 50, too large: 60000 bytes"),
     ):
         load_obj(path)
-    with budget(60_000):
+    with budget(99_999), pytest.raises(ValueError, match="got to decode an image of 100 x 50, too large: 40000 bytes"):
+        load_obj(path)
+    with budget(100_000):
         load_obj(path)
 
 
@@ -138,8 +144,10 @@ def test_nodes_and_primitives_are_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     builder.root["nodes"] = [{"mesh": mesh}] * 4
     builder.root["scenes"] = [{"nodes": [0, 1, 2, 3]}]
     assert len(load(tmp_path, builder).faces_packed()) == 4
-    monkeypatch.setattr(gltf_io, "MAX_PARTS", 3)
-    with pytest.raises(ValueError, match="a scene of at most 3 primitives, instances of meshes counted"):
+    with (
+        budget(3.5 * gltf_io.BYTES_A_PART),
+        pytest.raises(ValueError, match="got a scene of so many primitives, instances of meshes counted, too large"),
+    ):
         load(tmp_path, builder)
     monkeypatch.setattr(gltf_scene, "MAX_NODES", 2)
     with pytest.raises(ValueError, match="a scene of at most 2 nodes"):
@@ -157,6 +165,161 @@ def test_frames_are_bounded(tmp_path: Path) -> None:
     (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
     with pytest.raises(ValueError, match="at most 20000 frames, got 20001, too large"):
         load_views(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["c.npz", "v.npz"])
+def test_bytes_that_become_floats_are_counted(tmp_path: Path, name: str) -> None:
+    array, shape = ("verts", (100_000, 3)) if name == "c.npz" else ("densities", (1, 64, 64, 64))
+    np.savez_compressed(tmp_path / name, **{array: np.zeros(shape, np.uint8)})
+    with budget(5e6), pytest.raises(ValueError, match=rf"{name}, array '\w+': expected at most 5.0 MB .* too large"):
+        load_scene(tmp_path / name)
+    with budget(5e7):
+        IO().load_pointcloud(tmp_path / name) if name == "c.npz" else load_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", ["ply", "splat"])
+def test_gaussians_are_counted(tmp_path: Path, ending: str) -> None:
+    n = 2000
+    spots = Gaussians(torch.rand(n, 3), torch.randn(n, 4), torch.rand(n, 3), torch.rand(n), torch.randn(n, 1, 3))
+    save_gaussians(tmp_path / f"g.{ending}", spots)
+    with budget(1e5), pytest.raises(ValueError, match=rf"g\.{ending}: .* got 2000 Gaussians, too large: 112000 bytes"):
+        load_scene(tmp_path / f"g.{ending}")
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize(("part", "n"), [("points3D", 6000), ("images", 20)])
+def test_models_of_colmap_are_counted(tmp_path: Path, binary: bool, part: str, n: int) -> None:
+    for name, data in colmap_files(binary).items():
+        if part in name and binary:
+            data = struct.pack("<Q", n) + data[8:] * (n // 2)
+        elif part in name:
+            data = data * n
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    with budget(1e6), pytest.raises(ValueError, match=rf"{part}\.(bin|txt): expected at most 1.0 MB .* too large"):
+        load_capture(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["transforms.json", "sparse/0"])
+def test_one_photo_is_no_capture_of_thousands(tmp_path: Path, where: str) -> None:
+    files = colmap_files(False)
+    if where == "transforms.json":
+        frame = {"file_path": "images/0.png", "transform_matrix": np.eye(4).tolist()}
+        again = {**frame, "file_path": "images/./0.png"}
+        files = {**files, where: json.dumps({"fl_x": 9, "frames": [frame, again]}).encode()}
+        files = {name: data for name, data in files.items() if "sparse" not in name}
+    else:
+        files["sparse/0/images.txt"] = files["sparse/0/images.txt"].replace(b"1.png", b"./0.png")
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{where}, .*: expected a photo of its own, got .*0\.png once more"):
+        load_capture(tmp_path)
+
+
+def xml_3mf(objects: str, build: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(_three_mf())) as old, zipfile.ZipFile(stream, "w") as new:
+        model = old.read("3D/3dmodel.model").decode()
+        model = model.replace("</resources>", f"{objects}</resources>").replace('<item objectid="1"/>', build)
+        new.writestr("3D/3dmodel.model", model)
+    return stream.getvalue()
+
+
+def holding(number: int, held: str) -> str:
+    """An object of 3MF."""
+    return f'<object id="{number}"><components>{held}</components></object>'
+
+
+def copy_of(number: int) -> str:
+    return f'<component objectid="{number}"/>'
+
+
+BILLIONS = "".join(holding(i, copy_of(i - 1) * 10) for i in range(2, 12))
+
+
+@pytest.mark.parametrize(
+    ("objects", "build", "match"),
+    [
+        ("", '<item objectid="1"/>' * 3000, "3001 parts, wherever they stand, too large"),
+        (BILLIONS, '<item objectid="11"/>', "11111111112 parts, wherever they stand, too large"),
+        (holding(2, copy_of(2)), '<item objectid="2"/>', "never in themselves"),
+    ],
+)
+def test_copies_in_3mf_are_counted(tmp_path: Path, objects: str, build: str, match: str) -> None:
+    pytest.importorskip("trimesh")
+    (tmp_path / "m.3mf").write_bytes(xml_3mf(objects, build))
+    with pytest.raises(ValueError, match=rf"m\.3mf: .*{match}"):
+        IO().load_mesh(tmp_path / "m.3mf")
+
+
+def test_nodes_of_collada_are_counted(tmp_path: Path) -> None:
+    pytest.importorskip("collada")
+    shown = '<instance_geometry url="#g"/>'
+    nodes = "".join(f'<node id="n{i}">{f"""<instance_node url="#n{i - 1}"/>""" * 10}</node>' for i in range(1, 9))
+    nodes = f'<library_nodes><node id="n0">{shown}</node>{nodes}</library_nodes>'
+    content = _dae().replace(shown, '<instance_node url="#n8"/>')
+    content = content.replace("<library_visual", f"{nodes}<library_visual", 1)
+    for text, match in ((content, r"\d{9} parts, wherever they stand"), (f"<!DOCTYPE x []>{_dae()}", "without a DTD")):
+        (tmp_path / "m.dae").write_text(text)
+        with pytest.raises(ValueError, match=rf"m\.dae: .*{match}"):
+            IO().load_mesh(tmp_path / "m.dae")
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ("map_Kd 0.png\nmap_d 0.png", "colours and alpha of 100 x 50, too large: 100000 bytes"),
+        ("map_Kd -mm 0 {} 0.png", "an image of 100 x 50 with -mm, too large: 120000 bytes"),
+    ],
+)
+def test_copies_of_one_image_are_counted(tmp_path: Path, lines: str, match: str) -> None:
+    path = textured(tmp_path, (100, 50))
+    names = range(2, 30)
+    (tmp_path / "m.mtl").write_text("".join(f"newmtl m{i}\n{lines.format(i)}\n" for i in names))
+    faces = "".join(f"usemtl m{i}\nf 1/1 2/2 3/3\n" for i in names)
+    path.write_text(f"{TRIANGLES}mtllib m.mtl\n{faces}")
+    with budget(1e6), pytest.raises(ValueError, match=match):
+        IO().load_mesh(path)
+
+
+def test_colored_copies_of_one_image_are_counted(tmp_path: Path) -> None:
+    builder = GltfBuilder()
+    stream = io.BytesIO()
+    Image.new("RGB", (100, 50)).save(stream, "PNG")
+    texture = {"index": builder.image(stream.getvalue())}
+    attributes = {"POSITION": builder.array(TRIANGLE), "TEXCOORD_0": builder.array(np.zeros((3, 2)))}
+    for i in range(30):
+        look = {"baseColorTexture": texture, "baseColorFactor": [i / 30, 1, 1, 1]}
+        material = builder.add("materials", {"pbrMetallicRoughness": look})
+        builder.mesh({"attributes": attributes, "material": material})
+    with (
+        budget(1e6 + 30 * gltf_io.BYTES_A_PART),
+        pytest.raises(ValueError, match="100 x 50 in another colour, too large"),
+    ):
+        load(tmp_path, builder)
+
+
+def test_plain_colours_beside_wide_and_high_images_are_counted(tmp_path: Path) -> None:
+    path = textured(tmp_path, (16384, 2))
+    Image.new("RGB", (2, 16384)).save(tmp_path / "1.png")
+    (tmp_path / "m.mtl").write_text("newmtl m0\nmap_Kd 0.png\nnewmtl m1\nmap_Kd 1.png\nnewmtl m2\nKd 1 0 0\n")
+    path.write_text(f"{TRIANGLES}mtllib m.mtl\n" + "".join(f"usemtl m{i}\nf 1/1 2/2 3/3\n" for i in range(3)))
+    with pytest.raises(ValueError, match="a texture of 3 maps of 16384 x 16384, too large"):
+        IO().load_mesh(path)
+
+
+def test_buffers_of_one_file_are_counted(tmp_path: Path) -> None:
+    builder = GltfBuilder()
+    positions = [builder.array(TRIANGLE) for _ in range(40)]
+    builder.mesh(*({"attributes": {"POSITION": position}} for position in positions))
+    for i, view in enumerate(builder.root["bufferViews"]):
+        view["buffer"] = i
+    (tmp_path / "m.bin").write_bytes(builder.binary + bytes(1_000_000))
+    builder.root["buffers"] = [{"byteLength": 1_000_000, "uri": "m.bin"}] * 40
+    (tmp_path / "m.gltf").write_text(json.dumps(builder.root))
+    with budget(3e7), pytest.raises(ValueError, match=r"m\.gltf: .* got buffers\[\d+\], too large: 1.0 MB, after"):
+        IO().load_mesh(tmp_path / "m.gltf")
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "nan", "inf"])

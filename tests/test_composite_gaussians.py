@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import rounding
+from long_loops import count_rounds
 from reference import splats as twin
 from splat_cases import CASES, flat, load_case, render
 
@@ -197,3 +198,14 @@ def test_too_many_entries(monkeypatch):
     monkeypatch.setattr("tirender.engine.gaussian_tiles.MAX_ENTRIES", 100)
     with pytest.raises(ValueError, match="fewer than"):
         draw(scene(300))
+
+
+def test_more_than_a_driver_walks_through_is_an_error():
+    """Mesa's lavapipe ends loops after 65,535 rounds; pixels without a Gaussian look at all of their tile."""
+    if runtime.arch() != "vulkan" or count_rounds(70_000) == 70_000:
+        pytest.skip("for drivers that end loops early")
+    n = 70_000
+    means, conics = torch.full((1, n, 2), 2.5), torch.tensor([40.0, 0, 40]).expand(1, n, 3)
+    leaves = means, conics, torch.rand(1, n, 3), torch.rand(1, n), torch.rand(1, n)
+    with pytest.raises(ValueError, match="primitives: expected no more than this Vulkan driver lists"):
+        draw(leaves)

@@ -225,13 +225,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     photos, output = tmp_path / "photos", tmp_path / "out"
     write_photos(photos)
     command = ["fit", "splats", str(photos), "-o", str(output), "--steps", "25", "--every", "20", "--checkpoint", "10"]
-    command += ["--max-gaussians", "150"]
+    command += ["--max-gaussians", "150", "--size", "29"]
     assert main(command) == 0
     said = capsys.readouterr()
     assert "splats.ply after 25 steps" in said.out
     assert "held out" in said.err
     facts = json.loads((output / "losses.json").read_text())
     assert facts["quality"]["held_out_psnr"] > 10
+    assert facts["settings"]["size"] == 1.0  # of Gaussians; that of photos is another
     assert 120 <= facts["quality"]["gaussians"] <= 150
     found = load_gaussians(output / "splats.ply")
     assert len(found) == facts["quality"]["gaussians"]

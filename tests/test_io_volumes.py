@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tirender.io import load_volume, save_volume
+from tirender.scenes import load_scene
 from tirender.structures import Volumes
 
 DENSITIES, FEATURES = torch.rand(1, 1, 3, 4, 5), torch.rand(1, 2, 3, 4, 5)
@@ -67,3 +68,28 @@ def test_a_batch_is_refused(tmp_path):
     ):
         save_volume(tmp_path / "volume.npz", Volumes(DENSITIES.expand(2, 1, 3, 4, 5)))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("placed", "match"),
+    [
+        (
+            {"volume_translation": np.array([1e38, 0, 0])},
+            r"v\.npz: expected voxels that float32 tells apart where they",
+        ),
+        (
+            {"volume_translation": np.array([1e20, 0, 0])},
+            r"v\.npz: expected voxels that float32 tells apart where they",
+        ),
+        ({"voxel_size": 1e38}, r"v\.npz: expected finite points"),
+        ({"voxel_size": 1e-45}, r"v\.npz, voxel_size: expected positive numbers"),
+        (
+            {"voxel_size": np.array([1, 1e-9, 1])},
+            r"v\.npz: expected a volume of at most 4096 times its least voxel side",
+        ),
+    ],
+)
+def test_scenes_name_the_file_of_numbers_out_of_range(tmp_path, placed, match):
+    np.savez(tmp_path / "v.npz", densities=GRID, **placed)
+    with pytest.raises(ValueError, match=match):
+        load_scene(tmp_path / "v.npz")

@@ -9,7 +9,7 @@ from tirender.engine.kernels.lanes import (
     LANES,
     IntLanesArray,
     LanesArray,
-    exp_of_lanes,
+    exp_of_eighths,
     greatest_lane,
     sum_of_lanes,
     whole_vectors,
@@ -22,7 +22,7 @@ def reduce(values: LanesArray, numbers: IntLanesArray, exact: ti.template(), tot
     for i in values:
         total[i] = sum_of_lanes(values[i])
         greatest[i] = greatest_lane(numbers[i])
-        values[i] = exp_of_lanes(values[i], exact)
+        values[i] = exp_of_eighths(values[i] * 0.125, exact)
 
 
 def run(values: torch.Tensor, exact: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

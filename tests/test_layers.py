@@ -153,6 +153,7 @@ def test_kernels_know_taichi_and_nothing_of_torch(path):
 def test_taichi_is_imported_by_kernels_what_runs_them_and_windows_only(path):
     module = module_of(path)
     runs_them = (
+        "tirender.engine.compiler",
         "tirender.engine.device_arrays",
         "tirender.engine.device_copies",
         "tirender.engine.launcher",

@@ -16,9 +16,11 @@ from web_client import WebClient
 
 from tirender import cli, datasets
 from tirender.fit import FitConfig, FitRun, fit, render_views
-from tirender.renderer import PerspectiveCameras, TexturesVertex, look_at_view_transform
+from tirender.fit.views import camera_record
+from tirender.renderer import TexturesVertex, look_at_view_transform
 from tirender.scenes.base import Look, Scene
-from tirender.scenes.live import LivePreview, frusta_of
+from tirender.scenes.cameras import SceneCamera, from_views, frusta_of
+from tirender.scenes.live import LivePreview
 from tirender.scenes.viewer import Viewer
 from tirender.utils import ico_sphere
 from tirender.vis.display import Event
@@ -193,7 +195,7 @@ def views(n: int = 3) -> Any:
 
 def test_frusta() -> None:
     of_views = views()
-    frusta = frusta_of(of_views)
+    frusta = torch.tensor(frusta_of(from_views(camera_record(of_views))))
     assert frusta.shape == (3, 5, 3)
     torch.testing.assert_close(frusta[:, 0], of_views.cameras.get_camera_center())
     corners = of_views.cameras.transform_points_ndc(frusta[:, 1:])[..., :2]
@@ -201,10 +203,18 @@ def test_frusta() -> None:
     assert (frusta[:, 1:].mean(1).norm(dim=1) < frusta[:, 0].norm(dim=1)).all()  # they look at the origin
 
 
+def test_frusta_of_other_cameras() -> None:
+    assert frusta_of([]) == []
+    flat = SceneCamera("", torch.eye(3), torch.tensor([0.0, 0.0, 2.0]), (0.5, 0.5), aspect=2.0, is_orthographic=True)
+    eye, *corners = torch.tensor(frusta_of([flat])[0])
+    assert eye.tolist() == [0, 0, -2]
+    assert corners[0][:2].tolist() == [4, 2]  # half its picture, in units of the scene
+
+
 def test_looking_through_a_camera_and_going_on_from_there() -> None:
     R, T = look_at_view_transform(3.0, 25.0, torch.tensor([10.0, 70.0]), at=((0.1, 0.2, 0.0),))
-    cameras = PerspectiveCameras(focal_length=2.5, R=R, T=T)
-    viewer = Viewer(Grey(torch.ones(1)), cameras=cameras, aspect=2.0)
+    cameras = [SceneCamera("", R[i], T[i], (2.5, 2.5), aspect=2.0) for i in range(2)]
+    viewer = Viewer(Grey(torch.ones(1)), cameras=cameras)
     assert viewer.notes().frusta
     for key in ("camera_7", "camera_-1", "camera_x", "camera_", "camera_99999999999999999999"):
         viewer.handle([Event("press", key)])
@@ -213,14 +223,14 @@ def test_looking_through_a_camera_and_going_on_from_there() -> None:
     picture = viewer.picture((100, 100))
     assert picture is not None
     assert picture.shape == (50, 100, 3)
-    assert torch.equal(viewer._current().T, T[1:])
+    assert torch.equal(viewer._current((50, 100)).T, T[1:])
     assert dict(viewer.notes().facts)["camera"] == "number 1"
 
     points = torch.tensor([[0.0, 0.0, 0.0], [0.1, 0.2, 0.0], [0.4, -0.3, 0.2]])
-    before = viewer._current().transform_points_ndc(points)[..., :2]
+    before = viewer._current((50, 100)).transform_points_ndc(points)[..., :2]
     viewer.handle([Event("press", "mouse_left"), Event("move", "", 0.0, 0.0)])
     assert viewer.through is None
-    after = viewer._current().transform_points_ndc(points)[..., :2]
+    after = viewer._current((50, 100)).transform_points_ndc(points)[..., :2]
     torch.testing.assert_close(after, before, atol=0.1, rtol=0)  # another field of view, but the same place
     assert viewer.picture((100, 100)) is not None
     viewer.handle([Event("press", "c")])

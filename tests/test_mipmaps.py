@@ -152,6 +152,7 @@ def test_fragments_made_by_hand_show_the_map_itself():
     assert torch.equal(mesh.sample_textures(fragments), alike.sample_textures(fragments))
 
 
+@pytest.mark.usefixtures("needs_long_loops")
 def test_a_checkerboard_at_a_grazing_angle_comes_closer_to_many_samples():
     image, size = checkerboard(256, 8), 128
     verts = torch.tensor([[-20.0, 0, 0], [20, 0, 0], [20, 0, 40], [-20, 0, 40]])

@@ -17,6 +17,7 @@ from tirender.cli import main
 from tirender.scenes import MeshScene, load_scene
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.controls import CONTROLS, FIT_CONTROLS, FIT_HELP, HELP, VIEWS
+from tirender.scenes.shots import place_in
 from tirender.scenes.viewer import BACKGROUNDS, Viewer, saver
 from tirender.utils import ico_sphere
 from tirender.vis.display import NO_NOTES, Event, Notes
@@ -168,6 +169,21 @@ def test_mouse_and_keys_move_the_camera() -> None:
         for name in ("azimuth", "elevation", "distance"):
             assert getattr(viewer.camera, name) == pytest.approx(getattr(expected, name)), name
         torch.testing.assert_close(viewer.camera.target, expected.target)
+
+
+def test_the_first_view_shows_what_there_is_to_see() -> None:
+    scene = MeshScene(ico_sphere(1).scale_verts(0.1).offset_verts(torch.tensor([0.5, 0.2, 0.0])))
+    viewer = Viewer(scene)
+    viewer.frame()
+    places = viewer.camera.cameras().transform_points_ndc(scene.landmarks)[..., :2]
+    assert 0.9 < places.abs().max() < 1
+    near = viewer.camera.distance
+    viewer.handle([Event("scroll", "", 0, 1), *press("r")])
+    assert viewer.camera.distance == near
+    viewer.frame(azimuth=90, elevation=0, look_at=(0.0, 1.0, 0.0), zoom=2)
+    assert viewer.camera.azimuth == 90
+    middle = viewer.camera.cameras().transform_points_ndc(place_in(scene, (0.0, 1.0, 0.0))[None])
+    torch.testing.assert_close(middle[0, :2], torch.zeros(2), atol=1e-5, rtol=0)
 
 
 def test_held_keys_move_the_camera_as_time_goes_by() -> None:
@@ -406,6 +422,8 @@ def test_no_display(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         (["missing.obj"], "missing.obj: No such file"),
         (["harbour", "--shader", "flat"], "--shader: expected unlit, "),
         (["--size", "64", "64", "64"], "64: No such file"),
+        (["--camera", "3"], "--camera: expected a file with cameras, or a fit to views, got 3"),
+        (["--camera", "3", "--zoom", "2"], "--zoom: expected a camera around the object, got --camera"),
     ],
 )
 def test_bad_arguments(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -420,6 +438,7 @@ def test_window(tmp_path: Path) -> None:
     with display() as name, Program(name, args, tmp_path) as program:
         look, scene = Look((256, 256), background=BACKGROUNDS[0]), load_scene(path)
         camera = OrbitCamera(orientation=scene.orientation)
+        camera.hold(scene.landmarks, (1, 1))
         expected = 255 * scene.render(camera.cameras(), look)[0, 120:].numpy()  # below the facts
         program.wait_for(
             lambda: np.abs(program.picture(256, 256)[120:] - expected).mean() < 1, "the creature in the window"

@@ -95,6 +95,19 @@ def spend(name: str, n_bytes: int, what: str) -> None:
             )
 
 
+@contextmanager
+def borrow(name: str, n_bytes: int, what: str) -> Iterator[None]:
+    """:func:`spend` for what is needed within this block only."""
+    with budget():
+        spend(name, n_bytes, what)
+        try:
+            yield
+        finally:
+            current = _current.get()
+            assert current is not None
+            current.spent -= n_bytes
+
+
 def check_inflation(name: str, n_bytes: int, stored: int) -> None:
     """Raise ``ValueError`` where something takes far more memory than the bytes that it is stored in."""
     if n_bytes > max(FREE_INFLATION, MAX_INFLATION * stored):

@@ -11,11 +11,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tirender.budget import bounded, spend
 from tirender.captures.lenses import COLMAP_MODELS, Lens, n_parameters
 from tirender.checks import fail
 from tirender.io.files import Source, read_source
 
 EQUIRECTANGULAR = 17  # its number in binary files
+BYTES_AN_IMAGE, BYTES_A_POINT = 1 << 16, 256  # what they take of the budget
+SPENT_TOGETHER = 1024  # points
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,13 @@ class Reconstruction:
     colors: np.ndarray
 
 
+@bounded
 def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
     """Read a folder with ``cameras``, ``images`` and ``points3D``, all ``.bin`` or all ``.txt``.
 
     Raises:
-        ValueError: naming the file and where: damaged, a camera of another model, no image.
+        ValueError: naming the file and where: damaged, a camera of another model, no image, or too large for the
+            ``tirender.io.budget``.
         OSError: a file cannot be opened.
     """
     folder = Path(folder)
@@ -64,12 +69,17 @@ def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
     cameras = {key: _lens(f"{sources[0].name}, camera {key}", *values) for key, *values in parsers[0](sources[0])}
     images = []
     for name, camera, quat, translation in parsers[1](sources[1]):
+        spend(sources[1].name, BYTES_AN_IMAGE, "so many images")
         if camera not in cameras:
             fail(f"{sources[1].name}, image {name!r}", "a camera that exists", camera)
         images.append(ColmapImage(name, cameras[camera], *_pose(sources[1].name, name, quat, translation)))
     if not images:
         fail(sources[1].name, "an image", "none")
-    rows = list(parsers[2](sources[2]))
+    rows: list[tuple[Any, ...]] = []
+    for row in parsers[2](sources[2]):
+        if not len(rows) % SPENT_TOGETHER:
+            spend(sources[2].name, SPENT_TOGETHER * BYTES_A_POINT, "so many points")
+        rows.append(row)
     points = np.array([row[:3] for row in rows], dtype=np.float64).reshape(-1, 3)
     if not np.isfinite(points).all():
         fail(sources[2].name, "finite positions", "others")

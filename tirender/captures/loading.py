@@ -9,7 +9,7 @@ from pathlib import Path
 from tirender.budget import bounded
 from tirender.captures.capture import Capture
 from tirender.captures.colmap import load_colmap
-from tirender.captures.shots import Reduction, Shot, capture_of, warn_of_missing
+from tirender.captures.shots import Reduction, Shot, capture_of, check_new, warn_of_missing
 from tirender.captures.transforms_json import load_transforms
 from tirender.io.files import Source
 
@@ -81,11 +81,13 @@ def _of_colmap(folder: Path, sparse: Path, reduction: Reduction) -> Capture:
     files = Source(b"", str(sparse), str(images))
     masks = Source(b"", str(sparse), str(folder / "masks")) if (folder / "masks").is_dir() else None
     shots, missing = [], []
+    seen: set[str] = set()
     for photo in reconstruction.images:
         path = files.sibling(photo.name)
         if path is None:
             missing.append(photo.name)
             continue
+        check_new(seen, path, f"{sparse}, image {photo.name!r}")
         stem = os.path.splitext(photo.name)[0]
         mask = None if masks is None else masks.sibling(f"{photo.name}.png") or masks.sibling(f"{stem}.png")
         shots.append(Shot(photo.name, path, photo.lens, photo.rotation, photo.translation, mask))

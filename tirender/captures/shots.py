@@ -117,6 +117,13 @@ def capture_of(name: str, shots: Sequence[Shot], points: Any, colors: Any, reduc
     return Capture(photos, cameras, cloud, tuple(shot.name for shot in shots), aside if any(aside) else ())
 
 
+def check_new(seen: set[str], path: str, where: str) -> None:
+    """Note the file of a photo; ValueError if it was seen before, as few bytes could ask for any number of photos."""
+    if path in seen:
+        fail(where, "a photo of its own", f"{path} once more")
+    seen.add(path)
+
+
 def warn_of_missing(where: str, missing: Sequence[str], n: int) -> None:
     """Warn of photos that are not there; ``ValueError`` if none of n is.
 

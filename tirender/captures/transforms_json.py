@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tirender.captures.lenses import Lens
-from tirender.captures.shots import MAX_PHOTOS, Shot, warn_of_missing
+from tirender.captures.shots import MAX_PHOTOS, Shot, check_new, warn_of_missing
 from tirender.checks import fail
 from tirender.io.files import Source, read_image_header, read_source
 from tirender.io.ply_reading import read_ply
@@ -105,15 +105,17 @@ def _frames(source: Source) -> tuple[list[Any], dict[str, Any]]:
 
 def _shots(source: Source, frames: list[Any], shared: Mapping[str, Any], word: str = "frame") -> list[Shot]:
     shots, missing = [], []
+    seen: set[str] = set()
     for i, frame in enumerate(frames):
         where = f"{source.name}, {word} {i}"
         if not isinstance(frame, dict):
             fail(where, "an object", type(frame).__name__)
-        rotation, translation = _pose(frame, where)
         path, mask = _sibling(source, frame, "file_path", where), None
+        rotation, translation = _pose(frame, where)
         if path is None:
             missing.append(frame["file_path"])
             continue
+        check_new(seen, path, f"{where}, file_path")
         if "mask_path" in frame:
             mask = _sibling(source, frame, "mask_path", where)
             if mask is None:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from tirender.commands.arguments import TRANSPARENT, add_arch, number, numbers
 from tirender.commands.errors import EXPECTED, in_words
 from tirender.commands.parsing import takes_numbers
-from tirender.commands.scene_arguments import FILES, add_scene_arguments, color_of, load_scene_of, threads_for
+from tirender.commands.scene_arguments import (
+    FILES,
+    add_camera_arguments,
+    add_scene_arguments,
+    check_one_camera,
+    color_of,
+    load_scene_of,
+    threads_for,
+)
 from tirender.progress import followed
 
 if TYPE_CHECKING:
@@ -66,17 +74,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_camera(parser: argparse.ArgumentParser) -> None:
-    camera = parser.add_argument_group("camera", "It looks at what there is to see, which just fits into the picture.")
-    degrees = number(float, -1e6, 1e6, "degrees")
-    camera.add_argument("--azimuth", type=degrees, metavar="DEG", help="0 is the front, 90 on its left (default: -30)")
-    camera.add_argument("--elevation", type=degrees, metavar="DEG", help="above the horizon (default: 10)")
-    camera.add_argument("--zoom", type=number(float, 1e-3, 1e3, "0.001 to 1000"), metavar="F", help="enlarge so much")
-    takes_numbers(
-        camera.add_argument(
-            "--look-at", type=numbers(3, "three numbers"), metavar="X Y Z", help="a place, in the file's coordinates"
-        ),
-        3,
-    )
+    camera = add_camera_arguments(parser)
     camera.add_argument(
         "--distance",
         type=number(float, 0.01, 1e4, "0.01 to 10000"),
@@ -88,9 +86,6 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         type=number(float, 1, 170, "1 to 170 degrees"),
         metavar="DEG",
         help="field of view along the short side (default: 40)",
-    )
-    camera.add_argument(
-        "--camera", metavar="N", help="look through one of the file's cameras (glTF), or of those of a fit: 0, 1 ..."
     )
 
 
@@ -149,10 +144,10 @@ def _check(args: argparse.Namespace) -> None:
     chosen = [name for name in ("turntable", "camera_path", "camera") if getattr(args, name) is not None]
     if len(chosen) > 1:
         fail(", ".join(f"--{name.replace('_', '-')}" for name in chosen), "one of them", "both")
-    moved = [name for name in (*ANGLES, "look_at", "distance") if getattr(args, name) is not None]
-    if moved and (args.camera is not None or args.camera_path):
-        given = "--camera" if args.camera is not None else "--camera-path"
-        fail(f"--{moved[0].replace('_', '-')}", "a camera around the object", f"{given}, the file's own")
+    if args.camera is not None or args.camera_path:
+        check_one_camera(
+            args, (*ANGLES, "look_at", "distance"), "--camera" if args.camera is not None else "--camera-path"
+        )
     if args.fps and not (args.turntable or args.camera_path):
         fail("--fps", "an animation: --turntable or --camera-path", "a picture")
     colorless = {"shadow": ("silhouette", "depth", "normals"), "background": ("silhouette", "depth")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ from tirender.commands.arguments import (
     add_up,
     background,
     device_of,
+    number,
+    numbers,
     size,
 )
 from tirender.commands.parsing import takes_numbers
@@ -70,6 +72,34 @@ def add_scene_arguments(
     )
     add_up(parser)
     add_allow_parent(parser)
+
+
+def add_camera_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add ``--azimuth``, ``--elevation``, ``--zoom``, ``--look-at`` and ``--camera``, in a group that is returned."""
+    camera = parser.add_argument_group("camera", "It looks at what there is to see, which just fits into the picture.")
+    degrees = number(float, -1e6, 1e6, "degrees")
+    camera.add_argument("--azimuth", type=degrees, metavar="DEG", help="0 is the front, 90 on its left (default: -30)")
+    camera.add_argument("--elevation", type=degrees, metavar="DEG", help="above the horizon (default: 10)")
+    camera.add_argument("--zoom", type=number(float, 1e-3, 1e3, "0.001 to 1000"), metavar="F", help="enlarge so much")
+    takes_numbers(
+        camera.add_argument(
+            "--look-at", type=numbers(3, "three numbers"), metavar="X Y Z", help="a place, in the file's coordinates"
+        ),
+        3,
+    )
+    camera.add_argument(
+        "--camera", metavar="N", help="look through one of the file's cameras (glTF), or of those of a fit: 0, 1 ..."
+    )
+    return camera
+
+
+def check_one_camera(args: argparse.Namespace, names: Sequence[str], given: str) -> None:
+    """Raise where one of these options moves a camera, and another (``given``) has chosen one of the file's own."""
+    from tirender.checks import fail
+
+    for name in names:
+        if getattr(args, name) is not None:
+            fail(f"--{name.replace('_', '-')}", "a camera around the object", f"{given}, the file's own")
 
 
 def size_of(args: argparse.Namespace) -> tuple[int, int]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tirender.commands.arguments import add_arch, add_web_arguments
 from tirender.commands.scene_arguments import (
     FILES,
+    add_camera_arguments,
     add_scene_arguments,
+    check_one_camera,
     color_of,
     load_scene_of,
     size_of,
     threads_for,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -32,6 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
             "examples:\n"
             "  tirender view scan.obj\n"
             "  tirender view out/fit_images --size 768\n"
+            "  tirender view out/fit_images --camera 3\n"
             "  tirender view scan.ply --web        # from another machine, with ssh -L 8123:127.0.0.1:8123"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,28 +52,44 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     add_web_arguments(parser)
     add_arch(parser)
+    add_camera_arguments(parser)
     parser.set_defaults(run=_view)
 
 
 def _view(args: argparse.Namespace) -> None:
-    from tirender.scenes.controls import CONTROLS
+    from tirender.scenes.cameras import frusta_of
+    from tirender.scenes.controls import CAMERA_HELP, CONTROLS, HELP, WITH_CAMERAS
     from tirender.scenes.page import show_on_page
+    from tirender.scenes.shots import camera_index
     from tirender.scenes.viewer import BACKGROUNDS, Viewer, saver
     from tirender.vis.web import WebPage
     from tirender.vis.window import NoWindow, Window
 
+    if args.camera is not None:
+        check_one_camera(args, ("azimuth", "elevation", "zoom", "look_at"), "--camera")
     size = size_of(args)
     path, scene = load_scene_of(args)
+    through = None if args.camera is None else camera_index(scene, args.camera)
     background = color_of(args) if args.background else BACKGROUNDS[0]
     title = f"tirender: {path.name}"
+
+    def viewer(save: Callable[[np.ndarray], str]) -> Viewer:
+        made = Viewer(scene, path.name, save, args.shader, background)
+        made.frame(args.azimuth, args.elevation, args.look_at, args.zoom)
+        made.through = through
+        if args.web and scene.cameras:
+            made.help = (*CAMERA_HELP, *HELP)
+        return made
+
     with threads_for(scene):
         if args.web:
-            page = WebPage(title, CONTROLS, host=args.host, port=args.port)
-            show_on_page(page, lambda save: Viewer(scene, path.name, save, args.shader, background))
+            controls = WITH_CAMERAS if scene.cameras else CONTROLS
+            page = WebPage(title, controls, frusta=frusta_of(scene.cameras), host=args.host, port=args.port)
+            show_on_page(page, viewer)
             return
         try:
             window = Window(title, size)
         except NoWindow as error:
             hint = "tirender view --web shows a page in a browser, tirender render writes a file"
             raise NoWindow(f"{error}; {hint}") from error
-        Viewer(scene, path.name, saver(args.output), args.shader, background).run(window)
+        viewer(saver(args.output)).run(window)

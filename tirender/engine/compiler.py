@@ -5,9 +5,11 @@ The fork keeps Taichi's names. Where they are used, ``import taichi`` gives the 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
+import textwrap
 from typing import Any
 
 NAMES = ("taichi", "taichi_forge")
@@ -30,6 +32,30 @@ def choose() -> None:
     importlib.import_module(name)
     for module in [m for m in sys.modules if m.split(".")[0] == name]:
         sys.modules["taichi" + module.removeprefix(name)] = sys.modules[module]
+
+
+def remember_wrapped_lines() -> None:
+    """Have Taichi wrap each line of a kernel's source once.
+
+    It does so for each name and operator on it, in case there will be an error to report. That was half of the time
+    that a kernel's first launch took, however often it had been compiled.
+    """
+    from taichi.lang.ast import ast_transformer_utils as transformer
+
+    if transformer.TextWrapper is textwrap.TextWrapper:
+        transformer.TextWrapper = _LineWrapper
+
+
+class _LineWrapper:
+    """A ``textwrap.TextWrapper`` that remembers; its results are only read."""
+
+    def __init__(self, width: int) -> None:
+        self.wrap = _wrapping(width)
+
+
+@functools.cache
+def _wrapping(width: int) -> Any:
+    return functools.lru_cache(4096)(textwrap.TextWrapper(width=width).wrap)
 
 
 def launch(program: Any, kernel: Any, context: Any) -> None:

@@ -14,8 +14,9 @@ from tirender.engine import runtime
 from tirender.engine.gaussian_tiles import Gaussians2D, TileLists, list_tiles
 from tirender.engine.kernels import composite_gaussians as kernels
 from tirender.engine.kernels.composite_gaussians import MOMENTS, ROWS, Variant
-from tirender.engine.kernels.composite_lanes import composite_lanes_adjoint, composite_lanes_forward
+from tirender.engine.kernels.composite_lanes import composite_lanes_adjoint, composite_lanes_forward, scratch_size
 from tirender.engine.kernels.lanes import LANES
+from tirender.engine.tiles import check_loops
 
 MAX_CHANNELS = 16  # drawn at once: kernels are compiled for each number
 TASKS = 64  # on a CPU
@@ -61,7 +62,7 @@ def composite_gaussians(
         Both differentiable in means2d, conics, colors, opacities and backgrounds. Which Gaussians a pixel sees is held
         fixed.
     Raises:
-        ValueError: for ``absgrad_of`` with more than ``MAX_CHANNELS`` channels.
+        ValueError: for ``absgrad_of`` with more than ``MAX_CHANNELS`` channels, or where a driver ended loops early.
     """
     g, n_channels = gaussians, gaussians.colors.shape[1]
     if absgrad_of is not None and n_channels > MAX_CHANNELS:
@@ -106,8 +107,9 @@ class _CompositeGaussians(torch.autograd.Function):
             if runtime.is_parallel_device():
                 state = (x.view(-1) for x in pixels)
                 runtime.launch(kernels.composite_pixels_forward, tiles.sizes, ctx.variant, *given, *state, *drawn)
+                check_loops(pixels.stops)
             else:
-                scratch = (_columns(colors.dtype), colors.new_empty(TASKS * ROWS * n_channels, LANES))
+                scratch = (_columns(colors.dtype), colors.new_empty(TASKS * scratch_size(n_channels), LANES))
                 runtime.launch(composite_lanes_forward, tiles.sizes, ctx.variant, *given, *scratch, *pixels, *drawn)
         return image, alphas
 
@@ -131,7 +133,7 @@ class _CompositeGaussians(torch.autograd.Function):
             places = tiles.places
             moments = conics.new_empty(len(tiles.lists.entries), width)
             kernel = composite_lanes_adjoint
-            scratch = (_columns(conics.dtype), conics.new_empty(TASKS * ROWS * (n_channels + 3), LANES))
+            scratch = (_columns(conics.dtype), conics.new_empty(TASKS * scratch_size(n_channels + 2), LANES))
             scratch = (*scratch, tiles.order.new_empty(TASKS, ROWS))
             pixels = (transmittances, stops)
         if grads[1].numel():

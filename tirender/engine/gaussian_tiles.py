@@ -11,7 +11,7 @@ from tirender.engine import runtime
 from tirender.engine.kernels import gaussian_tiles as kernels
 from tirender.engine.kernels.composite_gaussians import COLOR, ROWS, Lists, Sizes
 from tirender.engine.kernels.lanes import LANES
-from tirender.engine.tiles import prefix_sum
+from tirender.engine.tiles import check_loops, prefix_sum
 
 MAX_ENTRIES = 2**31 - 1
 CHUNKS = 64  # of Gaussians, on a CPU
@@ -78,7 +78,7 @@ def list_tiles(gaussians: Gaussians2D, height: int, width: int, n_images: int, l
     Args:
         limits: (3,) greatest and least alpha, least transmittance.
     Raises:
-        ValueError: where tiles list 2^31 Gaussians or more.
+        ValueError: where tiles list 2^31 Gaussians or more, or the driver has ended loops early.
     """
     g, sizes = gaussians, image_sizes(height, width)
     n_tiles = n_images * sizes.tiles_per_image
@@ -91,10 +91,13 @@ def list_tiles(gaussians: Gaussians2D, height: int, width: int, n_images: int, l
         return TileLists(sizes, order, order.new_zeros(1), Lists(records, offsets, order.new_empty(0, 3)))
     gaussian = (x.detach().contiguous() for x in (g.image, g.means2d, g.conics, g.colors, g.opacities))
     runtime.launch(kernels.write_records, sizes, limits, order, *gaussian, records, spans)
-    most = min(1024, COUNTS // n_tiles) if runtime.is_parallel_device() else CHUNKS
-    counts = order.new_zeros(max(1, min(most, n // 64)), n_tiles)
+    n_chunks = min(CHUNKS, n // 64)
+    if runtime.is_parallel_device():  # short ones: on lavapipe eight threads share 65,535 rounds
+        n_chunks = min(max(min(n, 1024), n // 256), COUNTS // n_tiles)
+    counts = order.new_zeros(max(1, n_chunks), n_tiles)
     per_gaussian = order.new_empty(n)
     runtime.launch(kernels.count_entries, sizes, limits, records, spans, counts, per_gaussian)
+    check_loops(counts[:, 0])
     per_tile = counts.sum(0)  # int64
     if (n_entries := int(per_tile.sum())) >= MAX_ENTRIES:
         raise ValueError(f"means: expected fewer than 2^31 - 1 Gaussians in all tiles, got {n_entries}")

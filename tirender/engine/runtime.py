@@ -242,6 +242,8 @@ def _start(wanted: str | None, options: dict[str, Any]) -> str:
     compiler.choose()
     import taichi as ti
 
+    compiler.remember_wrapped_lines()
+
     by_name = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}
     if _has_program():
         found = {ti.x64: "cpu", ti.arm64: "cpu", ti.cuda: "cuda", ti.vulkan: "vulkan"}.get(ti.cfg.arch)

@@ -107,7 +107,8 @@ class SplatModel(nn.Module):
         """Draw the Gaussians, with harmonics to a degree, on backgrounds (I, 3) or that of the settings."""
         config, v = self._config, self.values
         n_used = (degree + 1) ** 2
-        harmonics = torch.cat([v["first"], v["rest"][:, : n_used - 1]], 1) if degree else v["first"]
+        rest = v["rest"] if n_used == 1 + v["rest"].shape[1] else v["rest"][:, : n_used - 1]
+        harmonics = torch.cat([v["first"], rest], 1) if degree else v["first"]
         world = World(v["means"], v["quats"], v["scales"].exp(), v["opacities"].sigmoid(), harmonics)
         height, width = image_size or self.image_size
         projection = Projection(width, height, near=self._near, compensated=config.antialiased)

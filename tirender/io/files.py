@@ -20,7 +20,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ImageBase
 
-from tirender.budget import spend
+from tirender.budget import borrow, bounded, spend
 from tirender.checks import fail
 
 MAX_FILE_BYTES = 4 << 30
@@ -31,6 +31,8 @@ MAX_IMAGE_SIDE = 16384
 """The largest width or height of an image, in pixels."""
 MAX_IMAGE_PIXELS = 128 << 20
 """The largest number of pixels of an image (width times height)."""
+BYTES_WHILE_DECODED = 8
+"""What a pixel takes in Pillow, as stored and as converted."""
 
 _IMAGE_LIMIT = f"at most {MAX_IMAGE_SIDE} px a side and {MAX_IMAGE_PIXELS} px in all"
 # Raster formats that Pillow decodes by itself (EPS, for one, would start Ghostscript).
@@ -224,6 +226,7 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
+@bounded
 def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Tensor:
     """Decode an image file.
 
@@ -242,8 +245,9 @@ def decode_image(data: bytes, name: str, alpha: bool | None = False) -> torch.Te
         width, height = image.size
         if alpha is None:
             alpha = _has_alpha(image)
-        spend(name, width * height * (4 if alpha else 3) * 4, f"an image of {width} x {height}")
-        with _decoding(name):
+        what = f"an image of {width} x {height}"
+        spend(name, width * height * (4 if alpha else 3) * 4, what)
+        with borrow(name, width * height * BYTES_WHILE_DECODED, f"to decode {what}"), _decoding(name):
             return torch.from_numpy(_pixels(image, "RGBA" if alpha else "RGB"))
 
 
@@ -278,6 +282,7 @@ def read_image_header(path: str | os.PathLike[str]) -> ImageHeader:
         return ImageHeader(*image.size, _has_alpha(image), turn if turn in _TURNS else 1)
 
 
+@bounded
 def decode_bytes(data: bytes, name: str, alpha: bool = False, turn: int = 1) -> torch.Tensor:
     """Decode an image file to 8 bits a channel.
 
@@ -292,8 +297,9 @@ def decode_bytes(data: bytes, name: str, alpha: bool = False, turn: int = 1) -> 
     """
     with _opened(io.BytesIO(data), name, len(data)) as image:
         mode = "RGBA" if alpha else "RGB"
-        spend(name, image.size[0] * image.size[1] * len(mode), f"an image of {image.size[0]} x {image.size[1]}")
-        with _decoding(name):
+        n_pixels, what = image.size[0] * image.size[1], f"an image of {image.size[0]} x {image.size[1]}"
+        spend(name, n_pixels * len(mode), what)
+        with borrow(name, n_pixels * BYTES_WHILE_DECODED, f"to decode {what}"), _decoding(name):
             if image.mode == "F" or image.mode.startswith("I"):
                 image = Image.fromarray((_pixels(image, mode) * 255).round().astype(np.uint8), mode)
             image, how = image.convert(mode), _TURNS[turn]
@@ -336,10 +342,15 @@ def _has_alpha(image: Image.Image) -> bool:
 
 def _pixels(image: Image.Image, mode: str) -> np.ndarray:
     if image.mode == "F" or image.mode.startswith("I"):
-        top = 1.0 if image.mode == "F" else 65535.0
-        grey = (np.nan_to_num(np.asarray(image, dtype=np.float32)) / top).clip(0.0, 1.0)[..., None]
-        return np.concatenate([grey, grey, grey, np.ones_like(grey)][: len(mode)], axis=2)
-    return np.asarray(image.convert(mode), dtype=np.float32) / 255.0
+        grey = np.array(image, dtype=np.float32)
+        np.nan_to_num(grey, copy=False)
+        grey /= 1.0 if image.mode == "F" else 65535.0
+        pixels = np.ones((*grey.shape, len(mode)), np.float32)
+        pixels[..., :3] = grey.clip(0.0, 1.0, out=grey)[..., None]
+        return pixels
+    pixels = np.array(image.convert(mode), dtype=np.float32)
+    pixels /= 255.0
+    return pixels
 
 
 def encode_png(image: torch.Tensor) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tirender.budget import bounded, spend
 from tirender.checks import check_kind, fail
 from tirender.io.colors import HARMONIC
 from tirender.io.files import Source, is_path, read_source, write_file
@@ -25,6 +26,7 @@ SPLAT = np.dtype([("position", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4)
 HEADER_BYTES = 1 << 16
 
 
+@bounded
 def load_gaussians(f: Any, device: torch.device | str = "cpu", path_manager: Any = None) -> Gaussians:
     """Load Gaussians.
 
@@ -36,7 +38,8 @@ def load_gaussians(f: Any, device: torch.device | str = "cpu", path_manager: Any
         Gaussians in the parameters that the file holds: of PLY the logarithms of scales and the logits of opacities, to
         the bit.
     Raises:
-        ValueError: naming the file and where: damaged, a missing property, NaN and infinity.
+        ValueError: naming the file and where: damaged, a missing property, NaN and infinity, or too large for the
+            ``tirender.io.budget``.
         OSError: the file cannot be opened.
     """
     if is_path(f) and not has_suffix(f, SUFFIXES):
@@ -84,6 +87,7 @@ def _read_ply(source: Source) -> Gaussians:
     n_rest = sum(name.startswith("f_rest_") for name in vertex.scalars)
     if n_rest not in REST:
         fail(source.name, f"{', '.join(map(str, REST))} properties f_rest", n_rest)
+    spend(source.name, vertex.count * 4 * (14 + n_rest), f"{vertex.count} Gaussians")
     first = _columns(source, vertex, FIRST)[:, None]
     rest = _columns(source, vertex, tuple(f"f_rest_{i}" for i in range(n_rest)))
     rest = rest.reshape(len(first), 3, REST[n_rest] - 1).transpose(0, 2, 1)  # channel after channel in the file
@@ -132,6 +136,7 @@ def _read_splat(source: Source) -> Gaussians:
     if len(source.data) % SPLAT.itemsize:
         fail(source.name, f"a multiple of {SPLAT.itemsize} bytes", len(source.data))
     rows = np.frombuffer(source.data, SPLAT)
+    spend(source.name, len(rows) * 4 * 14, f"{len(rows)} Gaussians")
     where = lambda row: f"{source.name}, row {row}"  # noqa: E731
     position = finite_float32(rows["position"], "the position", where)
     scale = finite_float32(rows["scale"], "the scales", where)

@@ -28,10 +28,8 @@ from tirender.structures.meshes import Meshes
 _TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN = 4, 5, 6
 _MAX_SETS = 8
 
-MAX_PARTS = 1 << 15
-"""The largest number of primitives of a scene, counted wherever their mesh stands."""
-BYTES_A_VERTEX = 150
-"""What a scene takes while it is read and shown."""
+BYTES_A_PART, BYTES_A_VERTEX = 1 << 17, 150
+"""What a primitive, wherever its mesh stands, and its vertices take of the budget while a scene is read and shown."""
 
 
 def read_gltf(source: Source) -> FileMesh:
@@ -51,10 +49,7 @@ def read_gltf(source: Source) -> FileMesh:
     material = cache(partial(read_material, gltf))
     parts: list[FileMesh] = []
     for part in _parts(gltf, scene, material):
-        if len(parts) == MAX_PARTS:
-            fail(
-                gltf.name, f"a scene of at most {MAX_PARTS} primitives, instances of meshes counted", "more, too large"
-            )
+        spend(gltf.name, BYTES_A_PART, "a scene of so many primitives, instances of meshes counted")
         parts.append(part)
     if not parts:
         fail(gltf.name, "a scene with triangles", "none")
@@ -84,6 +79,7 @@ class MeshGlbFormat(MeshRecordFormat):
 
 
 def _parts(gltf: GltfFile, scene: GltfScene, material: Callable[[int], Material]) -> Iterator[FileMesh]:
+    known: dict[tuple[int, int], _Primitive] = {}
     for instance in scene.instances():
         place, mesh = f"meshes[{instance.mesh}]", gltf.item("meshes", instance.mesh)
         weights = instance.weights
@@ -93,7 +89,10 @@ def _parts(gltf: GltfFile, scene: GltfScene, material: Callable[[int], Material]
         for i, primitive in enumerate(gltf.get(place, mesh, "primitives", list)):
             if not isinstance(primitive, dict):
                 fail(gltf.where(f"{place}.primitives[{i}]"), "an object", repr(primitive)[:80])
-            part = _Primitive(gltf, f"{place}.primitives[{i}]", primitive).part(instance, weights, material)
+            key = instance.mesh, i
+            if key not in known:
+                known[key] = _Primitive(gltf, f"{place}.primitives[{i}]", primitive)
+            part = known[key].part(instance, weights, material)
             if part is not None:
                 yield part
 
@@ -106,6 +105,7 @@ class _Primitive:
         self.attributes: dict = gltf.get(place, primitive, "attributes", dict)
         self.n_verts: int | None = None
         self.draco = decode_draco(gltf, place, primitive)
+        self._kept: dict[str, Any] = {}  # what instances share
 
     def part(self, instance: Instance, weights: np.ndarray, material: Callable[[int], Material]) -> FileMesh | None:
         """Return all instances of the primitive in world space; None, with a warning, for points and lines."""
@@ -114,9 +114,9 @@ class _Primitive:
         if mode not in (_TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN):
             warnings.warn(f"{gltf.where(place)}: points or lines, left out", stacklevel=2)
             return None
-        positions = self._values("POSITION", ("VEC3",)).astype(np.float64)
+        positions = self._keep("POSITION", lambda: self._values("POSITION", ("VEC3",)).astype(np.float64))
         self.n_verts = n_verts = len(positions)
-        faces = self._faces(mode)
+        faces = self._keep("faces", lambda: self._faces(mode))
         n = len(instance.matrices)
         spend(gltf.name, BYTES_A_VERTEX * n * max(n_verts, len(faces) // 2), f"{n} x {n_verts} vertices of {place}")
         positions = positions + self._morphed("POSITION", weights)
@@ -143,6 +143,12 @@ class _Primitive:
         return FileMesh(
             gltf.name, verts, faces, normals, None if normals is None else faces, **self._looks(n, faces, material)
         )
+
+    def _keep(self, name: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns, made once."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
 
     def _looks(self, n: int, faces: np.ndarray, material: Callable[[int], Material]) -> dict[str, Any]:
         """Return the fields of texture coordinates, colours and material, for n instances."""
@@ -184,6 +190,9 @@ class _Primitive:
         """Return an attribute as finite float32, None where there is none; ``unit`` divides all integers."""
         if key not in self.attributes:
             return None
+        return self._keep(f"{key} {types} {unit}", partial(self._read_floats, key, types, unit))  # type: ignore[no-any-return]
+
+    def _read_floats(self, key: str, types: tuple[str, ...], unit: bool) -> np.ndarray:
         values = self._values(key, types)
         values = unit_integers(values) if unit and values.dtype.kind in "iu" else values
         return finite_float32(values, key, partial(self._where, self.place, key))

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import numpy as np
 import torch
 
+from tirender.budget import spend
 from tirender.checks import fail
 from tirender.io.companions import find_companion
 from tirender.io.files import Source, decode_image, read_source
@@ -166,6 +167,8 @@ class GltfFile:
                 fail(self.where(place), expected, repr(uri[:80]) if uri else "none")
             if size > len(data):
                 fail(self.where(place), f"{size} bytes", len(data))
+            if self._buffers:
+                spend(self.name, size, place)  # many may name one file
             self._buffers[index] = data[:size]
         return self._buffers[index]
 

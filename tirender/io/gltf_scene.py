@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ MAX_NODES = 1 << 16
 
 MAX_INSTANCES = 1 << 18
 """The largest number of instances of one node."""
+_MOVES = {"matrix", "translation", "rotation", "scale"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class GltfScene:
             visibility = gltf.extension(place, node, "KHR_node_visibility") or {}
             if not gltf.get(place, visibility, "visible", bool, True):
                 continue
-            world = parent @ local_matrix(gltf, place, node)
+            world = parent @ local_matrix(gltf, place, node) if _MOVES & node.keys() else parent
             if "camera" in node:
                 self.cameras.append(_camera(gltf, gltf.get(place, node, "camera", int), world))
             if "mesh" in node:
@@ -144,23 +146,30 @@ def local_matrix(gltf: GltfFile, place: str, node: dict) -> np.ndarray:
     """Return a node's own transform (4, 4)."""
     if "matrix" in node:
         return gltf.floats(place, node, "matrix", [0.0] * 16).reshape(4, 4).T
-    return _matrices(
-        gltf.floats(place, node, "translation", [0.0, 0.0, 0.0])[None],
-        gltf.floats(place, node, "rotation", [0.0, 0.0, 0.0, 1.0])[None],
-        gltf.floats(place, node, "scale", [1.0, 1.0, 1.0])[None],
-    )[0]
+    translation = gltf.floats(place, node, "translation", [0.0, 0.0, 0.0])
+    x, y, z, w = gltf.floats(place, node, "rotation", [0.0, 0.0, 0.0, 1.0]).tolist()
+    scale = gltf.floats(place, node, "scale", [1.0, 1.0, 1.0])
+    norm = x * x + y * y + z * z + w * w
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(_rows(x, y, z, w, 2.0 / norm if norm > 0.0 else 0.0)) * scale
+    matrix[:3, 3] = translation
+    return matrix
+
+
+def _rows(x: Any, y: Any, z: Any, w: Any, s: Any) -> list[list[Any]]:
+    """The rotation of a quaternion, or of arrays of them; s is 2 over its squared norm."""
+    return [
+        [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
+        [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
+        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
+    ]
 
 
 def _matrices(translation: np.ndarray, rotation: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return (I, 4, 4) of translations (I, 3), quaternions (I, 4), x y z w, and scales (I, 3)."""
     x, y, z, w = rotation.T
     norm = x * x + y * y + z * z + w * w
-    s = np.where(norm > 0.0, 2.0 / np.where(norm > 0.0, norm, 1.0), 0.0)
-    rows = [
-        [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
-        [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
-        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
-    ]
+    rows = _rows(x, y, z, w, np.where(norm > 0.0, 2.0 / np.where(norm > 0.0, norm, 1.0), 0.0))
     matrices = np.tile(np.eye(4), (len(translation), 1, 1))
     matrices[:, :3, :3] = np.stack([np.stack(row, axis=1) for row in rows], axis=1) * scale[:, None, :]
     matrices[:, :3, 3] = translation

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tirender.budget import spend
 from tirender.io.colors import decode_srgb, encode_srgb
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.texturing import image_textures
@@ -112,6 +113,8 @@ def _uv_textures(mesh: FileMesh, index: np.ndarray, factors: np.ndarray, device:
         if key not in numbers:
             numbers[key] = len(images)
             rgb = image[..., :3].to(device)
+            if factor != (1.0, 1.0, 1.0):
+                spend(mesh.name, rgb.nbytes, f"an image of {rgb.shape[1]} x {rgb.shape[0]} in another colour")
             images.append(rgb if factor == (1.0, 1.0, 1.0) else rgb * rgb.new_tensor(factor))
         image_of[i] = numbers[key]
     plain = np.array([m.unmapped_color or m.base_color[:3] for m in mesh.materials] + [(1.0, 1.0, 1.0)])

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from tirender.budget import spend
 from tirender.checks import fail
 from tirender.io.companions import Images, find_companion
 from tirender.io.files import Source, read_source
@@ -207,7 +208,7 @@ def _record(name: str, material: MtlMaterial, maps: _Maps) -> Material:
     return Material(
         name,
         (red, green, blue, alpha) if diffuse is None else (1.0, 1.0, 1.0, alpha),
-        diffuse if alpha_map is None else _with_alpha_map(diffuse, alpha_map),
+        diffuse if alpha_map is None else _with_alpha_map(maps.source.name, diffuse, alpha_map),
         None if diffuse is None else (red, green, blue),
         "opaque" if alpha == 1.0 and alpha_map is None else "blend",
         emission=(max(emission[0], 0.0), max(emission[1], 0.0), max(emission[2], 0.0)),
@@ -309,15 +310,18 @@ class _Maps:
             grey = image[..., 3:] if use_alpha else image[..., :3].mean(dim=2, keepdim=True)
             image = grey if channel < 0 else image[..., channel : channel + 1]
         if (options.base, options.gain) != (0.0, 1.0):
+            spend(path, 2 * image.nbytes, f"an image of {image.shape[1]} x {image.shape[0]} with -mm")
             image = (options.base + options.gain * image).clamp(0.0, 1.0)
         return image
 
 
-def _with_alpha_map(diffuse: TextureMap | None, alpha: TextureMap) -> TextureMap:
+def _with_alpha_map(name: str, diffuse: TextureMap | None, alpha: TextureMap) -> TextureMap:
     """Put a map of alpha into that of the colour, whose layout counts."""
 
     def read() -> torch.Tensor:
         grey = alpha.image
+        height, width = (grey if diffuse is None else diffuse.image).shape[:2]
+        spend(name, 20 * height * width, f"colours and alpha of {width} x {height}")
         if diffuse is None:
             return torch.cat([torch.ones_like(grey).expand(-1, -1, 3), grey], dim=2)
         planes = interpolate(grey.permute(2, 0, 1)[None], diffuse.image.shape[:2], mode="bilinear")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.lib import format as npy
 
-from tirender.budget import read_members
+from tirender.budget import read_members, spend
 from tirender.checks import fail
 from tirender.io.colors import unit_integers, unit_range, with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
@@ -20,6 +20,8 @@ from tirender.io.files import Source, read_source, write_file
 from tirender.io.pluggable_formats import PointcloudFormatInterpreter, RecordFormat, has_suffix, one_cloud
 from tirender.io.text import finite_float32
 from tirender.structures.pointclouds import Pointclouds
+
+BYTES_A_NUMBER = 24  # what a number takes as it is read: as it is stored, in double precision, and as it is kept
 
 
 def read_npz(source: Source) -> FileMesh:
@@ -77,6 +79,7 @@ def _read_points(source: Source) -> dict[str, np.ndarray]:
     if "verts" not in arrays:
         fail(source.name, "an array 'verts'", "none of that name")
     for name, array in arrays.items():
+        spend(f"{source.name}, array '{name}'", array.size * BYTES_A_NUMBER, "numbers")
         columns = "C" if name == "rgb" else 3
         if len(array) != len(arrays["verts"]) or columns not in ("C", array.shape[1]):
             rows = "P" if name == "verts" else len(arrays["verts"])

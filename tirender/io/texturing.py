@@ -15,6 +15,8 @@ from tirender.checks import fail
 from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures.meshes import Meshes
 
+BYTES_A_TEXEL = 24  # of maps that are made equally large, and then put together
+
 
 def image_textures(
     name: str,
@@ -47,7 +49,11 @@ def image_textures(
     face_maps = torch.zeros(len(faces_uvs), dtype=torch.int64, device=faces_uvs.device)
     face_maps[~plain] = map_ids
     height, width = (max((m.shape[axis] for m in maps), default=1) for axis in (0, 1))
-    if plain.any() or not maps:
+    n_maps = len(maps) + bool(plain.any() or not maps)
+    if n_maps > 1:
+        n_bytes = BYTES_A_TEXEL * n_maps * height * width
+        spend(name, n_bytes, f"a texture of {n_maps} maps of {width} x {height}")
+    if len(maps) < n_maps:
         colors, color_ids = torch.unique(face_colors[plain], dim=0, return_inverse=True)
         palette, centers = _palette(colors, height, width)
         height, width = palette.shape[:2]
@@ -55,8 +61,6 @@ def image_textures(
         faces_uvs[plain] = (len(verts_uvs) + color_ids)[:, None].expand(-1, 3)
         verts_uvs = torch.cat([verts_uvs, centers])
         maps.append(palette)
-    if len(maps) > 1:
-        spend(name, 12 * len(maps) * height * width, f"a texture of {len(maps)} maps of {width} x {height}")
     maps = [_resize(m, height, width) for m in maps]
     if len(maps) == 1:
         return TexturesUV(maps=maps[0][None], faces_uvs=[faces_uvs], verts_uvs=[verts_uvs])

@@ -22,6 +22,7 @@ from tirender.io.file_mesh import FileMesh, cofactors, join, weld
 from tirender.io.files import Source, read_source
 from tirender.io.pluggable_formats import MeshRecordFormat
 from tirender.io.text import finite_float32
+from tirender.io.xml_instances import spend_instances
 from tirender.renderer.mesh.material import Material, TextureMap
 
 _TURNS = {
@@ -48,6 +49,8 @@ def read_by_trimesh(source: Source) -> FileMesh:
     except ImportError as error:
         raise ImportError(_needed(source, kind)) from error
     data = _stored(source, kind) if source.data[:2] == b"PK" else source.data
+    if kind == "dae":
+        spend_instances(source.name, [data])
     resolver: Any = _Resolver(source)
     try:
         with warnings.catch_warnings():
@@ -96,8 +99,10 @@ def _stored(source: Source, kind: str) -> bytes:
         raise
     except Exception as error:
         fail(source.name, "an undamaged archive", error)
-    models = (data for name, data in contents.items() if kind == "3mf" and name.lower().endswith(".model"))
-    if any(_MODEL_LOOKS.search(model) for model in models):
+    ending = {"3mf": ".model", "zae": ".dae"}.get(kind, "\0")
+    models = [data for name, data in contents.items() if name.lower().endswith(ending)]
+    spend_instances(source.name, models)
+    if any(_MODEL_LOOKS.search(model) for model in models if kind == "3mf"):
         warnings.warn(f"{source.name}: colours and textures of 3MF are not read", stacklevel=4)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from tirender.budget import bounded, spend
 from tirender.checks import check_tensor, fail
 from tirender.io.files import read_source, write_file
 from tirender.io.npz_io import read_arrays
 from tirender.structures.volumes import Volumes, voxel_sizes
 
+BYTES_A_VOXEL = 64  # what its place takes while a volume is shown
 ARRAYS = ("densities", "features", "voxel_size", "volume_translation")
 
 
+@bounded
 def load_volume(f: Any, device: torch.device | str = "cpu", *, path_manager: Any = None) -> Volumes:
     """Load one volume from an .npz file; no pickle is ever loaded.
 
@@ -37,6 +40,8 @@ def load_volume(f: Any, device: torch.device | str = "cpu", *, path_manager: Any
     arrays = read_arrays(source, ARRAYS, (0, 1, 3, 4))
     if "densities" not in arrays:
         fail(source.name, "an array 'densities'", "none of that name")
+    for name, array in arrays.items():
+        spend(f"{source.name}, array '{name}'", array.size * (4 + BYTES_A_VOXEL * (name == "densities")), "numbers")
     tensors = {name: _float32(f"{source.name}, array '{name}'", name, array) for name, array in arrays.items()}
     densities, features = tensors.pop("densities"), tensors.pop("features", None)
     low, high = (float(x) for x in densities.aminmax())

@@ -15,6 +15,7 @@ from tirender.io.file_mesh import FileCamera
 from tirender.renderer import OrthographicCameras, PerspectiveCameras
 from tirender.renderer.cameras import CamerasBase
 
+FRUSTUM_DEPTH = 0.08  # of the cameras' distance from the scene's middle
 MAX_CAMERAS = 100_000
 """The largest number of cameras that are read from a checkpoint."""
 
@@ -109,6 +110,24 @@ def from_views(saved: Any) -> tuple[SceneCamera, ...]:
         SceneCamera(str(i), R[i], T[i], tuple(focal[i].tolist()), tuple(principal[i].tolist()), width / height)
         for i in range(len(R))
     )
+
+
+def frusta_of(cameras: Sequence[SceneCamera]) -> list[list[list[float]]]:
+    """(N, 5, 3): the eye of each camera, and the corners of its picture at a depth, in the scene."""
+    if not cameras:
+        return []
+    eyes = torch.stack([-camera.R @ camera.T for camera in cameras])
+    depth = FRUSTUM_DEPTH * max(float(eyes.norm(dim=1).median()), 1.0)
+    frusta = []
+    for camera, eye in zip(cameras, eyes, strict=True):
+        aspect = camera.aspect or 1.0
+        corners = torch.tensor([[aspect, 1.0], [-aspect, 1.0], [-aspect, -1.0], [aspect, -1.0]])
+        xy = (corners - torch.tensor(camera.principal)) / torch.tensor(camera.focal)
+        if not camera.is_orthographic:
+            xy = depth * xy
+        in_view = F.pad(xy, (0, 1), value=depth)
+        frusta.append(torch.cat([eye[None], (in_view - camera.T) @ camera.R.T]).tolist())
+    return frusta
 
 
 def _rows(saved: dict[Any, Any], name: str, shape: tuple[int, ...], n: int | None = None) -> torch.Tensor:

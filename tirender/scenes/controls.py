@@ -56,17 +56,19 @@ _LOOKS: Rows = (
 )
 HELP: Rows = (*_MOUSE, ("s", "next shading"), ("space", "turn by itself"), *_LOOKS, ("q or escape", "quit"))
 
+CAMERA_HELP: Rows = (("click on a camera", "look through it"), ("c", "cameras, shown or not"))
+WITH_CAMERAS = {**CONTROLS, "c": Control("cameras")}
+
 # While a fit runs, some keys belong to the fit.
 FIT_CONTROLS = {
     **FIT,
-    "c": Control("cameras"),
+    "c": WITH_CAMERAS["c"],
     "m": CONTROLS["s"],
     **{key: control for key, control in CONTROLS.items() if key not in FIT},
 }
 FIT_HELP: Rows = (
     *_MOUSE,
-    ("click on a camera", "look through it"),
-    ("c", "cameras, shown or not"),
+    *CAMERA_HELP,
     ("m", "next shading"),
     *_LOOKS,
     ("space, n", "pause or go on, one step"),

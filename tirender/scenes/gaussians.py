@@ -16,6 +16,7 @@ from tirender.structures import Gaussians
 from tirender.transforms import Scale, Translate
 
 VISIBLE = 0.05  # opacity of Gaussians that count for the placement
+RADII = (1e-30, 1e30)  # of scenes that float32 can move and scale
 MOST = 0.95  # of these lie in the unit sphere; the rest may be the scene's surroundings
 
 
@@ -85,6 +86,6 @@ def _placement(gaussians: Gaussians, name: str) -> tuple[torch.Tensor, float]:
     radius = float(distances[int(MOST * (len(distances) - 1))]) or float(distances[-1])
     if not radius > 0:
         radius = float(gaussians.scales.max()) * 3
-    if not radius > 0:
-        fail(name, "Gaussians that are not all at one place", "others")
+    if not RADII[0] < radius < RADII[1] or not bool(gaussians.scales.isfinite().all()):
+        fail(name, "Gaussians of finite sizes that are not all at one place", f"a radius of {radius}")
     return centre, radius

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from tirender.fit import Preview, Views
+from tirender.fit.views import camera_record
 from tirender.scenes.base import Scene
+from tirender.scenes.cameras import from_views, frusta_of
 from tirender.scenes.controls import FIT_CONTROLS, FIT_HELP
 from tirender.scenes.page import Seats
 from tirender.scenes.viewer import Viewer
@@ -23,7 +24,6 @@ BOARD_BUDGET, VIEW_BUDGET, MOVING_BUDGET = 0.02, 0.04, 0.055  # of the fit's tim
 NEW_SECONDS = 1.0  # between looks at what has been fitted meanwhile
 MOVING_SECONDS, STILL_SECONDS = 0.015, 0.15  # for a picture
 COARSE = 4096  # samples of a picture of a slow scene
-FRUSTUM_DEPTH = 0.08  # of a camera's distance from the origin
 
 
 class LivePreview(Preview):
@@ -48,10 +48,11 @@ class LivePreview(Preview):
         host: str = "127.0.0.1",
         port: int | None = None,
     ) -> None:
-        frusta = () if views is None else frusta_of(views).tolist()
+        self._cameras = () if views is None else from_views(camera_record(views))
+        frusta = frusta_of(self._cameras)
         self._page = WebPage(f"tirender: {title}", FIT_CONTROLS, frusta=frusta, host=host, port=port)
         super().__init__(self._page, title=title, budget=BOARD_BUDGET)
-        self._make_scene, self._views = scene, views
+        self._make_scene = scene
         self._seats = Seats(self._page, self._make_viewer)
         self._scene: Scene | None = None
         self._step, self._made = -1, 0.0  # of the scene
@@ -117,25 +118,11 @@ class LivePreview(Preview):
 
     def _make_viewer(self, save: Callable[[np.ndarray], str]) -> Viewer:
         assert self._scene is not None
-        seen: dict[str, Any] = {}
-        if self._views is not None:
-            height, width = self._views.image_size
-            seen = {"cameras": self._views.cameras, "aspect": width / height}
-        viewer = Viewer(self._scene, self.title, save, **seen)
+        viewer = Viewer(self._scene, self.title, save, cameras=self._cameras)
         viewer.help = FIT_HELP
         viewer.pace = Pace(self._scene.supersample, MOVING_SECONDS, STILL_SECONDS)
         viewer.pace.cost = self._cost
         return viewer
-
-
-def frusta_of(views: Views) -> torch.Tensor:
-    """(N, 5, 3): the eye of each camera, and the corners of its picture at a depth, in world space."""
-    eyes = views.cameras.get_camera_center()
-    depth = FRUSTUM_DEPTH * float(eyes.norm(dim=1).median())
-    x, y = (side / min(views.image_size) for side in views.image_size[::-1])
-    corners = eyes.new_tensor([[x, y, depth], [-x, y, depth], [-x, -y, depth], [x, -y, depth]])
-    in_world = views.cameras.unproject_points(corners.expand(len(views), -1, -1), from_ndc=True)
-    return torch.cat([eyes[:, None], in_world], dim=1)
 
 
 @contextmanager

@@ -97,12 +97,21 @@ def camera_shot(scene: Scene, name: str, image_size: tuple[int, int] | None = No
     Raises:
         ValueError: the scene has no such camera.
     """
-    cameras = {str(i): camera for i, camera in enumerate(scene.cameras)}
-    cameras = {camera.name: camera for camera in scene.cameras} | cameras
-    if name not in cameras:
+    return _through(scene.cameras[camera_index(scene, name)], image_size)
+
+
+def camera_index(scene: Scene, name: str) -> int:
+    """The index of one of the scene's cameras, which is given by its name or index.
+
+    Raises:
+        ValueError: the scene has no such camera.
+    """
+    by_name = {camera.name: i for i, camera in enumerate(scene.cameras)}
+    indices = by_name | {str(i): i for i in range(len(scene.cameras))}
+    if name not in indices:
         known = f"0 to {len(scene.cameras) - 1}" if scene.cameras else "a file with cameras, or a fit to views"
         fail("--camera", known, name)
-    return _through(cameras[name], image_size)
+    return indices[name]
 
 
 def path_shots(scene: Scene, n: int, image_size: tuple[int, int] | None = None) -> list[Shot]:

@@ -20,8 +20,10 @@ from tirender.checks import check_choice
 from tirender.engine import runtime
 from tirender.renderer.cameras import CamerasBase
 from tirender.scenes.base import Look, Scene
+from tirender.scenes.cameras import SceneCamera
 from tirender.scenes.controls import HELP, VIEWS
 from tirender.scenes.ground import GroundGrid
+from tirender.scenes.shots import place_in
 from tirender.vis.display import Event, NotedDisplay, Notes, Rows
 from tirender.vis.drawing import to_picture
 from tirender.vis.orbit import OrbitCamera
@@ -55,8 +57,7 @@ class Viewer:
             the working folder.
         shader: one of the scene's; None for its first.
         background: RGB in [0, 1]; a key changes it to others.
-        cameras: to look through, when the user chooses one; their intrinsics are in NDC.
-        aspect: width over height of the pictures of these.
+        cameras: to look through, when the user chooses one; None: the scene's.
     Raises:
         ValueError: an unknown shader.
     """
@@ -68,11 +69,10 @@ class Viewer:
         save: Callable[[np.ndarray], str] | None = None,
         shader: str | None = None,
         background: tuple[float, float, float] = BACKGROUNDS[0],
-        cameras: CamerasBase | None = None,
-        aspect: float = 1.0,
+        cameras: Sequence[SceneCamera] | None = None,
     ) -> None:
         self.scene, self.name, self.save = scene, name, save or saver(Path())
-        self.cameras, self.aspect = cameras, aspect
+        self.cameras = tuple(scene.cameras if cameras is None else cameras)
         self.shader = check_choice("shader", shader or scene.shaders[0], scene.shaders)
         self.background = background
         self.backgrounds = (background, *(other for other in BACKGROUNDS if other != background))
@@ -93,6 +93,30 @@ class Viewer:
         self._message, self._message_end = "", 0.0
         self._before = self._shown_at = time.perf_counter()
         self._notes = Notes()
+
+    def frame(
+        self,
+        azimuth: float | None = None,
+        elevation: float | None = None,
+        look_at: Sequence[float] | None = None,
+        zoom: float | None = None,
+    ) -> None:
+        """Let the first view show what there is to see.
+
+        Args:
+            azimuth, elevation: see ``OrbitCamera``; None for the usual ones.
+            look_at: a place in the coordinates of the scene's file that the camera looks at; None: the middle of what
+                is seen.
+            zoom: enlarges the picture by this factor.
+        """
+        camera = self.camera
+        camera.azimuth = camera.azimuth if azimuth is None else azimuth
+        camera.elevation = camera.elevation if elevation is None else elevation
+        if look_at is not None:
+            camera.target = place_in(self.scene, look_at)
+        camera.hold(self.scene.landmarks, (1, 1), keep_target=look_at is not None)
+        camera.distance /= zoom or 1.0
+        camera.settle()
 
     def run(self, display: NotedDisplay) -> None:
         """Show the scene until the user closes the display or quits, then close it."""
@@ -183,14 +207,14 @@ class Viewer:
         """What is to be written over the picture."""
         if self._message and time.perf_counter() > self._message_end:
             self._message = ""
-        matrix = self._current().get_full_projection_transform().get_matrix()
+        matrix = self._current(self.pace.size).get_full_projection_transform().get_matrix()
         return Notes(
             facts=self._read_facts() if self.shows_facts else (),
             help=self.help if self.shows_help else (),
             message=self._message,
             camera=tuple(matrix.reshape(16).tolist()),
             axes=self.grid,
-            frusta=self.shows_cameras and self.cameras is not None,
+            frusta=self.shows_cameras and bool(self.cameras),
         )
 
     def render(self, size: tuple[int, int], supersample: int | None = None) -> torch.Tensor:
@@ -203,7 +227,7 @@ class Viewer:
         x, y, z = (self._light_camera or self.camera).beside(*self._light_angles).reshape(3).tolist()
         light, wireframe = (x, y, z), self.wireframe
         look = Look(size, self.shader, self.background, light, supersample, wireframe, backfaces=self.backfaces)
-        cameras = self._current()
+        cameras = self._current(size)
         image = self.scene.render(cameras, look)[0]
         if not self.grid:
             return image
@@ -232,24 +256,26 @@ class Viewer:
         self.scene, self._ground = scene, None
         self.pace.change()
 
-    def _current(self) -> CamerasBase:
-        if self.through is None or self.cameras is None:
+    def _current(self, size: tuple[int, int]) -> CamerasBase:
+        """The camera of pictures of this size."""
+        if self.through is None:
             return self.camera.cameras(self.scene.device)
-        return self.cameras[self.through]
+        return self.cameras[self.through].camera(size, self.scene.device)
 
     def _framed(self, size: tuple[int, int]) -> tuple[int, int]:
         """The largest size within this one that has the shape of the picture of the camera that is looked through."""
-        if self.through is None:
+        aspect = None if self.through is None else self.cameras[self.through].aspect
+        if aspect is None:
             return size
         height, width = size
-        return min(height, max(round(width / self.aspect), 1)), min(width, max(round(height * self.aspect), 1))
+        return min(height, max(round(width / aspect), 1)), min(width, max(round(height * aspect), 1))
 
     def _press(self, key: str) -> None:
         self.pace.change()
         if key in VIEWS:
             self._look_from(*VIEWS[key])
         elif key.startswith("camera_"):
-            self._look_through(key.removeprefix("camera_"))
+            self.look_through(key.removeprefix("camera_"))
         elif key in ("s", "m"):
             self.shader = _after(self.shader, self.scene.shaders)
         elif key == "w":
@@ -309,14 +335,15 @@ class Viewer:
         self.camera.orbit(0, -up / 180)
         self.through = None
 
-    def _look_through(self, number: str) -> None:
-        if self.cameras is not None and number.isdecimal() and int(number[:9]) < len(self.cameras):
+    def look_through(self, number: str) -> None:
+        """Take the place of one of the cameras, by its number; none of another number."""
+        if number.isdecimal() and int(number[:9]) < len(self.cameras):
             self.through = int(number[:9])
             self.say(f"camera {self.through}")
 
     def _leave(self) -> None:
         """Go on from the camera that is looked through."""
-        camera, self.through = self._current(), None
+        camera, self.through = self._current(self.pace.size), None
         eye = camera.get_camera_center()
         ends = eye.new_tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
         middle, edge = camera.unproject_points(ends[None], from_ndc=True)[0]

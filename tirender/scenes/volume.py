@@ -27,6 +27,7 @@ from tirender.structures import Volumes
 from tirender.structures.volumes import voxel_sizes
 
 NEAREST = 0.02  # distance of the first sample for a camera inside the volume
+SAMPLES_MAX = 4096  # along a ray
 EMPTY = 0.1  # fraction of the highest density; voxels below it count as empty
 
 
@@ -42,7 +43,7 @@ class VolumeScene(Scene):
         place: whether to move and scale it.
         orientation: which way up it stands.
     Raises:
-        ValueError: a batch of another size, or densities of several channels.
+        ValueError: a batch of another size, densities of several channels, or voxels that are far too thin.
     """
 
     shaders = ("unlit", "silhouette", "depth")
@@ -63,6 +64,9 @@ class VolumeScene(Scene):
         centres = volume.get_coord_grid()[0]
         dense = densities[0, 0] > EMPTY * densities.amax()
         spacing = voxel_sizes(volume)[0]
+        middle = centres.reshape(-1, 3).double().mean(0).float()
+        if bool((middle.abs() * torch.finfo(torch.float32).eps > spacing).any()):
+            fail(name, "voxels that float32 tells apart where they are", f"a volume at {middle.tolist()}")
         centre, radius = torch.zeros_like(spacing), 1.0
         seen = centres[dense] if bool(dense.any()) else centres.reshape(-1, 3)
         if place:
@@ -72,11 +76,14 @@ class VolumeScene(Scene):
         self._landmarks = outermost((seen + outwards - centre) / radius)
         self.step = (float(spacing.min()) if step is None else step) / radius
         self.reach = float((centres.reshape(-1, 3) - centre).norm(dim=1).max() + spacing.norm()) / radius
+        if not 2 * self.reach / self.step < SAMPLES_MAX:
+            sides = " x ".join(f"{x:g}" for x in spacing.tolist())
+            fail(name, f"a volume of at most {SAMPLES_MAX} times its least voxel side", f"voxels of {sides}, too small")
         colors = torch.full_like(densities, GREY) if features is None else features.float()
         colors = colors[:, :3] if colors.shape[1] >= 3 else colors[:, :1].expand(-1, 3, -1, -1, -1)
         placed: dict[str, Any] = {
             "voxel_size": spacing / radius,
-            "volume_translation": (centre - centres.reshape(-1, 3).mean(0)) / radius,
+            "volume_translation": (centre - middle) / radius,
         }
         densities = F.pad(densities, (1,) * 6)
         colors = F.pad(colors, (1,) * 6, mode="replicate")  # only opacity fades at the border

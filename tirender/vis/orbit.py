@@ -61,6 +61,10 @@ class OrbitCamera:
         target, self.azimuth, self.elevation, self.distance = self._first
         self.target = torch.tensor(target)
 
+    def settle(self) -> None:
+        """Make this view the first one."""
+        self._first = (tuple(self.target.tolist()), self.azimuth, self.elevation, self.distance)
+
     def orbit(self, right: float, up: float) -> None:
         """Turn the scene; one short side is half a turn."""
         self.azimuth = (self.azimuth - 180 * right) % 360

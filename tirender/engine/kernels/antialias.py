@@ -73,11 +73,15 @@ def antialias_forward(
         for pixel in range(row * size.width, (row + 1) * size.width):
             nowhere = cast_like(NOWHERE, depths[pixel])
             found = ti.Vector([nowhere, nowhere])
-            t = triangles[pixel]
-            if pixel + 1 < (row + 1) * size.width and may_have_outline(picture, t, triangles[pixel + 1]):
-                found.x = crossing_of(picture, size, pixel, 0)[0]
-            if (row + 1) % size.height != 0 and may_have_outline(picture, t, triangles[pixel + size.width]):
-                found.y = crossing_of(picture, size, pixel, 1)[0]
+            for axis in range(2):
+                step = size.width if axis == 1 else 1
+                is_last = (row + 1) % size.height == 0 if axis == 1 else pixel + 1 == (row + 1) * size.width
+                if not is_last and may_have_outline(picture, triangles[pixel], triangles[pixel + step]):
+                    crossing = crossing_of(picture, size, pixel, axis)[0]
+                    if axis == 1:
+                        found.y = crossing
+                    else:
+                        found.x = crossing
             crossings[pixel] = found
     for row in range(n_rows):
         for pixel in range(row * size.width, (row + 1) * size.width):

@@ -22,6 +22,7 @@ import taichi as ti
 
 from tirender.engine.kernels.lanes import LANES
 from tirender.engine.kernels.scalars import cast_like
+from tirender.engine.kernels.tiles import CUT, loops_were_cut
 from tirender.engine.kernels.types import (
     FloatArray,
     FloatArray2D,
@@ -32,7 +33,7 @@ from tirender.engine.kernels.types import (
     struct_of,
 )
 
-ROWS = 16  # of a tile, which is LANES wide
+ROWS = 16  # of a tile, which is LANES wide; no more than LANES, since a lane is a row too
 NEVER = 2**31 - 1
 X, Y, SHEAR, WIDE, TALL, LOG, COLOR = range(7)  # columns of records; LOG is that of the opacity
 MOMENTS = 6
@@ -75,7 +76,8 @@ class Pixels(NamedTuple):
 
     Attributes:
         transmittances: after the last Gaussian.
-        stops: int32 the entry before which a pixel ended, or NEVER; 0 outside of the image.
+        stops: int32 the entry before which a pixel ended, or NEVER; 0 outside of the image; CUT where the driver has
+            ended its loop.
     """
 
     transmittances: Any
@@ -150,6 +152,8 @@ def composite_pixels_forward(
             alphas[pixel] = 1 - t
             for c in ti.static(range(variant.n_channels)):
                 colors[pixel, c] = seen[c] + t * backgrounds[tile.image, c]
+            if loops_were_cut(sizes.tiles_x + 1):
+                stop = CUT
         transmittances[i], stops[i] = t, stop
 
 

@@ -14,6 +14,7 @@ from tirender.engine.kernels.composite_gaussians import COLOR, LOG, ROWS, SHEAR,
 from tirender.engine.kernels.lanes import LANES
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import task_block
+from tirender.engine.kernels.tiles import CUT, loops_were_cut
 from tirender.engine.kernels.types import (
     FloatArray,
     FloatArray2D,
@@ -95,7 +96,7 @@ def count_entries(
     limits: FloatArray,  # as for write_records, as the next two
     records: FloatArray2D,
     spans: IVec3Array,
-    counts: I32Array2D,  # (chunks, tiles) zero before
+    counts: I32Array2D,  # (chunks, tiles) zero before; CUT for a chunk's first where the driver has ended its loops
     places: I32Array,  # (n,) in how many tiles each Gaussian is listed
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
@@ -113,6 +114,8 @@ def count_entries(
                     counts[chunk, tile] = counts[chunk, tile] + 1  # not +=, which would be atomic
                     count += 1
             places[r] = count
+        if loops_were_cut(tiles_x + 1):
+            counts[chunk, 0] = CUT
 
 
 @ti.kernel

@@ -28,7 +28,7 @@ from tirender.engine.kernels.types import (
     struct_of,
 )
 
-BASE_MAP, EMISSION_MAP, OCCLUSION_MAP = 0, 1, 3  # columns of maps
+BASE_MAP, EMISSION_MAP, NORMAL_MAP, OCCLUSION_MAP = range(4)  # columns of maps; pictures without gradients skip one
 N_SLOTS = 4  # the set of texture coordinates of each follows after so many columns
 
 # columns of numbers
@@ -200,9 +200,18 @@ def shade_material(inputs: ti.template(), lighting, n: ti.i32, place: ti.templat
 def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template()):
     """Base colour with alpha, emission, and the part of the ambient light that arrives."""
     t, k, b = place.t, place.k, place.b
-    base, has_base = read_map(inputs, n_sets, place, BASE_MAP)
-    for c in ti.static(range(4)):
-        base[c] *= inputs.numbers[k, BASE + c] if has_base else inputs.numbers[k, PLAIN + c]
+    one = cast_like(1, b.x)
+    base, emission, occlusion = ti.Vector([one, one, one, one]), vector(inputs.numbers, k, EMISSION), one
+    for slot in range(N_SLOTS):
+        if slot != NORMAL_MAP:
+            texel, found = read_map(inputs, n_sets, place, slot)
+            if slot == BASE_MAP:
+                for c in ti.static(range(4)):
+                    base[c] = texel[c] * (inputs.numbers[k, BASE + c] if found else inputs.numbers[k, PLAIN + c])
+            elif slot == EMISSION_MAP:
+                emission *= texel.xyz
+            elif slot == OCCLUSION_MAP and found:
+                occlusion += inputs.numbers[k, OCCLUSION_STRENGTH] * (texel.x - 1)
     if inputs.colors.shape[0] > 0:
         f = inputs.color_faces[t]
         corner_colors = 0 * base
@@ -210,12 +219,6 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template()):
             for c in ti.static(range(4)):
                 corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
         base *= corner_colors
-    glow, _has_glow = read_map(inputs, n_sets, place, EMISSION_MAP)
-    emission = vector(inputs.numbers, k, EMISSION) * glow.xyz
-    shade_map, has_occlusion = read_map(inputs, n_sets, place, OCCLUSION_MAP)
-    occlusion = cast_like(1, b.x)
-    if has_occlusion:
-        occlusion += inputs.numbers[k, OCCLUSION_STRENGTH] * (shade_map.x - 1)
     return base, emission, occlusion
 
 
@@ -240,7 +243,7 @@ def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: t
 
 
 @ti.func
-def read_map(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), slot: ti.template()):
+def read_map(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), slot: ti.i32):
     """The texel of a kind of map, RGBA, and whether there is one; white where there is none."""
     t, k, b = place.t, place.k, place.b
     one = cast_like(1, b.x)
@@ -259,7 +262,7 @@ def read_map(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), slot: 
                 right += place.right[i] * corner
                 down += place.down[i] * corner
         if found:
-            a = ti.static(TRANSFORM + 6 * slot)
+            a = TRANSFORM + 6 * slot
             at = turned(inputs.numbers, k, a, uv) + ti.Vector([inputs.numbers[k, a + 2], inputs.numbers[k, a + 5]])
             right, down = turned(inputs.numbers, k, a, right), turned(inputs.numbers, k, a, down)
             map_layout = inputs.layout[which]
@@ -275,7 +278,7 @@ def read_map(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), slot: 
 
 
 @ti.func
-def turned(numbers: ti.template(), k: ti.i32, a: ti.template(), uv):
+def turned(numbers: ti.template(), k: ti.i32, a: ti.i32, uv):
     """Texture coordinates under the matrix that begins at column a of material k."""
     return ti.Vector(
         [

@@ -200,7 +200,7 @@ def mesh_shading_adjoint(
 ):
     surface = ti.static(Surface(faces, positions, normal_faces, normals, params))
     texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels, mipmaps))
-    fragments = ti.static(FragmentInputs(triangles, verts, surface, texture, kept_weights, kept_edges))
+    fragments = ti.static(FragmentInputs(triangles, verts, surface, texture, kept_pixels, kept_weights, kept_edges))
     mode = ti.static(Mode(raster, shading, sampling, owners))
     ti.loop_config(block_dim=ti.static(task_block()))
     for part in range(bounds.shape[0] - 1):
@@ -213,14 +213,13 @@ def mesh_shading_adjoint(
                 if owners.params >= 0:
                     add_row(sums, owners.params + n * N_PARAMS + BACKGROUND, grad_color)
             else:
-                color, transmittance, weight_sum = 0 * grad_color, 1 + 0 * grad_alpha, 1 + 0 * grad_alpha
+                weight_sum = 1 + 0 * grad_alpha
                 if shading.soft:
-                    color = ti.Vector([kept_pixels[index, 0], kept_pixels[index, 1], kept_pixels[index, 2]])
-                    transmittance, weight_sum = kept_pixels[index, 3], kept_pixels[index, 4]
+                    weight_sum = kept_pixels[index, 4]
                 grad_color /= weight_sum
                 centre = centre_of(index, raster, weight_sum)
                 first, _ = blending_order(begin, end, shading.soft, params[n, ZNEAR], params[n, ZFAR])
-                pixel = ti.static(Pixel(n, first, centre, color, transmittance, weight_sum, grad_color, grad_alpha))
+                pixel = ti.static(Pixel(n, index, first, centre, weight_sum, grad_color, grad_alpha))
                 for m in range(begin, end if shading.soft else begin + 1):
                     fragment_adjoint(fragments, sums, mode, pixel, m)
 
@@ -246,19 +245,19 @@ class FragmentInputs(NamedTuple):
     verts: Any
     surface: Any
     texture: Any
+    pixels: Any
     weights: Any
     edges: Any
 
 
 class Pixel(NamedTuple):
-    """A pixel in the adjoint: its image, the first fragment in blending order, its centre in NDC, what was kept of it,
-    its gradient."""
+    """A pixel in the adjoint: its image, its index, the first fragment in blending order, its centre in NDC, its total
+    weight, its gradient."""
 
     n: Any
+    index: Any
     first: Any
     centre: Any
-    color: Any
-    transmittance: Any
     weight_sum: Any
     grad_color: Any
     grad_alpha: Any
@@ -272,10 +271,9 @@ def fragment_adjoint(
     soft, inv_sigma, inv_gamma = mode.shading.soft, mode.shading.inv_sigma, mode.shading.inv_gamma
     t = fragments.triangles[m]
     f = fragments.surface.faces[t]
-    weight, coverage, grad_d = 1 + 0 * pixel.weight_sum, 0 * pixel.weight_sum, 0 * pixel.weight_sum
+    weight, grad_weight = 1 + 0 * pixel.weight_sum, 0 * pixel.weight_sum
     if soft:
-        coverage, weight = fragments.weights[m].x, fragments.weights[m].y
-        grad_d = -pixel.grad_alpha * pixel.transmittance * coverage * inv_sigma
+        weight = fragments.weights[m].y
     is_seen = weight > NEGLIGIBLE * pixel.weight_sum
     if is_seen or m == pixel.first:
         v0, v1, v2 = fragments.verts[f[0]], fragments.verts[f[1]], fragments.verts[f[2]]
@@ -286,7 +284,7 @@ def fragment_adjoint(
         if soft:
             inverse_depth = (zfar - (b[0] * v0.z + b[1] * v1.z + b[2] * v2.z)) / (zfar - znear)
             if m == pixel.first:
-                grad_inverse_depth = background_adjoint(fragments.surface.params, sums, mode, pixel, inverse_depth)
+                grad_inverse_depth = background_adjoint(fragments, sums, mode, pixel, inverse_depth)
         if is_seen:
             level = level_of(fragments.texture, mode.sampling.kind, t, pixel.centre, v0, v1, v2, mode.raster)
             place = ti.static(Place(pixel.n, t, b, level))
@@ -295,8 +293,7 @@ def fragment_adjoint(
             )
             grad_b = grad_b_shaded
             if soft:
-                grad_weight = weight * pixel.grad_color.dot(shaded - pixel.color)
-                grad_d -= grad_weight * (1 - coverage) * inv_sigma
+                grad_weight = fragments.weights[m].y * pixel.grad_color.dot(shaded - blended(fragments, pixel))
                 grad_inverse_depth += grad_weight * inv_gamma
         g = grad_inverse_depth / (zfar - znear)
         if soft and mode.owners.params >= 0:
@@ -309,6 +306,10 @@ def fragment_adjoint(
             add_row(sums, mode.owners.verts + 3 * f[0], g0)
             add_row(sums, mode.owners.verts + 3 * f[1], g1)
             add_row(sums, mode.owners.verts + 3 * f[2], g2)
+    grad_d = 0 * weight
+    if soft:
+        coverage, transmittance = fragments.weights[m].x, fragments.pixels[pixel.index, 3]
+        grad_d = -(pixel.grad_alpha * transmittance * coverage + grad_weight * (1 - coverage)) * inv_sigma
     if mode.owners.verts >= 0 and not grad_d == 0:
         i, j, gi, gj = encoded_edge_vjp(pixel.centre, f, fragments.edges[m], fragments.verts, grad_d)
         add_row(sums, mode.owners.verts + 3 * i, gi)
@@ -316,7 +317,13 @@ def fragment_adjoint(
 
 
 @ti.func
-def background_adjoint(params: ti.template(), sums: ti.template(), mode: ti.template(), pixel: ti.template(), zmax):
+def blended(fragments: ti.template(), pixel: ti.template()):
+    """The colour of a pixel, read where it is used: a GPU need not hold it in registers while it shades."""
+    return ti.Vector([fragments.pixels[pixel.index, c] for c in ti.static(range(3))])
+
+
+@ti.func
+def background_adjoint(fragments: ti.template(), sums: ti.template(), mode: ti.template(), pixel: ti.template(), zmax):
     """The gradient in the nearest fragment's inverse depth through the background's weight; that in the background's
     colour is added to sums."""
     share = background_weight(ti.max(zmax, BLEND_EPS), mode.shading.inv_gamma)
@@ -324,6 +331,6 @@ def background_adjoint(params: ti.template(), sums: ti.template(), mode: ti.temp
         add_row(sums, mode.owners.params + pixel.n * N_PARAMS + BACKGROUND, share * pixel.grad_color)
     grad_zmax = 0 * zmax
     if zmax > BLEND_EPS and share <= BLEND_EPS:
-        background = vector(params, pixel.n, BACKGROUND)
-        grad_zmax -= share * mode.shading.inv_gamma * pixel.grad_color.dot(pixel.color - background)
+        behind = blended(fragments, pixel) - vector(fragments.surface.params, pixel.n, BACKGROUND)
+        grad_zmax -= share * mode.shading.inv_gamma * pixel.grad_color.dot(behind)
     return grad_zmax

@@ -87,7 +87,7 @@ def select_in_clip_space(
                             if not hidden and d >= -1 and d <= 1 and (nearest[pixel] < 0 or d < depth[pixel]):
                                 nearest[pixel] = members[i]
                                 depth[pixel] = d
-        if loops_were_cut(grid):
+        if loops_were_cut(grid.tile_h):
             nearest[base + window[2] * grid.width + window[0]] = CUT
 
 

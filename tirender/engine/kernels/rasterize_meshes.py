@@ -116,7 +116,7 @@ def select_nearest_triangles(
                         if z >= 0 and (nearest[pixel] < 0 or z < depth[pixel]):
                             nearest[pixel] = t
                             depth[pixel] = z
-        if loops_were_cut(grid):
+        if loops_were_cut(grid.tile_h):
             nearest[base + window[2] * grid.width + window[0]] = CUT
 
 
@@ -160,7 +160,7 @@ def list_triangles(
                             f = faces[pixel_members[i]]
                             member_depths[i] = depth_at(p, verts[f[0]], verts[f[1]], verts[f[2]], raster)
         keep_nearest(scratch, listing, window, base, grid.width)
-        if loops_were_cut(grid):
+        if loops_were_cut(grid.tile_h):
             count[base + window[2] * grid.width + window[0]] = CUT
 
 

@@ -78,7 +78,7 @@ def list_points(
                         end += 1
         group_by_pixel(scratch, scratch_offsets[k], end, window, base, grid.width)
         keep_nearest(scratch, listing, window, base, grid.width)
-        if loops_were_cut(grid):
+        if loops_were_cut(grid.tile_h):
             count[base + window[2] * grid.width + window[0]] = CUT
 
 

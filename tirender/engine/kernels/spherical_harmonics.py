@@ -16,7 +16,6 @@ from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.types import (
     FloatArray,
     FloatArray2D,
-    FloatArray3D,
     I32Array,
     I32Array3D,
     Vec3Array,
@@ -56,7 +55,7 @@ def spherical_harmonics_forward(
     constants: FloatArray,  # these five as in Inputs
     points: Vec3Array,
     centres: Vec3Array,
-    coefficients: FloatArray3D,
+    coefficients: Vec3Array2D,
     drawn: I32Array3D,
     colors: Vec3Array2D,  # (I, N, 3), 0 where no colour is wanted
 ):
@@ -80,9 +79,7 @@ def color_of(inputs: ti.template(), n, d, variant: ti.template()):
         color += ti.Vector([0.5, 0.5, 0.5])
     values = polynomials(d, variant.degree)
     for k in ti.static(range((variant.degree + 1) ** 2)):
-        y = inputs.constants[k] * values[k]
-        for c in ti.static(range(3)):
-            color[c] += y * inputs.coefficients[n, k, c]
+        color += inputs.constants[k] * values[k] * inputs.coefficients[n, k]
     return color
 
 
@@ -92,12 +89,12 @@ def spherical_harmonics_adjoint(
     constants: FloatArray,  # these five as in Inputs
     points: Vec3Array,
     centres: Vec3Array,
-    coefficients: FloatArray3D,
+    coefficients: Vec3Array2D,
     drawn: I32Array3D,
     grad_colors: Vec3Array2D,  # (I, N, 3)
     bounds: I32Array,  # (parts + 1,) the points of each part
     grad_points: Vec3Array,  # (N, 3)
-    grad_coefficients: FloatArray3D,  # (N, K, 3)
+    grad_coefficients: Vec3Array2D,  # (N, K, 3)
     grad_centres: FloatArray2D,  # (parts, 3 * I) zero before
 ):
     inputs = ti.static(Inputs(constants, points, centres, coefficients, drawn))
@@ -105,8 +102,7 @@ def spherical_harmonics_adjoint(
     for part in range(bounds.shape[0] - 1):
         for n in range(bounds[part], bounds[part + 1]):
             for k in range(coefficients.shape[1]):
-                for c in ti.static(range(3)):
-                    grad_coefficients[n, k, c] = 0
+                grad_coefficients[n, k] = 0 * points[n]
             grad_point = 0 * points[n]
             for i in range(centres.shape[0]):
                 if drawn[i, n, 0] > 0:
@@ -128,10 +124,8 @@ def color_adjoint(inputs: ti.template(), n, i, grad_color, grad_coefficients: ti
     values = polynomials(d, variant.degree)
     weights = 0 * values
     for k in ti.static(range((variant.degree + 1) ** 2)):
-        y = inputs.constants[k] * values[k]
-        for c in ti.static(range(3)):
-            grad_coefficients[n, k, c] = grad_coefficients[n, k, c] + y * g[c]
-            weights[k] += inputs.constants[k] * g[c] * inputs.coefficients[n, k, c]
+        grad_coefficients[n, k] = grad_coefficients[n, k] + inputs.constants[k] * values[k] * g
+        weights[k] = inputs.constants[k] * g.dot(inputs.coefficients[n, k])
     grad_d = gradient_of_polynomials(d, weights, variant.degree)
     return (grad_d - grad_d.dot(d) * d) * scale
 

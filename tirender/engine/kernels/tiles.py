@@ -83,7 +83,7 @@ def count_bins(
                         counts[0, tile, chunk] = counts[0, tile, chunk] + 1
                         pixels = rows * columns
                         counts[1, tile, chunk] = ti.min(counts[1, tile, chunk], INT32_MAX - pixels) + pixels
-        if loops_were_cut(grid):
+        if loops_were_cut(grid.tile_h):
             counts[0, 0, chunk] = CUT
 
 
@@ -128,15 +128,15 @@ def compact_fragments(
 
 
 @ti.func
-def loops_were_cut(grid):
-    """Whether the driver has ended loops of this thread early. It then ends this one after its first round.
+def loops_were_cut(n):
+    """Whether the driver has ended loops of this thread early. It then ends one of n rounds, n > 1, after its first.
 
     Mesa's lavapipe does so after 65,535 rounds of all loops of a thread. Elsewhere the compiler knows the answer.
     """
     rounds = 0
-    for _ in range(grid.tile_h):
+    for _ in range(n):
         rounds += 1
-    return rounds < grid.tile_h
+    return rounds < n
 
 
 @ti.func
