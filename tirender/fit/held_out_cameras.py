@@ -30,6 +30,10 @@ def aligned(module: Any, photos: Capture, steps: int = STEPS) -> Capture:
     refinement: CameraRefinement | None = module.refinement
     if refinement is None:
         return photos
+    state = (photos, steps, [parameter._version for parameter in module.parameters()])
+    if module.__dict__.get("_aligned", (None,))[:-1] == state:  # it takes a while, and is asked for more than once
+        found: Capture = module.__dict__["_aligned"][-1]
+        return found
     moved = refinement.moved(as_pinholes(photos))
     own = CameraRefinement(moved, refinement.reach).to(moved.T.device)
     wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -44,7 +48,9 @@ def aligned(module: Any, photos: Capture, steps: int = STEPS) -> Capture:
         for parameter in wanted:
             parameter.requires_grad_()
     with torch.no_grad():
-        return replace(photos, cameras=own())
+        found = replace(photos, cameras=own())
+    module.__dict__["_aligned"] = (*state, found)
+    return found
 
 
 def _align(module: Any, photos: Capture, i: int, own: CameraRefinement, steps: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import Option, ViewsTarget
+from tirender.fit_kinds.photo_targets import load_scene_target
 from tirender.fit_kinds.photos import (
     SIZE_OF_VIEWS,
     PhotosTarget,
@@ -14,10 +15,9 @@ from tirender.fit_kinds.photos import (
     draw_photo,
     is_photos,
     load_photos,
-    load_scene_target,
     quality_of_photos,
 )
-from tirender.fit_kinds.radiance import RADIANCE_OPTIONS, RadianceFit, check_size, write_frames
+from tirender.fit_kinds.radiance import RADIANCE_OPTIONS, RadianceFit, check_size
 from tirender.fit_kinds.refined import REFINEMENT_OPTIONS, write_cameras
 from tirender.fit_kinds.targets import load_views_and_held_out
 
@@ -103,19 +103,13 @@ class NerfFit(RadianceFit):
         return quality_of_photos(run, PhotosTarget(photos=target.views, held_out=target.held_out))
 
     def write(self, run: FitRun, target: Any, folder: Path, given: Mapping[str, Any]) -> str:
-        """Write mesh.ply, pictures as a GIF and an MP4, and refined cameras; the result itself is the checkpoint."""
+        """Write mesh.ply, a turntable of an object, and refined cameras; the result itself is the checkpoint."""
         is_scene = isinstance(target, PhotosTarget)
         photos = target.photos if is_scene else target.views
         write_cameras(run, target, photos, folder)
         if not is_scene:
             return super().write(run, target, folder, given)
         self._write_mesh(run, target, folder / "mesh.ply", given)
-        n = min(given["frames"], len(photos))
-        if n:
-            from tirender.fit_kinds.targets import evenly_spread
-
-            cameras = photos.cameras if run.module.refinement is None else run.module.refinement()  # type: ignore[operator,union-attr]
-            write_frames(run, [cameras[[i]] for i in evenly_spread(len(photos), n)], folder / "path")
         return "checkpoint.pt"
 
     def fit(self, target: Any, config: NerfConfig, callbacks: Sequence[Callback]) -> FitRun:

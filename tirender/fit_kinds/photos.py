@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.fit_kinds.base import Numbers, Option, Target
+from tirender.fit_kinds.base import Numbers, Option, Target, evenly_spread
 
 if TYPE_CHECKING:
     import torch
@@ -79,41 +78,10 @@ def _reconstructed(source: str) -> list[Path]:
 
 def split_photos(capture: Capture) -> tuple[Capture, Capture | None]:
     """The photos to fit to, and those that are held out: what the files set aside, or every eighth."""
-    from tirender.fit_kinds.targets import evenly_spread
-
     photos, held_out = capture.split()
     if held_out is not None and any(capture.aside):
         held_out = held_out[evenly_spread(len(held_out), MOST_HELD_OUT)]
     return photos, held_out
-
-
-def load_photos_target(given: Mapping[str, Any], device: str) -> PhotosTarget:
-    """The photos of SOURCE in their own space, or views of a mesh file.
-
-    Args:
-        given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
-        device: of cameras, points and views.
-    """
-    from tirender.fit_kinds.targets import load_views_and_held_out, standing_of_cameras
-
-    if is_photos(given["source"]):
-        capture = load_photos(given, device)
-        photos, held_out = split_photos(capture)
-        return PhotosTarget(photos=photos, held_out=held_out, **standing_of_cameras(capture.cameras, given))
-    views = load_views_and_held_out(given, device)
-    fields = {field.name: getattr(views, field.name) for field in dataclasses.fields(Target)}
-    return PhotosTarget(photos=views.views, held_out=views.held_out, **fields)
-
-
-def load_scene_target(capture: Capture, given: Mapping[str, Any]) -> PhotosTarget:
-    """Photos of a scene without masks, moved and scaled to the origin; up is where their cameras' tops point."""
-    from tirender.fit.photo_rays import normalized_capture
-    from tirender.fit_kinds.targets import standing_of_cameras
-
-    capture, centre, scale = normalized_capture(capture)
-    photos, held_out = split_photos(capture)
-    standing = standing_of_cameras(capture.cameras, given)
-    return PhotosTarget(photos=photos, held_out=held_out, centre=centre, scale=scale, **standing)
 
 
 def data_of_photos(target: PhotosTarget) -> list[torch.Tensor]:

@@ -20,7 +20,7 @@ RADIANCE_OPTIONS = (
     *VIEW_OPTIONS,
     Option("isolevel", "opacity where the mesh's surface lies (default: 0.5)", Numbers(low=1e-6, high=1.0), "", "F"),
     Option("crop", "the mesh lies in this box, in the source's coordinates", Numbers(6), "", "X Y Z X Y Z"),
-    Option("frames", "pictures of a turntable (default: 36)", range(10001), "", "N", 36),
+    Option("frames", "pictures of a turntable of an object (default: 36)", range(10001), "", "N", 36),
 )
 VOXELS = 128  # along an axis, to extract a mesh from
 FPS = 15

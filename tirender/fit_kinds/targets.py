@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import MeshTarget, Option, Target, ViewsTarget
+from tirender.fit_kinds.base import evenly_spread as evenly_spread
 from tirender.fit_kinds.photos import DOWNSCALE, SIZE_OF_VIEWS, is_photos, load_photos, split_photos
 
 if TYPE_CHECKING:
@@ -162,9 +163,3 @@ def _standing(given: Mapping[str, Any], orientation: Orientation) -> dict[str, A
 def _place(target: MeshTarget) -> dict[str, Any]:
     """The fields that a mesh's views share with the mesh."""
     return {field.name: getattr(target, field.name) for field in fields(Target)}
-
-
-def evenly_spread(n: int, n_chosen: int) -> list[int]:
-    """The indices of some of n things, evenly spread; all of them if there are not more."""
-    n_chosen = min(n, n_chosen)
-    return [(2 * i + 1) * n // (2 * n_chosen) for i in range(n_chosen)]
