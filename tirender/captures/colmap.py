@@ -220,7 +220,7 @@ def _text_points(source: Source) -> Iterator[tuple[Any, ...]]:
         if len(words) < 7:
             _malformed(where, "a point with a place and a colour", words)
         try:
-            yield (*map(float, words[1:4]), *(int(word) for word in words[4:7]))
+            yield (*map(float, words[1:4]), *(min(max(int(word), -1), 256) for word in words[4:7]))
         except ValueError:
             _malformed(where, "numbers", words)
 

@@ -226,9 +226,3 @@ def _fields(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that are fields of the settings."""
     names = {field.name for field in dataclasses.fields(config)}
     return {name: value for name, value in values.items() if name in names}
-
-
-def evenly_spread(n: int, n_chosen: int) -> list[int]:
-    """The indices of some of n things, evenly spread; all of them if there are not more."""
-    n_chosen = min(n, n_chosen)
-    return [(2 * i + 1) * n // (2 * n_chosen) for i in range(n_chosen)]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import Option, ViewsTarget
-from tirender.fit_kinds.photo_targets import load_scene_target
 from tirender.fit_kinds.photos import (
     SIZE_OF_VIEWS,
     PhotosTarget,
@@ -19,7 +18,7 @@ from tirender.fit_kinds.photos import (
 )
 from tirender.fit_kinds.radiance import RADIANCE_OPTIONS, RadianceFit, check_size
 from tirender.fit_kinds.refined import REFINEMENT_OPTIONS, write_cameras
-from tirender.fit_kinds.targets import load_views_and_held_out
+from tirender.fit_kinds.targets import load_scene_target, load_views_and_held_out
 
 if TYPE_CHECKING:
     import torch

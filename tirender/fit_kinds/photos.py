@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.fit_kinds.base import Numbers, Option, Target, evenly_spread
+from tirender.fit_kinds.base import Numbers, Option, Target
 
 if TYPE_CHECKING:
     import torch
@@ -67,11 +67,13 @@ def load_photos(given: Mapping[str, Any], device: str, default_size: int | None 
 def _reconstructed(source: str) -> list[Path]:
     """The cameras of plain photos, found now; none where there are no photos or no pycolmap."""
     from tirender.captures import cameras_in
-    from tirender.captures.reconstruct import has_pycolmap, photos_in, reconstruct
+    from tirender.captures.reconstruct import LEAST_PHOTOS, has_pycolmap, photos_in, reconstruct
 
-    if not (Path(source).is_dir() and has_pycolmap() and photos_in(source)[1]):
+    names = photos_in(source)[1] if Path(source).is_dir() and has_pycolmap() else []
+    if not names:
         return []
-    print(f"tirender: {source}: photos without cameras; these are found first (tirender capture)", file=sys.stderr)
+    if len(names) >= LEAST_PHOTOS:
+        print(f"tirender: {source}: photos without cameras; these are found first (tirender capture)", file=sys.stderr)
     print(f"tirender: {reconstruct(source)}", file=sys.stderr)
     return cameras_in(source)
 
@@ -82,6 +84,12 @@ def split_photos(capture: Capture) -> tuple[Capture, Capture | None]:
     if held_out is not None and any(capture.aside):
         held_out = held_out[evenly_spread(len(held_out), MOST_HELD_OUT)]
     return photos, held_out
+
+
+def evenly_spread(n: int, n_chosen: int) -> list[int]:
+    """The indices of some of n things, evenly spread; all of them if there are not more."""
+    n_chosen = min(n, n_chosen)
+    return [(2 * i + 1) * n // (2 * n_chosen) for i in range(n_chosen)]
 
 
 def data_of_photos(target: PhotosTarget) -> list[torch.Tensor]:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import FitKind, Option
-from tirender.fit_kinds.photo_targets import load_photos_target
 from tirender.fit_kinds.photos import PhotosTarget, data_of_photos, draw_photo, quality_of_photos
 from tirender.fit_kinds.refined import REFINEMENT_OPTIONS, write_cameras
-from tirender.fit_kinds.targets import VIEW_OPTIONS
+from tirender.fit_kinds.targets import VIEW_OPTIONS, load_photos_target
 
 if TYPE_CHECKING:
     import torch
