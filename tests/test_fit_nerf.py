@@ -9,14 +9,30 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_fit_splats import Stop, capture
 from torch import nn
 
 from tirender import datasets
+from tirender.captures import Capture, Photos
+from tirender.engine import runtime
 from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField, VolumeModel
-from tirender.fit import Checkpoint, NerfConfig, Views, extract_mesh, fit_nerf, normalized, render_views
-from tirender.fit.nerf import HASHGRID_NERF
+from tirender.fit import (
+    Callback,
+    Checkpoint,
+    FitRun,
+    NerfConfig,
+    Views,
+    extract_mesh,
+    fit_nerf,
+    normalized,
+    render_views,
+)
+from tirender.fit.held_out import photo_quality
+from tirender.fit.nerf import HASHGRID_NERF, config_for
+from tirender.fit.photo_rays import normalized_capture, rays_of_pixels
 from tirender.fit.quality import view_quality
+from tirender.fit.refinement import as_pinholes
 from tirender.io import load_objs_as_meshes
 from tirender.loss import huber
 from tirender.renderer import (
@@ -143,6 +159,93 @@ def test_rays_cover_images_that_are_not_square(views: Views) -> None:
 def test_settings_that_do_not_fit(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NerfConfig(**settings)
+
+
+# --- photos of a whole scene ---
+
+
+def scene() -> Capture:
+    """Photos of a ball of Gaussians in front of a wall that fills every photo."""
+    photos = capture()
+    images = torch.stack([photos.image(i) for i in range(len(photos))])
+    return replace(photos, photos=Photos.of(images + 0.3 * (images.sum(-1, keepdim=True) == 0)))
+
+
+SMALL_SCENE = replace(SMALL_HASHGRID, n_pts_per_ray=32, samples_per_step=1 << 13)
+
+
+def small_scene_field() -> HashGridField:
+    field = small_hash_grid()
+    return HashGridField(replace(field.config, unbounded=True, background="learned"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"refine_cameras": True, "exposure": "gain"}], ids=["plain", "refined"])
+def test_whole_photos_are_fitted_and_resume_to_the_bit(tmp_path: Path, settings: dict) -> None:
+    if runtime.arch() != "cpu":
+        pytest.skip("a GPU adds in any order")
+    fitted, held_out = normalized_capture(scene())[0].split()
+    config = replace(SMALL_SCENE, steps=40, unbounded=True, **settings)
+    torch.manual_seed(0)
+    start = small_scene_field().state_dict()
+
+    def run(*callbacks: Callback) -> FitRun:
+        field = small_scene_field()
+        field.load_state_dict(start)
+        return fit_nerf(fitted, config, callbacks, field)
+
+    whole = run()
+    assert [*whole.history] == ["color", "total"]  # no silhouettes
+    total = whole.history["total"]
+    assert sum(total[-5:]) < 0.5 * sum(total[:5])
+    assert photo_quality(whole.module, held_out, aligning=False)["psnr"] > 11
+    run(Checkpoint(tmp_path / "a.pt", 1000), Stop(17))
+    again = run(Checkpoint(tmp_path / "a.pt", 1000)).module.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in whole.module.state_dict().items())
+
+
+def test_bounds_of_a_scene_and_its_settings() -> None:
+    photos = scene()
+    found, centre, scale = normalized_capture(photos)
+    points = (photos.points.points_packed() - centre) / scale
+    torch.testing.assert_close(found.points.points_packed(), points)
+    assert float((points.abs().amax(1) <= 1).float().mean()) == pytest.approx(0.8, abs=0.02)
+    torch.testing.assert_close(found.cameras.get_camera_center() * scale + centre, photos.cameras.get_camera_center())
+    config = config_for(found, None)
+    assert config.unbounded
+    assert config.min_depth == found.bounds.near
+    field = config.make_field()
+    assert (field.config.unbounded, field.config.background, field.config.min_depth) == (True, "none", config.min_depth)
+    without = normalized_capture(replace(photos, points=None))
+    torch.testing.assert_close(without[1], photos.bounds.middle)
+    with pytest.raises(ValueError, match="field: expected 'hashgrid' for an unbounded scene, got 'harmonic'"):
+        NerfConfig(unbounded=True)
+
+
+def test_rays_of_pixels_pass_through_the_pixels_centres() -> None:
+    photos = scene()
+    photo, row, column = torch.tensor([0, 3]), torch.tensor([0, 20]), torch.tensor([5, 39])
+    cameras = as_pinholes(photos[photo.tolist()])
+    origins, directions = rays_of_pixels(cameras, torch.tensor(photos.sizes)[photo], row, column)
+    places = (origins + 2.5 * directions)[:, None]
+    height, width = photos.sizes[0]
+    seen = cameras.transform_points_screen(places, image_size=[(height, width)] * 2)[:, 0, :2]
+    torch.testing.assert_close(seen, torch.stack([column + 0.5, row + 0.5], 1), atol=1e-3, rtol=0)
+
+
+def test_a_contracted_field_is_rendered_alike_both_ways() -> None:
+    """By its own samples, and by a raymarcher at the same places."""
+    torch.manual_seed(1)
+    field = HashGridField(replace(small_hash_grid().config, unbounded=True, steps_per_extent=64, min_transmittance=0.0))
+    with torch.no_grad():
+        field.table.normal_(0, 0.3)
+        origins, directions = 0.3 * torch.randn(20, 3), torch.nn.functional.normalize(torch.randn(20, 3), dim=1)
+        own = field.render_rays(origins, directions)
+        samples = field.sample_rays(origins, directions)
+        for ray in range(20):
+            lengths = samples.lengths[samples.offsets[ray] : samples.offsets[ray + 1]] * field.config.extent / 2
+            bundle = RayBundle(origins[ray][None], directions[ray][None], lengths[None], origins[ray][None, :2])
+            found = EmissionAbsorptionRaymarcher()(*field(bundle))[0]
+            torch.testing.assert_close(found, own[ray], atol=0.02, rtol=0)
 
 
 # --- the helpers of tutorials 5 and 6 ---

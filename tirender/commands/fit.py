@@ -81,6 +81,9 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     if option.required:
         parser.add_argument(option.name, **settings)
         return
+    if option.flag:
+        parser.add_argument(f"--{option.name}", help=option.help, action="store_const", const=True)
+        return
     action = parser.add_argument(f"--{option.name}", default=option.default, **settings)
     if isinstance(option.values, Numbers):
         takes_numbers(action, option.values.n)
@@ -136,7 +139,7 @@ def _fit(args: argparse.Namespace) -> None:
     with process_group(gpus=args.arch == "cuda" if args.arch else None):
         folder = choose_folder(args.output, kind.name, args.resume) if is_main() else Path()
         target = kind.load(given, device_of(args.arch))
-        config = dataclasses.replace(kind.configure(args.preset, given), progress=shows_bar())
+        config = dataclasses.replace(kind.configure_for(target, args.preset, given), progress=shows_bar())
         if not is_main():  # the first process shows and writes
             kind.fit(target, config, ())
             return

@@ -59,12 +59,13 @@ def write_page(run: FitRun, target: Any, folder: Path, title: str) -> None:
         folder: of the results.
         title: of the page.
     """
+    from tirender.fit.held_out import seen_by
     from tirender.fit.photos import as_capture
     from tirender.fit_kinds.photos import evenly_spread
     from tirender.io.files import write_file
 
     is_unseen = target.held_out is not None
-    photos = as_capture(target.held_out if is_unseen else target.photos)
+    photos = seen_by(run.module, as_capture(target.held_out if is_unseen else target.photos), not is_unseen)
     if not is_unseen:
         photos = photos[evenly_spread(len(photos), MOST_PAIRS)]
     shown = set(evenly_spread(len(photos), MOST_PAIRS))
@@ -92,10 +93,13 @@ def write_page(run: FitRun, target: Any, folder: Path, title: str) -> None:
 
 
 def _rendered(module: Any, photos: Capture) -> Any:
+    from tirender.fit.exposure import matched
     from tirender.fit.photos import image_on
 
+    kind = "none" if module.exposure is None else module.exposure.kind
     for i in range(len(photos)):
-        yield image_on(photos, i, module.background), module(photos.cameras[[i]], photos.sizes[i])[0, ..., :3]
+        truth = image_on(photos, i, module.background)
+        yield truth, matched(module(photos.cameras[[i]], photos.sizes[i])[0, ..., :3], truth, kind)
 
 
 def _quality(truth: torch.Tensor, rendered: torch.Tensor) -> tuple[float, float]:
@@ -122,10 +126,11 @@ def _image(image: torch.Tensor) -> str:
 
 def _flight(module: Any, target: Any, folder: Path) -> str:
     """Write the flight; returns what shows it."""
+    from tirender.fit.refinement import refined_record
     from tirender.scenes.cameras import from_views, path_through
     from tirender.vis import save_animation
 
-    cameras = from_views(target.about()["cameras"])
+    cameras = from_views(refined_record(target.about()["cameras"], module.state_dict()))
     if len(cameras) < 2:
         return "<p>A flight needs two cameras.</p>"
     height, width = target.photos.image_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -69,6 +69,20 @@ def sample_occupied(
     Raises:
         ValueError: where a shape, dtype or device does not fit, or a number is out of its range.
     """
+    launches = (kernels.count_occupied, kernels.list_occupied)
+    return listed_samples(launches, (origins, directions, shifts), occupied, step, nearest, max_samples)
+
+
+def listed_samples(
+    launches: tuple[Any, Any],
+    of_rays: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None],
+    occupied: torch.Tensor,
+    step: float,
+    nearest: float,
+    max_samples: int | None,
+) -> RaySamples:
+    """The samples that two kernels find, one that counts and one that lists; see :func:`sample_occupied`."""
+    origins, directions, shifts = of_rays
     check_tensor("origins", origins, ("R", 3), torch.float32)
     check_tensor("directions", directions, (len(origins), 3), like=origins)
     check_tensor("occupied", occupied, ("n^3 / 32",), torch.int32)
@@ -86,7 +100,7 @@ def sample_occupied(
     rays = kernels.OccupancyRays(origins.contiguous(), directions.contiguous(), shifts.contiguous())
     settings = kernels.OccupancySettings(resolution=resolution, nearest=nearest, step=step)
     if len(origins):
-        runtime.launch(kernels.count_occupied, settings, *rays, occupied, counts)
+        runtime.launch(launches[0], settings, *rays, occupied, counts)
     offsets = prefix_sum(counts)
     if max_samples is not None and int(offsets[-1]) > max_samples:
         n_rays = max(int((offsets <= max_samples).sum()) - 1, 1)
@@ -96,7 +110,7 @@ def sample_occupied(
     lengths = origins.new_zeros(n_samples)
     ray_index = torch.zeros(n_samples, dtype=torch.int32, device=origins.device)
     if n_samples:
-        runtime.launch(kernels.list_occupied, settings, *rays, occupied, offsets, lengths, ray_index)
+        runtime.launch(launches[1], settings, *rays, occupied, offsets, lengths, ray_index)
     return RaySamples(offsets, ray_index, lengths)
 
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_choice, check_tensor, fail
+from tirender.engine.contraction import contract, sample_contracted
 from tirender.engine.emission_absorption import count_visible, emission_absorption
 from tirender.engine.hash_grid import HashGridLayout, hash_encode
 from tirender.engine.occupancy import RaySamples, sample_occupied
@@ -18,6 +19,7 @@ from tirender.fields.occupancy import OccupancyGrid
 MAX_LOG_DENSITY = 11.0  # a larger one is opaque at any step size, and exp could overflow
 N_GEOMETRY = 15  # features that the density network passes to the colour network
 N_HARMONICS = 16  # spherical harmonics of the direction
+BACKGROUNDS = ("none", "learned")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class HashGridConfig:
 
     Attributes:
         extent: side of the scene's cube, which is centred on the origin, in world units. The field is empty outside.
+        unbounded: whether the field fills all of space, contracted around that cube (Barron et al. 2022): the cube is
+            the inner half of the grid's side, and samples along a ray are the further apart the further out they are.
+        background: "none", or "learned" for a colour that depends on the direction, behind all else.
         layout: the levels and table size of the hash grid.
         hidden: width of the networks: one hidden layer for the density, two for the colour.
         steps_per_extent: number of samples along a side of the cube.
@@ -43,8 +48,11 @@ class HashGridConfig:
     min_depth: float = 0.05
     min_transmittance: float = 1e-4
     grid_resolution: int = 64
+    unbounded: bool = False
+    background: str = "none"
 
     def __post_init__(self) -> None:
+        check_choice("background", self.background, BACKGROUNDS)
         for name in ("extent", "hidden", "steps_per_extent"):
             if not getattr(self, name) > 0:
                 fail(name, "a number above 0", getattr(self, name))
@@ -67,6 +75,8 @@ class HashGridField(nn.Module):
         self.table = nn.Parameter(torch.empty(layout.n_rows, layout.n_features).uniform_(-1e-4, 1e-4))
         self.density_net = _mlp(layout.n_channels, hidden, 1 + N_GEOMETRY)
         self.color_net = _mlp(N_GEOMETRY + N_HARMONICS, hidden, hidden, 3)
+        if config.background == "learned":
+            self.background_net = _mlp(N_HARMONICS, hidden // 2, 3)
         # a cell is occupied if one step in it has an opacity of 1 %
         self.occupancy = OccupancyGrid(config.grid_resolution, 0.01 / self.step)
 
@@ -92,6 +102,10 @@ class HashGridField(nn.Module):
             gaps = lengths.diff(dim=-1)
             gaps = torch.cat([gaps, gaps[..., -1:]], dim=-1) * directions.norm(dim=-1, keepdim=True)
         points = torch.addcmul(origins[..., None, :], lengths[..., None], directions[..., None, :])
+        if self.config.unbounded and lengths.shape[-1] > 1:  # densities are those of contracted space
+            places = contract(points * (2 / self.config.extent))
+            gaps = places.diff(dim=-2).norm(dim=-1) * (self.config.extent / 2)
+            gaps = torch.cat([gaps, gaps[..., -1:]], dim=-1)
         unit = self._to_unit(points.reshape(-1, 3))
         occupied = self.occupancy.contains(unit).nonzero()[:, 0]
         sigma, geometry = self._density(unit.index_select(0, occupied))
@@ -134,34 +148,58 @@ class HashGridField(nn.Module):
         max_samples: int | None = None,
     ) -> RaySamples:
         """The samples of rays in occupied cells, the first half of :meth:`render_rays`; not differentiable."""
-        rays = self._rays(origins, directions)
+        rays = self._rays(origins.detach(), directions.detach())
         shifts = torch.rand_like(origins[:, 0]) if stratified else None
-        nearest, step = self.config.min_depth / self.config.extent, 1 / self.config.steps_per_extent
-        return sample_occupied(*rays, self.occupancy.occupied, step, nearest, shifts, max_samples)
+        nearest, step = (
+            self.config.min_depth / self._side,
+            self.config.extent / self._side / self.config.steps_per_extent,
+        )
+        sample = sample_contracted if self.config.unbounded else sample_occupied
+        return sample(*rays, self.occupancy.occupied, step, nearest, shifts, max_samples)
 
     def render_samples(self, origins: torch.Tensor, directions: torch.Tensor, samples: RaySamples) -> torch.Tensor:
         """Render r rays from their samples, the second half of :meth:`render_rays`."""
         rays = self._rays(origins, directions)
         with torch.no_grad():
-            sigma, _ = self._density(_points(*rays, samples))
+            sigma, _ = self._density(self._points(*rays, samples))
             opacity = -torch.expm1(-sigma * self.step)
             samples, _ = samples.first(count_visible(samples.offsets, opacity, self.config.min_transmittance))
-        sigma, geometry = self._density(_points(*rays, samples))
-        colors = self._color(geometry, spherical_harmonics(rays[1]).index_select(0, samples.rays))
-        return emission_absorption(samples.offsets, -torch.expm1(-sigma * self.step), colors)
+        sigma, geometry = self._density(self._points(*rays, samples))
+        harmonics = spherical_harmonics(rays[1])
+        colors = self._color(geometry, harmonics.index_select(0, samples.rays))
+        rendered = emission_absorption(samples.offsets, -torch.expm1(-sigma * self.step), colors)
+        if self.config.background == "none":
+            return rendered
+        behind = torch.sigmoid(self.background_net(harmonics))
+        return torch.cat([rendered[:, :3] + (1 - rendered[:, 3:]) * behind, torch.ones_like(rendered[:, 3:])], dim=1)
 
     def update_occupancy(self) -> None:
         """Update the occupancy grid from the field. Call this every few steps of a fit."""
         self.occupancy.update(lambda unit: self._density(unit)[0])
 
     def _rays(self, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rays in world space to origins in the unit cube and directions of length 1."""
+        """Rays in world space to those that samples are placed on, with directions of length 1."""
         check_tensor("origins", origins, ("R", 3), like=self.table)
         check_tensor("directions", directions, (len(origins), 3), like=origins)
-        return self._to_unit(origins), F.normalize(directions, dim=-1)
+        placed = origins * (2 / self.config.extent) if self.config.unbounded else self._to_unit(origins)
+        return placed, F.normalize(directions, dim=-1)
+
+    @property
+    def _side(self) -> float:
+        """World units in a unit of the space that samples are placed in."""
+        return self.config.extent / 2 if self.config.unbounded else self.config.extent
 
     def _to_unit(self, points: torch.Tensor) -> torch.Tensor:
+        """Points in world space to the cube of the grid."""
+        if self.config.unbounded:
+            return contract(points * (2 / self.config.extent)) / 4 + 0.5
         return points / self.config.extent + 0.5
+
+    def _points(self, origins: torch.Tensor, directions: torch.Tensor, samples: RaySamples) -> torch.Tensor:
+        """The places (M, 3) of samples in the cube of the grid."""
+        start, ahead = origins.index_select(0, samples.rays), directions.index_select(0, samples.rays)
+        points = torch.addcmul(start, samples.lengths[:, None], ahead)
+        return contract(points) / 4 + 0.5 if self.config.unbounded else points
 
     def _density(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Density per world unit (M,) and features (M, N_GEOMETRY) of points in the unit cube."""
@@ -204,8 +242,3 @@ def _mlp(*widths: int) -> nn.Sequential:
     for n_in, n_out in zip(widths, widths[1:]):
         layers += [nn.Linear(n_in, n_out, bias=False), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
-
-
-def _points(origins: torch.Tensor, directions: torch.Tensor, samples: RaySamples) -> torch.Tensor:
-    start, ahead = origins.index_select(0, samples.rays), directions.index_select(0, samples.rays)
-    return torch.addcmul(start, samples.lengths[:, None], ahead)

@@ -1,21 +1,23 @@
-"""The quality of photos that Gaussians are not fitted to."""
+"""The quality of photos that a scene is not fitted to."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
+
+import torch
 
 from tirender.captures import Capture
 from tirender.checks import check_integer
+from tirender.fit.exposure import matched
+from tirender.fit.held_out_cameras import STEPS, aligned
 from tirender.fit.photos import as_capture, image_on
 from tirender.fit.quality import psnr
 from tirender.fit.run import Callback, FitRun
 from tirender.fit.views import Views
 from tirender.loss import ssim
-
-if TYPE_CHECKING:
-    from tirender.fit.splats import SplatModel
 
 
 class HeldOut(Callback):
@@ -26,7 +28,7 @@ class HeldOut(Callback):
         n: the period, in steps.
         report: is called with a line of text; None prints it to stderr.
     Attributes:
-        history: the numbers of each time, with the step and the number of Gaussians.
+        history: the numbers of each time, with the step and the number of Gaussians, if there are any.
     """
 
     def __init__(self, photos: Capture | Views, n: int = 1000, report: Callable[[str], object] | None = None) -> None:
@@ -37,21 +39,54 @@ class HeldOut(Callback):
     def on_step(self, run: FitRun) -> None:
         if run.step % self.n == 0 or run.step == run.config.steps:
             module: Any = run.module
-            quality = photo_quality(module, self.photos)
-            n = len(module.values["means"])
-            self.history.append({"step": run.step, "gaussians": n, **quality})
+            quality = photo_quality(module, self.photos, aligning=False)
+            n = len(module.values["means"]) if hasattr(module, "values") else None
+            self.history.append({"step": run.step, **({} if n is None else {"gaussians": n}), **quality})
+            what = "held out" if module.refinement is None else "held out, cameras not yet aligned"
             self.report(
-                f"step {run.step}: {n} Gaussians, held out: {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.4f}"
+                f"step {run.step}: {'' if n is None else f'{n} Gaussians, '}{what}: {quality['psnr']:.2f} dB, "
+                f"SSIM {quality['ssim']:.4f}"
             )
 
 
-def photo_quality(module: SplatModel, photos: Capture | Views) -> dict[str, float]:
-    """``"psnr"`` in dB, the mean of all photos, and ``"ssim"``."""
+def photo_quality(
+    module: Any, photos: Capture | Views, aligning: bool = True, are_fitted: bool = False
+) -> dict[str, float]:
+    """``"psnr"`` in dB, the mean of all photos, and ``"ssim"``.
+
+    Where the fit refined its cameras, those of the photos are first aligned with the scene. Where photos have
+    exposures, the pictures are matched to the photos before they are compared; ``"psnr_unmatched"`` is without that.
+
+    Args:
+        module: a :class:`~tirender.fit.SplatModel` or :class:`~tirender.fit.NerfModel`.
+        photos: the truth.
+        aligning: whether each camera is aligned by its photo; otherwise all move as a whole only.
+        are_fitted: whether these are the photos that were fitted to, whose refined cameras are known.
+    """
     photos, n = as_capture(photos), len(photos)
-    values = {"psnr": 0.0, "ssim": 0.0}
+    photos = seen_by(module, photos, are_fitted, STEPS if aligning else 0)
+    kind = "none" if module.exposure is None else module.exposure.kind
+    values = {"psnr": 0.0, "ssim": 0.0, **({} if kind == "none" else {"psnr_unmatched": 0.0})}
     for i in range(n):
         truth = image_on(photos, i, module.background)
-        rendered = module(photos.cameras[[i]], photos.sizes[i])[..., :3]
-        values["psnr"] += psnr(rendered[0], truth) / n
-        values["ssim"] += float(ssim(rendered.clamp(0, 1), truth[None], "valid")) / n
+        rendered = module(photos.cameras[[i]], photos.sizes[i])[0, ..., :3]
+        if kind != "none":
+            values["psnr_unmatched"] += psnr(rendered, truth) / n
+        rendered = matched(rendered, truth, kind)
+        values["psnr"] += psnr(rendered, truth) / n
+        values["ssim"] += float(ssim(rendered.clamp(0, 1)[None], truth[None], "valid")) / n
     return values
+
+
+def seen_by(module: Any, photos: Capture, are_fitted: bool, steps: int = STEPS) -> Capture:
+    """Photos with the cameras that show the same of a scene, where the fit refined its cameras.
+
+    Args:
+        module, are_fitted: as for :func:`photo_quality`. Of photos that were fitted to, the first may be given alone.
+        photos: any number.
+        steps: see :func:`~tirender.fit.held_out_cameras.aligned`.
+    """
+    if module.refinement is None or not are_fitted:
+        return aligned(module, photos, steps)
+    with torch.no_grad():
+        return replace(photos, cameras=module.refinement(range(len(photos))))

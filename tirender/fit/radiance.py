@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tirender.captures import Capture
 from tirender.checks import check_integer, fail
 from tirender.fit.loop import Losses, fit
 from tirender.fit.run import Callback, FitConfig, FitRun
@@ -84,6 +85,10 @@ class RadianceConfig(FitConfig):
         rising = (step - self.warmup_steps) / self.warmup_steps if self.warmup_steps else 1.0
         return WARMUP + (1 - WARMUP) * min(max(rising, 0.0), 1.0)
 
+    def rate_factors(self, optimizer: torch.optim.Optimizer) -> list[Callable[[int], float]]:
+        """The factor of the learning rate at a step, for each group of parameters."""
+        return [self.rate_factor for _ in optimizer.param_groups]
+
     def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         """Adam over a module's parameters."""
         return torch.optim.Adam(module.parameters(), lr=self.lr)
@@ -93,15 +98,16 @@ class RadianceConfig(FitConfig):
         losses: Losses,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
-        views: Views,
+        views: Views | Capture,
         callbacks: Sequence[Callback],
     ) -> FitRun:
         """Run the loop with these settings; ``module(cameras)`` returns images (N, H, W, 4)."""
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
-        target = views.on_black[views.shown]
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factors(optimizer))
+        shown = min(1, len(views) - 1)
+        target = views.image(shown) if isinstance(views, Capture) else views.on_black[shown]
 
         def images() -> dict[str, torch.Tensor]:
-            return {"prediction": module(views.cameras[views.shown])[0, ..., :3], "target": target}
+            return {"prediction": module(views.cameras[[shown]])[0, ..., :3], "target": target}
 
         return fit(
             losses,

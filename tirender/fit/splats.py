@@ -10,106 +10,30 @@ import torch
 from torch import nn
 
 from tirender.captures import Capture
-from tirender.checks import check_choice, check_integer, check_kind, fail
+from tirender.checks import check_kind, fail
 from tirender.engine.project_gaussians import Projection
 from tirender.engine.splatting import Drawing, Drawn, World, draw_gaussians
 from tirender.fit import distributed, growth
+from tirender.fit.exposure import Exposure
 from tirender.fit.first_gaussians import first_gaussians, scene_extent
 from tirender.fit.loop import fit
 from tirender.fit.photos import as_capture, batches, image_on, pinholes
-from tirender.fit.run import Callback, FitConfig, FitRun
+from tirender.fit.refinement import rate_of_cameras, refined_viewmats, refinement_of
+from tirender.fit.run import Callback, FitRun
+from tirender.fit.splat_config import BEST_SPLATS as BEST_SPLATS
+from tirender.fit.splat_config import GROWTH as GROWTH
+from tirender.fit.splat_config import SplatConfig
 from tirender.fit.views import Views
 from tirender.loss import ssim
-from tirender.renderer import CamerasBase
+from tirender.renderer import CamerasBase, PerspectiveCameras
 from tirender.renderer.gaussians.cameras import pixel_cameras
 from tirender.structures import Gaussians, Meshes, Pointclouds
 
-GROWTH = ("mcmc", "split", "none")
 FINAL_RATE = 0.01  # the means' learning rate at the last step, as a fraction of the first
 PRUNED, RESET_EVERY = 0.005, 3000  # opacity below which Gaussians are removed; steps between resets
 HIGH_GRADIENT, SMALL, BIG = 2e-4, 0.01, 0.1  # in units of half an image, and of the scene
+NEAR = 0.2  # what is drawn begins at this part of the depth at which the points of a scene do
 DISTURBANCE = 5e5  # of means, times their learning rate
-
-
-@dataclass(frozen=True)
-class SplatConfig(FitConfig):
-    """Settings of :func:`fit_splats`; learning rates are those of the original.
-
-    Attributes:
-        steps, seed, progress, smoothing: see :class:`FitConfig`.
-        degree: of the harmonics, 0 to 4; one more every ``degree_every`` steps.
-        degree_every: as above.
-        growth: ``"mcmc"`` moves Gaussians that have become transparent and adds parts of opaque ones (Kheradmand et
-            al. 2024); ``"split"`` clones, splits and prunes by the gradient in the image, as the original; ``"none"``
-            keeps them as they are.
-        max_gaussians: the greatest number of them.
-        grow_from, grow_until: the fractions of the steps between which they grow.
-        grow_every: the steps from one growth to the next.
-        opacity: of a Gaussian at first.
-        size: of a Gaussian at first, in units of the distance of its neighbours.
-        n_random: Gaussians at random places, where no points are known.
-        photos_per_step: photos that a step compares with. Several processes share them.
-        background: the colour behind the scene, three numbers; None for black. Views with silhouettes are then fitted
-            on a random colour each step: on black alone, black Gaussians could stand where there is nothing.
-        antialiased: whether small Gaussians become transparent instead of larger (Yu et al. 2024).
-        lr_means: at the first step, in units of the scene; it falls geometrically to a hundredth.
-        lr_scales, lr_quats, lr_opacities, lr_colors: learning rates of Adam; harmonics but the first have a twentieth.
-        w_ssim: weight of 1 - SSIM; the absolute difference has what is left to 1.
-        w_opacity, w_scale: weights of mean opacity and size, which let Gaussians vanish that are not needed.
-    """
-
-    steps: int = 7000
-    degree: int = 3
-    degree_every: int = 1000
-    growth: str = "mcmc"
-    max_gaussians: int = 100_000
-    grow_from: float = 0.07
-    grow_until: float = 0.83
-    grow_every: int = 100
-    opacity: float = 0.1
-    size: float = 1.0
-    n_random: int = 20_000
-    photos_per_step: int = 1
-    background: tuple[float, float, float] | None = None
-    antialiased: bool = False
-    lr_means: float = 1.6e-4
-    lr_scales: float = 5e-3
-    lr_quats: float = 1e-3
-    lr_opacities: float = 5e-2
-    lr_colors: float = 2.5e-3
-    w_ssim: float = 0.2
-    w_opacity: float = 0.01
-    w_scale: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("growth", self.growth, GROWTH)
-        check_integer("degree", self.degree, 0)
-        for name in ("degree_every", "max_gaussians", "grow_every", "n_random", "photos_per_step"):
-            check_integer(name, getattr(self, name), 1)
-        if self.degree > 4:
-            fail("degree", "0 to 4", self.degree)
-        if not 0 < self.opacity < 1:
-            fail("opacity", "a number between 0 and 1", self.opacity)
-        if not 0 <= self.w_ssim <= 1:
-            fail("w_ssim", "a number in [0, 1]", self.w_ssim)
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weight of each loss, by its name."""
-        weights = {"l1": 1 - self.w_ssim, "dssim": self.w_ssim}
-        if self.growth == "mcmc":
-            weights |= {"opacity": self.w_opacity, "scale": self.w_scale}
-        return weights
-
-    def grows(self, step: int) -> bool:
-        """Whether Gaussians grow before a step."""
-        is_time = self.grow_from * self.steps < step < self.grow_until * self.steps and step % self.grow_every == 0
-        return is_time and self.growth != "none"
-
-
-BEST_SPLATS = SplatConfig(steps=30_000, max_gaussians=1_000_000)
-"""A preset of better quality: the original's number of steps."""
 
 
 class SplatModel(nn.Module):
@@ -119,12 +43,22 @@ class SplatModel(nn.Module):
         gaussians: at first.
         image_size: height and width of the images where none is asked for.
         config: the settings.
+        photos: those fitted to, if their cameras are to be refined, or they have exposures, or bound the scene.
+    Attributes:
+        refinement: of the cameras, or None.
+        exposure: of the photos, or None.
     """
 
     gradients: torch.Tensor
     counts: torch.Tensor
 
-    def __init__(self, gaussians: Gaussians, image_size: tuple[int, int], config: SplatConfig) -> None:
+    def __init__(
+        self,
+        gaussians: Gaussians,
+        image_size: tuple[int, int],
+        config: SplatConfig,
+        photos: Capture | None = None,
+    ) -> None:
         super().__init__()
         g = gaussians.detach().with_degree(config.degree)
         values = {
@@ -140,6 +74,13 @@ class SplatModel(nn.Module):
         self.register_buffer("counts", g.means.new_zeros(len(g)))  # of images that they were summed over
         self.background = config.background
         self.image_size, self._config = image_size, config
+        self.refinement = self.exposure = None
+        if photos is not None and config.refine_cameras:
+            self.refinement = refinement_of(photos)
+        if photos is not None and config.exposure != "none":
+            self.exposure = Exposure(len(photos), config.exposure).to(g.means)
+        is_scene = photos is not None and photos.points is not None and not photos.has_masks
+        self._near = NEAR * photos.bounds.near if is_scene else Projection.near  # type: ignore[union-attr]
 
     def gaussians(self) -> Gaussians:
         """The Gaussians, differentiable in the parameters."""
@@ -170,14 +111,32 @@ class SplatModel(nn.Module):
         harmonics = torch.cat([v["first"], rest], 1) if degree else v["first"]
         world = World(v["means"], v["quats"], v["scales"].exp(), v["opacities"].sigmoid(), harmonics)
         height, width = image_size or self.image_size
-        projection = Projection(width, height, compensated=config.antialiased)
+        projection = Projection(width, height, near=self._near, compensated=config.antialiased)
         if backgrounds is None and self.background is not None:
             backgrounds = viewmats.new_tensor(self.background).expand(len(viewmats), 3)
         return draw_gaussians(world, viewmats, intrinsics, backgrounds, projection, Drawing(degree))
 
+    def exposed(self, drawn: Drawn, photos: Sequence[int], backgrounds: torch.Tensor | None) -> torch.Tensor:
+        """Images as photos show them, by their exposures."""
+        if self.exposure is None:
+            return drawn.images
+        if backgrounds is None:
+            behind = drawn.images.new_zeros(3) if self.background is None else drawn.images.new_tensor(self.background)
+        else:
+            behind = backgrounds[:, None, None]
+        behind = (1 - drawn.alphas) * behind
+        shown: torch.Tensor = self.exposure(drawn.images - behind, drawn.alphas, photos)
+        return shown + behind
+
+    def photo_loss(self, photos: Capture, i: int, camera: PerspectiveCameras) -> torch.Tensor:
+        """How a photo differs from what a camera sees; differentiable in the camera's place and direction."""
+        viewmats, intrinsics, _ = pixel_cameras(camera, photos.sizes[i])
+        drawn = self.draw(viewmats, intrinsics.detach(), self._config.degree, None, photos.sizes[i])
+        return (drawn.images[0] - image_on(photos, i, self.background)).abs().mean()
+
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As of any module; the number of Gaussians becomes that of the state."""
-        own = self.state_dict()
+        own = {name: v for name, v in self.state_dict().items() if not name.startswith(("refinement.", "exposure."))}
         rows = {name: state_dict[name].shape[:1] for name in own if name in state_dict}
         if len({*rows.values()}) > 1:
             fail("module", "one row a Gaussian in all parameters", {name: list(n) for name, n in rows.items()})
@@ -239,11 +198,15 @@ def fit_splats(
         gaussians = first_gaussians(photos, start, config)
     if len(gaussians) > config.max_gaussians:
         fail("max_gaussians", f"at least the {len(gaussians)} of the start", config.max_gaussians)
-    module = SplatModel(gaussians, photos.image_size, config)
+    module = SplatModel(gaussians, photos.image_size, config, photos)
     extent = scene_extent(photos.cameras)
     optimizer = make_optimizer(module, config, extent)
     decay = FINAL_RATE ** (1 / max(config.steps, 1))
     rates: list[Callable[[int], float]] = [lambda step: decay**step, *[lambda step: 1.0] * (len(module.values) - 1)]
+    if module.exposure is not None:
+        rates.append(lambda step: 1.0)
+    if module.refinement is not None:
+        rates += [lambda step: rate_of_cameras(step, config.steps)] * 2
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
 
     def losses(step: int) -> dict[str, torch.Tensor]:
@@ -255,12 +218,15 @@ def fit_splats(
         degree = min(step // config.degree_every, config.degree)
         values: dict[str, list[torch.Tensor]] = {"l1": [], "dssim": []}
         for batch in batches(photos, chosen, backgrounds):
-            cameras = viewmats[batch.numbers], intrinsics[batch.numbers]
-            drawn = module.draw(*cameras, degree, batch.backgrounds, batch.size)
+            views = viewmats[batch.numbers]
+            if module.refinement is not None:
+                views = refined_viewmats(module.refinement, batch.numbers, views)
+            drawn = module.draw(views, intrinsics[batch.numbers], degree, batch.backgrounds, batch.size)
             if config.growth == "split" and part.scale:
                 module.watch(drawn, part.scale * batch.share)
-            values["l1"].append(batch.share * (drawn.images - batch.images).abs().mean())
-            values["dssim"].append(batch.share * (1 - ssim(drawn.images, batch.images)))
+            images = module.exposed(drawn, batch.numbers, batch.backgrounds)
+            values["l1"].append(batch.share * (images - batch.images).abs().mean())
+            values["dssim"].append(batch.share * (1 - ssim(images, batch.images)))
         of_photos = {name: torch.stack(parts).sum() for name, parts in values.items()}
         return {**part.scaled(of_photos), **_sizes(module, config)}
 
@@ -298,6 +264,10 @@ def make_optimizer(module: SplatModel, config: SplatConfig, extent: float) -> to
         "rest": config.lr_colors / 20,
     }
     groups = [{"params": [parameter], "lr": rates[name]} for name, parameter in module.values.items()]
+    if module.exposure is not None:
+        groups.append({"params": [*module.exposure.parameters()], "lr": config.lr_exposure})
+    if module.refinement is not None:
+        groups += [{**group, "eps": 1e-8} for group in module.refinement.groups(config.lr_cameras)]
     return torch.optim.Adam(groups, eps=1e-15, fused=_has_fused_adam(module.values["means"].device) or None)
 
 

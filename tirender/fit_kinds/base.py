@@ -43,6 +43,7 @@ class Option:
         metavar: what ``--help`` calls the value.
         default: the value if the argument is left out.
         required: whether it must be given, without dashes: ``tirender fit KIND SOURCE``.
+        flag: whether it takes no value: given, it is True.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Option:
     metavar: str | None = None
     default: Any = None
     required: bool = False
+    flag: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +162,10 @@ class FitKind(ABC):
         config = self.presets()[preset]
         given = {name: value for name, value in given.items() if value is not None}
         return dataclasses.replace(config, **_fields(config, given))
+
+    def configure_for(self, target: Any, preset: str, given: Mapping[str, Any]) -> Any:
+        """The settings for a target, see :meth:`configure`."""
+        return self.configure(preset, given)
 
     @abstractmethod
     def load(self, given: Mapping[str, Any], device: str) -> Any:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tirender.fit_kinds.base import Numbers, Option, Target
 
 if TYPE_CHECKING:
+    import torch
+
     from tirender.captures import Capture
-    from tirender.fit import Views
+    from tirender.fit import FitRun, Views
 
 DOWNSCALE = Option(
     "downscale", "make photos smaller by this factor, instead of to --size", Numbers(1, 1.0, 64.0), metavar="X"
@@ -88,3 +90,40 @@ def evenly_spread(n: int, n_chosen: int) -> list[int]:
     """The indices of some of n things, evenly spread; all of them if there are not more."""
     n_chosen = min(n, n_chosen)
     return [(2 * i + 1) * n // (2 * n_chosen) for i in range(n_chosen)]
+
+
+def data_of_photos(target: PhotosTarget) -> list[torch.Tensor]:
+    """The tensors of photos that must be the same when a fit is resumed."""
+    from tirender.fit.photos import as_capture
+
+    capture = as_capture(target.photos)
+    return [capture.cameras.T, *(capture.photos[i] for i in range(len(capture)))]
+
+
+def draw_photo(run: FitRun, target: PhotosTarget) -> None:
+    """Draw a photo beside what its camera sees of a fit in progress; held out where some are."""
+    import torch
+
+    from tirender import vis
+    from tirender.fit.held_out import seen_by
+    from tirender.fit.photos import as_capture, image_on
+
+    truth = seen_by(run.module, as_capture(_truth(target))[[0]], target.held_out is None, 0)
+    rendered = run.module(truth.cameras[[0]], truth.sizes[0])[0]
+    image, mask = image_on(truth, 0), truth.mask(0)
+    covered = torch.ones_like(image[..., 0]) if mask is None else mask
+    vis.compare_view(rendered, image, covered, f"iter: {run.step}")
+
+
+def quality_of_photos(run: FitRun, target: PhotosTarget) -> dict[str, float]:
+    """Numbers, by name, that say how like the photos are that were held out, else those fitted to."""
+    from tirender.fit.held_out import photo_quality
+
+    are_fitted = target.held_out is None
+    prefix = "fitted" if are_fitted else "held_out"
+    found = photo_quality(run.module, _truth(target), are_fitted=are_fitted)
+    return {f"{prefix}_{name}": value for name, value in found.items()}
+
+
+def _truth(target: PhotosTarget) -> Any:
+    return target.photos if target.held_out is None else target.held_out

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import FitKind, Option
-from tirender.fit_kinds.photos import PhotosTarget
+from tirender.fit_kinds.photos import PhotosTarget, data_of_photos, draw_photo, quality_of_photos
+from tirender.fit_kinds.refined import REFINEMENT_OPTIONS, write_cameras
 from tirender.fit_kinds.targets import VIEW_OPTIONS, load_photos_target
 
 if TYPE_CHECKING:
@@ -33,7 +34,13 @@ class SplatFit(FitKind):
 
     name = "splats"
     finds, so_that = "Gaussians", "they look the same in every photo"
-    options = (*(SIZE if option.name == "size" else option for option in VIEW_OPTIONS), MOST, GROWTH, PHOTOS)
+    options = (
+        *(SIZE if option.name == "size" else option for option in VIEW_OPTIONS),
+        MOST,
+        GROWTH,
+        PHOTOS,
+        *REFINEMENT_OPTIONS,
+    )
 
     def presets(self) -> dict[str, SplatConfig]:
         from tirender.fit.splats import BEST_SPLATS, SplatConfig
@@ -49,10 +56,7 @@ class SplatFit(FitKind):
         return load_photos_target(given, device)
 
     def data(self, target: PhotosTarget) -> list[torch.Tensor]:
-        from tirender.fit.photos import as_capture
-
-        capture = as_capture(target.photos)
-        return [capture.cameras.T, *(capture.photos[i] for i in range(len(capture)))]
+        return data_of_photos(target)
 
     def fit(self, target: PhotosTarget, config: SplatConfig, callbacks: Sequence[Callback]) -> FitRun:
         from tirender.fit import HeldOut, fit_splats
@@ -62,24 +66,11 @@ class SplatFit(FitKind):
         return fit_splats(target.photos, config=config, callbacks=callbacks)
 
     def draw(self, run: FitRun, target: PhotosTarget) -> None:
-        import torch
-
-        from tirender import vis
-        from tirender.fit.photos import as_capture, image_on
-
-        truth = as_capture(_truth(target))
-        rendered = run.module(truth.cameras[[0]], truth.sizes[0])[0]
-        image, mask = image_on(truth, 0), truth.mask(0)
-        covered = torch.ones_like(image[..., 0]) if mask is None else mask
-        vis.compare_view(rendered, image, covered, f"iter: {run.step}")
+        draw_photo(run, target)
 
     def quality(self, run: FitRun, target: PhotosTarget) -> dict[str, float]:
-        from tirender.fit.held_out import photo_quality
-
         module: Any = run.module
-        prefix = "fitted" if target.held_out is None else "held_out"
-        values = {f"{prefix}_{name}": value for name, value in photo_quality(module, _truth(target)).items()}
-        return {**values, "gaussians": float(len(module.gaussians()))}
+        return {**quality_of_photos(run, target), "gaussians": float(len(module.gaussians()))}
 
     def write(self, run: FitRun, target: PhotosTarget, folder: Path, given: Mapping[str, Any]) -> str:
         """Write splats.ply, in the scene's own space."""
@@ -91,6 +82,7 @@ class SplatFit(FitKind):
             back = Scale(target.scale, device=target.centre.device).compose(Translate(target.centre[None]))
             gaussians = gaussians.transform(back)
         save_gaussians(folder / "splats.ply", gaussians)
+        write_cameras(run, target, target.photos, folder)
         return "splats.ply"
 
     def result(self, module: Any) -> Gaussians:
@@ -101,7 +93,3 @@ class SplatFit(FitKind):
         from tirender.fit.splats import gaussians_of
 
         return gaussians_of(parameters).to(device)
-
-
-def _truth(target: PhotosTarget) -> Any:
-    return target.photos if target.held_out is None else target.held_out

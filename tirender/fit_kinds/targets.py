@@ -113,7 +113,7 @@ def load_views_target(given: Mapping[str, Any], device: str, without_masks: str 
     return ViewsTarget(views=views, **_place(target))
 
 
-def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarget:
+def load_views_and_held_out(given: Mapping[str, Any], device: str, capture: Capture | None = None) -> ViewsTarget:
     """The views of SOURCE; some of them, or others, are held out.
 
     Of a mesh, views from halfway between the others are held out. Of photos, those that their files set aside, or every
@@ -122,13 +122,14 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     Args:
         given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
         device: of the views.
+        capture: the photos of SOURCE, if they are loaded already.
     """
     from tirender.fit import render_views, render_views_between
     from tirender.fit.captured_views import views_of
 
     source, size = given["source"], given["size"] or SIZE_OF_VIEWS
     if is_photos(source):
-        photos, held_out = split_photos(load_photos(given, device, SIZE_OF_VIEWS))
+        photos, held_out = split_photos(capture or load_photos(given, device, SIZE_OF_VIEWS))
         of_photos = _target_of(photos, given, "full")
         if held_out is None:
             return of_photos
@@ -154,6 +155,16 @@ def load_photos_target(given: Mapping[str, Any], device: str) -> PhotosTarget:
         return PhotosTarget(photos=photos, held_out=held_out, **standing_of_cameras(capture.cameras, given))
     views = load_views_and_held_out(given, device)
     return PhotosTarget(photos=views.views, held_out=views.held_out, **_place(views))
+
+
+def load_scene_target(capture: Capture, given: Mapping[str, Any]) -> PhotosTarget:
+    """Photos of a scene without masks, moved and scaled to the origin; up is where their cameras' tops point."""
+    from tirender.fit.photo_rays import normalized_capture
+
+    capture, centre, scale = normalized_capture(capture)
+    photos, held_out = split_photos(capture)
+    standing = standing_of_cameras(capture.cameras, given)
+    return PhotosTarget(photos=photos, held_out=held_out, centre=centre, scale=scale, **standing)
 
 
 def _target_of(photos: Capture, given: Mapping[str, Any], without_masks: str) -> ViewsTarget:

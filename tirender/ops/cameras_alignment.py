@@ -37,7 +37,7 @@ def corresponding_cameras_alignment(
             fail(name, "cameras", type(cameras).__name__)
     if len(cameras_src.R) != len(cameras_tgt.R) or not len(cameras_src.R):
         fail("cameras_tgt", f"{len(cameras_src.R)} cameras as in cameras_src, and at least one", len(cameras_tgt.R))
-    align = _align_extrinsics if mode == "extrinsics" else _align_centers
+    align = align_extrinsics if mode == "extrinsics" else _align_centers
     rotation, translation, scale = align(cameras_src, cameras_tgt, estimate_scale, eps)
     aligned = cameras_src.clone()
     aligned.R = rotation @ cameras_src.R
@@ -45,7 +45,10 @@ def corresponding_cameras_alignment(
     return aligned
 
 
-def _align_extrinsics(src: Any, tgt: Any, estimate_scale: bool, eps: float) -> tuple[torch.Tensor, ...]:
+def align_extrinsics(
+    src: Any, tgt: Any, estimate_scale: bool = True, eps: float = 1e-9
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A (3, 3), t (1, 3) and s of the similarity that leads from cameras to others, see above."""
     u, _, vh = torch.linalg.svd((tgt.R @ src.R.transpose(1, 2)).mean(0))
     handedness = torch.ones_like(u[0])
     handedness[-1] = torch.linalg.det(u @ vh).sign()
@@ -59,7 +62,9 @@ def _align_extrinsics(src: Any, tgt: Any, estimate_scale: bool, eps: float) -> t
     return u * handedness @ vh, b_mean - scale * a_mean, scale
 
 
-def _align_centers(src: Any, tgt: Any, estimate_scale: bool, eps: float) -> tuple[torch.Tensor, ...]:
+def _align_centers(
+    src: Any, tgt: Any, estimate_scale: bool, eps: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     centers_src, centers_tgt = src.get_camera_center()[None], tgt.get_camera_center()[None]
     can_scale = estimate_scale and len(src.R) > 1
     rotation, translation, scale = corresponding_points_alignment(

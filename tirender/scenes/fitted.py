@@ -57,6 +57,7 @@ def load_fit(path: Path, device: torch.device | str, orientation: Callable[[Orie
         OSError: it cannot be opened.
     """
     from tirender.fit.checkpoint import load_checkpoint
+    from tirender.fit.refinement import refined_record
 
     state = load_checkpoint(path, device)
     if state is None:
@@ -70,7 +71,8 @@ def load_fit(path: Path, device: torch.device | str, orientation: Callable[[Orie
         fitted, config = KINDS[settings["kind"]].restore(settings, parameters, device)
         scene = fitted_scene(fitted, config, orientation(standing))
         if about.get("cameras"):
-            scene.cameras = tuple(c.moved(scene.centre, scene.scale) for c in from_views(about["cameras"]))
+            found = from_views(refined_record(about["cameras"], parameters))
+            scene.cameras = tuple(c.moved(scene.centre, scene.scale) for c in found)
         if "scale" in about:
             _put_back(scene, about["centre"], about["scale"])
     except Exception as error:  # torch raises all kinds of errors for parameters of other models
