@@ -153,6 +153,8 @@ def test_distortion_is_taken_out(tangential):
         ("images", lambda d: d.replace(b"0.9 0.1 -0.2 0.3", b"0 0 0 0"), "a rotation"),
         ("images", lambda d: b"# none\n", "an image"),
         ("points3D", lambda d: d.replace(b"128", b"999"), "colours of 0 to 255"),
+        ("points3D", lambda d: d.replace(b"128", b"9" * 400), "colours of 0 to 255"),
+        ("points3D", lambda d: d.replace(b"0 128 255 0.5 1 0", b"0"), "a point with a place and a colour"),
         ("points3D", lambda d: d.replace(b"0.5 2.0", b"inf 2.0"), "finite positions"),
         ("points3D", lambda d: d.replace(b"128", b"red"), "line 3"),
     ],

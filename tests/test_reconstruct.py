@@ -63,6 +63,19 @@ def test_without_pycolmap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @PYCOLMAP
+def test_photos_that_share_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for i in range(3):
+        Image.new("RGB", (64, 48), (40 * i, 90, 0)).save(tmp_path / f"{i}.png")
+    assert main(["capture", str(tmp_path)]) == 2
+    assert "expected photos that overlap: each thing in three or more" in capsys.readouterr().err
+    (tmp_path / "database.db").write_bytes(b"no database")
+    assert main(["capture", str(tmp_path)]) == 2
+    assert f"{tmp_path}: COLMAP ended with code 1: " in capsys.readouterr().err
+    assert main(["capture", str(tmp_path), "--again"]) == 2
+    assert "expected photos that overlap" in capsys.readouterr().err
+
+
+@PYCOLMAP
 def test_too_few_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     assert main(["capture", str(tmp_path)]) == 2
@@ -122,6 +135,7 @@ def test_cameras_of_photos_are_found(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "not placed, too few features (blurred, dark or plain): 99.png (1)" in said
     report = json.loads((tmp_path / "capture.json").read_text())
     assert report["error"] < 1.0
+    assert not (tmp_path / "sparse.partial").exists()
     capture = load_capture(tmp_path)
     found = capture.cameras.get_camera_center().double()
     a, b = (x - x.mean(0) for x in (found, eyes.double()))
@@ -135,3 +149,44 @@ def test_cameras_of_photos_are_found(tmp_path: Path, capsys: pytest.CaptureFixtu
     before = (tmp_path / "sparse/0/images.bin").read_bytes()
     assert main(["capture", str(tmp_path)]) == 0  # nothing is left to do
     assert (tmp_path / "sparse/0/images.bin").read_bytes() == before
+
+
+def test_a_fit_finds_cameras_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    from test_capture import write_binary
+
+    from tirender.fit_kinds.photos import load_photos
+
+    for i in range(3):  # fewer are refused
+        Image.new("RGB", (60, 40), (200, 0, 0)).save(tmp_path / f"{i}.png")
+
+    def found(folder: str) -> reconstruct.Report:
+        (tmp_path / "sparse/0").mkdir(parents=True)
+        write_binary(tmp_path / "sparse/0")
+        return reconstruct.Report("there", 2, ["0.png", "1.png"])
+
+    monkeypatch.setattr(reconstruct, "reconstruct", found)
+    monkeypatch.setattr(reconstruct, "has_pycolmap", lambda: False)
+    with pytest.raises(FileNotFoundError, match=r"tirender capture FOLDER makes it"):
+        load_photos({"source": str(tmp_path)}, "cpu")
+    monkeypatch.setattr(reconstruct, "has_pycolmap", lambda: True)
+    capture = load_photos({"source": str(tmp_path), "downscale": 2.0}, "cpu")
+    assert capture.sizes[0] == (20, 30)
+    said = capsys.readouterr().err
+    assert "photos without cameras; these are found first (tirender capture)" in said
+    assert "there: 2 of 2 photos placed" in said
+    (tmp_path / "transforms.json").write_text("{}")
+    load_photos({"source": str(tmp_path)}, "cpu")
+    assert f"the cameras of {tmp_path}/sparse/0, not of {tmp_path}/transforms.json" in capsys.readouterr().err
+
+
+def test_of_many_photos_that_are_set_aside_some_measure_quality():
+    from tirender.captures import Capture
+    from tirender.fit_kinds.photos import MOST_HELD_OUT, split_photos
+    from tirender.renderer import PerspectiveCameras
+
+    cameras = PerspectiveCameras(1.0, T=torch.rand(120, 3))
+    names = tuple(map(str, range(120)))
+    many = Capture(torch.zeros(120, 2, 2, 3), cameras, None, names, tuple(i >= 20 for i in range(120)))
+    photos, held_out = split_photos(many)
+    assert (len(photos), len(held_out)) == (20, MOST_HELD_OUT)
+    assert split_photos(many[range(16)])[1].names == ("0", "8")

@@ -58,7 +58,6 @@ def write_files(folder: Path) -> None:
         "pose.json": views("rgba.png", [1]),
         "angle.json": views("rgba.png", camera_angle_x=0),
         "opaque.json": views("rgb.png"),
-        "lens.json": views("rgba.png", k1=0.1),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, "utf-8")
@@ -183,15 +182,14 @@ fit mesh mesh.obj --preset good                      | expected tutorial, best, 
 fit mesh mesh.obj -o full                            | expected an empty or new folder
 fit mesh mesh.obj -o notes.txt                       | notes.txt: File exists
 fit silhouette harbour                               | which tirender render and view show
-fit silhouette photos                                | directory; a folder of images needs it, with their cameras
+fit silhouette photos                                | photos: expected three or more photos, got 1
 fit silhouette broken.json                           | broken.json: expected JSON
 fit silhouette none.json                             | none.json
-fit silhouette lost.json                             | expected a file that exists, got 'no'
+fit silhouette lost.json                             | expected the photos of its cameras, got none of the 1: no 'no'
 fit silhouette out.json                              | expected a path inside its own folder
 fit silhouette pose.json                             | transform_matrix
 fit silhouette angle.json                            | camera_angle_x: expected a finite number above 0, got 0
 fit silhouette opaque.json                           | got opaque images
-fit silhouette lens.json                             | without lens distortion
 fit silhouette mesh.obj --size 1                     | expected 8 to 4096 pixels, got '1'
 fit silhouette mesh.obj --views 0                    | expected 1 to 1000, got '0'
 fit images mesh.obj --texture atlas                  | expected vertex, uv, got 'atlas'

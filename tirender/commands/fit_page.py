@@ -60,7 +60,7 @@ def write_page(run: FitRun, target: Any, folder: Path, title: str) -> None:
         title: of the page.
     """
     from tirender.fit.photos import as_capture
-    from tirender.fit_kinds.targets import evenly_spread
+    from tirender.fit_kinds.photos import evenly_spread
     from tirender.io.files import write_file
 
     is_unseen = target.held_out is not None
@@ -150,7 +150,7 @@ def keys_of(cameras: Sequence[SceneCamera]) -> list[SceneCamera]:
     """
     import torch
 
-    from tirender.fit_kinds.targets import evenly_spread
+    from tirender.fit_kinds.photos import evenly_spread
 
     eyes = torch.stack([-camera.R @ camera.T for camera in cameras])
     distances = torch.cdist(eyes, eyes)

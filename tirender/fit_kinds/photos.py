@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,38 +65,26 @@ def load_photos(given: Mapping[str, Any], device: str, default_size: int | None 
 def _reconstructed(source: str) -> list[Path]:
     """The cameras of plain photos, found now; none where there are no photos or no pycolmap."""
     from tirender.captures import cameras_in
-    from tirender.captures.reconstruct import has_pycolmap, photos_in, reconstruct
+    from tirender.captures.reconstruct import LEAST_PHOTOS, has_pycolmap, photos_in, reconstruct
 
-    if not (Path(source).is_dir() and has_pycolmap() and photos_in(source)[1]):
+    names = photos_in(source)[1] if Path(source).is_dir() and has_pycolmap() else []
+    if not names:
         return []
-    print(f"tirender: {source}: photos without cameras; these are found first (tirender capture)", file=sys.stderr)
+    if len(names) >= LEAST_PHOTOS:
+        print(f"tirender: {source}: photos without cameras; these are found first (tirender capture)", file=sys.stderr)
     print(f"tirender: {reconstruct(source)}", file=sys.stderr)
     return cameras_in(source)
 
 
 def split_photos(capture: Capture) -> tuple[Capture, Capture | None]:
     """The photos to fit to, and those that are held out: what the files set aside, or every eighth."""
-    from tirender.fit_kinds.targets import evenly_spread
-
     photos, held_out = capture.split()
     if held_out is not None and any(capture.aside):
         held_out = held_out[evenly_spread(len(held_out), MOST_HELD_OUT)]
     return photos, held_out
 
 
-def load_photos_target(given: Mapping[str, Any], device: str) -> PhotosTarget:
-    """The photos of SOURCE in their own space, or views of a mesh file.
-
-    Args:
-        given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
-        device: of cameras, points and views.
-    """
-    from tirender.fit_kinds.targets import load_views_and_held_out, standing_of_cameras
-
-    if is_photos(given["source"]):
-        capture = load_photos(given, device)
-        photos, held_out = split_photos(capture)
-        return PhotosTarget(photos=photos, held_out=held_out, **standing_of_cameras(capture.cameras, given))
-    views = load_views_and_held_out(given, device)
-    fields = {field.name: getattr(views, field.name) for field in dataclasses.fields(Target)}
-    return PhotosTarget(photos=views.views, held_out=views.held_out, **fields)
+def evenly_spread(n: int, n_chosen: int) -> list[int]:
+    """The indices of some of n things, evenly spread; all of them if there are not more."""
+    n_chosen = min(n, n_chosen)
+    return [(2 * i + 1) * n // (2 * n_chosen) for i in range(n_chosen)]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import FitKind, Option
-from tirender.fit_kinds.photos import PhotosTarget, load_photos_target
-from tirender.fit_kinds.targets import VIEW_OPTIONS
+from tirender.fit_kinds.photos import PhotosTarget
+from tirender.fit_kinds.targets import VIEW_OPTIONS, load_photos_target
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,14 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import MeshTarget, Option, Target, ViewsTarget
-from tirender.fit_kinds.photos import DOWNSCALE, SIZE_OF_VIEWS, is_photos, load_photos, split_photos
+from tirender.fit_kinds.photos import (
+    DOWNSCALE,
+    SIZE_OF_VIEWS,
+    PhotosTarget,
+    is_photos,
+    load_photos,
+    split_photos,
+)
 
 if TYPE_CHECKING:
     from tirender.captures import Capture
@@ -134,6 +141,21 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str) -> ViewsTarge
     return ViewsTarget(views=render_views(target.mesh, n, size), held_out=between, **_place(target))
 
 
+def load_photos_target(given: Mapping[str, Any], device: str) -> PhotosTarget:
+    """The photos of SOURCE in their own space, or views of a mesh file.
+
+    Args:
+        given: the values of ``VIEW_OPTIONS``, ``allow_parent`` and ``up``.
+        device: of cameras, points and views.
+    """
+    if is_photos(given["source"]):
+        capture = load_photos(given, device)
+        photos, held_out = split_photos(capture)
+        return PhotosTarget(photos=photos, held_out=held_out, **standing_of_cameras(capture.cameras, given))
+    views = load_views_and_held_out(given, device)
+    return PhotosTarget(photos=views.views, held_out=views.held_out, **_place(views))
+
+
 def _target_of(photos: Capture, given: Mapping[str, Any], without_masks: str) -> ViewsTarget:
     """Photos as a target, moved and scaled to the origin; up is where their cameras' tops point."""
     from tirender.fit.captured_views import normalized_views, views_of
@@ -158,12 +180,6 @@ def _standing(given: Mapping[str, Any], orientation: Orientation) -> dict[str, A
     return vars(oriented(given["up"], orientation.front) if given.get("up") else orientation)
 
 
-def _place(target: MeshTarget) -> dict[str, Any]:
-    """The fields that a mesh's views share with the mesh."""
+def _place(target: Target) -> dict[str, Any]:
+    """The fields that every target has."""
     return {field.name: getattr(target, field.name) for field in fields(Target)}
-
-
-def evenly_spread(n: int, n_chosen: int) -> list[int]:
-    """The indices of some of n things, evenly spread; all of them if there are not more."""
-    n_chosen = min(n, n_chosen)
-    return [(2 * i + 1) * n // (2 * n_chosen) for i in range(n_chosen)]

@@ -18,7 +18,7 @@ import taichi as ti
 
 from tirender.engine.kernels.partial_sums import accumulate
 from tirender.engine.kernels.scalars import cast_like
-from tirender.engine.kernels.tasks import task_block
+from tirender.engine.kernels.tasks import round_pixels, task_block
 from tirender.engine.kernels.triangle import edge_function, pixel_ndc
 from tirender.engine.kernels.types import (
     FloatArray,
@@ -68,9 +68,10 @@ def antialias_forward(
     image: FloatArray2D,  # (pixels, C), as colors before
 ):
     picture = ti.static(Picture(triangles, depths, faces, partners, verts))
-    n_rows = triangles.shape[0] // size.width
-    for row in range(n_rows):
-        for pixel in range(row * size.width, (row + 1) * size.width):
+    n = round_pixels(size.width)
+    for i in range(triangles.shape[0] // n):
+        row = i * n // size.width
+        for pixel in range(i * n, (i + 1) * n):
             nowhere = cast_like(NOWHERE, depths[pixel])
             found = ti.Vector([nowhere, nowhere])
             for axis in range(2):
@@ -83,8 +84,8 @@ def antialias_forward(
                     else:
                         found.x = crossing
             crossings[pixel] = found
-    for row in range(n_rows):
-        for pixel in range(row * size.width, (row + 1) * size.width):
+    for i in range(triangles.shape[0] // n):
+        for pixel in range(i * n, (i + 1) * n):
             own, left, above = crossings[pixel], ti.max(pixel - 1, 0), ti.max(pixel - size.width, 0)
             if ti.max(own.x, own.y, crossings[left].x, crossings[above].y) >= 0:
                 for side in range(4):

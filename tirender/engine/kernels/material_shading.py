@@ -10,6 +10,7 @@ import taichi as ti
 
 from tirender.engine.kernels.lighting import AMBIENT, BACKGROUND, CAMERA, phong, unit, vector
 from tirender.engine.kernels.scalars import cast_like
+from tirender.engine.kernels.tasks import round_pixels, task_block
 from tirender.engine.kernels.texture import (
     NEAREST,
     levels_read,
@@ -151,28 +152,31 @@ def material_shading(
             params=params,
         )
     )
-    for pixel in image:
-        n = pixel // (raster.height * raster.width)
+    run = round_pixels(raster.width)
+    ti.loop_config(block_dim=ti.static(task_block()))
+    for i in range(image.shape[0] // run):
+        n = i * run // (raster.height * raster.width)
         background = vector(params, n, BACKGROUND)
-        color, transmittance = 0 * background, cast_like(1, background.x)
-        m, end = offsets[pixel], offsets[pixel + 1]
-        if m < end:
-            p = centre_of(pixel, raster, background.x)
-            while m < end and transmittance > 0:
-                t = triangles[m]
-                f = faces[t]
-                v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                _unclipped, b = surface_coords(p, v0, v1, v2, raster)
-                right, down = 0 * b, 0 * b
-                if lighting.mipmapped:
-                    right, down = surface_slopes(p, v0, v1, v2, raster)
-                place = ti.static(MaterialPlace(t, material[t], b, right, down))
-                rgb, alpha = shade_material(inputs, lighting, n, place)
-                color += transmittance * alpha * rgb
-                transmittance *= 1 - alpha
-                m += 1
-        color += transmittance * background
-        image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance])
+        for pixel in range(i * run, (i + 1) * run):
+            color, transmittance = 0 * background, cast_like(1, background.x)
+            m, end = offsets[pixel], offsets[pixel + 1]
+            if m < end:
+                p = centre_of(pixel, raster, background.x)
+                while m < end and transmittance > 0:
+                    t = triangles[m]
+                    f = faces[t]
+                    v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
+                    _unclipped, b = surface_coords(p, v0, v1, v2, raster)
+                    right, down = 0 * b, 0 * b
+                    if lighting.mipmapped:
+                        right, down = surface_slopes(p, v0, v1, v2, raster)
+                    place = ti.static(MaterialPlace(t, material[t], b, right, down))
+                    rgb, alpha = shade_material(inputs, lighting, n, place)
+                    color += transmittance * alpha * rgb
+                    transmittance *= 1 - alpha
+                    m += 1
+            color += transmittance * background
+            image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance])
 
 
 @ti.func

@@ -25,7 +25,7 @@ from tirender.engine.kernels.surface import (
     shade,
     shade_vjp,
 )
-from tirender.engine.kernels.tasks import task_block
+from tirender.engine.kernels.tasks import round_pixels, task_block
 from tirender.engine.kernels.texture import SamplingStruct, Texture
 from tirender.engine.kernels.triangle import (
     RasterStruct,
@@ -121,53 +121,56 @@ def mesh_shading_forward(
 ):
     surface = ti.static(Surface(faces, positions, normal_faces, normals, params))
     texture = ti.static(Texture(texture_faces, coords, map_index, layout, texels, mipmaps))
-    for pixel in image:
-        n = pixel // (raster.height * raster.width)
+    run = round_pixels(raster.width)
+    ti.loop_config(block_dim=ti.static(task_block()))
+    for i in range(image.shape[0] // run):
+        n = i * run // (raster.height * raster.width)
         background = vector(params, n, BACKGROUND)
-        zero = cast_like(0, background.x)
-        begin, end = offsets[pixel], offsets[pixel + 1]
-        color, transmittance, weight_sum = background, zero + 1, zero + 1
-        if begin < end:
-            p = centre_of(pixel, raster, zero)
-            znear, zfar = params[n, ZNEAR], params[n, ZFAR]
-            color, weight_sum, zmax = 0 * background, zero, zero
-            first, step = blending_order(begin, end, shading.soft, znear, zfar)
-            for k in range(end - begin if shading.soft else 1):
-                m = first + step * k
-                t = triangles[m]
-                f = faces[t]
-                v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                unclipped, b = surface_coords(p, v0, v1, v2, raster)
-                weight = zero + 1
-                if shading.soft:
-                    inverse_depth = (zfar - (b[0] * v0.z + b[1] * v1.z + b[2] * v2.z)) / (zfar - znear)
-                    if k == 0:
-                        zmax = ti.max(inverse_depth, BLEND_EPS)
-                        weight_sum = background_weight(zmax, shading.inv_gamma)
-                        color = weight_sum * background
-                    corner, d = nearest_edge(p, v0, v1, v2)
-                    inside = is_inside(unclipped)
-                    coverage = sigmoid((d if inside else -d) * shading.inv_sigma)
-                    transmittance *= 1 - coverage
-                    weight = coverage * ti.exp((inverse_depth - zmax) * shading.inv_gamma)
-                    if kept_edges.shape[0] > 0:
-                        kept_weights[m] = ti.Vector([coverage, weight])
-                        kept_edges[m] = encode_edge(corner, inside)
-                if weight > NEGLIGIBLE * weight_sum:
-                    level = level_of(texture, sampling.kind, t, p, v0, v1, v2, raster)
-                    place = ti.static(Place(n, t, b, level))
-                    color += weight * shade(surface, texture, place, shading, sampling)
-                    weight_sum += weight
-            color /= weight_sum
-        alpha = zero + 1
-        if shading.soft or begin == end:
-            alpha = 1 - transmittance
-        image[pixel] = ti.Vector([color.x, color.y, color.z, alpha])
-        if kept_pixels.shape[0] > 0:
-            for c in ti.static(range(3)):
-                kept_pixels[pixel, c] = color[c]
-            kept_pixels[pixel, 3] = transmittance
-            kept_pixels[pixel, 4] = weight_sum
+        for pixel in range(i * run, (i + 1) * run):
+            zero = cast_like(0, background.x)
+            begin, end = offsets[pixel], offsets[pixel + 1]
+            color, transmittance, weight_sum = background, zero + 1, zero + 1
+            if begin < end:
+                p = centre_of(pixel, raster, zero)
+                znear, zfar = params[n, ZNEAR], params[n, ZFAR]
+                color, weight_sum, zmax = 0 * background, zero, zero
+                first, step = blending_order(begin, end, shading.soft, znear, zfar)
+                for k in range(end - begin if shading.soft else 1):
+                    m = first + step * k
+                    t = triangles[m]
+                    f = faces[t]
+                    v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
+                    unclipped, b = surface_coords(p, v0, v1, v2, raster)
+                    weight = zero + 1
+                    if shading.soft:
+                        inverse_depth = (zfar - (b[0] * v0.z + b[1] * v1.z + b[2] * v2.z)) / (zfar - znear)
+                        if k == 0:
+                            zmax = ti.max(inverse_depth, BLEND_EPS)
+                            weight_sum = background_weight(zmax, shading.inv_gamma)
+                            color = weight_sum * background
+                        corner, d = nearest_edge(p, v0, v1, v2)
+                        inside = is_inside(unclipped)
+                        coverage = sigmoid((d if inside else -d) * shading.inv_sigma)
+                        transmittance *= 1 - coverage
+                        weight = coverage * ti.exp((inverse_depth - zmax) * shading.inv_gamma)
+                        if kept_edges.shape[0] > 0:
+                            kept_weights[m] = ti.Vector([coverage, weight])
+                            kept_edges[m] = encode_edge(corner, inside)
+                    if weight > NEGLIGIBLE * weight_sum:
+                        level = level_of(texture, sampling.kind, t, p, v0, v1, v2, raster)
+                        place = ti.static(Place(n, t, b, level))
+                        color += weight * shade(surface, texture, place, shading, sampling)
+                        weight_sum += weight
+                color /= weight_sum
+            alpha = zero + 1
+            if shading.soft or begin == end:
+                alpha = 1 - transmittance
+            image[pixel] = ti.Vector([color.x, color.y, color.z, alpha])
+            if kept_pixels.shape[0] > 0:
+                for c in ti.static(range(3)):
+                    kept_pixels[pixel, c] = color[c]
+                kept_pixels[pixel, 3] = transmittance
+                kept_pixels[pixel, 4] = weight_sum
 
 
 @ti.kernel
