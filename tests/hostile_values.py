@@ -128,7 +128,7 @@ def text(data: bytes, rng: random.Random, words: tuple[str, ...] = ()) -> bytes:
         elif kind == 7:  # a column, wherever the line begins alike
             word = rng.choice(WORDS)
             for other in lines:
-                if other[0] == line[0] and place < len(other):
+                if other[:1] == line[:1] and place < len(other):
                     other[place] = word
         elif kind == 8:
             lines[at] = line + line[1:] * rng.choice((1, 2, 3000))

@@ -160,6 +160,28 @@ def test_shapes_are_bounded(make: Callable[[], Meshes]) -> None:
         make()
 
 
+def test_materials_are_bounded(tmp_path: Path) -> None:
+    (tmp_path / "m.mtl").write_text("".join(f"newmtl m{i}\nKd 1 0 0\n" for i in range(1100)))
+    (tmp_path / "m.obj").write_text(f"{TRIANGLES}mtllib m.mtl\nusemtl m5\nf 1 2 3\n")
+    with budget(101 * mtl_io.BYTES_A_MATERIAL):
+        load_obj(tmp_path / "m.obj")
+    with (
+        budget(99 * mtl_io.BYTES_A_MATERIAL),
+        pytest.raises(ValueError, match=r"m\.mtl: .* got so many materials, too"),
+    ):
+        load_obj(tmp_path / "m.obj")
+
+
+def test_empty_rows_of_lists_are_bounded(tmp_path: Path) -> None:
+    n = 2_000_000
+    header = (
+        f"ply\nformat binary_little_endian 1.0\nelement face {n}\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    (tmp_path / "m.ply").write_bytes(header.encode() + b"\x01\0\0\0\0" + bytes(n - 1))
+    with pytest.raises(ValueError, match=r"m\.ply, element 'face': expected at most 500001 rows of different lengths"):
+        IO().load_mesh(tmp_path / "m.ply")
+
+
 def test_frames_are_bounded(tmp_path: Path) -> None:
     frames = [{"file_path": "a.png"}] * 20_001
     (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))

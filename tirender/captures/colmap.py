@@ -17,7 +17,7 @@ from tirender.checks import fail
 from tirender.io.files import Source, read_source
 
 EQUIRECTANGULAR = 17  # its number in binary files
-BYTES_AN_IMAGE, BYTES_A_POINT = 1 << 16, 256  # what they take of the budget
+BYTES_AN_IMAGE, BYTES_A_POINT = 100_000, 256  # what they take of the budget
 SPENT_TOGETHER = 1024  # points
 
 
@@ -66,7 +66,10 @@ def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
     suffix = ".bin" if (folder / "cameras.bin").is_file() else ".txt"
     sources = [read_source(folder / f"{name}{suffix}") for name in ("cameras", "images", "points3D")]
     parsers = _BINARY if suffix == ".bin" else _TEXT
-    cameras = {key: _lens(f"{sources[0].name}, camera {key}", *values) for key, *values in parsers[0](sources[0])}
+    cameras: dict[int, Lens] = {}
+    for key, *values in parsers[0](sources[0]):
+        spend(sources[0].name, BYTES_AN_IMAGE, "so many cameras")
+        cameras[key] = _lens(f"{sources[0].name}, camera {key}", *values)
     images = []
     for name, camera, quat, translation in parsers[1](sources[1]):
         spend(sources[1].name, BYTES_AN_IMAGE, "so many images")

@@ -27,6 +27,8 @@ MAX_FILE_BYTES = 4 << 30
 """A larger file is refused before it is read."""
 PIECE = 64 << 20
 """Bytes that are read at once."""
+MAX_PATH = 4096
+"""A longer name, in characters, is that of no file."""
 MAX_IMAGE_SIDE = 16384
 """The largest width or height of an image, in pixels."""
 MAX_IMAGE_PIXELS = 128 << 20
@@ -78,7 +80,7 @@ class Source:
         Raises:
             ValueError: where the path leaves the folder: absolute, through ``..``, or through a symbolic link.
         """
-        if self.folder is None:
+        if self.folder is None or len(reference) > MAX_PATH:
             return None
         if reference not in self._found:
             self._found[reference] = self._sibling(self.folder, reference)
@@ -103,10 +105,12 @@ class Source:
         if self.path_manager is not None:
             return path if self.path_manager.exists(path) else None
         path = self._as_spelled(folder, parts)
+        if not os.path.isfile(path):
+            return None
         root = os.path.realpath(os.path.join(folder, "..") if self.allow_parent else folder)
         if os.path.commonpath([root, os.path.realpath(path)]) != root:
             fail(self.name, inside, f"{reference!r}, a link out of it (copy the files, or link the whole folder)")
-        return path if os.path.isfile(path) else None
+        return path
 
     def read_sibling(self, reference: str) -> Source | None:
         """Read the companion file of that name; None where there is none; ValueError where it leaves the folder."""

@@ -28,7 +28,7 @@ from tirender.structures.meshes import Meshes
 _TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN = 4, 5, 6
 _MAX_SETS = 8
 
-BYTES_A_PART, BYTES_A_VERTEX = 1 << 17, 150
+BYTES_A_PART, BYTES_A_VERTEX = 1 << 18, 150
 """What a primitive, wherever its mesh stands, and its vertices take of the budget while a scene is read and shown."""
 
 

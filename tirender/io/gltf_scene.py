@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tirender.budget import spend
 from tirender.checks import fail
 from tirender.io.file_mesh import FileCamera
 from tirender.io.gltf_parser import GltfFile
@@ -15,6 +16,8 @@ from tirender.io.gltf_parser import GltfFile
 MAX_NODES = 1 << 16
 """The largest number of nodes of a scene."""
 
+BYTES_A_CAMERA = 1 << 18
+"""What a camera takes of the budget while it is read and shown."""
 MAX_INSTANCES = 1 << 18
 """The largest number of instances of one node."""
 _MOVES = {"matrix", "translation", "rotation", "scale"}
@@ -51,6 +54,7 @@ class GltfScene:
         self.cameras: list[FileCamera] = []
         self._parents: dict[int, int] | None = None
         self._worlds: dict[int, np.ndarray] = {}
+        self._skins: dict[int, np.ndarray] = {}
 
     def instances(self) -> Iterator[Instance]:
         """Yield the nodes that have a mesh, and collect ``cameras`` on the way."""
@@ -74,6 +78,7 @@ class GltfScene:
                 continue
             world = parent @ local_matrix(gltf, place, node) if _MOVES & node.keys() else parent
             if "camera" in node:
+                spend(gltf.name, BYTES_A_CAMERA, "so many cameras")
                 self.cameras.append(_camera(gltf, gltf.get(place, node, "camera", int), world))
             if "mesh" in node:
                 yield self._instance(place, node, world)
@@ -119,7 +124,8 @@ class GltfScene:
         matrices, joints = world[None], None
         instancing = gltf.extension(place, node, "EXT_mesh_gpu_instancing")
         if "skin" in node:
-            joints = self._joints(gltf.get(place, node, "skin", int))
+            skin = gltf.get(place, node, "skin", int)
+            joints = self._skins[skin] = self._joints(skin) if skin not in self._skins else self._skins[skin]
         elif instancing is not None:
             matrices = world @ _instance_matrices(gltf, f"{place}.extensions.EXT_mesh_gpu_instancing", instancing)
         return Instance(gltf.get(place, node, "mesh", int), matrices, joints, weights)

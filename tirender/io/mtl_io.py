@@ -26,6 +26,9 @@ _NUMBERS = ("ns", "d", "tr", "pm", "pr", "illum")
 _MAPS = {"map_kd": "map_kd", "map_d": "map_d", "map_ke": "map_ke", "norm": "norm", "map_kn": "norm"}
 _NOT_READ = ("bump", "disp", "decal", "refl")  # beside all other keywords that start with "map_"
 _SWITCH = "map_aat"
+MAX_OPTIONS = 100  # of a map
+FREE_MATERIALS, BYTES_A_MATERIAL = 1000, 1 << 16
+"""Of a file with more materials than the first number, each takes the second of the budget."""
 _NO_NAME = ("", "(null)", "none")  # usemtl of programs that mean no material
 _NAMES = re.compile(r'"[^"]*"|\S+')
 _MAP_OPTION = re.compile(
@@ -163,6 +166,8 @@ def parse_mtl(source: Source) -> dict[str, MtlMaterial]:
         keyword, argument = keyword.lower(), argument.strip()
         where = f"{source.name}, line {number}"
         if keyword == "newmtl":
+            if argument not in materials and len(materials) >= FREE_MATERIALS:
+                spend(source.name, BYTES_A_MATERIAL, "so many materials")
             current = materials.setdefault(argument, MtlMaterial())
             continue
         is_map = keyword in (*_MAPS, *_NOT_READ) or (keyword.startswith("map_") and keyword != _SWITCH)
@@ -266,11 +271,12 @@ class _Options:
 
 def _leading_options(text: str) -> tuple[list[re.Match[str]], str]:
     """Return the options that a text starts with, and what follows them."""
-    found = []
-    while match := _MAP_OPTION.match(text):
+    found: list[re.Match[str]] = []
+    at = 0
+    while len(found) < MAX_OPTIONS and (match := _MAP_OPTION.match(text, at)):
         found.append(match)
-        text = text[match.end() :]
-    return found, text
+        at = match.end()
+    return found, text[at:]
 
 
 class _Maps:
@@ -335,7 +341,7 @@ def _find_libraries(source: Source, argument: str) -> list[str]:
     """The paths of what an mtllib names: one file, whose name may have blanks, or else several files."""
     path, problem = find_companion(source, f"material file {argument!r}", _without_remark(argument))
     paths = [path] if path is not None else []
-    names = [name.strip('"') for name in _NAMES.findall(argument)]
+    names = list(dict.fromkeys(name.strip('"') for name in _NAMES.findall(argument)))
     if path is None and len(names) > 1:
         paths = [p for p, _ in (find_companion(source, "", [name]) for name in names) if p is not None]
     if not paths:

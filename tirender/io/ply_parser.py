@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import re
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,6 +30,8 @@ _TYPES = {
 }
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _MAX_HEADER_BYTES = 1 << 20
+_FEW_BYTES = 1 << 20
+"""Rows of lists of different lengths are found one after the other, so that millions of empty ones are refused."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,12 @@ def _length(name: str, element: Element, row: int, body: bytes, offset: int, dty
 def _read_binary_ragged(name: str, element: Element, body: bytes, offset: int, order: str) -> int:
     """Rows of different lengths: find where each value lies, then gather all at once."""
     n = len(element.properties)
+    least = 4 if n == 1 else 8  # bytes a row
+    if element.count * least > max(len(body) - offset, _FEW_BYTES):
+        rows = (len(body) - offset) // least
+        fail(f"{name}, element {element.name!r}", f"at most {rows} rows of different lengths", element.count)
+    if n == 1:
+        return _read_binary_lists(name, element, body, offset, order)
     starts = np.empty((element.count, n), dtype=np.int64)
     lengths = np.ones((element.count, n), dtype=np.int64)
     layout = [(p.length_dtype and order + p.length_dtype, np.dtype(p.dtype).itemsize) for p in element.properties]
@@ -220,6 +230,32 @@ def _read_binary_ragged(name: str, element: Element, body: bytes, offset: int, o
             element.lists[p.name] = lengths[:, i].copy(), values
         else:
             element.scalars[p.name] = values
+    return offset
+
+
+def _read_binary_lists(name: str, element: Element, body: bytes, offset: int, order: str) -> int:
+    """:func:`_read_binary_ragged` where a row is one list, which needs less to be done a row."""
+    (p,) = element.properties
+    head, size = np.dtype(p.length_dtype), np.dtype(p.dtype).itemsize
+    length_of = struct.Struct(f"{order}{head.char}").unpack_from
+    starts, end = [], len(body) - head.itemsize
+    for row in range(element.count):
+        length = length_of(body, offset)[0] if offset <= end else -1
+        offset += head.itemsize
+        starts.append(offset)
+        offset += length * size
+        if length < 0 or offset > len(body):
+            got = f"a list of {length}" if offset <= len(body) else "the end of the file"
+            fail(f"{name}, element {element.name!r}, row {row}", f"one of {element.count} rows", got)
+    first = np.array(starts)
+    lengths = np.diff(first - head.itemsize, append=offset) - head.itemsize
+    lengths //= size
+    n_values = int(lengths.sum())
+    within = np.arange(n_values) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    where = np.repeat(first, lengths) + within * size
+    raw = np.frombuffer(body, np.uint8)
+    values = _native(raw[where[:, None] + np.arange(size)].reshape(-1).view(order + p.dtype))
+    element.lists[p.name] = lengths, values
     return offset
 
 
@@ -295,9 +331,28 @@ def _ascii_layout(name: str, element: Element, values: np.ndarray, position: int
     elif not element.has_lists:
         fail_at((len(values) - position) // size)
     starts, lengths = np.empty((element.count, n), dtype=np.int64), np.empty((element.count, n), dtype=np.int64)
+    if is_list == [True]:
+        position = _ascii_lists(values, position, starts[:, 0], lengths[:, 0], fail_at)
+        return starts, lengths, position
     for row in range(element.count):
         row_starts, row_lengths, position = lay_out(position)
         if not row_starts:
             fail_at(row)
         starts[row], lengths[row] = row_starts, row_lengths
     return starts, lengths, position
+
+
+def _ascii_lists(
+    values: np.ndarray, position: int, starts: np.ndarray, lengths: np.ndarray, fail_at: Callable[[int], None]
+) -> int:
+    """Fill where the lists of rows of one list each start, and their lengths; returns where the rows end."""
+    numbers, found = np.ascontiguousarray(values, np.float64).data, []
+    for row in range(len(starts)):
+        length = float(numbers[position]) if position < len(numbers) else -1.0
+        found.append(position + 1)
+        if not 0 <= length <= len(numbers) - position - 1 or not length.is_integer():
+            fail_at(row)
+        position += 1 + int(length)
+    starts[:] = found
+    lengths[:] = np.diff(starts, append=position + 1) - 1
+    return position

@@ -68,7 +68,7 @@ class VolumeScene(Scene):
         if bool((middle.abs() * torch.finfo(torch.float32).eps > spacing).any()):
             fail(name, "voxels that float32 tells apart where they are", f"a volume at {middle.tolist()}")
         centre, radius = torch.zeros_like(spacing), 1.0
-        seen = centres[dense] if bool(dense.any()) else centres.reshape(-1, 3)
+        seen = centres[_ends_of_rows(dense if bool(dense.any()) else torch.ones_like(dense))]
         if place:
             centre, radius = placement(seen, name, spacing)
             self.centre, self.scale = from_origin(centre, None), radius
@@ -127,3 +127,11 @@ class VolumeScene(Scene):
             unit_directions=True,
         )
         return VolumeRenderer(sampler, EmissionAbsorptionRaymarcher())(cameras, volume)[0]
+
+
+def _ends_of_rows(dense: torch.Tensor) -> torch.Tensor:
+    """The first and the last dense voxel of each row along x (D, H, W): those of a convex hull are among them."""
+    along = torch.arange(dense.shape[2], device=dense.device)
+    first = torch.where(dense, along, dense.shape[2]).amin(2, keepdim=True)
+    last = torch.where(dense, along, -1).amax(2, keepdim=True)
+    return (along == first) | (along == last)
