@@ -40,6 +40,7 @@ from tirender.renderer import (
     FoVPerspectiveCameras,
     ImplicitRenderer,
     NDCMultinomialRaysampler,
+    RayBundle,
     TexturesVertex,
     VolumeRenderer,
 )
