@@ -59,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
             "  tirender tour --quick -o out/tour                       # start here: six tutorials, one report\n"
             "  tirender render mesh.obj -o turn.gif --turntable 36     # mesh.obj from all sides\n"
             "  tirender view mesh.obj                                  # the same in a window\n"
+            "  tirender capture photos                                 # where each of a folder's photos was taken\n"
             "  tirender fit images creature --preset best -o out/fox   # a sphere learns to look like the creature\n"
             "  tirender bench --quick                                  # how fast it is here\n"
             "  tirender info                                           # what runs where\n"
