@@ -28,7 +28,8 @@ from tirender.fit import (
     render_views_between,
 )
 from tirender.fit.callbacks import save_figure
-from tirender.fit.held_out import images_of, photo_quality
+from tirender.fit.held_out import photo_quality
+from tirender.fit.photos import as_capture, image_on
 from tirender.io import IO, save_gaussians
 from tirender.vis import compare_view, plot_losses, save_animation
 
@@ -62,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     plot_losses(run.history)
     save_figure(args.output / "losses.png")
 
-    truth = photos if unseen is None else unseen
-    image = images_of(truth)[0]
-    compare_view(model(truth.cameras[[0]])[0], image, torch.ones_like(image[..., 0]))
+    truth = as_capture(photos if unseen is None else unseen)
+    image = image_on(truth, 0)
+    compare_view(model(truth.cameras[[0]], truth.sizes[0])[0], image, torch.ones_like(image[..., 0]))
     save_figure(args.output / "unseen_view.png")
     if not args.photos:
         frames = torch.cat([model(camera)[..., :3] for camera in cameras_around(photos.cameras, 20)])
