@@ -59,7 +59,9 @@ def test_edges_stay_as_they_are_by_default() -> None:
     assert config.edge_settings((8, 8), 0) == config.edge_settings((8, 8), 1)
 
 
-@pytest.mark.parametrize("config", [SilhouetteConfig(), BEST_SILHOUETTE, ImageConfig(), BEST_IMAGES])
+@pytest.mark.parametrize(
+    "config", [SilhouetteConfig(), replace(BEST_SILHOUETTE, edges="soft"), ImageConfig(), BEST_SILHOUETTE, BEST_IMAGES]
+)
 def test_the_renderer_of_a_config_is_as_soft_as_its_last_step(config: SilhouetteConfig) -> None:
     sigma = config.sigma_final or config.sigma
     if isinstance(config, ImageConfig):
@@ -67,7 +69,8 @@ def test_the_renderer_of_a_config_is_as_soft_as_its_last_step(config: Silhouette
     else:
         renderer = silhouette_renderer((8, 9), config)
     assert renderer.shader.blend_params.sigma == pytest.approx(sigma)
-    assert renderer.rasterizer.raster_settings.blur_radius == pytest.approx(math.log(1e4 - 1) * sigma)
+    blur_radius = math.log(1e4 - 1) * sigma if config.edges == "soft" else 0
+    assert renderer.rasterizer.raster_settings.blur_radius == pytest.approx(blur_radius)
 
 
 @pytest.mark.parametrize(
