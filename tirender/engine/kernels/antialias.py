@@ -69,12 +69,13 @@ def antialias_forward(
 ):
     picture = ti.static(Picture(triangles, depths, faces, partners, verts))
     n = round_pixels(size.width)
+    ti.loop_config(block_dim=ti.static(task_block()))
     for i in range(triangles.shape[0] // n):
         row = i * n // size.width
         for pixel in range(i * n, (i + 1) * n):
             nowhere = cast_like(NOWHERE, depths[pixel])
             found = ti.Vector([nowhere, nowhere])
-            for axis in range(2):
+            for axis in ti.static(range(2)):
                 step = size.width if axis == 1 else 1
                 is_last = (row + 1) % size.height == 0 if axis == 1 else pixel + 1 == (row + 1) * size.width
                 if not is_last and may_have_outline(picture, triangles[pixel], triangles[pixel + step]):
