@@ -6,6 +6,7 @@ together.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import zipfile
@@ -115,13 +116,23 @@ def check_inflation(name: str, n_bytes: int, stored: int) -> None:
         fail(name, f"at most {MAX_INFLATION} times what is stored, or {_size(FREE_INFLATION)}", what)
 
 
+def open_archive(name: str, data: bytes, kind: str = "") -> zipfile.ZipFile:
+    """The archive in some bytes; a ``ValueError`` that names it where they are damaged, whatever ``zipfile`` raises."""
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except MemoryError:
+        raise
+    except Exception as error:
+        fail(name, f"an undamaged {kind}archive", error)
+
+
 def read_members(name: str, archive: zipfile.ZipFile, members: Iterable[zipfile.ZipInfo]) -> dict[str, bytes]:
     """The contents of members of an archive, by their names, after :func:`spend` and :func:`check_inflation`.
 
     Of each no more is inflated than it says to hold: ``ZipFile.read`` inflates everything, and then cuts it off.
 
     Raises:
-        ValueError: they are too large, or compressed by another method than "deflate".
+        ValueError: they are damaged, too large, or compressed by another method than "deflate".
     """
     members = list(members)
     n_bytes, stored = (sum(getattr(m, size) for m in members) for size in ("file_size", "compress_size"))
@@ -131,8 +142,13 @@ def read_members(name: str, archive: zipfile.ZipFile, members: Iterable[zipfile.
     for member in members:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             fail(f"{name}, {member.filename}", "stored or deflated contents", f"method {member.compress_type}")
-        with archive.open(member) as stream:
-            contents[member.filename] = stream.read(member.file_size)
+        try:
+            with archive.open(member) as stream:
+                contents[member.filename] = stream.read(member.file_size)
+        except MemoryError:
+            raise
+        except Exception as error:  # zipfile raises whatever what it comes upon does
+            fail(name, "an undamaged archive", error)
     return contents
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.lib import format as npy
 
-from tirender.budget import read_members, spend
+from tirender.budget import open_archive, read_members, spend
 from tirender.checks import fail
 from tirender.io.colors import unit_integers, unit_range, with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
@@ -115,15 +115,9 @@ def read_arrays(source: Source, names: tuple[str, ...], n_dims: tuple[int, ...] 
     Raises:
         ValueError: a damaged archive, one that claims more than it holds, or an array of another kind.
     """
-    contents = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-            wanted = {f"{name}.npy" for name in names} & {*archive.namelist()}
-            contents = read_members(source.name, archive, map(archive.getinfo, sorted(wanted)))
-    except (ValueError, MemoryError):
-        raise
-    except Exception as error:  # zipfile raises whatever what it comes upon does
-        fail(source.name, "an undamaged .npz archive", error)
+    with open_archive(source.name, source.data, ".npz ") as archive:
+        wanted = {f"{name}.npy" for name in names} & {*archive.namelist()}
+        contents = read_members(source.name, archive, map(archive.getinfo, sorted(wanted)))
     arrays = {file.removesuffix(".npy"): data for file, data in contents.items()}
     return {name: _read_array(f"{source.name}, array '{name}'", data, n_dims) for name, data in arrays.items()}
 

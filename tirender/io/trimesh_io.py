@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 import torch
 
-from tirender.budget import read_members
+from tirender.budget import open_archive, read_members
 from tirender.checks import fail
 from tirender.io.colors import with_alpha
 from tirender.io.companions import find_companion
@@ -92,13 +92,8 @@ def _needed(source: Source, kind: str) -> str:
 
 def _stored(source: Source, kind: str) -> bytes:
     """The archive without compression: trimesh would inflate all of what says to be small."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-            contents = read_members(source.name, archive, archive.infolist())
-    except (ValueError, MemoryError):
-        raise
-    except Exception as error:
-        fail(source.name, "an undamaged archive", error)
+    with open_archive(source.name, source.data) as archive:
+        contents = read_members(source.name, archive, archive.infolist())
     ending = {"3mf": ".model", "zae": ".dae"}.get(kind, "\0")
     models = [data for name, data in contents.items() if name.lower().endswith(ending)]
     spend_instances(source.name, models)
