@@ -190,7 +190,17 @@ def looked_at(centres: torch.Tensor, ahead: torch.Tensor) -> torch.Tensor:
         centres: (N, 3).
         ahead: (N, 3) unit directions of their axes.
     """
-    across = torch.eye(3).to(ahead) - ahead[:, :, None] * ahead[:, None]
-    middle = torch.linalg.pinv(across.sum(0), hermitian=True) @ (across @ centres[..., None]).sum(0)[:, 0]
+    middle = nearest_to_lines(centres, ahead)
     is_ahead = ((middle - centres) * ahead).sum(1) > 0
     return middle if float(is_ahead.float().mean()) > 0.5 else centres.mean(0)
+
+
+def nearest_to_lines(points: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """The place (3,) whose squared distances from N lines have the least sum; the nearest to the origin of several.
+
+    Args:
+        points: (N, 3), one on each line.
+        directions: (N, 3) of length 1.
+    """
+    across = torch.eye(3).to(directions) - directions[:, :, None] * directions[:, None]  # project along the lines
+    return torch.linalg.pinv(across.sum(0), hermitian=True) @ (across @ points[..., None]).sum(0)[:, 0]

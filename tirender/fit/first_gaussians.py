@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tirender.captures import Capture
+from tirender.captures.capture import nearest_to_lines
 from tirender.checks import check_kind, fail
 from tirender.fit.views import Views
 from tirender.ops import knn_points, sample_points_from_meshes
@@ -49,9 +50,7 @@ def scene_extent(cameras: CamerasBase) -> float:
 def _random_points(cameras: CamerasBase, n: int) -> Pointclouds:
     """Points in a cube around the place that cameras look at, from edge to edge of which they are apart."""
     centres = cameras.get_camera_center().detach()
-    ahead = cameras.R.detach()[:, :, 2]  # the axes of the cameras
-    across = torch.eye(3).to(ahead) - ahead[:, :, None] * ahead[:, None]
-    middle = torch.linalg.pinv(across.sum(0), hermitian=True) @ (across @ centres[..., None]).sum(0)[:, 0]
+    middle = nearest_to_lines(centres, cameras.R.detach()[:, :, 2])  # the axes of the cameras
     half = float((centres - middle).norm(dim=1).mean()) / 2
     points = middle + half * (2 * torch.rand(n, 3).to(middle) - 1)
     return Pointclouds([points], features=[torch.rand(n, 3).to(middle)])

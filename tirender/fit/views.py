@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tirender.captures.capture import nearest_to_lines
 from tirender.checks import FLOATS, check_tensor, fail
 from tirender.fit.distributed import Part, part
 from tirender.renderer import AmbientLights, CamerasBase, PointLights
@@ -107,9 +108,7 @@ class Views:
             camera = self.cameras[i]
             middles.append(_directions(camera, (points.amin(0) + points.amax(0))[None] / 2)[0])
             all_rays.append(_directions(camera, points))
-        ahead = torch.stack(middles)
-        across = torch.eye(3, device=ahead.device) - ahead[:, :, None] * ahead[:, None]  # project along the rays
-        centre = torch.linalg.pinv(across.sum(0), hermitian=True) @ (across @ eyes[..., None]).sum(0)[:, 0]
+        centre = nearest_to_lines(eyes, torch.stack(middles))
         radii = [
             torch.linalg.cross(rays, (centre - eye).expand_as(rays)).norm(dim=1).max()
             for eye, rays in zip(eyes, all_rays)
