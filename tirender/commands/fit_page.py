@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from tirender.captures import Capture
     from tirender.fit import FitRun
     from tirender.scenes.cameras import SceneCamera
 
@@ -59,7 +58,7 @@ def write_page(run: FitRun, target: Any, folder: Path, title: str) -> None:
         folder: of the results.
         title: of the page.
     """
-    from tirender.fit.held_out import seen_by
+    from tirender.fit.held_out import compared, quality_of, seen_by
     from tirender.fit.photos import as_capture
     from tirender.fit_kinds.photos import evenly_spread
     from tirender.io.files import write_file
@@ -70,8 +69,8 @@ def write_page(run: FitRun, target: Any, folder: Path, title: str) -> None:
         photos = photos[evenly_spread(len(photos), MOST_PAIRS)]
     shown = set(evenly_spread(len(photos), MOST_PAIRS))
     pairs, rows, qualities = [], [], []
-    for i, (truth, rendered) in enumerate(_rendered(run.module, photos)):
-        quality = _quality(truth, rendered)
+    for i, (truth, _, rendered) in enumerate(compared(run.module, photos)):
+        quality = quality_of(rendered, truth)
         qualities.append(quality)
         name, words = escape(photos.names[i]), f"<td>{quality[0]:.2f} dB<td>{quality[1]:.4f}"
         if i in shown:
@@ -90,23 +89,6 @@ def write_page(run: FitRun, target: Any, folder: Path, title: str) -> None:
         rows="\n".join(rows),
     )
     write_file(folder / PAGE, [page.encode()])
-
-
-def _rendered(module: Any, photos: Capture) -> Any:
-    from tirender.fit.exposure import matched
-    from tirender.fit.photos import image_on
-
-    kind = "none" if module.exposure is None else module.exposure.kind
-    for i in range(len(photos)):
-        truth = image_on(photos, i, module.background)
-        yield truth, matched(module(photos.cameras[[i]], photos.sizes[i])[0, ..., :3], truth, kind)
-
-
-def _quality(truth: torch.Tensor, rendered: torch.Tensor) -> tuple[float, float]:
-    from tirender.fit.quality import psnr
-    from tirender.loss import ssim
-
-    return psnr(rendered, truth), float(ssim(rendered.clamp(0, 1)[None], truth[None], "valid"))
 
 
 def _image(image: torch.Tensor) -> str:

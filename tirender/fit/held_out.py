@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -67,15 +67,32 @@ def photo_quality(
     photos = seen_by(module, photos, are_fitted, STEPS if aligning else 0)
     kind = "none" if module.exposure is None else module.exposure.kind
     values = {"psnr": 0.0, "ssim": 0.0, **({} if kind == "none" else {"psnr_unmatched": 0.0})}
-    for i in range(n):
-        truth = image_on(photos, i, module.background)
-        rendered = module(photos.cameras[[i]], photos.sizes[i])[0, ..., :3]
+    for truth, rendered, as_matched in compared(module, photos):
         if kind != "none":
             values["psnr_unmatched"] += psnr(rendered, truth) / n
-        rendered = matched(rendered, truth, kind)
-        values["psnr"] += psnr(rendered, truth) / n
-        values["ssim"] += float(ssim(rendered.clamp(0, 1)[None], truth[None], "valid")) / n
+        of_photo = quality_of(as_matched, truth)
+        values["psnr"] += of_photo[0] / n
+        values["ssim"] += of_photo[1] / n
     return values
+
+
+def compared(module: Any, photos: Capture) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Each photo, what a module renders there, and this with the photo's exposure; all (H, W, 3).
+
+    Args:
+        module: as for :func:`photo_quality`.
+        photos: with the cameras to render with, see :func:`seen_by`.
+    """
+    kind = "none" if module.exposure is None else module.exposure.kind
+    for i in range(len(photos)):
+        truth = image_on(photos, i, module.background)
+        rendered = module(photos.cameras[[i]], photos.sizes[i])[0, ..., :3]
+        yield truth, rendered, matched(rendered, truth, kind)
+
+
+def quality_of(image: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
+    """PSNR in dB and SSIM of an image (H, W, 3)."""
+    return psnr(image, truth), float(ssim(image.clamp(0, 1)[None], truth[None], "valid"))
 
 
 def seen_by(module: Any, photos: Capture, are_fitted: bool, steps: int = STEPS) -> Capture:
