@@ -29,13 +29,10 @@ def count_contracted(
         start, count = cast_like(settings.nearest, shifts[ray]), 0
         left = most_steps(origin, direction, settings)
         while left > 0:
-            at = origin + start * direction
-            m = largest(at)
-            gap = ti.min(settings.step / speed(at, direction), m / 4)
-            left = left - 1 if m * settings.step < 1 or at.dot(direction) < 0 else 0
+            gap, goes_on = step_at(origin + start * direction, direction, settings)
+            left = left - 1 if goes_on else 0
             if left > 0:
-                where = contracted(origin + (start + shifts[ray] * gap) * direction)
-                count += is_occupied(words, settings.resolution, where / 4 + cast_like(0.5, m))
+                count += is_occupied(words, settings.resolution, in_grid(origin, start + shifts[ray] * gap, direction))
             start += gap
         counts[ray] = count
 
@@ -58,14 +55,11 @@ def list_contracted(
         i, end = offsets[ray], offsets[ray + 1]
         left = most_steps(origin, direction, settings)
         while left > 0:
-            at = origin + start * direction
-            m = largest(at)
-            gap = ti.min(settings.step / speed(at, direction), m / 4)
-            left = left - 1 if (m * settings.step < 1 or at.dot(direction) < 0) and i < end else 0
+            gap, goes_on = step_at(origin + start * direction, direction, settings)
+            left = left - 1 if goes_on and i < end else 0
             if left > 0:
                 length = start + shifts[ray] * gap
-                where = contracted(origin + length * direction)
-                if is_occupied(words, settings.resolution, where / 4 + cast_like(0.5, m)) != 0:
+                if is_occupied(words, settings.resolution, in_grid(origin, length, direction)) != 0:
                     lengths[i] = length
                     ray_index[i] = ray
                     i += 1
@@ -77,6 +71,19 @@ def most_steps(origin, direction, settings: ti.template()) -> ti.i32:
     """A bound on the number of steps along a ray; 0 for NaN."""
     is_ray = direction.dot(direction) > 0 and origin.dot(origin) < FAR
     return ti.cast(LONGEST / settings.step, ti.i32) if is_ray else 0
+
+
+@ti.func
+def step_at(at, direction, settings: ti.template()):
+    """How far the next step goes, and whether it is taken: not one that leads away from the cube, 1 / step from it."""
+    m = largest(at)
+    return ti.min(settings.step / speed(at, direction), m / 4), m * settings.step < 1 or at.dot(direction) < 0
+
+
+@ti.func
+def in_grid(origin, length, direction):
+    """Where a sample lies in the cube [0, 1] that the grid spans."""
+    return contracted(origin + length * direction) / 4 + cast_like(0.5, length)
 
 
 @ti.func
