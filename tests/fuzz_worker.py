@@ -278,6 +278,29 @@ def outcome(path: Path, check: Callable[[Path], None], opened: list[str]) -> str
     return f"opened {outside}" if outside else how
 
 
+def watch(opened: list[str], memory: int, *also_own: str) -> None:
+    """Note what is opened, and stop what takes too long or too much memory.
+
+    Args:
+        opened: is given the names of what is neither Python's nor ours.
+        memory: how many bytes more than now this process may take.
+        also_own: beginnings of other names that are not noted.
+    """
+    own = (sys.prefix, sys.base_prefix, str(Path(__file__).parent.parent), "/proc", "/sys", *also_own)
+
+    def audit(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(args[0], str | bytes) and not os.fsdecode(args[0]).startswith(own):
+            opened.append(os.fsdecode(args[0]))
+
+    def too_long(*_: object) -> None:
+        raise TooLong
+
+    sys.addaudithook(audit)
+    signal.signal(signal.SIGPROF, too_long)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.RLIM_INFINITY))
+
+
 def main(folder: Path, n: int, first: int, scenes: bool = False) -> None:
     """Load all; the last line has the numbers of files loaded, refused, and in all."""
     folder = folder.resolve()
@@ -291,19 +314,7 @@ def main(folder: Path, n: int, first: int, scenes: bool = False) -> None:
                 (folder / file).write_bytes(data)
             check_picture(folder / kinds[kind][0])
     opened: list[str] = []
-    own = (sys.prefix, sys.base_prefix, str(Path(__file__).parent.parent), "/proc", "/sys")
-
-    def audit(event: str, args: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(args[0], str | bytes) and not os.fsdecode(args[0]).startswith(own):
-            opened.append(os.fsdecode(args[0]))
-
-    def too_long(*_: object) -> None:
-        raise TooLong
-
-    sys.addaudithook(audit)
-    signal.signal(signal.SIGPROF, too_long)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+    watch(opened, MEMORY)
     outcomes: Counter[str] = Counter()
     (folder / "secret").write_bytes(b"secret")
     for kind, (name, files) in kinds.items():

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 from fuzz_files import Files
-from fuzz_worker import CHECKS, check_cloud, check_meshes, check_record, whole_files
+from fuzz_worker import CHECKS, TooLong, check_cloud, check_meshes, check_record, watch, whole_files
 from hostile_files import VARIANTS, colmap_files
 from hostile_fits import answers_of_fits, checkpoint, whole_fits
 from hostile_web import attack, hostile_page, is_up
@@ -42,10 +41,6 @@ FAULTS = ("raw", "unnamed", "outside", "time", "memory")
 
 Case = tuple[str, Path, int, list[Callable[[Path], Any]]]
 """Its kind and number, the path, the bytes of its files, and what is asked about it."""
-
-
-class TooLong(BaseException):
-    """A case took too much time."""
 
 
 def kinds_of_files(folder: Path) -> dict[str, tuple[str, Files]]:
@@ -120,23 +115,6 @@ def outcome(path: Path, ask: Callable[[Path], Any], size: int, opened: list[str]
     return how, what
 
 
-def watch(opened: list[str]) -> None:
-    """Note what is opened, and stop what takes too long or too much memory."""
-    own = (sys.prefix, sys.base_prefix, str(Path(__file__).parent.parent), "/proc", "/sys", "/dev/null")
-
-    def audit(event: str, args: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(args[0], str | bytes) and not os.fsdecode(args[0]).startswith(own):
-            opened.append(os.fsdecode(args[0]))
-
-    def too_long(*_: object) -> None:
-        raise TooLong
-
-    sys.addaudithook(audit)
-    signal.signal(signal.SIGPROF, too_long)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (used + HARD, resource.RLIM_INFINITY))
-
-
 def write(place: Path, files: Files) -> None:
     """The only files in a folder."""
     shutil.rmtree(place, ignore_errors=True)
@@ -154,7 +132,7 @@ def run(folder: Path, cases: Iterable[Case]) -> dict[str, Counter[str]]:
         cases: made one after the other.
     """
     opened: list[str] = []
-    watch(opened)
+    watch(opened, HARD, "/dev/null")
     counts: dict[str, Counter[str]] = {}
     for name, path, size, asked in cases:
         (folder / "last.txt").write_text(name)
