@@ -187,7 +187,7 @@ def shade_material(inputs: ti.template(), lighting, n: ti.i32, place: ti.templat
     base, emission, occlusion, _m_r, _bent, _is_bent = surface_colors(inputs, lighting.n_sets, place, False)
     rgb = base.xyz
     if inputs.numbers[k, UNLIT] == 0:
-        point, normal = facing_point(inputs, lighting.flat, n, place.t, k, place.b)
+        point, normal, _sign = facing_point(inputs, lighting.flat, n, place.t, k, place.b)
         shininess = inputs.numbers[k, PHONG + 3]
         albedo_factor, specular = phong(inputs.params, n, lighting.light, point, normal, shininess)
         albedo_factor -= (1 - occlusion) * vector(inputs.params, n, AMBIENT)
@@ -240,7 +240,7 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), 
 
 @ti.func
 def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: ti.i32, b):
-    """Position, and the normal, turned to the camera where a double-sided face is seen from behind.
+    """Position; the normal, turned to the camera where a double-sided face is seen from behind; -1 there, else 1.
 
     A face's front is where the normals of its corners point, whichever way it is wound.
     """
@@ -252,10 +252,10 @@ def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: t
     if of_face.dot(n0 + n1 + n2) < 0:
         of_face = -of_face
     normal = unit(of_face if flat else b[0] * n0 + b[1] * n1 + b[2] * n2)
-    away = of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0
-    if away and inputs.numbers[k, DOUBLE_SIDED] != 0:
-        normal = -normal
-    return point, normal
+    sign = cast_like(1, point.x)
+    if of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0 and inputs.numbers[k, DOUBLE_SIDED] != 0:
+        sign = -sign
+    return point, sign * normal, sign
 
 
 @ti.func

@@ -61,7 +61,9 @@ class MaterialShader(ShaderBase):
         is_whole = rasterization is not None and rasterization.clipping is None
         if is_whole and not self.gouraud and _is_drawn_by_kernel(meshes, scene):
             assert rasterization is not None
-            inputs = _kernel_inputs(rasterization, meshes, meshes.textures.maps(self.mipmaps), scene)
+            params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
+            params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
+            inputs = material_inputs(rasterization, meshes, meshes.textures.maps(self.mipmaps), params)
             kind = light_kind(scene.lights)
             assert kind is not None
             lighting = Lighting(kind, self.flat, inputs.uv_rows.shape[1] // 3, self.mipmaps)
@@ -89,14 +91,20 @@ def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
     return not (wanted and torch.is_grad_enabled())
 
 
-def _kernel_inputs(
-    rasterization: MeshRasterization, meshes: Meshes, table: MapTable, scene: SceneProperties
+def material_inputs(
+    rasterization: MeshRasterization, meshes: Meshes, table: MapTable, params: torch.Tensor, linear: bool = False
 ) -> MaterialInputs:
+    """What kernels that draw materials read.
+
+    Args:
+        rasterization, meshes: of N images; the meshes have ``TexturesMaterial``.
+        table: of their materials.
+        params: (N, N_PARAMS), lights and cameras.
+        linear: whether vertex colours are to be linear, as the table then is.
+    """
     offsets, triangles = rasterization.selection(by_depth=True)
     packed = meshes.textures.packed()
     normals, normal_faces = meshes.corner_normals_packed()
-    params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
-    params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
     return MaterialInputs(
         offsets=offsets,
         triangles=triangles,
@@ -107,7 +115,7 @@ def _kernel_inputs(
         normals=normals,
         uvs=packed.uvs,
         uv_rows=packed.faces_uvs.flatten(1),
-        colors=packed.colors,
+        colors=packed.linear_colors() if linear else packed.colors,
         color_faces=packed.faces_colors,
         material=packed.faces_material,
         numbers=numbers_of(table),

@@ -221,20 +221,22 @@ def tangents_of(meshes: Meshes, uvs: torch.Tensor, rows: torch.Tensor) -> torch.
 
     Args:
         uvs: (T, 2).
-        rows: (F, 3) int64, the rows of the faces' corners; -1 for none.
+        rows: (F, K, 3) int64, the rows of K sets at the faces' corners; -1 for none.
     Returns:
         (T + 1, 4): the direction, and 1 or -1: v rises along normal x direction times this. The last row is for -1.
     """
-    corners = meshes.verts_packed().index_select(0, meshes.faces_packed().flatten()).view(-1, 3, 3)
+    n_sets = rows.shape[1]
+    corners = meshes.verts_packed().index_select(0, meshes.faces_packed().flatten()).view(-1, 1, 3, 3)
+    corners = corners.expand(-1, n_sets, 3, 3).flatten(0, 1)
     table = torch.cat([uvs, uvs.new_zeros(1, 2)])
-    places = torch.where(rows < 0, len(uvs), rows)
-    coords = table.index_select(0, places.flatten()).view(-1, 3, 2)
+    places = torch.where(rows < 0, len(uvs), rows).flatten()
+    coords = table.index_select(0, places).view(-1, 3, 2)
     e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     d1, d2 = coords[:, 1] - coords[:, 0], coords[:, 2] - coords[:, 0]
     sign = (d1[:, 0] * d2[:, 1] - d1[:, 1] * d2[:, 0]).sign()[:, None]
     tangent = unit_vectors((e1 * d2[:, 1:] - e2 * d1[:, 1:]) * sign)
     of_face = torch.cat([tangent, sign], 1)
-    sums = table.new_zeros(len(table), 4).index_add(0, places.flatten(), of_face.repeat_interleave(3, 0))
+    sums = table.new_zeros(len(table), 4).index_add(0, places, of_face.repeat_interleave(3, 0))
     return torch.cat([unit_vectors(sums[:, :3]), torch.where(sums[:, 3:] < 0, -1.0, 1.0)], 1)
 
 
@@ -253,12 +255,13 @@ def _with_normal_map(
     texel, has_map = textures.sample("normal_map", faces, bary, slopes, table)
     points, slot, out = has_map.nonzero()[:, 0], SLOTS.index("normal_map"), normals
     material = packed.faces_material.index_select(0, faces)
+    tangents = tangents_of(meshes, packed.uvs, packed.faces_uvs) if len(points) else None
     sets = table.uv_set[:, slot].index_select(0, material.index_select(0, points))
     for uv_set in sets.unique().tolist():
         here = points[sets == uv_set]
         of_points, normal = material.index_select(0, here), normals.index_select(0, here)
         rows = packed.faces_uvs[:, uv_set]
-        tangent = _interpolate(tangents_of(meshes, packed.uvs, rows), rows, faces[here], bary.index_select(0, here))
+        tangent = _interpolate(tangents, rows, faces.index_select(0, here), bary.index_select(0, here))
         along_u = unit_vectors(tangent[:, :3] - normal * (normal * tangent[:, :3]).sum(1, keepdim=True))
         along_v = torch.linalg.cross(normal, along_u) * torch.where(tangent[:, 3:] < 0, -1.0, 1.0)
         x, y, z = (texel.index_select(0, here) * 2 - 1).split((1, 1, 1, 1), 1)[:3]

@@ -143,7 +143,8 @@ class TexturesMaterial(TexturesBase):
         material = packed.faces_material.index_select(0, faces)
         sampled, has_map = self.sample("base_map", faces, bary, slopes, table)
         mapped, plain = (t.index_select(0, material) for t in (table.base_color, table.plain_color))
-        return torch.where(has_map[:, None], mapped, plain) * sampled * packed.color_at(faces, bary, linear)
+        color = torch.where(has_map[:, None], mapped, plain) * sampled
+        return color * packed.color_at(faces, bary, linear) if len(packed.colors) else color
 
     def sample(
         self,
