@@ -21,7 +21,7 @@ N_ROUGHNESSES = 9  # of the maps for facets, evenly from 0 to 1; the one after t
 SHRINK = (1, 2, 4, 4, 8, 8, 16, 16, 16, 16)  # of each map's side
 SAMPLES = (1, 64, 128, 128, 256, 256, 256, 256, 256, 256)  # of each map's texels
 BLUR = 0.5  # levels by which samples look coarser than their share of the lobe, so that they overlap
-LEAST_SIDE = 4
+LEAST_SIDE = 8
 SIDES = (4, 1024)
 CUBE = LookupMode("linear-mipmap-linear", "cube")
 
@@ -73,6 +73,10 @@ class EnvironmentLights(nn.Module):
         ValueError: where a shape or number does not fit.
     """
 
+    radiance: torch.Tensor
+    rotation: torch.Tensor
+    intensity: torch.Tensor
+
     def __init__(
         self,
         radiance: torch.Tensor,
@@ -113,7 +117,7 @@ class EnvironmentLights(nn.Module):
         parts = (self.radiance, self.intensity)
         if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
             return self._compute()
-        key = [(id(part), version_of(part)) for part in parts]
+        key = id(self.radiance), version_of(self.radiance), float(self.intensity)
         if self._kept is None or self._kept[0] != key:
             with torch.no_grad():
                 self._kept = key, compute_to_keep(self._compute)
@@ -210,7 +214,9 @@ def _lobe(index: int, size: int, side: int) -> tuple[torch.Tensor, torch.Tensor,
         density = height / math.pi
     is_above = height > 0
     height, turn, density = height[is_above], 2 * math.pi * turn[is_above], density[is_above]
-    weight = height if index < N_ROUGHNESSES else torch.ones_like(height)
+    weight = torch.ones_like(height)
+    if index < N_ROUGHNESSES:  # masking, for a view along the normal
+        weight = 2 / (1 + ((square + (1 - square) * height**2).sqrt() / height))
     texel = 4 * math.pi / (6 * size * size)
     level = (0.5 * torch.log2(1 / (n * density * texel)) + BLUR).clamp(min=0)
     radius = (1 - height**2).clamp(min=0).sqrt()

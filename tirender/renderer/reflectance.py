@@ -19,6 +19,7 @@ from tirender.structures.keeping import compute_to_keep
 DIELECTRIC = 0.04  # reflected by a dielectric at normal incidence
 LEAST_ROUGHNESS = 0.045  # of the highlights of lamps, which would vanish between pixels
 LEAST_COSINE = 1e-4  # between the normal and the view
+SHIFT = 0.7, 1.4  # of the middle of rough lobes; see mirrored_view
 SIDE, SAMPLES = 32, 256  # of the table of albedos, and of each entry
 
 
@@ -77,9 +78,7 @@ def albedos_of(facets: Facets, compensated: bool = True) -> Albedos:
     return Albedos(f0, single, repeated, base, boost)
 
 
-def reflect_lamp(
-    facets: Facets, albedos: Albedos, towards: torch.Tensor, color: torch.Tensor
-) -> torch.Tensor:
+def reflect_lamp(facets: Facets, albedos: Albedos, towards: torch.Tensor, color: torch.Tensor) -> torch.Tensor:
     """Light of a lamp that points reflect towards the camera.
 
     Args:
@@ -122,13 +121,15 @@ def reflect_surroundings(
 
 
 def mirrored_view(facets: Facets) -> torch.Tensor:
-    """(M, 3): the view mirrored at the normal, of any length; rougher facets see more of what lies above them.
+    """(M, 3): the view mirrored at the normal, of any length; for rough facets, nearer to the normal.
 
-    The middle of the lobe moves towards the normal with the fourth power of roughness.
+    There lies the middle of what they reflect. The share of the normal is a fit to lobes of this model, r^3 (0.7 + 1.4
+    (1 - cosine)) for roughness r: it halves the error of the split that mirrors alone, at r = 0.6.
     """
     cosine = (facets.normal * facets.view).sum(1, keepdim=True)
     mirrored = 2 * cosine * facets.normal - facets.view
-    return torch.lerp(mirrored, facets.normal, facets.roughness.clamp(0, 1) ** 4)
+    share = facets.roughness.clamp(0, 1) ** 3 * (SHIFT[0] + SHIFT[1] * (1 - cosine))
+    return torch.lerp(mirrored, facets.normal, share.clamp(0, 1))
 
 
 def look_up_albedo(cosine: torch.Tensor, roughness: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

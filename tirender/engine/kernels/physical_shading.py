@@ -24,7 +24,6 @@ from tirender.engine.kernels.material_shading import (
     surface_colors,
 )
 from tirender.engine.kernels.reflectance import (
-    N_LAMP,
     Albedos,
     Facets,
     Surroundings,
@@ -77,6 +76,8 @@ class Limits(NamedTuple):
     dielectric: float
     least_roughness: float
     least_cosine: float
+    shift: float
+    shift_grazing: float
     tiny: float
 
 
@@ -236,7 +237,7 @@ def shade_physical(lit: ti.template(), n: ti.i32, m: ti.i32, place: ti.template(
         facets = ti.static(Facets(base.xyz, metallic, roughness, normal, view))
         f0, single, repeated, scattering, boost = albedos_of(facets, lit.albedo, lit.lighting.compensated, lit.limits)
         albedos = ti.static(Albedos(f0, single, repeated, scattering, boost))
-        of_lobe, of_hemisphere = light_from(lit.surroundings, n, facets)
+        of_lobe, of_hemisphere = light_from(lit.surroundings, n, facets, lit.limits)
         ambient = vector(lit.inputs.params, n, AMBIENT)
         rgb = single * (of_lobe + ambient) + (repeated + scattering) * (of_hemisphere + ambient)
         rgb *= occlusion

@@ -103,11 +103,12 @@ def reflected_lamp(facets: ti.template(), albedos: ti.template(), towards, color
 
 
 @ti.func
-def light_from(surroundings: ti.template(), n: ti.i32, facets: ti.template()):
+def light_from(surroundings: ti.template(), n: ti.i32, facets: ti.template(), limits: ti.template()):
     """What the facets' lobe and the hemisphere send: two colours; as the twin's maps read them."""
     cosine = facets.normal.dot(facets.view)
     mirrored = 2 * cosine * facets.normal - facets.view
-    mirrored += facets.roughness**4 * (facets.normal - mirrored)
+    share = facets.roughness**3 * (limits.shift + limits.shift_grazing * (1 - cosine))
+    mirrored += ti.math.clamp(share, 0 * share, 0 * share + 1) * (facets.normal - mirrored)
     n_facets = surroundings.levels.shape[0] - 1
     level = facets.roughness * (n_facets - 1)
     fine = ti.min(ti.cast(ti.floor(level), ti.i32), n_facets - 1)

@@ -255,7 +255,9 @@ def _with_normal_map(
     texel, has_map = textures.sample("normal_map", faces, bary, slopes, table)
     points, slot, out = has_map.nonzero()[:, 0], SLOTS.index("normal_map"), normals
     material = packed.faces_material.index_select(0, faces)
-    tangents = tangents_of(meshes, packed.uvs, packed.faces_uvs) if len(points) else None
+    if not len(points):
+        return normals
+    tangents = tangents_of(meshes, packed.uvs, packed.faces_uvs)
     sets = table.uv_set[:, slot].index_select(0, material.index_select(0, points))
     for uv_set in sets.unique().tolist():
         here = points[sets == uv_set]

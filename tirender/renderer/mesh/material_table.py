@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -72,13 +71,17 @@ class MapTable(NamedTuple):
             [_number(found, linear and slot in COLORS, different, images) for slot, found in zip(SLOTS, row)]
             for row in slots
         ]
-        maps = pack_mipmaps([_rgba(m.image, decode).to(device) for m, decode in images] or [torch.ones(1, 1, 4)], mipmaps)
+        maps = pack_mipmaps(
+            [_rgba(m.image, decode).to(device) for m, decode in images] or [torch.ones(1, 1, 4)], mipmaps
+        )
         codes = [padding_code(*check_padding("wrap", m.wrap)) + NEAREST * m.nearest for m, _ in images] or [0]
         first_level, n_smaller = maps.first_level.cpu(), maps.n_smaller.cpu()
         n_levels = first_level.diff(append=torch.tensor([len(n_smaller)]))
         padding = torch.tensor(codes).repeat_interleave(n_levels)
         of_levels = padding + LEVELS * torch.where(padding < NEAREST, n_smaller, 0)
-        layout = torch.cat([maps.levels.first_texel.cpu()[:, None], maps.levels.size.cpu(), of_levels[:, None]], 1).int()
+        layout = torch.cat(
+            [maps.levels.first_texel.cpu()[:, None], maps.levels.size.cpu(), of_levels[:, None]], 1
+        ).int()
         numbers = [[-1 if n < 0 else int(first_level[n]) for n in row] for row in numbers]
         eye = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
         modes = ("opaque", "mask", "blend")
@@ -97,7 +100,8 @@ class MapTable(NamedTuple):
             "emission": _rows([m.emission for m in everything], 3),
             "phong": torch.tensor([(*(m.specular or (1.0,) * 3), m.shininess or 64.0) for m in everything]),
             "settings": _rows(
-                [(modes.index(m.alpha_mode), m.alpha_cutoff, m.normal_scale, m.occlusion_strength) for m in everything], 4
+                [(modes.index(m.alpha_mode), m.alpha_cutoff, m.normal_scale, m.occlusion_strength) for m in everything],
+                4,
             ),
             "metallic_roughness": _rows(
                 [(0.0 if m.metallic is None else m.metallic, roughness_of(m)) for m in everything], 2

@@ -28,6 +28,8 @@ LIMITS = Limits(
     dielectric=reflectance.DIELECTRIC,
     least_roughness=reflectance.LEAST_ROUGHNESS,
     least_cosine=reflectance.LEAST_COSINE,
+    shift=reflectance.SHIFT[0],
+    shift_grazing=reflectance.SHIFT[1],
     tiny=1e-12,
 )
 CURVE = Curve(
@@ -95,11 +97,13 @@ class PBRShader(ShaderBase):
 
     def to(self, device: Any) -> PBRShader:  # type: ignore[override]
         """Moves cameras and lights."""
-        many, one = isinstance(self.lights, list | tuple), self.lights
-        self.lights = [light.to(device) for light in one] if many else one.to(device)
-        self.materials.to(device)
-        if self.cameras is not None:
-            self.cameras = self.cameras.to(device)
+        lights: Any = self.lights
+        if isinstance(lights, list | tuple):
+            self.lights = None
+            super().to(device)
+            self.lights = [light.to(device) for light in lights]
+        else:
+            super().to(device)
         return self
 
     def forward(self, fragments: Fragments, meshes: Meshes, **kwargs: Any) -> torch.Tensor:

@@ -85,7 +85,7 @@ def _depth_map(
         fov = 2 * math.degrees(math.atan(tangent))
         cameras = FoVPerspectiveCameras(1e-3 * radius, far, fov=fov, R=R, T=T, device=eye.device)
     else:
-        side = {"max_y": radius, "min_y": -radius, "max_x": radius, "min_x": -radius}
+        side: Any = {"max_y": radius, "min_y": -radius, "max_x": radius, "min_x": -radius}
         cameras = FoVOrthographicCameras(1e-3 * radius, far, **side, R=R, T=T, device=eye.device)
     found = MeshRasterizer(cameras, RasterizationSettings(texels, faces_per_pixel=1))(meshes).zbuf[..., 0]
     return torch.where(found < 0, math.inf, found), (R, T, radius, tangent)
