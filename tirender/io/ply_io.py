@@ -12,7 +12,7 @@ import torch
 from tirender.checks import fail
 from tirender.io.file_mesh import warn_if_blurred
 from tirender.io.files import is_path, read_source, write_file
-from tirender.io.mesh_building import meshes_of
+from tirender.io.mesh_building import cloud_of, meshes_of
 from tirender.io.pluggable_formats import (
     MeshFormatInterpreter,
     PointcloudFormatInterpreter,
@@ -197,15 +197,7 @@ class PointcloudPlyFormat(PointcloudFormatInterpreter):
         if is_path(path) and not has_suffix(path, self.known_suffixes):
             return None
         cloud = read_ply(read_source(path, path_manager), with_faces=False)
-        rgba = cloud.verts_rgba
-        warn_if_blurred(cloud.name, cloud.verts)
-        if rgba is not None and (rgba[:, 3] < 1.0).any():
-            warnings.warn(f"{cloud.name}: alpha is not part of a cloud's features, left out", stacklevel=3)
-        return Pointclouds(
-            [torch.from_numpy(cloud.verts.astype(np.float32)).to(device)],
-            None if cloud.normals is None else [torch.from_numpy(cloud.normals).to(device)],
-            None if rgba is None else [torch.from_numpy(rgba[:, :3].copy()).to(device)],
-        )
+        return cloud_of(cloud, device)
 
     def save(
         self,
