@@ -83,6 +83,14 @@ def maps_of(material: Material) -> list[TextureMap]:
     return [found for found in (getattr(material, slot) for slot in SLOTS) if found is not None]
 
 
+def moved_uvs(uvs: np.ndarray, transform: bytes) -> np.ndarray:
+    """Texture coordinates (T, 2) where maps of a layout are read, float32."""
+    if not transform:
+        return uvs.astype(np.float32)
+    matrix = np.frombuffer(transform).reshape(2, 3)
+    return (uvs.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
 def _layouts(mesh: FileMesh, material: Material) -> list[Layout]:
     """Those that the material's maps are read at, then the sets of texture coordinates that no map uses."""
     used = dict.fromkeys(layout for layout in map(layout_of, maps_of(material)) if layout[0] < len(mesh.uvs))
@@ -128,7 +136,9 @@ def _piece(mesh: FileMesh, chosen: np.ndarray, material: Material, has_normals: 
     normal_map = material.normal_map if has_normals else None
     if normal_map is not None:  # mirrored halves need tangents of their own
         uv_set = normal_map.uv_set
-        mirrored = orientations(_moved(mesh.uvs[uv_set], layout_of(normal_map)[1])[mesh.faces_uvs[uv_set][chosen]]) < 0
+        mirrored = (
+            orientations(moved_uvs(mesh.uvs[uv_set], layout_of(normal_map)[1])[mesh.faces_uvs[uv_set][chosen]]) < 0
+        )
         corners.append(np.repeat(mirrored.astype(np.int64)[:, None], 3, axis=1))
     is_whole = len(chosen) == len(mesh.faces) and all(
         np.array_equal(rows, faces) for rows in corners[1 : 1 + len(tables)]
@@ -144,7 +154,7 @@ def _piece(mesh: FileMesh, chosen: np.ndarray, material: Material, has_normals: 
         new_faces, first = _joined_index([faces, *alike])
         picked = [rows.reshape(-1)[first] for rows in corners]
     of_uvs = picked[1 + has_normals :]
-    uvs = tuple(_moved(mesh.uvs[layout[0]][rows], layout[1]) for layout, rows in zip(layouts, of_uvs))
+    uvs = tuple(moved_uvs(mesh.uvs[layout[0]][rows], layout[1]) for layout, rows in zip(layouts, of_uvs))
     rgba = None
     if verts_rgba is not None or faces_rgba is not None:
         rgba = np.ones((len(picked[0]), 4), np.float32) if verts_rgba is None else verts_rgba[picked[0]]
@@ -183,13 +193,6 @@ def _alike(table: np.ndarray) -> np.ndarray:
     _, group = weld(table.astype(np.float64))
     _, first = np.unique(group, return_index=True)
     return np.append(first[group], -1)
-
-
-def _moved(uvs: np.ndarray, transform: bytes) -> np.ndarray:
-    if not transform:
-        return uvs.astype(np.float32)
-    matrix = np.frombuffer(transform).reshape(2, 3)
-    return (uvs.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
 def _unit(normals: np.ndarray) -> np.ndarray:
