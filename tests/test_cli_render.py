@@ -244,7 +244,6 @@ class TestCameras:
 
 def test_a_picture_that_the_file_reads_is_not_overwritten(tmp_path: Path, cone: Path) -> None:
     """Names count as a whole: another picture whose name is a part of the texture's may be drawn again."""
-    cone.write_text("mtllib cone.mtl\n" + cone.read_text())
     (tmp_path / "cone.mtl").write_text("newmtl a\nmap_Kd big_cone.png\n")
     for name in ("big_cone.png", "cone.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
