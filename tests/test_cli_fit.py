@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_to_images(tmp_path: Path, ring: Path, texture: str) -> None:
     assert facts["settings"]["texture"] == texture
     assert facts["quality"]["image_psnr"] > 3
     assert isinstance(IO().load_mesh(out / "mesh.obj").textures, TexturesUV)
+
+
+def test_to_photos(tmp_path: Path) -> None:
+    mesh = torus(0.3, 1.0, 10, 20)
+    mesh.textures = TexturesVertex(mesh.verts_padded() / 3 + 0.5)
+    write_folder(tmp_path / "photos", render_views(mesh, 4, 32))
+    out = tmp_path / "out"
+    assert fit("images", tmp_path / "photos", "-o", out, *FEW) == 0
+    facts = check_results(out, {"mesh.mtl", "mesh.png", "results.html", "flight.mp4"})
+    page = (out / "results.html").read_text("utf-8")
+    assert page.count("data:image/jpeg") == 2 * 4
+    psnrs = [float(row.split(" dB")[0]) for row in re.findall(r"<td>(\d+\.\d+ dB)", page)]
+    mean = -10 * math.log10(sum(10 ** (-x / 10) for x in psnrs) / 4)  # of the squared errors
+    assert mean == pytest.approx(facts["quality"]["image_psnr"], abs=0.01)
 
 
 def test_a_mesh_without_colours_is_grey(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tirender.utils import torus
 FEW = ("--steps", 4, "--every", 2, "--checkpoint", 2, "--frames", 3, "--size", 16)
 FIGURES = {"iter_00000.png", "iter_00002.png", "comparison.png", "losses.png"}
 ALWAYS = {"losses.json", "checkpoint.pt", "checkpoint.previous.pt", "turntable.gif", "turntable.mp4"}
+OF_PHOTOS = FIGURES | ALWAYS | {"mesh.ply", "results.html", "flight.mp4"}
 
 
 def fit(*args: object) -> int:
@@ -130,8 +131,12 @@ def write_views(folder: Path, n: int) -> None:
 def test_to_a_folder(tmp_path: Path, n: int, held_out: bool) -> None:
     write_views(tmp_path / "photos", n)
     assert fit("volume", tmp_path / "photos", "-o", tmp_path / "out", *FEW) == 0
-    facts = check_results(tmp_path / "out")
+    facts = check_results(tmp_path / "out", OF_PHOTOS)
     assert set(facts["quality"]) == ({"held_out_psnr", "held_out_ssim"} if held_out else {"fitted_psnr", "fitted_ssim"})
+    page = (tmp_path / "out" / "results.html").read_text("utf-8")
+    assert ("2 photos that it has not seen" if held_out else "the photos that it was fitted to") in page
+    assert page.count("data:image/jpeg") == 2 * (2 if held_out else 4)
+    assert all(f"images/r_{i}<td>" in page for i in ((0, 8) if held_out else range(4)))
     verts = IO().load_mesh(tmp_path / "out" / "mesh.ply").verts_packed()
     assert (verts.mean(0) - torch.tensor([1.0, 2, 3])).abs().max() < 1.5
 
@@ -152,7 +157,7 @@ def test_to_a_synthetic_scene_of_nerf(tmp_path: Path) -> None:
     assert (len(views), len(held_out)) == (4, 3)
     assert views.image_size == held_out.image_size == (16, 16)
     assert fit("nerf", folder, "-o", tmp_path / "out", *FEW) == 0
-    assert "held_out_psnr" in check_results(tmp_path / "out")["quality"]
+    assert "held_out_psnr" in check_results(tmp_path / "out", OF_PHOTOS)["quality"]
 
 
 def test_resumed_it_goes_on(tmp_path: Path, ring: Path) -> None:

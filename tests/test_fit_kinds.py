@@ -76,7 +76,7 @@ class Outline(SilhouetteFit):
     name = "outline"
     finds, so_that = "an outline", "it is a new kind"
 
-    def quality(self, run, target) -> dict[str, float]:
+    def quality(self, run, target, watch=None) -> dict[str, float]:
         return {"novelty": 1.0}
 
 

@@ -84,7 +84,7 @@ def test_points_and_lines_are_left_out(tmp_path) -> None:
     builder = GltfBuilder()
     attributes = {"POSITION": builder.array(TRIANGLE)}
     builder.mesh({"attributes": attributes, "mode": 1}, {"attributes": attributes})
-    with pytest.warns(UserWarning, match=r"meshes\[0\].primitives\[0\]: points or lines, left out"):
+    with pytest.warns(UserWarning, match=r"meshes\[0\].primitives\[0\]: lines, left out"):
         assert load(tmp_path, builder).faces_packed().tolist() == [[0, 1, 2]]
 
 

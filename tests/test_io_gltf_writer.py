@@ -14,7 +14,7 @@ from tirender.io import IO
 from tirender.io.experimental_gltf_io import MeshGlbFormat
 from tirender.io.reading import read_mesh_file
 from tirender.renderer.mesh.texture_maps import check_padding
-from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
+from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.structures.meshes import Meshes
 
 VERTS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0.5], [0, 1, 0]])
@@ -69,20 +69,22 @@ def test_by_trimesh(tmp_path) -> None:
     assert mesh.faces.tolist() == FACES.tolist()
 
 
-def test_other_textures_are_left_out_with_a_warning(tmp_path) -> None:
-    with pytest.warns(UserWarning, match="TexturesAtlas cannot be saved in this format"):
-        loaded = written(tmp_path, Meshes([VERTS], [FACES], TexturesAtlas([torch.rand(2, 2, 2, 3)])))
-    assert torch.equal(loaded.verts_packed(), VERTS)
-
-
 def test_what_is_not_written(tmp_path) -> None:
     mesh = Meshes([VERTS], [FACES])
-    assert not MeshGlbFormat().save(mesh, tmp_path / "m.gltf")
+    assert not MeshGlbFormat().save(mesh, tmp_path / "m.glt")
     with pytest.raises(ValueError, match="binary: expected None or True, as GLB is binary, got False"):
         IO().save_mesh(mesh, tmp_path / "m.glb", binary=False)
+    with pytest.raises(ValueError, match="binary: expected None or False, as .gltf is text"):
+        IO().save_mesh(mesh, tmp_path / "m.gltf", binary=True)
     with pytest.raises(ValueError, match="data: expected one mesh"):
         IO().save_mesh(mesh.extend(2), tmp_path / "m.glb")
+    with pytest.raises(ValueError, match="m.glb: expected at least one vertex, as glTF holds no empty mesh"):
+        IO().save_mesh(Meshes([VERTS[:0]], [FACES[:0]]), tmp_path / "m.glb")
+    with pytest.raises(ValueError, match="m.glb: expected positions finite in float32"):
+        IO().save_mesh(Meshes([VERTS * torch.inf], [FACES]), tmp_path / "m.glb")
     assert not list(tmp_path.iterdir())
+    with pytest.warns(UserWarning, match="m.glb: TexturesVertex cannot be saved in this format, left out"):
+        IO().save_mesh(Meshes([VERTS], [FACES], TexturesVertex([torch.rand(4, 5)])), tmp_path / "m.glb")
 
 
 def test_faces_without_texture_coordinates_stay_where_they_are(tmp_path) -> None:

@@ -132,11 +132,16 @@ def test_vertex_colours_round_trip(tmp_path, binary: bool | None, as_uint8: bool
     assert torch.allclose(loaded, colors, atol=0.502 / 255 if as_uint8 else 0.0, rtol=0)
 
 
-def test_other_textures_are_left_out_with_a_warning(tmp_path) -> None:
-    uvs = TexturesUV(torch.rand(1, 2, 2, 3), [F], [torch.rand(4, 2)])
-    with pytest.warns(UserWarning, match="TexturesUV is no RGB at each vertex, left out"):
-        IO().save_mesh(Meshes([V], [F], uvs), tmp_path / "c.ply")
-    assert IO().load_mesh(tmp_path / "c.ply").textures is None
+@pytest.mark.parametrize("binary", [True, False])
+def test_maps_are_saved_beside_the_file(tmp_path, binary: bool) -> None:
+    image = torch.randint(0, 256, (4, 5, 3)) / 255.0
+    mesh = Meshes([V], [F], TexturesUV([image], [F], [torch.rand(4, 2)]))
+    IO().save_mesh(mesh, tmp_path / "c.ply", binary=binary)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["c.ply", "c.png"]
+    loaded = IO().load_mesh(tmp_path / "c.ply")
+    assert torch.equal(loaded.verts_packed(), V)
+    colors = [m.textures.faces_verts_textures_packed() for m in (mesh, loaded)]
+    assert torch.allclose(*colors, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_own_format_comes_first(tmp_path):
 
 def test_unknown_formats():
     expected = "path: expected a file of a registered point cloud format"
-    with pytest.raises(ValueError, match=rf"{expected} \(\.npz, \.ply\), got 'x.obj'"):
+    with pytest.raises(ValueError, match=rf"{expected} \(\.npz, \.ply, \.glb, \.gltf\), got 'x.obj'"):
         IO().load_pointcloud("x.obj")
     with pytest.raises(ValueError, match=rf"{expected} \(none\), got 'x.ply'"):
         IO(include_default_formats=False).load_pointcloud("x.ply")

@@ -65,7 +65,7 @@ def test_unknown_formats() -> None:
     with pytest.raises(ValueError, match=rf"{expected} \(none\), got 'x.obj'"):
         IO(include_default_formats=False).load_mesh("x.obj")
     with pytest.raises(ValueError, match="path: expected the ending of a registered mesh format that can be written"):
-        IO().save_mesh(MESH, "x.gltf")
+        IO().save_mesh(MESH, "x.stl")
     with pytest.raises(ValueError, match="interpreter: expected a MeshFormatInterpreter, got str"):
         IO().register_meshes_format("obj")  # type: ignore[arg-type]
 

@@ -54,9 +54,13 @@ def errors(cameras: PerspectiveCameras, true: PerspectiveCameras) -> tuple[float
     return float(torch.rad2deg(sines.asin()).median()), float(off.median())
 
 
+def refinement_of(cameras: PerspectiveCameras, depth: float = 2.0) -> CameraRefinement:
+    return CameraRefinement(cameras, torch.full((len(cameras.T),), depth))
+
+
 def test_no_change_at_first():
     cameras = as_pinholes(capture())
-    found = CameraRefinement(cameras, 2.0)()
+    found = refinement_of(cameras)()
     for name in ("R", "focal_length", "principal_point"):
         assert torch.equal(getattr(found, name), getattr(cameras, name))
     torch.testing.assert_close(found.T, cameras.T)
@@ -64,12 +68,14 @@ def test_no_change_at_first():
 
 def test_what_the_changes_mean():
     cameras = as_pinholes(capture())
-    refinement = CameraRefinement(cameras, 2.0)
+    refinement = refinement_of(cameras)
     with torch.no_grad():
         refinement.turns[2, 1], refinement.shifts[3, 2], refinement.zooms[0] = 0.1, 0.25, 0.5
     found = refinement([2, 3])
     assert len(refinement.zooms) == 1  # one lens
-    torch.testing.assert_close(centres_of(found)[0], centres_of(cameras)[2])
+    pivot = centres_of(cameras)[2] + 2 * cameras.R[2, :, 2]
+    torch.testing.assert_close(found.transform_points(pivot[None])[0], cameras[[2]].transform_points(pivot[None]))
+    torch.testing.assert_close((centres_of(found)[0] - pivot).norm(), torch.tensor(2.0))
     cosine = (found.R[0] * cameras.R[2]).sum(0)  # of its axes with what they were
     torch.testing.assert_close(cosine, torch.tensor([0.1, 0.0, 0.1]).cos(), atol=1e-5, rtol=0)
     ahead = cameras.R[3, :, 2]
@@ -80,7 +86,7 @@ def test_what_the_changes_mean():
 def test_a_zoom_is_drawn_as_a_longer_focal_length():
     photos = capture()
     viewmats, intrinsics = pinholes(photos)
-    refinement = CameraRefinement(as_pinholes(photos), 2.0)
+    refinement = refinement_of(as_pinholes(photos))
     model = SplatModel(truth(), SIZE, config())
     zoomed = intrinsics.clone()
     zoomed[:, :2, :2] *= torch.tensor(0.2).exp()
@@ -102,7 +108,7 @@ def test_others_move_as_the_world_did():
     fitted, others = (PerspectiveCameras(1.5, R=cameras.R[i::2], T=cameras.T[i::2]) for i in (0, 1))
     fitted.focal_length, others.focal_length = (torch.full((len(c.T), 2), 1.5) for c in (fitted, others))
     turn, scale = so3_exp_map(torch.tensor([[0.1, -0.2, 0.05]]))[0], 1.1
-    refinement = CameraRefinement(fitted, 1.0)
+    refinement = refinement_of(fitted, 1.0)
 
     def world(camera: PerspectiveCameras) -> tuple[torch.Tensor, torch.Tensor]:
         return turn @ camera.R, scale * camera.T + torch.tensor([0.1, 0.0, 0.2]) @ (turn @ camera.R)
@@ -147,10 +153,10 @@ def test_resumed_to_the_bit(tmp_path: Path, exposure: str):
 
 
 def test_states_that_no_camera_has_are_refused():
-    refinement = CameraRefinement(as_pinholes(capture()), 2.0)
+    refinement = refinement_of(as_pinholes(capture()))
     state = refinement.state_dict()
     for name, value, message in (
-        ("reach", torch.tensor(0.0), "reach: expected a number above 0"),
+        ("depths", torch.zeros(9), "depths: expected numbers above 0"),
         ("zooms", torch.tensor([80.0]), "zooms: expected at most 5"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -161,7 +167,7 @@ def test_states_that_no_camera_has_are_refused():
 
 def test_the_record_of_a_checkpoint_is_refined():
     photos = capture()
-    refinement = CameraRefinement(as_pinholes(photos), 2.0)
+    refinement = refinement_of(as_pinholes(photos))
     record = camera_record(photos)
     assert refined_record(record, {}) == record
     with torch.no_grad():

@@ -165,22 +165,24 @@ class Capture:
         middle = looked_at(centres, ahead)
         reach = float((centres - middle).norm(dim=1).max()) or 1.0
         near, far = NEAR_SHARE * reach, FAR_SHARE * reach
-        depths = self._depths()
+        depths = self.seen_depths().flatten()
+        depths = depths[~depths.isnan()]
         if len(depths):
             ends = depths.quantile(depths.new_tensor([NEAREST_POINTS, FURTHEST_POINTS]))
             near, far = float(ends[0]) / 2, float(ends[1]) * 2
         return Bounds(middle, reach, near, far)
 
-    def _depths(self, most: int = 1 << 20) -> torch.Tensor:
-        """Depths of points that are in the image of a camera; of some where there are very many."""
+    def seen_depths(self, most: int = 1 << 20) -> torch.Tensor:
+        """(N, P) depths of points in cameras, NaN of those that are not in the image; of some where there are many."""
         if self.points is None:
-            return self.cameras.T.new_zeros(0)
+            return self.cameras.T.new_zeros(len(self), 0)
         points = self.points.points_packed().detach()
         points = points[:: 1 + len(points) * len(self) // most]
         view = points @ self.cameras.R.detach() + self.cameras.T.detach()[:, None]
         seen = self.cameras.get_full_projection_transform().transform_points(points, eps=1e-6)[..., :2].detach()
         half = torch.tensor([(w / min(h, w), h / min(h, w)) for h, w in self.sizes]).to(seen)
-        return view[..., 2][(seen.abs() <= half[:, None]).all(-1) & (view[..., 2] > 0)]
+        depths = view[..., 2]
+        return depths.where((seen.abs() <= half[:, None]).all(-1) & (depths > 0), depths.new_tensor(float("nan")))
 
 
 def looked_at(centres: torch.Tensor, ahead: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ from tirender.commands.arguments import (
     numbers,
 )
 from tirender.commands.fit_folder import CHECKPOINTS, choose_folder, locked
-from tirender.commands.fit_page import write_page
+from tirender.commands.fit_page import N_FRAMES, Page
 from tirender.commands.parsing import takes_numbers
 from tirender.fit_kinds import KINDS, PRESETS, FitKind, Numbers, Option
 from tirender.progress import prints_lines, shows_bar
@@ -226,8 +226,13 @@ def _write(job: _Job, run: FitRun) -> str:
     from tirender.io.files import write_file
 
     name = job.kind.write(run, job.target, job.folder, job.given)
-    if hasattr(job.target, "photos"):
-        write_page(run, job.target, job.folder, f"tirender fit {job.kind.name} {job.given['source']}")
+    photos = getattr(job.target, "names", ())
+    page = Page(photos) if photos else None
+    quality = job.kind.quality(run, job.target, page)
+    if page is not None and page.has_photos:
+        title = f"tirender fit {job.kind.name} {job.given['source']}"
+        paint, n_frames = job.kind.painter(run, job.target), job.given.get("frames", N_FRAMES)
+        page.write(run, job.target, paint, job.folder, title, n_frames)
     job.kind.compare(run, job.target)
     save_figure(job.folder / "comparison.png")
     vis.plot_losses(run.history)
@@ -237,7 +242,7 @@ def _write(job: _Job, run: FitRun) -> str:
         "losses": run.losses,
         f"mean_of_last_{LAST}": {k: sum(v[-LAST:]) / len(v[-LAST:]) for k, v in run.history.items()},
         "best_step": run.best_step,
-        "quality": job.kind.quality(run, job.target),
+        "quality": quality,
         "settings": job.settings,
     }
     write_file(job.folder / "losses.json", [(json.dumps(facts, indent=2) + "\n").encode()])

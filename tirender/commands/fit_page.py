@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     import torch
 
     from tirender.fit import FitRun
+    from tirender.renderer import CamerasBase
     from tirender.scenes.cameras import SceneCamera
+
+    Paint = Callable[[CamerasBase, tuple[int, int]], torch.Tensor]
 
 PAGE, FLIGHT = "results.html", "flight"
 MOST_PAIRS, MOST_LINES = 8, 40  # photos that are shown, and that have a line of numbers
 SIDE, QUALITY = 480, 88  # of pictures: short side in pixels at most, and JPEG's
-N_KEYS, N_FRAMES, FPS = 16, 120, 24.0
+N_KEYS, N_FRAMES, SECONDS = 16, 120, 5.0
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -36,7 +39,6 @@ td:first-child, th:first-child { text-align: left }
 </style>
 <h1>$title</h1>
 <p>$summary</p>
-<h2>A flight along the cameras</h2>
 $flight
 <h2>$heading</h2>
 <p>Left the photo, right what was fitted.</p>
@@ -49,46 +51,67 @@ $rows
 """)
 
 
-def write_page(run: FitRun, target: Any, folder: Path, title: str) -> None:
-    """Write ``results.html``, and beside it the flight, as a video or, without an encoder, as a GIF.
+class Page:
+    """Collects the photos that a fit is compared with, and writes ``results.html``; called as ``Watch`` says.
 
     Args:
-        run: of a fit to photos; ``run.module(cameras, image_size)`` returns images (1, H, W, 4).
-        target: a :class:`~tirender.fit_kinds.PhotosTarget`.
-        folder: of the results.
-        title: of the page.
+        names: of these photos.
     """
-    from tirender.fit.held_out import compared, quality_of, seen_by
-    from tirender.fit.photos import as_capture
-    from tirender.fit_kinds.photos import evenly_spread
-    from tirender.io.files import write_file
 
-    is_unseen = target.held_out is not None
-    photos = seen_by(run.module, as_capture(target.held_out if is_unseen else target.photos), not is_unseen)
-    if not is_unseen:
-        photos = photos[evenly_spread(len(photos), MOST_PAIRS)]
-    shown = set(evenly_spread(len(photos), MOST_PAIRS))
-    pairs, rows, qualities = [], [], []
-    for i, (truth, _, rendered) in enumerate(compared(run.module, photos)):
+    def __init__(self, names: Sequence[str]) -> None:
+        from tirender.fit_kinds.photos import evenly_spread
+
+        self._names = names
+        self._shown = {*evenly_spread(len(names), MOST_PAIRS)}
+        self._pairs: list[str] = []
+        self._qualities: list[tuple[float, float]] = []
+
+    @property
+    def has_photos(self) -> bool:
+        """Whether there were any."""
+        return bool(self._qualities)
+
+    def __call__(self, i: int, truth: torch.Tensor, rendered: torch.Tensor) -> None:
+        from tirender.fit.held_out import quality_of
+
         quality = quality_of(rendered, truth)
-        qualities.append(quality)
-        name, words = escape(photos.names[i]), f"<td>{quality[0]:.2f} dB<td>{quality[1]:.4f}"
-        if i in shown:
-            pairs.append(f'<div class="pair">{_image(truth)}{_image(rendered)}<p>{name}: {quality[0]:.2f} dB</p></div>')
-        if i < MOST_LINES:
-            rows.append(f"<tr><td>{name}{words}</tr>")
-    psnr, ssim = (sum(values) / len(qualities) for values in zip(*qualities))
-    n_fitted = len(target.photos)
-    what = f"{len(photos)} photos that it has not seen" if is_unseen else "photos that it was fitted to"
-    page = _PAGE.substitute(
-        title=escape(title),
-        summary=f"Fitted to {n_fitted} photos in {run.step} steps. On {what}: {psnr:.2f} dB, SSIM {ssim:.4f}.",
-        flight=_flight(run.module, target, folder),
-        heading="Photos that were held out" if is_unseen else "Photos that were fitted to",
-        pairs="\n".join(pairs),
-        rows="\n".join(rows),
-    )
-    write_file(folder / PAGE, [page.encode()])
+        self._qualities.append(quality)
+        if i in self._shown:
+            words = f"{escape(self._names[i])}: {quality[0]:.2f} dB"
+            self._pairs.append(f'<div class="pair">{_image(truth)}{_image(rendered)}<p>{words}</p></div>')
+
+    def write(self, run: FitRun, target: Any, paint: Paint, folder: Path, title: str, n_frames: int = N_FRAMES) -> None:
+        """Write the page, and beside it the flight, as a video or, without an encoder, as a GIF.
+
+        Args:
+            run, target: of the fit.
+            paint: see :meth:`~tirender.fit_kinds.FitKind.painter`.
+            folder: of the results.
+            title: of the page.
+            n_frames: pictures of the flight; none for 0.
+        """
+        from tirender.fit.refinement import refined_record
+        from tirender.io.files import write_file
+
+        is_unseen = target.held_out is not None
+        views = target.photos if hasattr(target, "photos") else target.views
+        psnr, ssim = (sum(values) / len(self._qualities) for values in zip(*self._qualities))
+        n = len(self._qualities)
+        what = f"{n} photos that it has not seen" if is_unseen else "the photos that it was fitted to"
+        rows = [
+            f"<tr><td>{escape(name)}<td>{psnr:.2f} dB<td>{ssim:.4f}</tr>"
+            for name, (psnr, ssim) in zip(self._names[:MOST_LINES], self._qualities)
+        ]
+        record = refined_record(target.about()["cameras"], run.module.state_dict())
+        page = _PAGE.substitute(
+            title=escape(title),
+            summary=f"Fitted to {len(views)} photos in {run.step} steps. On {what}: {psnr:.2f} dB, SSIM {ssim:.4f}.",
+            flight=_flight(record, views.image_size, paint, n_frames, folder) if n_frames else "",
+            heading="Photos that were held out" if is_unseen else "Photos that were fitted to",
+            pairs="\n".join(self._pairs),
+            rows="\n".join(rows),
+        )
+        write_file(folder / PAGE, [page.encode()])
 
 
 def _image(image: torch.Tensor) -> str:
@@ -106,28 +129,38 @@ def _image(image: torch.Tensor) -> str:
     return f'<img width="{picture.width}" height="{picture.height}" alt="" src="data:image/jpeg;base64,{data}">'
 
 
-def _flight(module: Any, target: Any, folder: Path) -> str:
-    """Write the flight; returns what shows it."""
-    from tirender.fit.refinement import refined_record
+def _flight(record: dict[str, Any], size: tuple[int, int], paint: Paint, n: int, folder: Path) -> str:
+    """Write the flight; returns what shows it.
+
+    Args:
+        record: of the cameras, see :func:`~tirender.fit.views.camera_record`.
+        size: height and width of photos.
+        paint: returns pictures.
+        n: their number.
+        folder: of the results.
+    """
+    import torch
+
     from tirender.scenes.cameras import from_views, path_through
     from tirender.vis import save_animation
 
-    cameras = from_views(refined_record(target.about()["cameras"], module.state_dict()))
+    cameras = from_views(record)
     if len(cameras) < 2:
         return "<p>A flight needs two cameras.</p>"
-    height, width = target.photos.image_size
-    scale = min(SIDE / min(height, width), 1)
-    size = (max(round(height * scale / 2), 1) * 2, max(round(width * scale / 2), 1) * 2)  # even, for encoders
-    device = target.photos.cameras.device
-    path = path_through(keys_of(cameras), N_FRAMES)
-    frames = [module(camera.camera(size, device), size)[0, ..., :3].clamp(0, 1).cpu() for camera in path]
+    scale = min(SIDE / min(size), 1)
+    height, width = (max(round(side * scale / 2), 1) * 2 for side in size)  # even, for encoders
+    device = record["R"].device
+    path = path_through(keys_of(cameras), n)
+    with torch.no_grad():
+        frames = [paint(c.camera((height, width), device), (height, width))[0, ..., :3].clamp(0, 1).cpu() for c in path]
+    heading = "<h2>A flight along the cameras</h2>"
     try:
-        save_animation(frames, folder / f"{FLIGHT}.mp4", FPS)
+        save_animation(frames, folder / f"{FLIGHT}.mp4", n / SECONDS)
     except ImportError as error:
         warnings.warn(f"no {FLIGHT}.mp4 but {FLIGHT}.gif: {error}", stacklevel=2)
-        save_animation(frames, folder / f"{FLIGHT}.gif", FPS)
-        return f'<img alt="A flight through the scene" src="{FLIGHT}.gif">'
-    return f'<video src="{FLIGHT}.mp4" autoplay loop muted controls playsinline></video>'
+        save_animation(frames, folder / f"{FLIGHT}.gif", n / SECONDS)
+        return f'{heading}<img alt="A flight through the scene" src="{FLIGHT}.gif">'
+    return f'{heading}<video src="{FLIGHT}.mp4" autoplay loop muted controls playsinline></video>'
 
 
 def keys_of(cameras: Sequence[SceneCamera]) -> list[SceneCamera]:

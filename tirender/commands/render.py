@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,9 +222,12 @@ def _check_place(file: str, output: Path) -> None:
     source = Path(file)
     if not (output.exists() and source.is_file() and output.resolve().parent == source.resolve().parent):
         return
-    name = os.fsencode(output.name)
-    users = [user for user in (source, *source.parent.glob("*.mtl")) if user.is_file()]
-    if output.samefile(source) or any(name in user.read_bytes() for user in users if user.stat().st_size < 1 << 28):
+    names = "|".join(re.escape(text) for text in {output.name, urllib.parse.quote(output.name)})
+    named = re.compile(rf"""(?<![^\s"'/\\])({names})(?![^\s"'])""".encode(errors="surrogateescape"))
+    users = [
+        user for user in (source, *source.parent.glob("*.mtl")) if user.is_file() and user.stat().st_size < 1 << 28
+    ]
+    if output.samefile(source) or any(named.search(user.read_bytes()) for user in users):
         fail("--output", f"another file than those that {file} reads", repr(str(output)))
 
 

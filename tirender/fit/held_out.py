@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from tirender.checks import check_integer
 from tirender.fit.exposure import matched
 from tirender.fit.held_out_cameras import STEPS, aligned
 from tirender.fit.photos import as_capture, image_on
-from tirender.fit.quality import psnr
+from tirender.fit.quality import Watch, psnr
 from tirender.fit.run import Callback, FitRun
 from tirender.fit.views import Views
 from tirender.loss import ssim
@@ -50,7 +50,11 @@ class HeldOut(Callback):
 
 
 def photo_quality(
-    module: Any, photos: Capture | Views, aligning: bool = True, are_fitted: bool = False
+    module: Any,
+    photos: Capture | Views,
+    aligning: bool = True,
+    are_fitted: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, float]:
     """``"psnr"`` in dB, the mean of all photos, and ``"ssim"``.
 
@@ -62,32 +66,24 @@ def photo_quality(
         photos: the truth.
         aligning: whether each camera is aligned by its photo; otherwise all move as a whole only.
         are_fitted: whether these are the photos that were fitted to, whose refined cameras are known.
+        watch: is called with each photo, and the picture as it is compared with it.
     """
     photos, n = as_capture(photos), len(photos)
     photos = seen_by(module, photos, are_fitted, STEPS if aligning else 0)
     kind = "none" if module.exposure is None else module.exposure.kind
     values = {"psnr": 0.0, "ssim": 0.0, **({} if kind == "none" else {"psnr_unmatched": 0.0})}
-    for truth, rendered, as_matched in compared(module, photos):
+    for i in range(n):
+        truth = image_on(photos, i, module.background)
+        rendered = module(photos.cameras[[i]], photos.sizes[i])[0, ..., :3]
+        as_matched = matched(rendered, truth, kind)
+        if watch is not None:
+            watch(i, truth, as_matched)
         if kind != "none":
             values["psnr_unmatched"] += psnr(rendered, truth) / n
         of_photo = quality_of(as_matched, truth)
         values["psnr"] += of_photo[0] / n
         values["ssim"] += of_photo[1] / n
     return values
-
-
-def compared(module: Any, photos: Capture) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Each photo, what a module renders there, and this with the photo's exposure; all (H, W, 3).
-
-    Args:
-        module: as for :func:`photo_quality`.
-        photos: with the cameras to render with, see :func:`seen_by`.
-    """
-    kind = "none" if module.exposure is None else module.exposure.kind
-    for i in range(len(photos)):
-        truth = image_on(photos, i, module.background)
-        rendered = module(photos.cameras[[i]], photos.sizes[i])[0, ..., :3]
-        yield truth, rendered, matched(rendered, truth, kind)
 
 
 def quality_of(image: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:

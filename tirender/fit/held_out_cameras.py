@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tirender.captures import Capture
-from tirender.fit.refinement import CameraRefinement, as_pinholes
+from tirender.fit.refinement import CameraRefinement, as_pinholes, depths_of
 from tirender.renderer import PerspectiveCameras
 
 STEPS = 200  # for each photo
@@ -35,7 +35,7 @@ def aligned(module: Any, photos: Capture, steps: int = STEPS) -> Capture:
         found: Capture = module.__dict__["_aligned"][-1]
         return found
     moved = refinement.moved(as_pinholes(photos))
-    own = CameraRefinement(moved, refinement.reach).to(moved.T.device)
+    own = CameraRefinement(moved, depths_of(replace(photos, cameras=moved))).to(moved.T.device)
     wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
         for parameter in wanted:

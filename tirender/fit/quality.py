@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,9 @@ from tirender.structures import Meshes
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM's window, in pixels
 K1, K2 = 0.01, 0.03
+
+Watch = Callable[[int, torch.Tensor, torch.Tensor], object]
+"""Is called with the number of a photo, the photo (H, W, 3), and what was rendered in its place."""
 
 
 def silhouette_iou(mesh: Meshes, renderer: MeshRenderer, views: Views) -> float:
@@ -90,16 +94,20 @@ def ssim(image: torch.Tensor, truth: torch.Tensor) -> float:
     return float((luminance * (2 * covariance + c2) / (variances + c2)).mean())
 
 
-def view_quality(render: Render, views: Views) -> dict[str, float]:
+def view_quality(render: Render, views: Views, watch: Watch | None = None) -> dict[str, float]:
     """``"psnr"`` in dB over all pixels, and ``"ssim"``, of views on black.
 
     Args:
         render: returns images (1, H, W, 4) for a camera.
         views: the truth.
+        watch: is called with each view.
     """
     with torch.no_grad():
         images = torch.cat([render(views.cameras[i])[..., :3] for i in range(len(views))])
-    return {"psnr": psnr(images, views.on_black), "ssim": ssim(images, views.on_black)}
+    truth = views.on_black
+    for i in range(len(views) if watch is not None else 0):
+        watch(i, truth[i], images[i])  # type: ignore[misc]
+    return {"psnr": psnr(images, truth), "ssim": ssim(images, truth)}
 
 
 def _rendered(mesh: Meshes, renderer: MeshRenderer, views: Views) -> torch.Tensor:

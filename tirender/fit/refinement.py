@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tirender.captures import Capture
-from tirender.checks import check_tensor, fail
+from tirender.checks import FLOATS, check_tensor, fail
 from tirender.fit.photos import pinholes
 from tirender.ops.cameras_alignment import align_extrinsics
 from tirender.renderer import PerspectiveCameras
@@ -19,31 +19,36 @@ REFINED_FROM = 0.2  # the fraction of the steps before which a scene has no shap
 SLOW_ZOOM = 0.1  # of the learning rate
 MAX_ZOOM = 5.0  # the logarithm of a factor, in a file
 FINAL_RATE = 0.01  # of the learning rate, at the last step
+LEAST_DEPTH = 0.1  # of what a camera sees, in units of the reach of all
 
 
 class CameraRefinement(nn.Module):
     """Small changes of N pinhole cameras, none at first; ``forward(index)`` returns the changed ones.
 
-    A camera turns about its centre, by the exponential of a rotation vector along its own axes. The centre shifts along
-    the same axes. Cameras of the same focal lengths share a lens, whose zoom multiplies both.
+    A camera turns about the place on its axis at the depth of what it sees, by the exponential of a rotation vector
+    along its own axes, and shifts along these. So a turn shows the scene from another side, and a shift moves it in the
+    image. A turn about the camera's own centre would move it, too, and be all but told apart from a shift: an optimizer
+    that scales each number by itself finds them the better the less they have in common (Park et al., "CamP", 2023).
+    Cameras of the same focal lengths share a lens, whose zoom multiplies both.
 
     Args:
         cameras: N cameras, with intrinsics in NDC.
-        reach: the unit of shifts: the size of the scene, in world units.
+        depths: (N,), of what each camera sees, in world units.
     Attributes:
-        reach: as given.
+        depths: as given.
         turns: (N, 3), in radians.
-        shifts: (N, 3), in units of the reach.
+        shifts: (N, 3), in units of the depth.
         zooms: (L,), the logarithm of each lens's factor.
     """
 
-    reach: torch.Tensor
+    depths: torch.Tensor
     lens: torch.Tensor
 
-    def __init__(self, cameras: PerspectiveCameras, reach: float | torch.Tensor) -> None:
+    def __init__(self, cameras: PerspectiveCameras, depths: torch.Tensor) -> None:
         super().__init__()
         self.cameras = cameras.clone()
-        self.register_buffer("reach", torch.as_tensor(reach).to(cameras.T).clone())
+        check_tensor("depths", depths, (len(cameras.T),), FLOATS)
+        self.register_buffer("depths", depths.detach().to(cameras.T).clone())
         focal = cameras.focal_length.detach()
         self.focal_lengths, lens = focal.unique(dim=0, return_inverse=True)
         self.register_buffer("lens", lens, persistent=False)
@@ -55,11 +60,13 @@ class CameraRefinement(nn.Module):
         own = self.cameras
         rows = torch.arange(len(self.turns)) if index is None else torch.as_tensor(index)
         rows = rows.to(self.turns.device)
-        R, T, turns, shifts = (v.index_select(0, rows) for v in (own.R, own.T, self.turns, self.shifts))
-        centres = -(R @ T[..., None])[..., 0] + self.reach * (R @ shifts[..., None])[..., 0]
-        R = R @ so3_exp_map(turns)
+        parts = (own.R, own.T, self.turns, self.shifts, self.depths)
+        R, T, turns, shifts, depths = (v.index_select(0, rows) for v in parts)
+        pivots = torch.stack([torch.zeros_like(depths), torch.zeros_like(depths), depths], 1)  # in view space
+        turned = so3_exp_map(turns)
+        T = ((T - pivots)[:, None] @ turned)[:, 0] + pivots - depths[:, None] * shifts
+        R = R @ turned
         focal = own.focal_length.index_select(0, rows) * self.zoom(rows)[:, None]
-        T = -(centres[:, None] @ R)[:, 0]
         return PerspectiveCameras(focal, own.principal_point.index_select(0, rows), R, T, device=T.device)
 
     def zoom(self, rows: torch.Tensor) -> torch.Tensor:
@@ -86,9 +93,9 @@ class CameraRefinement(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Refuse numbers of a file that no camera has, before the module takes them."""
-        reach, zooms = (state_dict.get(prefix + name) for name in ("reach", "zooms"))
-        if isinstance(reach, torch.Tensor) and reach.numel() == 1 and not float(reach) > 0:
-            fail(f"{prefix}reach", "a number above 0", float(reach))
+        depths, zooms = (state_dict.get(prefix + name) for name in ("depths", "zooms"))
+        if isinstance(depths, torch.Tensor) and depths.numel() and not float(depths.min()) > 0:
+            fail(f"{prefix}depths", "numbers above 0", float(depths.min()))
         if isinstance(zooms, torch.Tensor) and zooms.numel() and not float(zooms.abs().max()) <= MAX_ZOOM:
             fail(f"{prefix}zooms", f"at most {MAX_ZOOM} either way", float(zooms.abs().max()))
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -110,7 +117,22 @@ def rate_of_cameras(step: int, steps: int) -> float:
 
 def refinement_of(photos: Capture) -> CameraRefinement:
     """The refinement of the cameras of photos, all of them pinholes."""
-    return CameraRefinement(as_pinholes(photos), photos.bounds.reach)
+    return CameraRefinement(as_pinholes(photos), depths_of(photos))
+
+
+def depths_of(photos: Capture) -> torch.Tensor:
+    """(N,) the depth of what each camera sees: the median of the points in its image.
+
+    Of a camera that sees none, it is the depth of what all cameras look at; where that is not ahead, its distance.
+    """
+    bounds, R = photos.bounds, photos.cameras.R.detach()
+    away, least = bounds.middle - photos.cameras.get_camera_center().detach(), LEAST_DEPTH * bounds.reach
+    ahead = (away * R[:, :, 2]).sum(1)
+    depths = torch.where(ahead > least, ahead, away.norm(dim=1).clamp(min=least))
+    if photos.points is None:
+        return depths
+    of_points = photos.seen_depths().nanmedian(1).values
+    return torch.where(of_points > 0, of_points, depths)  # NaN is not
 
 
 def refined_viewmats(refinement: CameraRefinement, photos: Sequence[int], viewmats: torch.Tensor) -> torch.Tensor:
@@ -164,7 +186,7 @@ def refined_record(record: Mapping[str, Any], parameters: Mapping[str, Any]) -> 
     shapes = {"T": (n, 3), "focal": (n, 2), "principal": (n, 2)}
     T, focal, principal = (check_tensor(f"cameras {name}", record[name], shape) for name, shape in shapes.items())
     cameras = PerspectiveCameras(focal, principal, record["R"], T, device=T.device)
-    refinement = CameraRefinement(cameras, 1.0)
+    refinement = CameraRefinement(cameras, torch.ones_like(T[:, 0]))
     refinement.load_state_dict(own)
     with torch.no_grad():
         found = refinement.to(T.device)()

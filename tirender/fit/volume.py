@@ -82,6 +82,12 @@ def volume_model(image_size: tuple[int, int], cameras: CamerasBase, config: Volu
         cameras: of the views; they decide where rays are sampled.
         config: the settings.
     """
+    size = config.volume_size // 2 ** len(config.double_at)
+    return VolumeModel(volume_renderer(image_size, cameras, config), [size] * 3, config.extent / size)
+
+
+def volume_renderer(image_size: tuple[int, int], cameras: CamerasBase, config: VolumeConfig) -> VolumeRenderer:
+    """The renderer of :func:`volume_model`, whose arguments it has."""
     near, far = config.depths(cameras)
     raysampler = NDCMultinomialRaysampler(
         image_height=image_size[0],
@@ -90,6 +96,4 @@ def volume_model(image_size: tuple[int, int], cameras: CamerasBase, config: Volu
         min_depth=near,
         max_depth=far,
     )
-    size = config.volume_size // 2 ** len(config.double_at)
-    renderer = VolumeRenderer(raysampler, EmissionAbsorptionRaymarcher())
-    return VolumeModel(renderer, [size] * 3, config.extent / size)
+    return VolumeRenderer(raysampler, EmissionAbsorptionRaymarcher())

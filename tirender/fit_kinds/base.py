@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tirender.fit import Callback, FitRun, Views
+    from tirender.fit.quality import Watch
+    from tirender.renderer import CamerasBase
     from tirender.structures import Gaussians, Meshes, Volumes
 
     Fitted = Meshes | Volumes | Gaussians | nn.Module
@@ -123,10 +125,14 @@ class MeshTarget(Target):
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsTarget(Target):
-    """Views of an object; ``held_out`` are others, which measure quality and are not fitted to."""
+    """Views of an object; ``held_out`` are others, which measure quality and are not fitted to.
+
+    ``names`` are those of the photos that measure quality; there are none where the views are of a mesh.
+    """
 
     views: Views
     held_out: Views | None = None
+    names: tuple[str, ...] = ()
 
     def about(self) -> dict[str, Any]:
         from tirender.fit.views import camera_record
@@ -188,8 +194,18 @@ class FitKind(ABC):
         self.draw(run, target)
 
     @abstractmethod
-    def quality(self, run: FitRun, target: Any) -> dict[str, float]:
-        """Numbers, by name, that say how good the result is."""
+    def quality(self, run: FitRun, target: Any, watch: Watch | None = None) -> dict[str, float]:
+        """Numbers, by name, that say how good the result is.
+
+        Args:
+            run, target: of the fit.
+            watch: is called with each photo that they compare with, as soon as it is rendered.
+        """
+
+    def painter(self, run: FitRun, target: Any) -> Callable[[CamerasBase, tuple[int, int]], torch.Tensor]:
+        """What returns pictures (N, H, W, 3 or 4) of the result, for N cameras, and their height and width."""
+        module: Callable[..., torch.Tensor] = run.module
+        return module
 
     @abstractmethod
     def write(self, run: FitRun, target: Any, folder: Path, given: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tirender.fit_kinds.base import Option, ViewsTarget
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from tirender.fit import Callback, FitRun, ImageConfig
+    from tirender.fit.quality import Watch
+    from tirender.renderer import CamerasBase
     from tirender.structures import Meshes
 
 TEXTURE = Option("texture", "colours at vertices (default), or a texture map", ("vertex", "uv"), default="vertex")
@@ -55,10 +57,14 @@ class ImageFit(SphereFit):
             title=f"iter: {run.step}",
         )
 
-    def quality(self, run: FitRun, target: ViewsTarget) -> dict[str, float]:
+    def quality(self, run: FitRun, target: ViewsTarget, watch: Watch | None = None) -> dict[str, float]:
         from tirender.fit.quality import image_psnr, silhouette_iou
 
         mesh, renderer, views = run.module(), self._renderer(run, target), target.views
+        if watch is not None:
+            images: Any = views.images
+            for i in range(len(views)):
+                watch(i, images[i], renderer(mesh, cameras=views.cameras[i])[0, ..., :3].detach())
         return {
             "silhouette_iou": silhouette_iou(mesh, renderer, views),
             "image_psnr": image_psnr(mesh, renderer, views),
@@ -69,8 +75,12 @@ class ImageFit(SphereFit):
             config = dataclasses.replace(config, texture_size=parameters["textures.levels.0"].shape[2])
         return super().rebuild(config, parameters, device)
 
-    def _renderer(self, run: FitRun, target: ViewsTarget) -> Any:
+    def painter(self, run: FitRun, target: ViewsTarget) -> Callable[[CamerasBase, tuple[int, int]], torch.Tensor]:
+        mesh = run.module().detach()
+        return lambda cameras, size: self._renderer(run, target, size)(mesh, cameras=cameras)
+
+    def _renderer(self, run: FitRun, target: ViewsTarget, size: tuple[int, int] | None = None) -> Any:
         from tirender.fit.rendering import image_renderer
 
         config: Any = run.config
-        return image_renderer(target.views.image_size, config, target.views.lights)
+        return image_renderer(size or target.views.image_size, config, target.views.lights)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from tirender.fit import Callback, FitRun, MeshConfig
+    from tirender.fit.quality import Watch
 
 
 class MeshFit(SphereFit):
@@ -50,7 +51,7 @@ class MeshFit(SphereFit):
         renderer = shape_renderer(512, target.mesh.device)
         vis.visualize_prediction(grey(run.module()), renderer, renderer(grey(target.mesh))[0, ..., :3])
 
-    def quality(self, run: FitRun, target: MeshTarget) -> dict[str, float]:
+    def quality(self, run: FitRun, target: MeshTarget, watch: Watch | None = None) -> dict[str, float]:
         from tirender.fit.mesh import surface_chamfer
 
         return {"chamfer": surface_chamfer(run.module(), target.mesh)}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tirender.fit import Callback, FitRun, NerfConfig
+    from tirender.fit.quality import Watch
 
 FIELD = Option(
     "field",
@@ -93,13 +94,13 @@ class NerfFit(RadianceFit):
         else:
             super().draw(run, target)
 
-    def quality(self, run: FitRun, target: Any) -> dict[str, float]:
+    def quality(self, run: FitRun, target: Any, watch: Watch | None = None) -> dict[str, float]:
         module: Any = run.module
         if isinstance(target, PhotosTarget):
-            return quality_of_photos(run, target)
+            return quality_of_photos(run, target, watch)
         if module.refinement is None and module.exposure is None:
-            return super().quality(run, target)
-        return quality_of_photos(run, PhotosTarget(photos=target.views, held_out=target.held_out))
+            return super().quality(run, target, watch)
+        return quality_of_photos(run, PhotosTarget(photos=target.views, held_out=target.held_out), watch)
 
     def write(self, run: FitRun, target: Any, folder: Path, given: Mapping[str, Any]) -> str:
         """Write mesh.ply, a turntable of an object, and refined cameras; the result itself is the checkpoint."""

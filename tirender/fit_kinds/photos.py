@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tirender.captures import Capture
     from tirender.fit import FitRun, Views
+    from tirender.fit.quality import Watch
 
 DOWNSCALE = Option(
     "downscale", "make photos smaller by this factor, instead of to --size", Numbers(1, 1.0, 64.0), metavar="X"
@@ -34,6 +35,13 @@ class PhotosTarget(Target):
         from tirender.fit.views import camera_record
 
         return {**super().about(), "cameras": camera_record(self.photos)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the photos that measure quality."""
+        from tirender.fit.photos import as_capture
+
+        return as_capture(_truth(self)).names
 
 
 def is_photos(source: str) -> bool:
@@ -115,13 +123,13 @@ def draw_photo(run: FitRun, target: PhotosTarget) -> None:
     vis.compare_view(rendered, image, covered, f"iter: {run.step}")
 
 
-def quality_of_photos(run: FitRun, target: PhotosTarget) -> dict[str, float]:
+def quality_of_photos(run: FitRun, target: PhotosTarget, watch: Watch | None = None) -> dict[str, float]:
     """Numbers, by name, that say how like the photos are that were held out, else those fitted to."""
     from tirender.fit.held_out import photo_quality
 
     are_fitted = target.held_out is None
     prefix = "fitted" if are_fitted else "held_out"
-    found = photo_quality(run.module, _truth(target), are_fitted=are_fitted)
+    found = photo_quality(run.module, _truth(target), are_fitted=are_fitted, watch=watch)
     return {f"{prefix}_{name}": value for name, value in found.items()}
 
 

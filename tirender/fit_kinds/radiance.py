@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     import torch
 
     from tirender.fit import FitRun
+    from tirender.fit.quality import Watch
     from tirender.renderer import CamerasBase
 
 RADIANCE_OPTIONS = (
     *VIEW_OPTIONS,
     Option("isolevel", "opacity where the mesh's surface lies (default: 0.5)", Numbers(low=1e-6, high=1.0), "", "F"),
     Option("crop", "the mesh lies in this box, in the source's coordinates", Numbers(6), "", "X Y Z X Y Z"),
-    Option("frames", "pictures of a turntable of an object (default: 36)", range(10001), "", "N", 36),
+    Option(
+        "frames",
+        "pictures of a turntable of an object, and of a flight along the cameras of photos (default: 36)",
+        range(10001),
+        "",
+        "N",
+        36,
+    ),
 )
 VOXELS = 128  # along an axis, to extract a mesh from
 FPS = 15
@@ -44,11 +52,11 @@ class RadianceFit(FitKind):
         rendered = run.module(truth.cameras[0])[0]
         vis.compare_view(rendered, truth.on_black[0], truth.silhouettes[0], f"iter: {run.step}")
 
-    def quality(self, run: FitRun, target: ViewsTarget) -> dict[str, float]:
+    def quality(self, run: FitRun, target: ViewsTarget, watch: Watch | None = None) -> dict[str, float]:
         from tirender.fit.quality import view_quality
 
         prefix, truth = ("fitted", target.views) if target.held_out is None else ("held_out", target.held_out)
-        return {f"{prefix}_{name}": value for name, value in view_quality(run.module, truth).items()}
+        return {f"{prefix}_{name}": value for name, value in view_quality(run.module, truth, watch).items()}
 
     def write(self, run: FitRun, target: ViewsTarget, folder: Path, given: Mapping[str, Any]) -> str:
         """Write mesh.ply, and a turntable as a GIF and an MP4; the result itself is the checkpoint."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from tirender.fit import Callback, FitRun, SilhouetteConfig
+    from tirender.fit.quality import Watch
 
 
 class SilhouetteFit(SphereFit):
@@ -50,7 +51,7 @@ class SilhouetteFit(SphereFit):
             silhouette=True,
         )
 
-    def quality(self, run: FitRun, target: ViewsTarget) -> dict[str, float]:
+    def quality(self, run: FitRun, target: ViewsTarget, watch: Watch | None = None) -> dict[str, float]:
         from tirender.fit.quality import silhouette_iou
 
         return {"silhouette_iou": silhouette_iou(run.module(), self._renderer(run, target), target.views)}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from tirender.fit import Callback, FitRun, SplatConfig
+    from tirender.fit.quality import Watch
     from tirender.structures import Gaussians
 
 SIZE = Option("size", "short side of the views (default: 128; photos: as they are)", range(8, 16385), "pixels", "PX")
@@ -68,9 +69,9 @@ class SplatFit(FitKind):
     def draw(self, run: FitRun, target: PhotosTarget) -> None:
         draw_photo(run, target)
 
-    def quality(self, run: FitRun, target: PhotosTarget) -> dict[str, float]:
+    def quality(self, run: FitRun, target: PhotosTarget, watch: Watch | None = None) -> dict[str, float]:
         module: Any = run.module
-        return {**quality_of_photos(run, target), "gaussians": float(len(module.gaussians()))}
+        return {**quality_of_photos(run, target, watch), "gaussians": float(len(module.gaussians()))}
 
     def write(self, run: FitRun, target: PhotosTarget, folder: Path, given: Mapping[str, Any]) -> str:
         """Write splats.ply, in the scene's own space."""

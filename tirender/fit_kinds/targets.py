@@ -135,7 +135,7 @@ def load_views_and_held_out(given: Mapping[str, Any], device: str, capture: Capt
             return of_photos
         assert of_photos.centre is not None
         others = views_of(held_out, source, "full").moved(of_photos.centre, of_photos.scale)
-        return replace(of_photos, held_out=others)
+        return replace(of_photos, held_out=others, names=held_out.names)
     n = given["views"] or N_VIEWS_RADIANCE
     target = load_mesh_target(source, device, given, with_looks=True)
     between = render_views_between(target.mesh, n, HELD_OUT, size)
@@ -172,7 +172,8 @@ def _target_of(photos: Capture, given: Mapping[str, Any], without_masks: str) ->
     from tirender.fit.captured_views import normalized_views, views_of
 
     views, centre, scale = normalized_views(views_of(photos, given["source"], without_masks), photos)
-    return ViewsTarget(views=views, centre=centre, scale=scale, **standing_of_cameras(views.cameras, given))
+    standing = standing_of_cameras(views.cameras, given)
+    return ViewsTarget(views=views, centre=centre, scale=scale, names=photos.names, **standing)
 
 
 def standing_of_cameras(cameras: CamerasBase, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from tirender.fit_kinds.base import ViewsTarget
 from tirender.fit_kinds.radiance import RADIANCE_OPTIONS, RadianceFit
 
 if TYPE_CHECKING:
+    import torch
+
     from tirender.fit import Callback, FitRun, VolumeConfig
+    from tirender.renderer import CamerasBase
     from tirender.structures import Volumes
 
 
@@ -29,6 +32,18 @@ class VolumeFit(RadianceFit):
         from tirender.fit import fit_volume
 
         return fit_volume(target.views, config, callbacks)
+
+    def painter(self, run: FitRun, target: ViewsTarget) -> Callable[[CamerasBase, tuple[int, int]], torch.Tensor]:
+        from tirender.fit.volume import volume_renderer
+
+        volumes, config = self.result(run.module), cast("VolumeConfig", run.config)
+
+        def paint(cameras: CamerasBase, size: tuple[int, int]) -> torch.Tensor:
+            renderer = volume_renderer(size, target.views.cameras, config)
+            images: torch.Tensor = renderer(cameras=cameras, volumes=volumes)[0]
+            return images
+
+        return paint
 
     def result(self, module: Any) -> Volumes:
         volumes: Volumes = module.volumes()

@@ -79,3 +79,5 @@ class Images:
     def __init__(self, source: Source) -> None:
         self.decode = cache(lambda path: decode_image(read_source(path, source.path_manager).data, path, None))
         """Return the image at a path, float32 (H, W, 3), or (H, W, 4) where it has alpha."""
+        self.stored = lambda path: read_source(path, source.path_manager).data
+        """Return the bytes of the file at a path."""

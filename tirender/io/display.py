@@ -29,8 +29,15 @@ def display_mesh(mesh: FileMesh, device: torch.device | str = "cpu", crease_angl
     faces = torch.from_numpy(mesh.faces).to(device)
     _warn_of_missing_uvs(mesh)
     normals, rows = _corner_normals(mesh, verts, faces, crease_angle)
-    looks = _lit_on_both_sides(_blended(mesh), verts, faces)
+    looks = _lit_on_both_sides(blended(mesh), verts, faces)
     return Meshes([verts], [faces], _textures(looks, device), corner_normals=[normals], faces_corner_normals=[rows])
+
+
+def with_shown_normals(mesh: FileMesh, crease_angle: float = CREASE_ANGLE) -> FileMesh:
+    """The mesh with the normals that :func:`display_mesh` gives its faces: its own, and computed ones elsewhere."""
+    verts, faces = torch.from_numpy(mesh.verts.astype(np.float32)), torch.from_numpy(mesh.faces)
+    normals, rows = _corner_normals(mesh, verts, faces, crease_angle)
+    return replace(mesh, normals=normals.numpy(), faces_normals=rows.numpy())
 
 
 def _warn_of_missing_uvs(mesh: FileMesh) -> None:
@@ -61,7 +68,7 @@ def _corner_normals(
     return torch.cat([normals, computed]), torch.where(missing, computed_rows + len(normals), rows)
 
 
-def _blended(mesh: FileMesh) -> FileMesh:
+def blended(mesh: FileMesh) -> FileMesh:
     """The mesh, with materials that blend where colours of vertices or faces are transparent."""
     colors = [rgba for rgba in (mesh.verts_rgba, mesh.faces_rgba) if rgba is not None and (rgba[:, 3] < 1.0).any()]
     if not colors:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tirender.io.colors import decode_srgb, encode_srgb
 from tirender.io.orientation import Orientation
 from tirender.renderer.mesh.material import Material
 
@@ -45,6 +46,30 @@ class FileCamera:
 
 
 @dataclass(frozen=True)
+class FileLight:
+    """A light that a file lists, in the units of glTF (KHR_lights_punctual).
+
+    Attributes:
+        name: as in the file.
+        kind: "point", "directional" or "spot".
+        matrix: (4, 4) from its own space to the mesh's; it shines along its -z.
+        color: linear RGB.
+        intensity: in lux of a directional one, else in candela.
+        reach: where a point light or spot ends, or None.
+        inner, outer: angles from the axis of a spot where it begins to fade, and where it ends, in radians.
+    """
+
+    name: str
+    kind: str
+    matrix: np.ndarray
+    color: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    intensity: float = 1.0
+    reach: float | None = None
+    inner: float = 0.0
+    outer: float = np.pi / 4
+
+
+@dataclass(frozen=True)
 class FileMesh:
     """A triangle mesh, or points where it has no faces.
 
@@ -52,7 +77,7 @@ class FileMesh:
         name: of the file, for messages.
         verts: (V, 3) float64, less ``origin``.
         faces: (F, 3) int64.
-        normals: (N, 3) float32, or None; an attribute of corners, indexed like texture coordinates.
+        normals: (N, 3) float32, or None; an attribute of corners, indexed like texture coordinates; of points, of each.
         faces_normals: (F, 3) int64 into ``normals``, -1 where a face has none.
         uvs: the sets of texture coordinates, (T, 2) float32 each, v pointing up.
         faces_uvs: for each set (F, 3) int64 into it, -1 where a face has none.
@@ -61,7 +86,8 @@ class FileMesh:
         materials: what ``faces_material`` counts.
         faces_material: (F,) int64, -1 for no material, or None.
         cameras: those that the file lists.
-        origin: (3,) float64, what was taken off all positions, not off the cameras'.
+        lights: those that the file lists.
+        origin: (3,) float64, what was taken off all positions, not off the cameras' and lights'.
         orientation: which way up it stands.
     """
 
@@ -77,6 +103,7 @@ class FileMesh:
     materials: tuple[Material, ...] = ()
     faces_material: np.ndarray | None = None
     cameras: tuple[FileCamera, ...] = ()
+    lights: tuple[FileLight, ...] = ()
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
     orientation: Orientation = Orientation()
 
@@ -222,6 +249,27 @@ def join(name: str, parts: Sequence[FileMesh]) -> FileMesh:
         _join_colors([part.faces_rgba for part in parts], n_faces),
         tuple(all_materials),
         np.concatenate(faces_material) if all_materials else None,
+    )
+
+
+def join_points(name: str, parts: Sequence[FileMesh]) -> FileMesh:
+    """Put clouds into one: positions, colours times those of their materials, and normals where all have them."""
+    rgba = []
+    for part in parts:
+        colors = part.verts_rgba
+        if len(part.materials) == 1 and part.materials[0].base_color != (1.0,) * 4:
+            factor = np.array(part.materials[0].base_color)
+            colors = np.ones((len(part.verts), 4), np.float32) if colors is None else colors
+            rgb = encode_srgb(decode_srgb(colors[:, :3]) * decode_srgb(factor[:3]))
+            colors = np.concatenate([rgb, colors[:, 3:] * factor[3]], axis=1).astype(np.float32)
+        rgba.append(colors)
+    normals = [part.normals for part in parts if part.normals is not None]
+    return FileMesh(
+        name,
+        np.concatenate([part.verts for part in parts]),
+        np.zeros((0, 3), np.int64),
+        np.concatenate(normals) if len(normals) == len(parts) else None,
+        verts_rgba=_join_colors(rgba, [len(part.verts) for part in parts]),
     )
 
 

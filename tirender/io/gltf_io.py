@@ -13,19 +13,24 @@ import numpy as np
 from tirender.budget import spend
 from tirender.checks import fail
 from tirender.io.colors import encode_srgb, with_alpha
-from tirender.io.file_mesh import FileMesh, cofactors, join
-from tirender.io.files import Source, write_file
+from tirender.io.file_mesh import FileMesh, cofactors, join, join_points
+from tirender.io.files import Source, read_source, write_file
 from tirender.io.gltf_draco import decode_draco
 from tirender.io.gltf_materials import read_material
 from tirender.io.gltf_parser import GltfFile, unit_integers
 from tirender.io.gltf_scene import GltfScene, Instance
-from tirender.io.gltf_writer import glb_bytes
-from tirender.io.pluggable_formats import MeshRecordFormat, has_suffix
+from tirender.io.gltf_writer import gltf_chunks
+from tirender.io.mesh_building import cloud_of
+from tirender.io.mesh_records import record_of_cloud, record_of_mesh
+from tirender.io.pluggable_formats import MeshRecordFormat, PointcloudFormatInterpreter, has_suffix
 from tirender.io.text import finite_float32
+from tirender.io.view_records import file_cameras, file_lights
+from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.mesh.material import Material
 from tirender.structures.meshes import Meshes
+from tirender.structures.pointclouds import Pointclouds
 
-_TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN = 4, 5, 6
+_POINTS, _TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN = 0, 4, 5, 6
 _MAX_SETS = 8
 
 BYTES_A_PART, BYTES_A_VERTEX = 1 << 18, 150
@@ -33,52 +38,106 @@ BYTES_A_PART, BYTES_A_VERTEX = 1 << 18, 150
 
 
 def read_gltf(source: Source) -> FileMesh:
-    """Read the scene's triangles as one mesh in world space, with materials, normals, colours and cameras.
+    """Read the scene's triangles as one mesh in world space, with materials, normals, colours, cameras and lights.
 
-    Skinned meshes stand in the pose of their joints' nodes, morph targets at their default weights; animations are not
-    looked at, points and lines left out with a warning. Linear factors and vertex colours are encoded as sRGB.
+    A scene of points without triangles is a cloud. Skinned meshes stand in the pose of their joints' nodes, morph
+    targets at their default weights; animations are not looked at, lines, and points beside triangles, left out with a
+    warning. Linear factors and vertex colours are encoded as sRGB.
 
     Raises:
         ValueError: naming the file and where: lengths or offsets that do not fit, indices out of range, nodes that
             form no tree, required extensions that are not read, a buffer file that is missing or outside of the
-            folder, a scene without triangles, NaN and infinity.
+            folder, a scene without triangles or points, NaN and infinity.
         ImportError: a package that decodes a required extension is not installed.
     """
     gltf = GltfFile(source)
     scene = GltfScene(gltf)
     material = cache(partial(read_material, gltf))
-    parts: list[FileMesh] = []
-    for part in _parts(gltf, scene, material):
+    meshes: list[FileMesh] = []
+    clouds: list[FileMesh] = []
+    for is_mesh, part in _parts(gltf, scene, material):
         spend(gltf.name, BYTES_A_PART, "a scene of so many primitives, instances of meshes counted")
-        parts.append(part)
-    if not parts:
-        fail(gltf.name, "a scene with triangles", "none")
-    return replace(join(gltf.name, parts), cameras=tuple(scene.cameras))
+        (meshes if is_mesh else clouds).append(part)
+    if not meshes and not clouds:
+        fail(gltf.name, "a scene with triangles or points", "none")
+    if meshes and clouds:
+        warnings.warn(f"{gltf.name}: points beside triangles, left out", stacklevel=3)
+    joined = join(gltf.name, meshes) if meshes else join_points(gltf.name, clouds)
+    return replace(joined, cameras=tuple(scene.cameras), lights=tuple(scene.lights))
 
 
 class MeshGlbFormat(MeshRecordFormat):
-    """glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf; the latter are only read."""
+    """glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf."""
 
     known_suffixes = (".glb", ".gltf")
     read_record = staticmethod(read_gltf)
 
     def save(
-        self, data: Meshes, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+        self,
+        data: Meshes,
+        path: Any,
+        path_manager: Any = None,
+        binary: bool | None = None,
+        cameras: CamerasBase | None = None,
+        lights: Any = None,
+        **kwargs: Any,
     ) -> bool:
-        """Write one mesh as :func:`glb_bytes` does.
+        """Write one mesh, all that its textures say, and the normals that it was given, as :func:`gltf_chunks` does.
 
+        Args:
+            data, path, path_manager: see ``MeshFormatInterpreter``.
+            binary: None, or what the ending says: .glb is binary, .gltf text.
+            cameras: to be written, too; pinhole or orthographic ones.
+            lights: ``PointLights`` or ``DirectionalLights`` to be written, too, see
+                :func:`~tirender.io.view_records.file_lights`.
         Raises:
-            ValueError: ``binary`` is False, or ``data`` is not one mesh.
+            ValueError: ``binary`` is not what the ending says, or ``data`` is not one mesh with vertices.
         """
-        if not has_suffix(path, (".glb",)):
+        if not has_suffix(path, self.known_suffixes):
             return False
-        if binary is False:
-            fail("binary", "None or True, as GLB is binary", binary)
-        write_file(path, [glb_bytes(data, path)], path_manager)
+        _check_binary(path, binary)
+        mesh = record_of_mesh(data, path)
+        centre = 0.5 * (mesh.verts.min(axis=0) + mesh.verts.max(axis=0)) if len(mesh.verts) else np.zeros(3)
+        mesh = replace(mesh, cameras=file_cameras(cameras), lights=file_lights(lights, centre))
+        write_file(path, gltf_chunks(mesh, path), path_manager)
         return True
 
 
-def _parts(gltf: GltfFile, scene: GltfScene, material: Callable[[int], Material]) -> Iterator[FileMesh]:
+class PointcloudGlbFormat(PointcloudFormatInterpreter):
+    """Points of glTF 2.0 in the ``IO`` registry: paths that end in .glb or .gltf; of meshes, the vertices."""
+
+    known_suffixes = (".glb", ".gltf")
+
+    def read(self, path: Any, device: Any, path_manager: Any = None, **kwargs: Any) -> Pointclouds | None:
+        """Read points, their normals, and colours as RGB features."""
+        if not has_suffix(path, self.known_suffixes):
+            return None
+        return cloud_of(read_gltf(read_source(path, path_manager)), device)
+
+    def save(
+        self, data: Pointclouds, path: Any, path_manager: Any = None, binary: bool | None = None, **kwargs: Any
+    ) -> bool:
+        """Write one cloud, its normals, and features of 3 channels as colours, of 4 with alpha.
+
+        Raises:
+            ValueError: ``binary`` is not what the ending says, or ``data`` is not one cloud with points.
+        """
+        if not has_suffix(path, self.known_suffixes):
+            return False
+        _check_binary(path, binary)
+        write_file(path, gltf_chunks(record_of_cloud(data, path), path), path_manager)
+        return True
+
+
+def _check_binary(path: Any, binary: bool | None) -> None:
+    if binary is False and has_suffix(path, (".glb",)):
+        fail("binary", "None or True, as GLB is binary", binary)
+    if binary and has_suffix(path, (".gltf",)):
+        fail("binary", "None or False, as .gltf is text (.glb is binary)", binary)
+
+
+def _parts(gltf: GltfFile, scene: GltfScene, material: Callable[[int], Material]) -> Iterator[tuple[bool, FileMesh]]:
+    """Yield the primitives, and whether they are of triangles."""
     known: dict[tuple[int, int], _Primitive] = {}
     for instance in scene.instances():
         place, mesh = f"meshes[{instance.mesh}]", gltf.item("meshes", instance.mesh)
@@ -94,7 +153,7 @@ def _parts(gltf: GltfFile, scene: GltfScene, material: Callable[[int], Material]
                 known[key] = _Primitive(gltf, f"{place}.primitives[{i}]", primitive)
             part = known[key].part(instance, weights, material)
             if part is not None:
-                yield part
+                yield known[key].mode != _POINTS, part
 
 
 class _Primitive:
@@ -104,19 +163,19 @@ class _Primitive:
         self.gltf, self.place, self.primitive = gltf, place, primitive
         self.attributes: dict = gltf.get(place, primitive, "attributes", dict)
         self.n_verts: int | None = None
+        self.mode: int = gltf.get(place, primitive, "mode", int, _TRIANGLES)
         self.draco = decode_draco(gltf, place, primitive)
         self._kept: dict[str, Any] = {}  # what instances share
 
     def part(self, instance: Instance, weights: np.ndarray, material: Callable[[int], Material]) -> FileMesh | None:
-        """Return all instances of the primitive in world space; None, with a warning, for points and lines."""
+        """Return all instances of the primitive in world space; None, with a warning, for lines."""
         gltf, place = self.gltf, self.place
-        mode = gltf.get(place, self.primitive, "mode", int, _TRIANGLES)
-        if mode not in (_TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN):
-            warnings.warn(f"{gltf.where(place)}: points or lines, left out", stacklevel=2)
+        if self.mode not in (_POINTS, _TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN):
+            warnings.warn(f"{gltf.where(place)}: lines, left out", stacklevel=2)
             return None
         positions = self._keep("POSITION", lambda: self._values("POSITION", ("VEC3",)).astype(np.float64))
         self.n_verts = n_verts = len(positions)
-        faces = self._keep("faces", lambda: self._faces(mode))
+        faces = self._keep("faces", lambda: self._faces(self.mode))
         n = len(instance.matrices)
         spend(gltf.name, BYTES_A_VERTEX * n * max(n_verts, len(faces) // 2), f"{n} x {n_verts} vertices of {place}")
         positions = positions + self._morphed("POSITION", weights)
@@ -128,7 +187,11 @@ class _Primitive:
         order = "nij,vj->nvi" if instance.joints is None else "vij,vj->vi"
         with np.errstate(over="ignore", invalid="ignore"):
             shift = matrices[:, None, :3, 3] if instance.joints is None else matrices[:, :3, 3]
-            verts = (np.einsum(order, matrices[:, :3, :3], positions) + shift).reshape(-1, 3)
+            is_moved = n > 1 or instance.joints is not None or not np.array_equal(matrices[0], np.eye(4))
+            verts = (
+                np.einsum(order, matrices[:, :3, :3], positions) + shift if is_moved else positions
+            )  # which keeps -0
+            verts = verts.reshape(-1, 3)
             mirrored = np.linalg.det(matrices[:, :3, :3]) < 0
         finite_float32(verts, "POSITION", lambda row: gltf.where(f"{place}, POSITION {row % n_verts}"))
         if normals is not None:
@@ -199,6 +262,8 @@ class _Primitive:
 
     def _faces(self, mode: int) -> np.ndarray:
         gltf, place, n_verts = self.gltf, self.place, self.n_verts or 0
+        if mode == _POINTS:
+            return np.zeros((0, 3), np.int64)
         corners: np.ndarray = np.arange(n_verts)
         if self.draco is not None:
             corners, mode = self.draco[0], _TRIANGLES
@@ -212,7 +277,7 @@ class _Primitive:
 
     def _morphed(self, key: str, weights: np.ndarray) -> np.ndarray | float:
         """Return what the morph targets add to an attribute."""
-        gltf, total = self.gltf, 0.0
+        gltf, total = self.gltf, -0.0  # which keeps -0
         for i, target in enumerate(gltf.get(self.place, self.primitive, "targets", list, [])):
             place = f"{self.place}.targets[{i}]"
             if not isinstance(target, dict):

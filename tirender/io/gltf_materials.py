@@ -75,8 +75,8 @@ def _texture(gltf: GltfFile, place: str, owner: dict, key: str) -> TextureMap | 
     index = gltf.get(place, info, "index", int)
     texture = gltf.item("textures", index)
     image = _image(gltf, f"textures[{index}]", texture)
-    read = None if image is None else gltf.image(image)
-    if read is None:
+    found = None if image is None else gltf.image(image)
+    if found is None:
         return None
     sampler = gltf.item("samplers", texture["sampler"]) if "sampler" in texture else {}
     wrap_u, wrap_v = (_WRAPS.get(gltf.get(place, sampler, wrap, int, 10497), "repeat") for wrap in ("wrapS", "wrapT"))
@@ -87,7 +87,7 @@ def _texture(gltf: GltfFile, place: str, owner: dict, key: str) -> TextureMap | 
         uv_set = gltf.get(place, moved, "texCoord", int, uv_set)
         transform = _transform(gltf, place, moved)
     nearest = gltf.get(place, sampler, "magFilter", int, 0) == _NEAREST
-    return TextureMap(read, uv_set, (wrap_u, wrap_v), transform, nearest)
+    return TextureMap(found.decode, uv_set, (wrap_u, wrap_v), transform, nearest, found.stored)
 
 
 def _image(gltf: GltfFile, place: str, texture: dict) -> int | None:

@@ -11,7 +11,7 @@ import struct
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
@@ -30,6 +30,7 @@ _EXTENSIONS = (
     "EXT_mesh_gpu_instancing",
     "EXT_texture_webp",
     "KHR_draco_mesh_compression",
+    "KHR_lights_punctual",
     "KHR_materials_emissive_strength",
     "KHR_materials_pbrSpecularGlossiness",
     "KHR_materials_unlit",
@@ -41,6 +42,13 @@ _EXTENSIONS = (
 _WITHOUT_LOOK = ("KHR_materials_variants", "KHR_xmp", "KHR_xmp_json_ld", "KHR_animation_pointer")
 _COMPRESSION = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 _REQUIRED: Any = object()
+
+
+class StoredImage(NamedTuple):
+    """What decodes an image, and what returns the bytes of its file."""
+
+    decode: Callable[[], torch.Tensor]
+    stored: Callable[[], bytes]
 
 
 class GltfFile:
@@ -70,7 +78,7 @@ class GltfFile:
             fail(self.name, "glTF of version 2", repr(version))
         self._check_extensions()
         self._buffers: dict[int, bytes] = {}
-        self._images: dict[int, Callable[[], torch.Tensor] | None] = {}
+        self._images: dict[int, StoredImage | None] = {}
 
     def _check_extensions(self) -> None:
         """Refuse what is required and not understood; warn of what is used and not understood."""
@@ -240,8 +248,8 @@ class GltfFile:
             fail(self.where(f"{place}.indices"), f"indices below {len(values)}", rows.max())
         values[rows] = self._values(f"{place}.values", replaced, n, values.dtype, values.shape[1])
 
-    def image(self, index: int) -> Callable[[], torch.Tensor] | None:
-        """Return what decodes an image; None, with a warning, if its file is missing or outside the folder."""
+    def image(self, index: int) -> StoredImage | None:
+        """Return what reads an image; None, with a warning, if its file is missing or outside the folder."""
         if index not in self._images:
             place, image = f"images[{index}]", self.item("images", index)
             read: Callable[[], bytes] | None = None
@@ -258,7 +266,7 @@ class GltfFile:
                         warnings.warn(problem, stacklevel=2)
                     else:
                         read = partial(self._bytes_of_file, path)
-            self._images[index] = None if read is None else cache(partial(self._decode, place, read))
+            self._images[index] = None if read is None else StoredImage(cache(partial(self._decode, place, read)), read)
         return self._images[index]
 
     def _bytes_of_file(self, path: str) -> bytes:

@@ -10,14 +10,14 @@ import numpy as np
 
 from tirender.budget import spend
 from tirender.checks import fail
-from tirender.io.file_mesh import FileCamera
+from tirender.io.file_mesh import FileCamera, FileLight
 from tirender.io.gltf_parser import GltfFile
 
 MAX_NODES = 1 << 16
 """The largest number of nodes of a scene."""
 
 BYTES_A_CAMERA = 1 << 18
-"""What a camera takes of the budget while it is read and shown."""
+"""What a camera, or a light, takes of the budget while it is read and shown."""
 MAX_INSTANCES = 1 << 18
 """The largest number of instances of one node."""
 _MOVES = {"matrix", "translation", "rotation", "scale"}
@@ -52,12 +52,13 @@ class GltfScene:
     def __init__(self, gltf: GltfFile) -> None:
         self.gltf = gltf
         self.cameras: list[FileCamera] = []
+        self.lights: list[FileLight] = []
         self._parents: dict[int, int] | None = None
         self._worlds: dict[int, np.ndarray] = {}
         self._skins: dict[int, np.ndarray] = {}
 
     def instances(self) -> Iterator[Instance]:
-        """Yield the nodes that have a mesh, and collect ``cameras`` on the way."""
+        """Yield the nodes that have a mesh, and collect ``cameras`` and ``lights`` on the way."""
         gltf = self.gltf
         n_nodes = len(gltf.get("", gltf.root, "nodes", list, []))
         if not n_nodes:
@@ -80,6 +81,10 @@ class GltfScene:
             if "camera" in node:
                 spend(gltf.name, BYTES_A_CAMERA, "so many cameras")
                 self.cameras.append(_camera(gltf, gltf.get(place, node, "camera", int), world))
+            shining = gltf.extension(place, node, "KHR_lights_punctual")
+            if shining is not None:
+                spend(gltf.name, BYTES_A_CAMERA, "so many lights")
+                self.lights.append(_light(gltf, f"{place}.extensions.KHR_lights_punctual", shining, world))
             if "mesh" in node:
                 yield self._instance(place, node, world)
             stack.extend((child, world) for child in reversed(gltf.get(place, node, "children", list, [])))
@@ -211,3 +216,29 @@ def _camera(gltf: GltfFile, index: int, world: np.ndarray) -> FileCamera:
     name = gltf.get(place, camera, "name", str, "")
     numbers = {key: number(key) for key in ("yfov", "aspectRatio", "xmag", "ymag", "znear", "zfar")}
     return FileCamera(name, kind, world, *numbers.values())
+
+
+def _light(gltf: GltfFile, place: str, shining: dict, world: np.ndarray) -> FileLight:
+    """The light that a node's KHR_lights_punctual names."""
+    index = gltf.get(place, shining, "light", int)
+    lights = gltf.get("", gltf.root, "extensions", dict, {}).get("KHR_lights_punctual")
+    lights = gltf.get("extensions", {"KHR_lights_punctual": lights}, "KHR_lights_punctual", dict)
+    lights = gltf.get("extensions.KHR_lights_punctual", lights, "lights", list)
+    if index >= len(lights) or not isinstance(lights[index], dict):
+        fail(gltf.where(place), f"an index into its {len(lights)} lights", index)
+    place, light = f"extensions.KHR_lights_punctual.lights[{index}]", lights[index]
+    kind = gltf.get(place, light, "type", str)
+    if kind not in ("point", "directional", "spot"):
+        fail(gltf.where(place), "type point, directional or spot", repr(kind)[:80])
+    red, green, blue = gltf.floats(place, light, "color", [1.0, 1.0, 1.0]).tolist()
+    spot = gltf.get(place, light, "spot", dict, {})
+    return FileLight(
+        gltf.get(place, light, "name", str, ""),
+        kind,
+        world,
+        (red, green, blue),
+        gltf.number(place, light, "intensity", 1.0),
+        gltf.number(place, light, "range", 0.0) if "range" in light else None,
+        gltf.number(f"{place}.spot", spot, "innerConeAngle", 0.0),
+        gltf.number(f"{place}.spot", spot, "outerConeAngle", np.pi / 4),
+    )

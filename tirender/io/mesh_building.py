@@ -16,6 +16,7 @@ from tirender.io.texturing import image_textures
 from tirender.renderer.mesh.material import Material, TextureMap
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesVertex
 from tirender.structures.meshes import Meshes
+from tirender.structures.pointclouds import Pointclouds
 
 
 def meshes_of(mesh: FileMesh, device: Any, include_textures: bool = True) -> Meshes:
@@ -28,12 +29,26 @@ def meshes_of(mesh: FileMesh, device: Any, include_textures: bool = True) -> Mes
     return Meshes(
         [torch.from_numpy(mesh.verts.astype(np.float32)).to(device)],
         [torch.from_numpy(mesh.faces).to(device)],
-        textures_of(mesh, device) if include_textures else None,
+        textures_of(mesh, device, outer_edges=True) if include_textures else None,
         verts_normals=None if normals is None else [torch.from_numpy(normals).to(device)],
     )
 
 
-def textures_of(mesh: FileMesh, device: Any, repeats: bool = True) -> Any:
+def cloud_of(mesh: FileMesh, device: Any) -> Pointclouds:
+    """Make a cloud of the vertices: a batch of one, colours as RGB features; alpha warns."""
+    rgba = mesh.verts_rgba
+    warn_if_blurred(mesh.name, mesh.verts)
+    if rgba is not None and (rgba[:, 3] < 1.0).any():
+        warnings.warn(f"{mesh.name}: alpha is not part of a cloud's features, left out", stacklevel=4)
+    normals = mesh.normals if mesh.faces_normals is None else mesh.verts_normals()
+    return Pointclouds(
+        [torch.from_numpy(mesh.verts.astype(np.float32)).to(device)],
+        None if normals is None else [torch.from_numpy(normals).to(device)],
+        None if rgba is None else [torch.from_numpy(rgba[:, :3].copy()).to(device)],
+    )
+
+
+def textures_of(mesh: FileMesh, device: Any, repeats: bool = True, outer_edges: bool = False) -> Any:
     """Return the textures that show most of what the file says, with a warning of each thing that they leave out.
 
     ``TexturesUV`` where there are images (all of them, and the plain colours of other faces); else ``TexturesVertex``
@@ -44,6 +59,8 @@ def textures_of(mesh: FileMesh, device: Any, repeats: bool = True) -> Any:
         mesh: what was read.
         device: of the textures.
         repeats: whether faces outside [0, 1] are moved there where their map repeats.
+        outer_edges: whether 0 and 1 are the outer edges of a map, as files mean it; PyTorch3D takes the centres of the
+            outermost texels for them. Texture coordinates are moved by up to half a texel accordingly.
     """
     used = mesh.used_materials()
     has_images = any(mesh.materials[i].base_map is not None for i in used)
@@ -54,7 +71,7 @@ def textures_of(mesh: FileMesh, device: Any, repeats: bool = True) -> Any:
     index = mesh.face_materials()
     factors = np.array([m.base_color[:3] for m in mesh.materials] + [(1.0, 1.0, 1.0)])
     if has_images:
-        return _uv_textures(mesh, index, factors, device, repeats)
+        return _uv_textures(mesh, index, factors, device, repeats, outer_edges)
     if mesh.verts_rgba is not None:
         of_vert = np.full(len(mesh.verts), -1)
         of_vert[mesh.faces] = index[:, None]
@@ -63,7 +80,7 @@ def textures_of(mesh: FileMesh, device: Any, repeats: bool = True) -> Any:
     if mesh.faces_rgba is not None:
         colors = _product(mesh.faces_rgba[:, :3], factors[index])
         return TexturesAtlas(atlas=[torch.from_numpy(colors)[:, None, None].to(device)])
-    return _uv_textures(mesh, index, factors, device, repeats)
+    return _uv_textures(mesh, index, factors, device, repeats, outer_edges)
 
 
 def _left_out(mesh: FileMesh, used: list[Material], has_images: bool) -> Iterator[str]:
@@ -98,7 +115,9 @@ def _product(colors: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return encode_srgb(decode_srgb(colors) * decode_srgb(factors)).astype(np.float32)
 
 
-def _uv_textures(mesh: FileMesh, index: np.ndarray, factors: np.ndarray, device: Any, repeats: bool) -> Any:
+def _uv_textures(
+    mesh: FileMesh, index: np.ndarray, factors: np.ndarray, device: Any, repeats: bool, outer_edges: bool
+) -> Any:
     images: list[torch.Tensor] = []
     numbers: dict[tuple[int, tuple[float, ...]], int] = {}
     image_of = np.full(len(mesh.materials) + 1, -1)
@@ -127,6 +146,7 @@ def _uv_textures(mesh: FileMesh, index: np.ndarray, factors: np.ndarray, device:
         images,
         torch.from_numpy(plain.astype(np.float32)[index]).to(device),
         torch.from_numpy(repeats_of[index]).to(device),
+        outer_edges,
     )
 
 

@@ -303,7 +303,9 @@ class _Maps:
         wrap = "clamp" if options.clamps else "repeat"
         is_opaque = keyword == "map_kd" and material.alpha == 1.0 and "map_d" not in material.maps
         read = partial(self._image, path, options, keyword == "map_d", is_opaque)
-        return TextureMap(read, wrap=(wrap, wrap), transform=options.transform())
+        is_as_stored = keyword != "map_d" and (options.base, options.gain) == (0.0, 1.0)
+        stored = partial(self._images.stored, path) if is_as_stored else None
+        return TextureMap(read, wrap=(wrap, wrap), transform=options.transform(), stored=stored)
 
     def _image(self, path: str, options: _Options, is_alpha: bool, is_opaque: bool) -> torch.Tensor:
         image = self._images.decode(path)

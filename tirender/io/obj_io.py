@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,12 @@ from tirender.checks import FLOATS, check_choice, check_tensor, fail
 from tirender.io.colors import with_alpha
 from tirender.io.file_mesh import FileMesh, warn_if_blurred
 from tirender.io.files import Source, encode_png, is_path, read_source, write_file
+from tirender.io.losses import warn_of_losses
 from tirender.io.mesh_building import textures_of
+from tirender.io.mesh_records import record_of_mesh
 from tirender.io.mtl_io import Materials, load_materials
 from tirender.io.obj_parser import ObjText, parse_obj
+from tirender.io.obj_writer import face_lines, obj_files, statement
 from tirender.io.pluggable_formats import (
     MeshFormatInterpreter,
     RecordFormat,
@@ -28,10 +32,9 @@ from tirender.io.pluggable_formats import (
     has_suffix,
     one_mesh,
 )
-from tirender.io.text import format_rows, number_format
 from tirender.io.texture_atlas import make_mesh_texture_atlas
 from tirender.io.texturing import fill_missing_textures, single_map
-from tirender.renderer.mesh.textures import TexturesAtlas
+from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV
 from tirender.structures.meshes import Meshes, join_meshes_as_batch
 
 
@@ -285,28 +288,14 @@ def save_obj(
         if save_map:
             yield f"mtllib {stem}.mtl\nusemtl mesh\n\n".encode()
         for keyword, table in tables:
-            yield from _statement(keyword, table, decimal_places)
+            yield from statement(keyword, table, decimal_places)
         if faces.numel():
-            yield from _face_lines(torch.stack([part.long().cpu() for part in parts], dim=-1))
+            yield from face_lines(torch.stack([part.long().cpu() for part in parts], dim=-1))
 
-    write_file(f, lines(), path_manager)
     if save_map and texture_map is not None:
         write_file(f"{root}.png", [encode_png(texture_map)], path_manager)
         write_file(f"{root}.mtl", [f"newmtl mesh\nmap_Kd {stem}.png\n".encode()], path_manager)
-
-
-def _face_lines(corners: torch.Tensor) -> Iterator[bytes]:
-    """Lines of faces (F, 3 corners, 3): vertex, texture coordinate and normal; -1 at a corner for none in its face."""
-    has = (corners >= 0).all(1)
-    kinds, lengths = torch.unique_consecutive(2 * has[:, 1] + has[:, 2].long(), return_counts=True)
-    for kind, rows in zip(kinds.tolist(), corners.split(lengths.tolist())):
-        corner, columns = (("%d", [0]), ("%d//%d", [0, 2]), ("%d/%d", [0, 1]), ("%d/%d/%d", [0, 1, 2]))[kind]
-        yield from format_rows(f"f {corner} {corner} {corner}\n", rows[:, :, columns].flatten(1) + 1)
-
-
-def _statement(keyword: str, values: torch.Tensor, decimal_places: int | None) -> Iterator[bytes]:
-    if values.numel():
-        yield from format_rows(f"{keyword}{f' {number_format(values, decimal_places)}' * values.shape[1]}\n", values)
+    write_file(f, lines(), path_manager)
 
 
 class MeshObjFormat(RecordFormat, MeshFormatInterpreter):
@@ -343,13 +332,20 @@ class MeshObjFormat(RecordFormat, MeshFormatInterpreter):
         comment: str | None = None,
         **kwargs: Any,
     ) -> bool:
-        """Write one mesh; of textures ``TexturesUV``, whose maps are put side by side into one, the others warn.
+        """Write one mesh; materials, colours and images come beside it as far as OBJ holds them, the rest warns.
 
-        A comment of one line comes first.
+        The maps of ``TexturesUV`` are put side by side into one. A comment of one line comes first.
         """
         if not has_suffix(path, self.known_suffixes):
             return False
         verts, faces = one_mesh(data, path)
+        check_comment(comment)
+        if data.textures is not None and not isinstance(data.textures, TexturesUV):
+            mesh = record_of_mesh(data, path)
+            warn_of_losses(mesh, os.fsdecode(path), ".obj")
+            for where, chunks in obj_files(mesh, Path(os.fsdecode(path)), comment, decimal_places):
+                write_file(where, chunks, path_manager)
+            return True
         normals = data.verts_normals_list()[0] if data.has_verts_normals() else None
         uvs: dict[str, torch.Tensor] = {} if data.textures is None else single_map(data.textures, path)
         save_obj(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from tirender.checks import fail
+from tirender.io.file_mesh import FileMesh
 from tirender.io.files import write_file
+from tirender.io.losses import float32_if_exact
 from tirender.io.off_reading import read_off
 from tirender.io.pluggable_formats import MeshRecordFormat, check_indices, check_rows, has_suffix, one_mesh
+from tirender.io.ply_writer import faces_rgba_of
 from tirender.io.text import format_rows, number_format
-from tirender.io.texturing import vertex_colors
+from tirender.io.texturing import colors_as_bytes, vertex_colors
 from tirender.renderer.mesh.textures import TexturesAtlas
 from tirender.structures.meshes import Meshes
 
@@ -57,6 +61,18 @@ class MeshOffFormat(MeshRecordFormat):
         return True
 
 
+def off_chunks(mesh: FileMesh, path: Path) -> Iterator[bytes]:
+    """Return the contents of a file: vertices, faces, and the colours of vertices, or else of faces and materials."""
+    verts = torch.from_numpy(float32_if_exact(mesh.verts + mesh.origin))
+    verts_rgba, faces_rgba = mesh.verts_rgba, None
+    if verts_rgba is None and len(mesh.faces):
+        faces_rgba = faces_rgba_of(mesh)
+    of_verts, of_faces = (
+        None if rgba is None else colors_as_bytes(torch.from_numpy(rgba.copy())) for rgba in (verts_rgba, faces_rgba)
+    )
+    yield from _contents(verts, torch.from_numpy(mesh.faces), of_verts, of_faces, None)
+
+
 def _contents(
     verts: torch.Tensor,
     faces: torch.Tensor,
@@ -73,5 +89,5 @@ def _contents(
 def _lines(line: str, table: torch.Tensor, rgb: torch.Tensor | None, decimal_places: int | None) -> Iterator[bytes]:
     if rgb is None:
         return format_rows(f"{line}\n", table)
-    alpha = "255" if rgb.dtype == torch.uint8 else "1"
-    return format_rows(f"{line}{f' {number_format(rgb, decimal_places)}' * 3} {alpha}\n", table, rgb)
+    alpha = "" if rgb.shape[1] == 4 else " 255" if rgb.dtype == torch.uint8 else " 1"
+    return format_rows(f"{line}{f' {number_format(rgb, decimal_places)}' * rgb.shape[1]}{alpha}\n", table, rgb)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tirender.budget import bounded
 from tirender.checks import fail
-from tirender.io.gltf_io import MeshGlbFormat
+from tirender.io.gltf_io import MeshGlbFormat, PointcloudGlbFormat
 from tirender.io.npz_io import PointcloudNpzFormat
 from tirender.io.obj_io import MeshObjFormat
 from tirender.io.off_io import MeshOffFormat
@@ -20,7 +20,7 @@ from tirender.structures.meshes import Meshes
 from tirender.structures.pointclouds import Pointclouds
 
 MESH_FORMATS = (MeshObjFormat, MeshOffFormat, MeshPlyFormat, MeshGlbFormat, MeshStlFormat, MeshTrimeshFormat)
-CLOUD_FORMATS = (PointcloudNpzFormat, PointcloudPlyFormat)
+CLOUD_FORMATS = (PointcloudNpzFormat, PointcloudPlyFormat, PointcloudGlbFormat)
 """The formats that come with tirender: those of ``IO``, and of ``read_mesh_file``."""
 
 Interpreter = MeshFormatInterpreter | PointcloudFormatInterpreter
@@ -29,8 +29,8 @@ Interpreter = MeshFormatInterpreter | PointcloudFormatInterpreter
 class IO:
     """Loads and saves meshes and point clouds; the ending of a path decides the format.
 
-    Meshes: .obj, .ply, .off, .glb; reading only .gltf, .stl, and by trimesh .3mf, .dae, .zae, .xaml and .3dxml. Clouds:
-    .ply, .npz. Streams are read as PLY. Formats of your own can be registered.
+    Meshes: .obj, .ply, .off, .glb, .gltf; reading only .stl, and by trimesh .3mf, .dae, .zae, .xaml and .3dxml. Clouds:
+    .ply, .npz, .glb, .gltf. Streams are read as PLY. Formats of your own can be registered.
 
     Args:
         include_default_formats: whether to register these formats.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 from tirender.checks import fail
 from tirender.io.file_mesh import warn_if_blurred
 from tirender.io.files import is_path, read_source, write_file
-from tirender.io.mesh_building import meshes_of
+from tirender.io.losses import warn_of_losses
+from tirender.io.mesh_building import cloud_of, meshes_of
+from tirender.io.mesh_records import record_of_mesh
 from tirender.io.pluggable_formats import (
     MeshFormatInterpreter,
     PointcloudFormatInterpreter,
@@ -25,8 +28,9 @@ from tirender.io.pluggable_formats import (
     one_mesh,
 )
 from tirender.io.ply_reading import read_ply
-from tirender.io.text import format_rows, number_format
+from tirender.io.ply_writer import Tables, corner_column, ply_chunks, ply_files
 from tirender.io.texturing import colors_as_bytes, vertex_colors
+from tirender.renderer.mesh.textures import TexturesVertex
 from tirender.structures.meshes import Meshes
 from tirender.structures.pointclouds import Pointclouds
 
@@ -89,7 +93,7 @@ def _save(
     """Save; ``colors`` (V, 3) are float in [0, 1] or uint8."""
     check_comment(comment)
     check_rows("verts", verts, 3)
-    tables = {("x", "y", "z"): verts.reshape(-1, 3)}
+    tables: Tables = {("x", "y", "z"): verts.reshape(-1, 3)}
     if normals is not None and normals.numel():
         check_rows("verts_normals", normals, 3)
         tables["nx", "ny", "nz"] = normals
@@ -101,41 +105,8 @@ def _save(
     if faces is not None:
         check_indices("faces", faces, len(verts))
         faces = faces.reshape(-1, 3)
-    write_file(f, _contents(tables, faces, ascii, decimal_places, comment), path_manager)
-
-
-def _contents(
-    tables: dict[tuple[str, str, str], torch.Tensor],
-    faces: torch.Tensor | None,
-    ascii: bool,
-    decimals: int | None,
-    comment: str | None,
-) -> Iterator[bytes]:
-    types = {torch.uint8: ("uchar", "u1"), torch.float64: ("double", "<f8")}
-    columns = [(name, *types.get(t.dtype, ("float", "<f4"))) for names, t in tables.items() for name in names]
-    n_verts = len(next(iter(tables.values())))
-    yield f"ply\nformat {'ascii' if ascii else 'binary_little_endian'} 1.0\n".encode()
-    yield f"comment {comment}\n".encode() if comment else b""
-    yield f"element vertex {n_verts}\n".encode()
-    yield "".join(f"property {ply_type} {name}\n" for name, ply_type, _ in columns).encode()
-    if faces is not None:
-        yield f"element face {len(faces)}\nproperty list uchar int vertex_index\n".encode()
-    yield b"end_header\n"
-    if ascii:
-        formats = [number_format(t, decimals) for t in tables.values() for _ in range(3)]
-        yield from format_rows(" ".join(formats) + "\n", *tables.values())
-        if faces is not None:
-            yield from format_rows("3 %d %d %d\n", faces)
-        return
-    rows = np.empty(n_verts, dtype=[(name, dtype) for name, _, dtype in columns])
-    for names, table in tables.items():
-        for name, column in zip(names, table.detach().cpu().numpy().T):
-            rows[name] = column
-    yield rows.tobytes()
-    if faces is not None:
-        triangles = np.empty(len(faces), dtype=[("count", "u1"), ("corners", "<i4", (3,))])
-        triangles["count"], triangles["corners"] = 3, faces.cpu().numpy()
-        yield triangles.tobytes()
+    columns = [] if faces is None else [corner_column(faces)]
+    write_file(f, ply_chunks(tables, columns, ascii, decimal_places, comment), path_manager)
 
 
 class MeshPlyFormat(RecordFormat, MeshFormatInterpreter):
@@ -176,11 +147,20 @@ class MeshPlyFormat(RecordFormat, MeshFormatInterpreter):
     ) -> bool:
         """Write one mesh, vertex normals that it was given, and RGB ``TexturesVertex`` (as float, or 0 to 255).
 
-        A comment of one line comes into the header.
+        Other textures become texture coordinates and images beside the file, or colours of faces, as far as PLY holds
+        them; the rest warns. A comment of one line comes into the header.
         """
         if not has_suffix(path, self.known_suffixes):
             return False
         verts, faces = one_mesh(data, path)
+        if data.textures is not None and not isinstance(data.textures, TexturesVertex):
+            mesh = record_of_mesh(data, path)
+            check_comment(comment)
+            warn_of_losses(mesh, os.fsdecode(path), ".ply")
+            options = (binary is False, decimal_places, comment)
+            for where, chunks in ply_files(mesh, Path(os.fsdecode(path)), *options):
+                write_file(where, chunks, path_manager)
+            return True
         normals = data.verts_normals_list()[0] if data.has_verts_normals() else None
         colors = vertex_colors(data, path, colors_as_uint8)
         _save(path, verts, faces, normals, colors, binary is False, decimal_places, path_manager, comment)
@@ -197,15 +177,7 @@ class PointcloudPlyFormat(PointcloudFormatInterpreter):
         if is_path(path) and not has_suffix(path, self.known_suffixes):
             return None
         cloud = read_ply(read_source(path, path_manager), with_faces=False)
-        rgba = cloud.verts_rgba
-        warn_if_blurred(cloud.name, cloud.verts)
-        if rgba is not None and (rgba[:, 3] < 1.0).any():
-            warnings.warn(f"{cloud.name}: alpha is not part of a cloud's features, left out", stacklevel=3)
-        return Pointclouds(
-            [torch.from_numpy(cloud.verts.astype(np.float32)).to(device)],
-            None if cloud.normals is None else [torch.from_numpy(cloud.normals).to(device)],
-            None if rgba is None else [torch.from_numpy(rgba[:, :3].copy()).to(device)],
-        )
+        return cloud_of(cloud, device)
 
     def save(
         self,

@@ -240,6 +240,6 @@ def _materials(source: Source, comments: list[str]) -> list[Material]:
         path, problem = find_companion(source, f"texture {name!r}", [name])
         if path is None:
             warnings.warn(problem, stacklevel=3)
-        found = None if path is None else TextureMap(partial(images.decode, path))
+        found = None if path is None else TextureMap(partial(images.decode, path), stored=partial(images.stored, path))
         materials.append(Material(name, base_map=found))
     return materials

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from tirender.checks import fail
 from tirender.io.file_mesh import FileMesh, weld
 from tirender.io.files import Source
 from tirender.io.obj_parser import clean_text
+from tirender.io.orientation import orientation_of_format, to_comment
 from tirender.io.pluggable_formats import MeshRecordFormat
 from tirender.io.text import finite_float32, is_number
 
@@ -59,6 +62,19 @@ class MeshStlFormat(MeshRecordFormat):
 
     known_suffixes = (".stl",)
     read_record = staticmethod(read_stl)
+
+
+def stl_chunks(mesh: FileMesh, path: Path) -> Iterator[bytes]:
+    """Return the contents of a binary file: faces with their normals; the header says how they stand, if not +Z up."""
+    standing = "" if mesh.orientation == orientation_of_format(".stl") else to_comment(mesh.orientation)
+    corners = (mesh.verts + mesh.origin)[mesh.faces]
+    rows = np.zeros(len(corners), _TRIANGLE)
+    rows["corners"] = corners
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    rows["normal"] = normals / np.where(length > 0.0, length, 1.0)
+    yield standing.encode()[:80].ljust(80) + len(corners).to_bytes(4, "little")
+    yield rows.tobytes()
 
 
 def _is_text(data: bytes) -> bool:

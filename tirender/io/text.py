@@ -76,7 +76,7 @@ def number_format(values: torch.Tensor, decimal_places: int | None) -> str:
         return "%d"
     if decimal_places is not None:
         return f"%.{decimal_places}f"
-    return "%.17g" if values.dtype == torch.float64 else "%.9g"
+    return "%r" if values.dtype == torch.float64 else "%.9g"  # as short as brings the same number back
 
 
 def format_rows(line: str, *tables: torch.Tensor) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ def image_textures(
     images: Sequence[torch.Tensor],
     face_colors: torch.Tensor,
     face_repeats: torch.Tensor,
+    outer_edges: bool = False,
 ) -> TexturesUV:
     """Make ``TexturesUV`` of one mesh: one map where one image serves all faces, else several (``maps_ids``).
 
@@ -41,6 +42,7 @@ def image_textures(
         face_colors: (F, 3) the colours of the faces that have no image, or no texture coordinates.
         face_repeats: (F,) bool: whether a face in another tile than [0, 1] is moved there. Others, and those that lie
             across tiles, see the texture's border beyond it (a warning where that is more than half a tile).
+        outer_edges: whether coordinates 0 and 1 are the outer edges of maps, and not the centres of their last texels.
     """
     plain = (face_images < 0) | (faces_uvs < 0).any(dim=1)
     used, map_ids = torch.unique(face_images[~plain], return_inverse=True)
@@ -48,6 +50,8 @@ def image_textures(
     verts_uvs, faces_uvs = _move_into_tile(name, verts_uvs, faces_uvs, ~plain & face_repeats)
     face_maps = torch.zeros(len(faces_uvs), dtype=torch.int64, device=faces_uvs.device)
     face_maps[~plain] = map_ids
+    if outer_edges and maps:
+        verts_uvs, faces_uvs = _from_outer_edges(verts_uvs, faces_uvs, ~plain, face_maps, maps)
     height, width = (max((m.shape[axis] for m in maps), default=1) for axis in (0, 1))
     n_maps = len(maps) + bool(plain.any() or not maps)
     if n_maps > 1:
@@ -67,6 +71,28 @@ def image_textures(
     return TexturesUV(
         maps=torch.stack(maps)[None], faces_uvs=[faces_uvs], verts_uvs=[verts_uvs], maps_ids=face_maps[None]
     )
+
+
+def _from_outer_edges(
+    verts_uvs: torch.Tensor,
+    faces_uvs: torch.Tensor,
+    is_mapped: torch.Tensor,
+    face_maps: torch.Tensor,
+    maps: Sequence[torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move coordinates from where 0 and 1 are the edges of a map to where they are the centres of its last texels."""
+    size = verts_uvs.new_tensor([(m.shape[1], m.shape[0]) for m in maps])
+    n = len(verts_uvs)
+    if bool((size != size[0]).any()):  # a corner that two maps share becomes two
+        keys = face_maps[is_mapped][:, None] * n + faces_uvs[is_mapped]
+        used, rows = torch.unique(keys, return_inverse=True)
+        faces_uvs = faces_uvs.clone()
+        faces_uvs[is_mapped] = rows
+        verts_uvs, size = verts_uvs[used % n], size[used // n]
+    else:
+        size = size[:1]
+    moved = (verts_uvs * size - 0.5) / (size - 1.0).clamp(min=1.0)
+    return torch.where(size > 1.0, moved, verts_uvs), faces_uvs
 
 
 def _palette(colors: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:

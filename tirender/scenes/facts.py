@@ -95,6 +95,8 @@ def _facts_of_mesh(mesh: FileMesh, known: Orientation | None) -> list[tuple[str,
     if mesh.cameras:
         names = [f"{i} {camera.name}".strip() for i, camera in enumerate(mesh.cameras)]
         facts.append(("cameras", _listed(names)))
+    if mesh.lights:
+        facts.append(("lights", _listed([f"{light.name} {light.kind}".strip() for light in mesh.lights])))
     return facts
 
 

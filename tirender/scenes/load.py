@@ -30,7 +30,7 @@ from tirender.scenes.volume import VolumeScene
 from tirender.structures import Gaussians, Meshes, Pointclouds, Volumes
 
 GAUSSIANS = (".ply", ".splat")
-CLOUD_SUFFIXES = (".ply", ".npz", ".obj", ".off")
+CLOUD_SUFFIXES = (".ply", ".npz", ".obj", ".off", ".glb", ".gltf")
 
 
 def load_scene(
@@ -92,6 +92,8 @@ def load_scene(
 def _scene_of(mesh: FileMesh, device: torch.device | str, orientation: Orientation) -> Scene:
     """The scene of what a file says: of its faces, or of its points where it has none."""
     origin = mesh.origin.tolist()
+    if mesh.lights:
+        warnings.warn(f"{mesh.name}: its lights are not shown", stacklevel=3)
     if len(mesh.faces) or not mesh.name.lower().endswith(CLOUD_SUFFIXES):
         scene = MeshScene(display_mesh(mesh, device), mesh.name, origin, orientation)
         scene.cameras = from_file(mesh.cameras, scene.centre, scene.scale)

@@ -21,6 +21,7 @@ class TextureMap:
         wrap: what lies outside [0, 1] along u and along v: "repeat", "mirror" or "clamp".
         transform: (2, 3); u and v are first turned into ``transform @ (u, v, 1)``, v pointing up; None leaves them.
         nearest: whether texels are not to be interpolated.
+        stored: returns the bytes of the image file that ``read`` decodes and changes no further; None for other images.
     """
 
     read: Callable[[], torch.Tensor]
@@ -28,6 +29,7 @@ class TextureMap:
     wrap: tuple[str, str] = ("repeat", "repeat")
     transform: np.ndarray | None = None
     nearest: bool = False
+    stored: Callable[[], bytes] | None = None
 
     @kept_property
     def image(self) -> torch.Tensor:

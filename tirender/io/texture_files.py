@@ -1,0 +1,45 @@
+"""Images of materials as files beside a mesh."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tirender.io.colors import decode_srgb, encode_srgb
+from tirender.io.image_files import image_file
+from tirender.renderer.mesh.material import TextureMap
+
+
+class TextureFiles:
+    """Names the images of a file that is to be written: STEM.png, STEM_2.jpg ...; equal ones are one.
+
+    Args:
+        path: of the mesh.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stem = re.sub(r"[^\w.\- ]", "_", path.stem).strip() or "mesh"
+        self._names: dict[bytes, str] = {}
+
+    def name_of(self, found: TextureMap, factor: tuple[float, ...] = (1.0, 1.0, 1.0)) -> str:
+        """Add the image of a map, times a colour as light, and return its name."""
+        if tuple(factor) != (1.0, 1.0, 1.0):
+            image = found.image
+            rgb = encode_srgb(decode_srgb(image[..., :3].numpy()) * decode_srgb(np.array(factor)))
+            changed = torch.cat([torch.from_numpy(rgb.astype(np.float32)), image[..., 3:]], dim=2)
+            found = TextureMap(lambda: changed)
+        data, ending = image_file(found, str(self.path))
+        if data not in self._names:
+            number = f"_{len(self._names) + 1}" if self._names else ""
+            self._names[data] = f"{self.stem}{number}{ending}"
+        return self._names[data]
+
+    def files(self) -> Iterator[tuple[Path, list[bytes]]]:
+        """The files that are to be written."""
+        for data, name in self._names.items():
+            yield self.path.with_name(name), [data]
