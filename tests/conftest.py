@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # matrix products rounded alike on every CPU, as in the reference cases: where a coordinate lies on the border of
     # two cells of an atlas, the last bit decides
     os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
+    os.environ["TIRENDER_CACHE"] = "off"  # photos of the tests are no one's
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     tirender.init(config.getoption("--arch"))

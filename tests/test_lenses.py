@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tirender.captures import undistortion
 from tirender.captures.lenses import COLMAP_MODELS, Lens, n_parameters
 from tirender.captures.undistortion import straight_lens, undistorted
 
@@ -161,3 +162,16 @@ def test_a_folded_picture_is_refused():
     lens = Lens.of_parameters("SIMPLE_RADIAL", WIDTH, HEIGHT, [70.0, 48.0, 36.0, -60.0])
     with pytest.raises(ValueError, match="a straight image of at least 0.2 times the size"):
         straight_lens(lens)
+
+
+@pytest.mark.parametrize("model", COEFFICIENTS)
+def test_interpolated_places_are_near_the_true_ones(model: str, monkeypatch: pytest.MonkeyPatch):
+    lens = lens_of(model).resized(10 * WIDTH, 10 * HEIGHT)
+    straight = straight_lens(lens)
+    found = undistortion._sampling_grid(lens, straight, 3, 190)
+    monkeypatch.setattr(undistortion, "OFF", 0.0)
+    exact = undistortion._sampling_grid(lens, straight, 3, 190)
+    assert found.shape == exact.shape == (1, 187, straight.width, 2)
+    off = (found - exact).abs() * exact.new_tensor([lens.width, lens.height]) / 2
+    assert float(off.max()) < 0.01
+    assert model != "OPENCV" or not torch.equal(found, exact)  # these are interpolated

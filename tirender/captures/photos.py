@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from tirender.budget import allowed, budget, spend
+from tirender.captures.photo_cache import SLOW, keep, kept
 from tirender.checks import check_choice, check_tensor, fail
 from tirender.progress import followed
 
@@ -33,14 +35,23 @@ class Photos:
         sizes: height and width of each, known before.
         masks: where they come from: "given" and "alpha" make C 4, "none" makes it 3.
         name: of the folder, for messages.
+        key: under which photos that took long are kept for later runs, see ``photo_cache``; None to keep none.
     Attributes:
         sizes: height and width of each.
     """
 
-    def __init__(self, make: Make, sizes: Sequence[Size], masks: str = "none", name: str = "photos") -> None:
+    def __init__(
+        self,
+        make: Make,
+        sizes: Sequence[Size],
+        masks: str = "none",
+        name: str = "photos",
+        key: str | None = None,
+    ) -> None:
         self.sizes: tuple[Size, ...] = tuple(sizes)
         self.masks = check_choice("masks", masks, MASKS)
         self._store = _Store(make, self.sizes, 3 if masks == "none" else 4, name)
+        self._key = key
         self._rows = range(len(self.sizes))
 
     @classmethod
@@ -63,7 +74,7 @@ class Photos:
         """Some of the photos, which share what is made ready."""
         other = object.__new__(Photos)
         other._store, other._rows = self._store, [self._rows[i] for i in index]  # type: ignore[assignment]
-        other.masks = self.masks
+        other.masks, other._key = self.masks, self._key
         other.sizes = tuple(self.sizes[i] for i in index)
         return other
 
@@ -90,12 +101,19 @@ class Photos:
         return Photos(middle, [(height, width)] * len(self), self.masks, self._store.name)
 
     def prepare(self, label: str = "photos") -> None:
-        """Make all photos ready, in parallel and with progress.
+        """Make all photos ready, in parallel and with progress, or take them from an earlier run.
 
         Raises:
             ValueError, OSError: as the files have them, the first by number.
         """
+        if self._key is not None and self._store.is_empty:
+            pixels = kept(self._key, self._store.shape)
+            if pixels is not None:
+                self._store.keep(torch.from_numpy(pixels))
+        began = time.monotonic()
         self._store.make_all(self._rows, label)
+        if self._key is not None and self._store.is_full and time.monotonic() - began > SLOW:
+            keep(self._key, self._store.flat.numpy())
 
     def pixels(self, photo: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
         """Pixels (R, 3 or 4), as of the photos, each at a row and a column: three integer tensors (R,)."""
@@ -116,11 +134,26 @@ class _Store:
         self._locks = [threading.Lock() for _ in sizes]
         self._each = max((allowed() if sizes else 0), 1)  # bytes that making a photo may take
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels of all photos, and their channels."""
+        return sum(height * width for height, width in self.sizes), self.channels
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no photo is made."""
+        return not any(self._made)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all photos are made."""
+        return all(self._made)
+
     @functools.cached_property
     def flat(self) -> torch.Tensor:
         """(P, C) bytes, in memory if they fit into a part of the budget, else in a file that vanishes with them."""
-        n_pixels = sum(height * width for height, width in self.sizes)
-        n_bytes = n_pixels * self.channels
+        n_pixels, channels = self.shape
+        n_bytes = n_pixels * channels
         if n_bytes <= SHARE * self._each:
             with budget(self._each):
                 spend(self.name, n_bytes, f"{len(self.sizes)} photos")

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tirender import __version__
 from tirender.captures.capture import Capture
 from tirender.captures.lenses import Lens
+from tirender.captures.photo_cache import key_of
 from tirender.captures.photos import Photos
 from tirender.captures.undistortion import straight_lens, undistorted
 from tirender.checks import check_tensor, fail
@@ -104,7 +106,7 @@ def capture_of(name: str, shots: Sequence[Shot], points: Any, colors: Any, reduc
     plans = [_plan(shot, reduction) for shot in shots]
     masks = "given" if any(shot.mask for shot in shots) else "alpha" if any(p.has_alpha for p in plans) else "none"
     sizes = [(plan.final.height, plan.final.width) for plan in plans]
-    photos = Photos(lambda i: _made(plans[i], masks != "none"), sizes, masks, name)
+    photos = Photos(lambda i: _made(plans[i], masks != "none"), sizes, masks, name, _key_of(plans, masks))
     numbers = torch.tensor([plan.final.intrinsics_ndc() for plan in plans])
     flip = torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64)  # x to the left and y up, for row vectors
     rotations = torch.stack([torch.from_numpy(plan.shot.rotation).T for plan in plans]) * flip
@@ -115,6 +117,18 @@ def capture_of(name: str, shots: Sequence[Shot], points: Any, colors: Any, reduc
         cloud = Pointclouds([torch.from_numpy(points).float()], features=[torch.from_numpy(colors).float() / 255])
     aside = tuple(shot.is_aside for shot in shots)
     return Capture(photos, cameras, cloud, tuple(shot.name for shot in shots), aside if any(aside) else ())
+
+
+def _key_of(plans: Sequence[_Plan], masks: str) -> str | None:
+    """A name for the pixels that become of photos; None where files vanish."""
+    parts: list[object] = [__version__, masks]
+    for plan in plans:
+        parts.append((plan.turn, plan.quarters, plan.has_alpha, plan.lens, plan.straight, plan.small))
+    files = [path for plan in plans for path in (plan.shot.path, plan.shot.mask) if path is not None]
+    try:
+        return key_of(parts, files)
+    except OSError:
+        return None
 
 
 def check_new(seen: set[str], path: str, where: str) -> None:

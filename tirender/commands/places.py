@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import re
+import urllib.parse
 from pathlib import Path
 
 MOST_BYTES = 1 << 28  # of a file that is looked into for names
@@ -30,7 +31,8 @@ def is_named_by(source: str, output: Path) -> bool:
     path = Path(source)
     if not (output.exists() and path.is_file() and output.resolve().parent == path.resolve().parent):
         return False
-    name = os.fsencode(output.name)
+    names = "|".join(re.escape(text) for text in {output.name, urllib.parse.quote(output.name)})
+    named = re.compile(rf"""(?<![^\s"'/\\])({names})(?![^\s"'])""".encode(errors="surrogateescape"))
     materials = path.parent.glob("*.mtl") if path.suffix.lower() == ".obj" else ()
-    users = [user for user in (path, *materials) if user.is_file()]
-    return output.samefile(path) or any(name in user.read_bytes() for user in users if user.stat().st_size < MOST_BYTES)
+    users = [user for user in (path, *materials) if user.is_file() and user.stat().st_size < MOST_BYTES]
+    return output.samefile(path) or any(named.search(user.read_bytes()) for user in users)
