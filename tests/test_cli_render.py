@@ -240,3 +240,13 @@ class TestCameras:
         assert len(path_through(cameras, 1)) == 1
         with pytest.raises(ValueError, match="at least 2, for a path, got 1"):
             path_through(cameras[:1], 4)
+
+
+def test_a_picture_that_the_file_reads_is_not_overwritten(tmp_path: Path, cone: Path) -> None:
+    """Names count as a whole: another picture whose name is a part of the texture's may be drawn again."""
+    (tmp_path / "cone.mtl").write_text("newmtl a\nmap_Kd big_cone.png\n")
+    for name in ("big_cone.png", "cone.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    assert render(cone, "-o", tmp_path / "big_cone.png", *SIZE) == 2
+    assert pixels(tmp_path / "big_cone.png").shape == (4, 4, 4)
+    assert render(cone, "-o", tmp_path / "cone.png", *SIZE) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -58,6 +59,27 @@ def test_the_command_line_lets_torch_s_idle_threads_sleep(monkeypatch, given, po
     let_idle_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == policy
     assert ("GOMP_SPINCOUNT" in os.environ) == (given is None)
+
+
+FAULTS = """
+import resource, numpy
+from tirender.__main__ import keep_freed_memory
+keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    numpy.ones(2 << 20)  # 16 MB, freed again
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the memory of glibc alone is kept")
+@pytest.mark.parametrize(("given", "is_kept"), [({}, True), ({"MALLOC_MMAP_THRESHOLD_": "100000"}, False)])
+def test_the_command_line_keeps_the_memory_that_a_step_frees(given, is_kept):
+    env = {**os.environ, **given}
+    done = subprocess.run([sys.executable, "-c", FAULTS], env=env, capture_output=True, text=True)
+    assert (int(done.stdout) < 8) == is_kept
 
 
 def test_a_scene_and_an_animation_need_no_figures_and_no_fits():

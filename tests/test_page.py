@@ -158,9 +158,11 @@ def test_each_browser_is_a_display_of_its_own(page: WebPage) -> None:
         assert head["facts"] == []
         picture = np.asarray(Image.open(io.BytesIO(jpeg))).astype(int)
         assert np.abs(picture - PICTURE).max() < 4
-        assert client.offer(PICTURE, "name.png") == "name.png"
+        for name in ("name.png", "another.png"):
+            assert client.offer(PICTURE, name) == name
         head, (png,) = browser.hear("file")
         assert head["name"] == "name.png"
+        assert browser.hear("file")[0]["name"] == "another.png"
         assert (np.asarray(Image.open(io.BytesIO(png))) == PICTURE).all()
         page.show_board(Board("fit", "facts", 3, 9, False, {"loss": ([0, 1], [1.0, 0.5])}, {"target": PICTURE}))
         head, (jpeg,) = browser.hear("board")

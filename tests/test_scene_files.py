@@ -14,7 +14,7 @@ from PIL import Image
 from tirender.cli import main, make_parser
 from tirender.io import IO
 from tirender.renderer import FoVOrthographicCameras, look_at_view_transform
-from tirender.renderer.mesh.textures_material import MapTable
+from tirender.renderer.mesh.material_table import MapTable
 from tirender.scenes import CloudScene, Look, MeshScene, load_scene
 from tirender.utils import ico_sphere
 

@@ -37,16 +37,16 @@ class _BlendOutlines(FirstOrder):
         verts = verts.detach().contiguous()
         picture = picture._replace(verts=verts, depths=picture.depths.to(verts.dtype))
         picture = kernels.Picture(*(t.contiguous() for t in picture))
-        image, crossings = colors.clone(), verts.new_empty(len(colors), 2)
+        image = colors.clone()
         if colors.numel():
-            runtime.launch(kernels.antialias_forward, size, *picture, colors, crossings, image)
+            runtime.launch(kernels.antialias_forward, size, *picture, colors, image)
         ctx.size = size
-        ctx.save_for_backward(*picture, colors, crossings)
+        ctx.save_for_backward(*picture, colors)
         return image
 
     @staticmethod
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
-        *picture, colors, crossings = ctx.saved_tensors
+        *picture, colors = ctx.saved_tensors
         verts = kernels.Picture(*picture).verts
         n_pixels, wanted = len(colors), ctx.needs_input_grad[1]
         n_parts = part_count(2 * len(verts) if wanted else 0, n_pixels)
@@ -54,7 +54,7 @@ class _BlendOutlines(FirstOrder):
         grad_xy = verts.new_zeros(n_parts, len(verts) if wanted else 0, 2)
         if colors.numel():
             bounds, atomic = part_bounds(n_pixels, n_parts, colors.device), runtime.is_parallel_device()
-            arrays = (*picture, colors, crossings, grad_image.contiguous(), bounds)
+            arrays = (*picture, colors, grad_image.contiguous(), bounds)
             runtime.launch(kernels.antialias_adjoint, ctx.size, *arrays, atomic, grad_colors, grad_xy)
         grad_verts = torch.nn.functional.pad(grad_xy.sum(0), (0, 1)) if wanted else None  # depth does not matter
         return grad_colors, grad_verts, None, None

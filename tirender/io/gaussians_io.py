@@ -65,8 +65,13 @@ def save_gaussians(f: Any, gaussians: Gaussians, path_manager: Any = None, comme
     if is_path(f) and not has_suffix(f, SUFFIXES):
         fail("f", f"a path that ends in {' or '.join(SUFFIXES)}", repr(f))
     is_splat = is_path(f) and has_suffix(f, (".splat",))
+    write_file(f, gaussian_chunks(gaussians, is_splat, comment), path_manager)
+
+
+def gaussian_chunks(gaussians: Gaussians, is_splat: bool, comment: str = "") -> list[bytes]:
+    """The contents of a file, SPLAT or PLY; raises as :func:`save_gaussians` does."""
     g = gaussians.detach().cpu()
-    write_file(f, [_splat_rows(g).tobytes()] if is_splat else _ply_contents(g, comment), path_manager)
+    return [_splat_rows(g).tobytes()] if is_splat else _ply_contents(g, comment)
 
 
 def holds_gaussians(path: str | os.PathLike[str]) -> bool:

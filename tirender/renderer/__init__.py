@@ -19,6 +19,7 @@ from tirender.renderer.cameras import (
     look_at_view_transform,
     rotate_on_spot,
 )
+from tirender.renderer.environment import EnvironmentLights
 from tirender.renderer.gaussians import GaussiansRasterizationSettings, GaussiansRenderer, RenderedGaussians
 from tirender.renderer.implicit import (
     AbsorptionOnlyRaymarcher,
@@ -50,6 +51,7 @@ from tirender.renderer.mesh import (
     MeshRasterizer,
     MeshRenderer,
     MeshRendererWithFragments,
+    PBRShader,
     RasterizationSettings,
     SoftDepthShader,
     SoftGouraudShader,
@@ -78,6 +80,7 @@ from tirender.renderer.points import (
     rasterize_points,
 )
 from tirender.renderer.splatter_blend import SplatterBlender
+from tirender.renderer.studio import studio_lights
 from tirender.renderer.utils import (
     TensorProperties,
     convert_to_tensors_and_broadcast,
@@ -93,6 +96,7 @@ __all__ = [
     "CamerasBase",
     "DirectionalLights",
     "EmissionAbsorptionRaymarcher",
+    "EnvironmentLights",
     "FishEyeCameras",
     "FoVOrthographicCameras",
     "FoVPerspectiveCameras",
@@ -121,6 +125,7 @@ __all__ = [
     "OpenGLOrthographicCameras",
     "OpenGLPerspectiveCameras",
     "OrthographicCameras",
+    "PBRShader",
     "PerspectiveCameras",
     "PointLights",
     "PointsRasterizationSettings",
@@ -169,4 +174,5 @@ __all__ = [
     "sigmoid_alpha_blend",
     "softmax_rgb_blend",
     "specular",
+    "studio_lights",
 ]

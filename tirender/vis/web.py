@@ -27,6 +27,7 @@ from tirender.vis.websocket import Closed, WebSocket
 
 PORT = 8123
 CLIENTS_MAX = 16
+FILES_MAX = 16  # pictures to save that wait to be sent
 EVENTS_MAX = 1000  # events that wait to be read
 UNSEEN_MAX = 2  # pictures on their way
 SIDE_MAX, AREA_MAX = 8192, 1 << 23  # of a picture, in pixels
@@ -75,7 +76,7 @@ class Client:
         self._page, self._changed = page, page._changed
         self._socket: WebSocket | None = None
         self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
-        self._waiting: dict[str, Any] = {}  # by kind, the latest message to send
+        self._waiting: dict[str, Any] = {}  # by kind, the latest message to send; of files, those to send
         self._unseen: dict[str, int] = {}  # by kind, messages on their way
         self._is_sending = False
 
@@ -92,7 +93,10 @@ class Client:
 
     def offer(self, picture: np.ndarray, name: str) -> str:
         """Give the browser a picture (H, W, 3) uint8 to save; returns the name."""
-        self._put("file", (picture, name))
+        with self._changed:
+            if self.is_open:
+                self._waiting.setdefault("file", deque(maxlen=FILES_MAX)).append((picture, name))
+                self._changed.notify_all()
         return name
 
     def events(self) -> list[Event]:
@@ -166,7 +170,7 @@ class Client:
                 if self._socket is not socket:
                     return
                 kind = self._next()
-                message = self._waiting.pop(kind) if kind else None
+                message = self._pop(kind) if kind else None
                 if kind:
                     self._unseen[kind] = self._unseen.get(kind, 0) + 1
                 self._is_sending = True
@@ -188,6 +192,13 @@ class Client:
             if kind in self._waiting:
                 return kind
         return None
+
+    def _pop(self, kind: str) -> Any:
+        """Take the message of a kind; files one by one, for each is wanted."""
+        if kind == "file" and len(self._waiting[kind]) > 1:
+            return self._waiting[kind].popleft()
+        message = self._waiting.pop(kind)
+        return message[0] if kind == "file" else message
 
     @property
     def _is_busy(self) -> bool:

@@ -26,7 +26,6 @@ from tirender.engine.kernels.types import (
     I32Array,
     ImageSizeStruct,
     IVec3Array,
-    Vec2Array,
     Vec2Array2D,
     Vec3Array,
 )
@@ -52,6 +51,8 @@ class Picture(NamedTuple):
 
 
 MAX_TRIANGLES = 16  # that are looked at on the way from a pixel to the next one
+ROWS = 8  # that a round of the forward pass does on a CPU
+BLOCK = 8  # pixels of a row that are passed over together where nothing crosses
 NOWHERE = -1  # a crossing that is none
 
 
@@ -64,37 +65,29 @@ def antialias_forward(
     partners: IVec3Array,
     verts: Vec3Array,
     colors: FloatArray2D,  # (pixels, C)
-    crossings: Vec2Array,  # (pixels,) where an outline crosses, on the way to the right and down; NOWHERE for none
     image: FloatArray2D,  # (pixels, C), as colors before
 ):
     picture = ti.static(Picture(triangles, depths, faces, partners, verts))
-    n = round_pixels(size.width)
+    n_pixels = triangles.shape[0]
+    n = round_pixels(ROWS * size.width)
     ti.loop_config(block_dim=ti.static(task_block()))
-    for i in range(triangles.shape[0] // n):
-        row = i * n // size.width
-        for pixel in range(i * n, (i + 1) * n):
-            nowhere = cast_like(NOWHERE, depths[pixel])
-            found = ti.Vector([nowhere, nowhere])
-            for axis in ti.static(range(2)):
-                step = size.width if axis == 1 else 1
-                is_last = (row + 1) % size.height == 0 if axis == 1 else pixel + 1 == (row + 1) * size.width
-                if not is_last and may_have_outline(picture, triangles[pixel], triangles[pixel + step]):
-                    crossing = crossing_of(picture, size, pixel, axis)[0]
-                    if axis == 1:
-                        found.y = crossing
-                    else:
-                        found.x = crossing
-            crossings[pixel] = found
-    for i in range(triangles.shape[0] // n):
-        for pixel in range(i * n, (i + 1) * n):
-            own, left, above = crossings[pixel], ti.max(pixel - 1, 0), ti.max(pixel - size.width, 0)
-            if ti.max(own.x, own.y, crossings[left].x, crossings[above].y) >= 0:
+    for i in range((n_pixels + n - 1) // n):
+        start, end = i * n, ti.min((i + 1) * n, n_pixels)
+        for block in range((end - start + BLOCK - 1) // BLOCK):
+            begin = start + block * BLOCK
+            stop = ti.min(begin + BLOCK, end)
+            if is_alike(triangles, size, begin, stop):
+                stop = begin
+            for pixel in range(begin, stop):
                 for side in range(4):
-                    other, crossing = crossing_beside(crossings, size, pixel, side)
-                    share = own_share(crossing, side)
-                    if crossing >= 0 and share > 0:
-                        for c in range(colors.shape[1]):
-                            image[pixel, c] = image[pixel, c] + share * (colors[other, c] - colors[pixel, c])
+                    first, second = pair_at(size, pixel, side)
+                    if side < 2 or first < start:  # this round has no other pixel that looks at the pair
+                        crossing, _, _, _ = crossing_between(picture, size, first, side % 2)
+                        changed, other, share = blended(first, second, crossing)
+                        if start <= changed < end:
+                            for c in range(colors.shape[1]):
+                                taken = share * (colors[other, c] - colors[changed, c])
+                                image[changed, c] = image[changed, c] + taken
 
 
 @ti.kernel
@@ -106,7 +99,6 @@ def antialias_adjoint(
     partners: IVec3Array,
     verts: Vec3Array,
     colors: FloatArray2D,  # (pixels, C)
-    crossings: Vec2Array,  # (pixels,) as in the forward pass
     grad_image: FloatArray2D,  # (pixels, C)
     bounds: I32Array,  # (parts + 1,) the pixels of each part
     atomic: ti.template(),
@@ -116,39 +108,87 @@ def antialias_adjoint(
     picture = ti.static(Picture(triangles, depths, faces, partners, verts))
     ti.loop_config(block_dim=ti.static(task_block()))
     for part in range(bounds.shape[0] - 1):
-        for pixel in range(bounds[part], bounds[part + 1]):
-            for side in range(4):
-                other, crossing = crossing_beside(crossings, size, pixel, side)
-                if crossing >= 0:
-                    share, g = own_share(crossing, side), 0 * crossing
-                    for c in range(colors.shape[1]):
-                        # of the pixel that changes; this one takes from the other, or gives to it
-                        grad = grad_image[pixel, c] if share > 0 else grad_image[other, c]
-                        grad_colors[pixel, c] = grad_colors[pixel, c] - share * grad
-                        g += grad * (colors[pixel, c] - colors[other, c])
-                    if side < 2 and grad_xy.shape[1] > 0:
-                        _, i, j, slope = crossing_of(picture, size, pixel, side)
-                        gi, gj = crossing_vjp(slope, side, g)
-                        accumulate(grad_xy, part, i, gi, atomic)
-                        accumulate(grad_xy, part, j, gj, atomic)
+        start, end = bounds[part], bounds[part + 1]
+        for block in range((end - start + BLOCK - 1) // BLOCK):
+            begin = start + block * BLOCK
+            stop = ti.min(begin + BLOCK, end)
+            if is_alike(triangles, size, begin, stop):
+                stop = begin
+            for pixel in range(begin, stop):
+                for side in range(4):
+                    first, second = pair_at(size, pixel, side)
+                    if side < 2 or first < start:
+                        crossing, i, j, slope = crossing_between(picture, size, first, side % 2)
+                        changed, other, share = blended(first, second, crossing)
+                        g = 0 * crossing
+                        for c in range(colors.shape[1] if changed >= 0 else 0):
+                            grad = grad_image[changed, c]
+                            g += grad * (colors[first, c] - colors[second, c])
+                            if start <= changed < end:
+                                grad_colors[changed, c] = grad_colors[changed, c] - share * grad
+                            if start <= other < end:
+                                grad_colors[other, c] = grad_colors[other, c] + share * grad
+                        if changed >= 0 and side < 2 and grad_xy.shape[1] > 0:
+                            gi, gj = crossing_vjp(slope, side, g)
+                            accumulate(grad_xy, part, i, gi, atomic)
+                            accumulate(grad_xy, part, j, gj, atomic)
 
 
 @ti.func
-def crossing_beside(crossings: ti.template(), size, pixel: ti.i32, side):
-    """The pixel to the right (0), below (1), to the left (2) or above (3), and the crossing between both."""
+def is_alike(triangles: ti.template(), size, start: ti.i32, end: ti.i32):
+    """Whether a block of pixels and those around it show one triangle or nothing; False for a block cut short."""
+    differ = 1
+    if end - start == BLOCK:
+        last = triangles.shape[0] - 1
+        up, down = ti.max(start - size.width, 0), ti.min(start + size.width, last + 1 - BLOCK)
+        t = triangles[start]
+        differ = (triangles[ti.max(start - 1, 0)] ^ t) | (triangles[ti.min(end, last)] ^ t)
+        for k in ti.static(range(BLOCK)):
+            differ |= (triangles[start + k] ^ t) | (triangles[up + k] ^ t) | (triangles[down + k] ^ t)
+    return differ == 0
+
+
+@ti.func
+def pair_at(size, pixel: ti.i32, side: ti.i32):
+    """A pixel and the one to its right (0) or below (1), or the one to its left (2) or above (3) and the pixel."""
     step = size.width if side % 2 == 1 else 1
-    other = pixel + step if side < 2 else pixel - step
-    crossing = cast_like(NOWHERE, crossings[pixel].x)
-    if other >= 0:
-        pair = crossings[pixel if side < 2 else other]
-        crossing = pair.x if side % 2 == 0 else pair.y
-    return other, crossing
+    first = pixel if side < 2 else pixel - step
+    return first, first + step
 
 
 @ti.func
-def own_share(crossing, side):
-    """The share of the neighbour's colour that a pixel takes on; negative where it gives of its own."""
-    return 0.5 - crossing if side < 2 else crossing - 0.5
+def crossing_between(picture: ti.template(), size, first: ti.i32, axis: ti.i32):
+    """What :func:`crossing_of` says of a pixel and the next one along a row (0) or column (1)."""
+    second = first + (size.width if axis == 1 else 1)
+    zero = cast_like(0, picture.depths[0])
+    crossing, i, j = cast_like(NOWHERE, zero), 0, 0
+    slope = ti.Vector([zero, zero, zero, zero])
+    if first >= 0 and second < picture.triangles.shape[0]:
+        t0, t1 = picture.triangles[first], picture.triangles[second]
+        if t0 != t1 and is_pair(size, first, axis) and may_have_outline(picture, t0, t1):
+            crossing, i, j, slope = crossing_of(picture, size, first, axis)
+    return crossing, i, j, slope
+
+
+@ti.func
+def blended(first: ti.i32, second: ti.i32, crossing):
+    """The pixel of a pair that changes, -1 for none; the other one; the share of that one's colour that it takes."""
+    share = 0.5 - crossing
+    changed, other = first, second
+    if share < 0:
+        changed, other, share = second, first, -share
+    if crossing < 0:
+        changed = -1
+    return changed, other, share
+
+
+@ti.func
+def is_pair(size, first: ti.i32, axis: ti.i32):
+    """Whether the next pixel along a row (0) or column (1) is in the same row, or in the same picture."""
+    place, end = first % size.width, size.width
+    if axis == 1:
+        place, end = first // size.width % size.height, size.height
+    return place + 1 < end
 
 
 @ti.func

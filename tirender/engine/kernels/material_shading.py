@@ -29,13 +29,14 @@ from tirender.engine.kernels.types import (
     struct_of,
 )
 
-BASE_MAP, EMISSION_MAP, NORMAL_MAP, OCCLUSION_MAP = range(4)  # columns of maps; pictures without gradients skip one
-N_SLOTS = 4  # the set of texture coordinates of each follows after so many columns
+BASE_MAP, EMISSION_MAP, NORMAL_MAP, OCCLUSION_MAP, METALLIC_ROUGHNESS_MAP = range(5)  # columns of maps
+N_SLOTS = 5  # the set of texture coordinates of each follows after so many columns
 
 # columns of numbers
 BASE, PLAIN, EMISSION, PHONG = 0, 4, 8, 11
 ALPHA_MODE, CUTOFF, OCCLUSION_STRENGTH, DOUBLE_SIDED, UNLIT = 15, 16, 17, 18, 19
-TRANSFORM = 20  # (slot, 2, 3)
+METALLIC, ROUGHNESS, NORMAL_SCALE, NORMAL_TURN = 20, 21, 22, 23
+TRANSFORM = 27  # (slot, 2, 3)
 N_NUMBERS = TRANSFORM + 6 * N_SLOTS
 MASK, BLEND = 1, 2
 
@@ -183,10 +184,10 @@ def material_shading(
 def shade_material(inputs: ti.template(), lighting, n: ti.i32, place: ti.template()):
     """The lit colour of a place, and its opacity."""
     k = place.k
-    base, emission, occlusion = surface_colors(inputs, lighting.n_sets, place)
+    base, emission, occlusion, _m_r, _bent, _is_bent = surface_colors(inputs, lighting.n_sets, place, False)
     rgb = base.xyz
     if inputs.numbers[k, UNLIT] == 0:
-        point, normal = facing_point(inputs, lighting.flat, n, place.t, k, place.b)
+        point, normal, _sign = facing_point(inputs, lighting.flat, n, place.t, k, place.b)
         shininess = inputs.numbers[k, PHONG + 3]
         albedo_factor, specular = phong(inputs.params, n, lighting.light, point, normal, shininess)
         albedo_factor -= (1 - occlusion) * vector(inputs.params, n, AMBIENT)
@@ -201,13 +202,19 @@ def shade_material(inputs: ti.template(), lighting, n: ti.i32, place: ti.templat
 
 
 @ti.func
-def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template()):
-    """Base colour with alpha, emission, and the part of the ambient light that arrives."""
+def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), physical: ti.template()):
+    """Base colour with alpha, emission, and the part of the ambient light that arrives.
+
+    Also, where ``physical``, metallic and roughness, the texel of the normal map as a vector, and whether there is one.
+    """
     t, k, b = place.t, place.k, place.b
     one = cast_like(1, b.x)
     base, emission, occlusion = ti.Vector([one, one, one, one]), vector(inputs.numbers, k, EMISSION), one
+    metallic_roughness, bent, is_bent = ti.Vector([one, one]), ti.Vector([one, one, one]), False
+    if ti.static(physical):
+        metallic_roughness = ti.Vector([inputs.numbers[k, METALLIC], inputs.numbers[k, ROUGHNESS]])
     for slot in range(N_SLOTS):
-        if slot != NORMAL_MAP:
+        if ti.static(physical) or (slot != NORMAL_MAP and slot != METALLIC_ROUGHNESS_MAP):
             texel, found = read_map(inputs, n_sets, place, slot)
             if slot == BASE_MAP:
                 for c in ti.static(range(4)):
@@ -216,6 +223,11 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template()):
                 emission *= texel.xyz
             elif slot == OCCLUSION_MAP and found:
                 occlusion += inputs.numbers[k, OCCLUSION_STRENGTH] * (texel.x - 1)
+            if ti.static(physical):
+                if slot == METALLIC_ROUGHNESS_MAP:
+                    metallic_roughness *= texel.zy
+                elif slot == NORMAL_MAP:
+                    bent, is_bent = 2 * texel.xyz - 1, found
     if inputs.colors.shape[0] > 0:
         f = inputs.color_faces[t]
         corner_colors = 0 * base
@@ -223,12 +235,12 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template()):
             for c in ti.static(range(4)):
                 corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
         base *= corner_colors
-    return base, emission, occlusion
+    return base, emission, occlusion, metallic_roughness, bent, is_bent
 
 
 @ti.func
 def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: ti.i32, b):
-    """Position, and the normal, turned to the camera where a double-sided face is seen from behind.
+    """Position; the normal, turned to the camera where a double-sided face is seen from behind; -1 there, else 1.
 
     A face's front is where the normals of its corners point, whichever way it is wound.
     """
@@ -240,10 +252,10 @@ def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: t
     if of_face.dot(n0 + n1 + n2) < 0:
         of_face = -of_face
     normal = unit(of_face if flat else b[0] * n0 + b[1] * n1 + b[2] * n2)
-    away = of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0
-    if away and inputs.numbers[k, DOUBLE_SIDED] != 0:
-        normal = -normal
-    return point, normal
+    sign = cast_like(1, point.x)
+    if of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0 and inputs.numbers[k, DOUBLE_SIDED] != 0:
+        sign = -sign
+    return point, sign * normal, sign
 
 
 @ti.func

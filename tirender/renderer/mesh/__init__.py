@@ -2,6 +2,7 @@
 
 from tirender.renderer.mesh.antialias import antialias
 from tirender.renderer.mesh.material_shader import MaterialShader
+from tirender.renderer.mesh.physical_shader import PBRShader
 from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
 from tirender.renderer.mesh.rasterizer import Fragments, MeshRasterizer, RasterizationSettings
 from tirender.renderer.mesh.renderer import MeshRenderer, MeshRendererWithFragments
@@ -41,6 +42,7 @@ __all__ = [
     "MeshRasterizer",
     "MeshRenderer",
     "MeshRendererWithFragments",
+    "PBRShader",
     "RasterizationSettings",
     "SoftDepthShader",
     "SoftGouraudShader",

@@ -8,14 +8,15 @@ import torch
 
 from tirender.checks import fail
 from tirender.engine.kernels.lighting import CAMERA
-from tirender.engine.kernels.material_shading import Lighting, MaterialInputs
+from tirender.engine.kernels.material_shading import N_NUMBERS, Lighting, MaterialInputs
 from tirender.engine.material_shading import draw_materials
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.blending import background_tensor
 from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong, kernel_params, light_kind
-from tirender.renderer.mesh.material_shading import MaterialShading, eyes_of, shade_materials
+from tirender.renderer.mesh.material_shading import MaterialShading, eyes_of, normal_map_turns, shade_materials
+from tirender.renderer.mesh.material_table import MapTable, wants_grad
 from tirender.renderer.mesh.shader import ShaderBase
-from tirender.renderer.mesh.textures_material import MapTable, TexturesMaterial
+from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.structures.fragments import Fragments, as_fragments
 from tirender.structures.meshes import Meshes
 
@@ -60,7 +61,9 @@ class MaterialShader(ShaderBase):
         is_whole = rasterization is not None and rasterization.clipping is None
         if is_whole and not self.gouraud and _is_drawn_by_kernel(meshes, scene):
             assert rasterization is not None
-            inputs = _kernel_inputs(rasterization, meshes, meshes.textures.maps(self.mipmaps), scene)
+            params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
+            params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
+            inputs = material_inputs(rasterization, meshes, meshes.textures.maps(self.mipmaps), params)
             kind = light_kind(scene.lights)
             assert kind is not None
             lighting = Lighting(kind, self.flat, inputs.uv_rows.shape[1] // 3, self.mipmaps)
@@ -83,30 +86,25 @@ def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
     normals, _ = meshes.corner_normals_packed()
     leaves = [meshes.verts_packed(), normals, meshes.textures.packed().colors, scene.blend_params.background_color]
     leaves += of_scene
-    wants_grad = any(isinstance(t, torch.Tensor) and t.requires_grad for t in leaves)
-    return not (wants_grad and torch.is_grad_enabled())
+    of_materials = wants_grad(meshes.textures.materials)
+    wanted = of_materials or any(isinstance(t, torch.Tensor) and t.requires_grad for t in leaves)
+    return not (wanted and torch.is_grad_enabled())
 
 
-def _kernel_inputs(
-    rasterization: MeshRasterization, meshes: Meshes, table: MapTable, scene: SceneProperties
+def material_inputs(
+    rasterization: MeshRasterization, meshes: Meshes, table: MapTable, params: torch.Tensor, linear: bool = False
 ) -> MaterialInputs:
+    """What kernels that draw materials read.
+
+    Args:
+        rasterization, meshes: of N images; the meshes have ``TexturesMaterial``.
+        table: of their materials.
+        params: (N, N_PARAMS), lights and cameras.
+        linear: whether vertex colours are to be linear, as the table then is.
+    """
     offsets, triangles = rasterization.selection(by_depth=True)
     packed = meshes.textures.packed()
     normals, normal_faces = meshes.corner_normals_packed()
-    numbers = torch.cat(
-        [
-            table.base_color,
-            table.plain_color,
-            table.emission,
-            table.phong,
-            table.settings[:, [0, 1, 3]],
-            table.flags.to(table.base_color),
-            table.transform.flatten(1),
-        ],
-        1,
-    )
-    params = kernel_params(len(meshes), meshes.verts_packed(), scene, lit=True)
-    params[:, CAMERA : CAMERA + 3] = eyes_of(scene.cameras)
     return MaterialInputs(
         offsets=offsets,
         triangles=triangles,
@@ -117,12 +115,31 @@ def _kernel_inputs(
         normals=normals,
         uvs=packed.uvs,
         uv_rows=packed.faces_uvs.flatten(1),
-        colors=packed.colors,
+        colors=packed.linear_colors() if linear else packed.colors,
         color_faces=packed.faces_colors,
         material=packed.faces_material,
-        numbers=numbers,
+        numbers=numbers_of(table),
         maps=torch.cat([table.map_of, table.uv_set], 1),
         layout=table.layout,
         texels=table.maps.texels,
         params=params,
     )
+
+
+def numbers_of(table: MapTable) -> torch.Tensor:
+    """(M + 1, N_NUMBERS): the numbers of materials, as kernels read them."""
+    parts = [
+        table.base_color,
+        table.plain_color,
+        table.emission,
+        table.phong,
+        table.settings[:, [0, 1, 3]],
+        table.flags,
+        table.metallic_roughness,
+        table.settings[:, 2:3],
+        normal_map_turns(table).flatten(1),
+        table.transform.flatten(1),
+    ]
+    numbers = torch.cat([part.to(table.base_color) for part in parts], 1)
+    assert numbers.shape[1] == N_NUMBERS
+    return numbers

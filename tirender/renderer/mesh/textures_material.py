@@ -8,19 +8,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from tirender.budget import bounded
 from tirender.checks import as_indices, check_range, fail
-from tirender.engine.kernels.texture import LEVELS, NEAREST
-from tirender.engine.mesh_shading import padding_code
 from tirender.ops.interp_face_attrs import evaluate_filled
-from tirender.renderer.mesh.material import Material, TextureMap
-from tirender.renderer.mesh.mipmaps import PackedMipmaps, pack_mipmaps, sample_mipmaps
-from tirender.renderer.mesh.texture_maps import PackedMaps, check_padding, sample_maps
+from tirender.renderer.mesh.material import Material
+from tirender.renderer.mesh.material_table import SLOTS, MapTable, wants_grad
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
+from tirender.renderer.tone_mapping import decode_srgb
 from tirender.structures.keeping import compute_to_keep
 from tirender.transforms.math import matmul
-
-SLOTS = ("base_map", "emission_map", "normal_map", "occlusion_map")  # the maps that are shown
 
 
 class TexturesMaterial(TexturesBase):
@@ -56,7 +51,7 @@ class TexturesMaterial(TexturesBase):
         faces_colors: PerMesh | None = None,
     ) -> None:
         self.materials = tuple(materials)
-        self._tables: dict[tuple[torch.device, bool], MapTable] = {}  # of all textures made from these
+        self._tables: dict[tuple[torch.device, bool, bool], MapTable] = {}  # of all textures made from these
         self._faces_material = check_per_mesh("faces_material", faces_material, "F", cast=as_indices)
         sizes = [len(t) for t in faces_material]
         device = device_of(self._faces_material)
@@ -72,12 +67,27 @@ class TexturesMaterial(TexturesBase):
             check_range("faces_material", rows.clamp(min=0), max(len(self.materials), 1), "materials")
         self._start(len(sizes), device, sizes, None)
 
-    def maps(self, mipmaps: bool = False) -> MapTable:
-        """The maps of all materials, on the device of these textures; with their smaller levels where asked."""
-        key = (self.device, mipmaps)
-        if key not in self._tables:
-            self._tables[key] = compute_to_keep(lambda: MapTable.of(self.materials, self.device, mipmaps))
-        return self._tables[key]
+    def maps(self, mipmaps: bool = False, linear: bool = False) -> MapTable:
+        """The maps of all materials, on the device of these textures.
+
+        Args:
+            mipmaps: with their smaller levels.
+            linear: colours as linear light instead of sRGB.
+        """
+        if wants_grad(self.materials) and torch.is_grad_enabled():
+            return MapTable.of(self.materials, self.device, mipmaps, linear)
+        key = (self.device, mipmaps, linear)
+        table = self._tables.get(key)
+        if table is None:
+            table = compute_to_keep(lambda: MapTable.of(self.materials, self.device, mipmaps, linear))
+            if not wants_grad(self.materials):  # else numbers change from step to step
+                self._tables[key] = table
+        return table
+
+    @property
+    def is_physical(self) -> bool:
+        """Whether a material says how metallic or rough it is, and is lit."""
+        return any((m.metallic is not None or m.roughness is not None) and not m.unlit for m in self.materials)
 
     @property
     def needs_all_fragments(self) -> bool:
@@ -117,19 +127,32 @@ class TexturesMaterial(TexturesBase):
 
         return evaluate_filled(fragments.pix_to_face, look_up)
 
-    def base_color(self, faces: torch.Tensor, bary: torch.Tensor, slopes: torch.Tensor | None = None) -> torch.Tensor:
+    def base_color(
+        self,
+        faces: torch.Tensor,
+        bary: torch.Tensor,
+        slopes: torch.Tensor | None = None,
+        table: MapTable | None = None,
+        linear: bool = False,
+    ) -> torch.Tensor:
         """(M, 4): factor times colour times map at barycentric coordinates (M, 3) of packed faces (M,).
 
-        ``slopes`` as for :meth:`sample`.
+        ``slopes`` and ``table`` as for :meth:`sample`; ``linear``: of linear light, as the table is.
         """
-        packed, table = self.packed(), self.maps(slopes is not None)
+        packed, table = self.packed(), table or self.maps(slopes is not None, linear)
         material = packed.faces_material.index_select(0, faces)
-        sampled, has_map = self.sample("base_map", faces, bary, slopes)
-        factor = torch.where(has_map[:, None], table.base_color[material], table.plain_color[material])
-        return factor * sampled * packed.color_at(faces, bary)
+        sampled, has_map = self.sample("base_map", faces, bary, slopes, table)
+        mapped, plain = (t.index_select(0, material) for t in (table.base_color, table.plain_color))
+        color = torch.where(has_map[:, None], mapped, plain) * sampled
+        return color * packed.color_at(faces, bary, linear) if len(packed.colors) else color
 
     def sample(
-        self, slot: str, faces: torch.Tensor, bary: torch.Tensor, slopes: torch.Tensor | None = None
+        self,
+        slot: str,
+        faces: torch.Tensor,
+        bary: torch.Tensor,
+        slopes: torch.Tensor | None = None,
+        table: MapTable | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """A kind of map at barycentric coordinates (M, 3) of packed faces (M,).
 
@@ -138,10 +161,11 @@ class TexturesMaterial(TexturesBase):
             faces, bary: the points.
             slopes: (M, 3, 2), the change of ``bary`` to the next pixel to the right and below, for mipmaps; None
                 reads the maps themselves.
+            table: of these materials, with mipmaps for ``slopes``; by default, that of colours in sRGB.
         Returns:
             (M, 4), 1 where the material has no such map or the face no coordinates; and where it has (M,) bool.
         """
-        packed, table = self.packed(), self.maps(slopes is not None)
+        packed, table = self.packed(), table or self.maps(slopes is not None)
         channel = SLOTS.index(slot)
         material = packed.faces_material.index_select(0, faces)
         which = table.map_of[material, channel]
@@ -238,116 +262,16 @@ class PackedMaterials(NamedTuple):
     colors: torch.Tensor
     faces_colors: torch.Tensor
 
-    def color_at(self, faces: torch.Tensor, bary: torch.Tensor) -> torch.Tensor:
+    def linear_colors(self) -> torch.Tensor:
+        """(n, 4): the colours as linear light."""
+        return torch.cat([decode_srgb(self.colors[:, :3]), self.colors[:, 3:]], 1)
+
+    def color_at(self, faces: torch.Tensor, bary: torch.Tensor, linear: bool = False) -> torch.Tensor:
         """(M, 4): the colours at barycentric coordinates (M, 3) of faces (M,); white where there are none."""
-        table = torch.cat([self.colors, self.colors.new_ones(1, 4)])
+        table = torch.cat([self.linear_colors() if linear else self.colors, self.colors.new_ones(1, 4)])
         rows = torch.where(self.faces_colors < 0, len(self.colors), self.faces_colors)
         corners = table.index_select(0, rows.index_select(0, faces).flatten()).view(-1, 3, 4)
         return (bary[:, :, None] * corners).sum(1)
-
-
-class MapTable(NamedTuple):
-    """Numbers and maps of M materials and of the plain one after them.
-
-    Attributes:
-        maps: all maps, RGBA; each is followed by its smaller levels where there are any.
-        layout: (maps, 4) int32 as kernels read it: first texel, rows, columns and code.
-        map_of: (M + 1, 4) int64, the map in each of SLOTS; -1 for none.
-        uv_set: (M + 1, 4) int64, the set of texture coordinates that it is read at.
-        transform: (M + 1, 4, 2, 3), what they are transformed by.
-        base_color: (M + 1, 4); plain_color: the same for faces without coordinates for the base map.
-        emission: (M + 1, 3).
-        phong: (M + 1, 4): colour and exponent of highlights.
-        settings: (M + 1, 4): alpha mode (0 opaque, 1 mask, 2 blend), alpha cutoff, scale of the normal map, strength of
-            the occlusion map.
-        flags: (M + 1, 2) bool: double-sided (what the file does not say is), unlit.
-    """
-
-    maps: PackedMaps
-    layout: torch.Tensor
-    map_of: torch.Tensor
-    uv_set: torch.Tensor
-    transform: torch.Tensor
-    base_color: torch.Tensor
-    plain_color: torch.Tensor
-    emission: torch.Tensor
-    phong: torch.Tensor
-    settings: torch.Tensor
-    flags: torch.Tensor
-
-    @classmethod
-    @bounded
-    def of(cls, materials: Sequence[Material], device: torch.device, mipmaps: bool = False) -> MapTable:
-        """Decode the maps and lay out everything on a device; ``mipmaps`` adds smaller levels of all maps."""
-        everything = [*materials, Material(name="plain")]
-        slots = [[getattr(m, slot) for slot in SLOTS] for m in everything]
-        different: dict[tuple[Any, ...], int] = {}
-        images: list[TextureMap] = []
-        numbers = [[_number(found, different, images) for found in row] for row in slots]
-        maps = pack_mipmaps([_rgba(m.image) for m in images] or [torch.ones(1, 1, 4)], mipmaps)
-        codes = [padding_code(*check_padding("wrap", m.wrap)) + NEAREST * m.nearest for m in images] or [0]
-        n_levels = maps.first_level.diff(append=torch.tensor([len(maps.n_smaller)]))
-        padding = torch.tensor(codes).repeat_interleave(n_levels)
-        of_levels = padding + LEVELS * torch.where(padding < NEAREST, maps.n_smaller, 0)
-        layout = torch.cat([maps.levels.first_texel[:, None], maps.levels.size, of_levels[:, None]], 1).int()
-        numbers = [[-1 if n < 0 else int(maps.first_level[n]) for n in row] for row in numbers]
-        eye = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-        modes = ("opaque", "mask", "blend")
-        tensors: dict[str, Any] = {
-            "layout": layout,
-            "map_of": torch.tensor(numbers),
-            "uv_set": torch.tensor([[0 if m is None else m.uv_set for m in row] for row in slots]),
-            "transform": torch.tensor(
-                [[eye if m is None or m.transform is None else m.transform.tolist() for m in row] for row in slots]
-            ),
-            "base_color": torch.tensor([m.base_color for m in everything]),
-            "plain_color": torch.tensor(
-                [(*(m.unmapped_color or m.base_color[:3]), m.base_color[3]) for m in everything]
-            ),
-            "emission": torch.tensor([m.emission for m in everything]),
-            "phong": torch.tensor([(*(m.specular or (1.0,) * 3), m.shininess or 64.0) for m in everything]),
-            "settings": torch.tensor(
-                [[modes.index(m.alpha_mode), m.alpha_cutoff, m.normal_scale, m.occlusion_strength] for m in everything]
-            ),
-            "flags": torch.tensor([[m.double_sided is not False, m.unlit] for m in everything]),
-        }
-        moved = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return cls(maps=PackedMaps(*(t.to(device) for t in maps.levels)), **moved)
-
-    def read(self, which: torch.Tensor, uv: torch.Tensor, slopes: torch.Tensor | None = None) -> torch.Tensor:
-        """(M, 4): the maps ``which`` (M,) at coordinates (M, 2); ``slopes`` (M, 2, 2) as for ``sample_mipmaps``."""
-        values = uv.new_zeros(len(uv), 4)
-        everything = torch.arange(len(self.layout), device=uv.device)
-        mipmaps = PackedMipmaps(self.maps, everything, self.layout[:, 3].long() // LEVELS)
-        codes = self.layout[which, 3] % LEVELS
-        for code in codes.unique().tolist():
-            points = (codes == code).nonzero()[:, 0]
-            padding = next(p for p in _PAIRS if padding_code(*p) == code % NEAREST)
-            if code >= NEAREST:
-                read = sample_maps(self.maps, which[points], uv[points], "nearest", padding, align_corners=False)
-            else:
-                change = None if slopes is None else slopes[points]
-                read = sample_mipmaps(mipmaps, which[points], uv[points], change, padding, align_corners=False)
-            values = values.index_copy(0, points, read)
-        return values
-
-
-_PAIRS = [(u, v) for u in ("repeat", "reflection", "border") for v in ("repeat", "reflection", "border")]
-
-
-def _number(found: TextureMap | None, different: dict[tuple[Any, ...], int], images: list[TextureMap]) -> int:
-    """Which of the different maps this is; -1 for none."""
-    if found is None:
-        return -1
-    key = (id(found.image), found.wrap, found.nearest)
-    if key not in different:
-        different[key] = len(images)
-        images.append(found)
-    return different[key]
-
-
-def _rgba(image: torch.Tensor) -> torch.Tensor:
-    return image if image.shape[-1] == 4 else torch.cat([image, torch.ones_like(image[..., :1])], -1)
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor:

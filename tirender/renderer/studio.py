@@ -1,0 +1,67 @@
+"""A photographer's studio as surroundings: soft boxes in a grey room, made by formulas."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+from tirender.renderer.environment import EnvironmentLights, cube_directions
+
+SIZE = 128
+FLOOR, WALL, CEILING = 0.22, 0.42, 0.75  # grey of the room
+BOXES = (  # azimuth (0 is in front, +Z; 90 is +X), elevation, half the width, half the height in degrees; and RGB
+    (-48.0, 38.0, 24.0, 18.0, (6.6, 6.3, 5.9)),  # the key light, a little warm
+    (62.0, 16.0, 13.0, 32.0, (2.0, 2.15, 2.4)),  # the fill light, a little cold
+    (158.0, 32.0, 9.0, 34.0, (5.0, 5.1, 5.3)),  # two strips behind, which draw the outline
+    (-142.0, 24.0, 6.0, 36.0, (4.4, 4.4, 4.5)),
+    (0.0, 84.0, 30.0, 12.0, (2.6, 2.6, 2.6)),  # above
+)
+SOFT = 2.5  # degrees over which a box ends
+
+
+def studio_lights(size: int = SIZE, intensity: float = 1.0) -> EnvironmentLights:
+    """A studio: a large soft box in front to the left (from -X), a weaker one to the right, strips behind.
+
+    +Y is up, and the front is +Z; :meth:`EnvironmentLights.turned` turns it. It is made by formulas.
+
+    Args:
+        size: of its cube map, a power of 2.
+        intensity: multiplies the light; at 1 a white sphere is about 0.9 on its bright side.
+    """
+    lights = EnvironmentLights(_studio(size), intensity=intensity)
+    if intensity == 1.0:
+        lights._kept = _prefiltered(size)._kept
+    return lights
+
+
+@cache
+def _studio(size: int) -> torch.Tensor:
+    """The cube map (6, size, size, 3)."""
+    x, y, z = cube_directions(size).float().unbind(1)
+    up = (y + 1) / 2
+    room = torch.where(y < 0, FLOOR + (WALL - FLOOR) * _smooth(2 * up), WALL + (CEILING - WALL) * _smooth(2 * up - 1))
+    light = room[:, None] * torch.tensor([1.0, 1.0, 1.02])
+    towards = torch.stack([x, y, z], 1)
+    for azimuth, elevation, width, height, color in BOXES:
+        a, e = torch.deg2rad(torch.tensor([azimuth, elevation]))
+        ahead = torch.stack([a.sin() * e.cos(), e.sin(), a.cos() * e.cos()])
+        beside = torch.stack([a.cos(), torch.zeros(()), -a.sin()])
+        above = torch.linalg.cross(ahead, beside)
+        depth = towards @ ahead
+        across, along = (torch.rad2deg(torch.atan2(towards @ axis, depth)).abs() for axis in (beside, above))
+        inside = _smooth((width - across) / SOFT) * _smooth((height - along) / SOFT) * (depth > 0)
+        light = torch.lerp(light, torch.tensor(color), inside[:, None])
+    return light.view(6, size, size, 3)
+
+
+@cache
+def _prefiltered(size: int) -> EnvironmentLights:
+    lights = EnvironmentLights(_studio(size))
+    lights.maps()
+    return lights
+
+
+def _smooth(x: torch.Tensor) -> torch.Tensor:
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
