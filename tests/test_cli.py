@@ -355,7 +355,7 @@ def test_help_has_an_example_of_every_command_that_parses_the_tour_first():
     parser = make_parser()
     examples = re.findall(r"^  tirender (.*?)(?:  +#.*)?$", parser.format_help(), re.MULTILINE)
     names = [parser.parse_args(shlex.split(example)).command for example in examples]
-    assert names == ["tour", "render", "view", "capture", "fit", "bench", "info"]
+    assert names == ["tour", "render", "view", "capture", "fit", "convert", "bench", "info"]
     assert re.findall(r"^    (\w+) +\w", parser.format_help(), re.MULTILINE) == names
 
 

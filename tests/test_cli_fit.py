@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gltf_files import GltfBuilder
+from gltf_validator import assert_valid
 from test_transforms_json import write_folder
 
 from tirender.cli import main
@@ -104,6 +105,46 @@ def test_to_photos(tmp_path: Path) -> None:
     psnrs = [float(row.split(" dB")[0]) for row in re.findall(r"<td>(\d+\.\d+ dB)", page)]
     mean = -10 * math.log10(sum(10 ** (-x / 10) for x in psnrs) / 4)  # of the squared errors
     assert mean == pytest.approx(facts["quality"]["image_psnr"], abs=0.01)
+
+
+@pytest.mark.parametrize("texture", ["vertex", "uv"])
+def test_exported_it_is_where_the_source_is(
+    tmp_path: Path, ring: Path, texture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The mesh as GLB, with its colours and the cameras of the views; converting the folder gives the same file."""
+    out, glb = tmp_path / "out", tmp_path / "to" / "ring.glb"
+    words = ("--size", "24", "--views", "3", "--texture", texture, *FEW)
+    assert fit("images", ring, "-o", out, "--export", glb, *words) == 0
+    n_textures = ", 1 texture" if texture == "uv" else ""
+    assert capsys.readouterr().out.splitlines()[-1] == f"{glb}: 80 faces{n_textures}, 3 cameras"
+    assert_valid(glb)
+    read, written = read_mesh_file(glb), read_mesh_file(out / "mesh.obj")
+    assert np.allclose(read.verts[read.faces], written.verts[written.faces], atol=1e-5)
+    assert read.normals is not None
+    assert (read.verts_rgba is None) == (texture == "uv")
+    middle = read.verts.mean(0)
+    for camera in read.cameras:
+        towards = middle - camera.matrix[:3, 3]
+        assert -camera.matrix[:3, 2] @ towards / np.linalg.norm(towards) > 0.9
+    again = tmp_path / "again.glb"
+    assert main(["convert", str(out), str(again)]) == 0
+    there, back = read_mesh_file(glb), read_mesh_file(again)
+    assert np.array_equal(there.verts, back.verts)
+    assert np.array_equal(there.faces, back.faces)
+    assert len(back.cameras) == 3
+
+
+def test_what_cannot_be_exported_is_told_before_the_fit(
+    tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, message in (
+        (("--export", tmp_path / "a.xyz"), "--export: expected a file that ends in .glb"),
+        (("--export", ring), f"--export: expected another file than those that {ring} reads"),
+        (("--bake", 64), "--bake: expected --export with it"),
+    ):
+        assert fit("mesh", ring, "-o", tmp_path / "out", *FEW, *words) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_mesh_without_colours_is_grey(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tirender.renderer import (
 )
 from tirender.scenes import GaussianScene, Look, load_scene
 from tirender.structures import Gaussians, Pointclouds
+from tirender.transforms import quaternion_to_matrix
 from tirender.utils import ico_sphere
 
 N_PHOTOS, SIZE = 9, (30, 40)
@@ -286,3 +287,35 @@ def test_a_capture_without_points(tmp_path: Path):
     photos = load_capture(tmp_path)
     assert photos.points is None
     assert fit_splats(photos, config=config(n_random=50, steps=2)).step == 2
+
+
+@pytest.mark.filterwarnings("default:splats.ply:UserWarning")
+def test_a_scene_far_away_is_put_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder, output = tmp_path / "photos", tmp_path / "out"
+    write_photos(folder)
+    shift = torch.tensor([691_000.0, 5_334_000.0, 500.0], dtype=torch.float64)
+    images, points = (folder / "sparse" / "0" / f"{name}.txt" for name in ("images", "points3D"))
+    lines = []
+    for line in filter(None, images.read_text().splitlines()):
+        number, *pose, camera, name = line.split()
+        rotation = quaternion_to_matrix(torch.tensor([*map(float, pose[:4])], dtype=torch.float64))
+        place = torch.tensor([*map(float, pose[4:])], dtype=torch.float64) - rotation @ shift
+        lines.append(f"{number} {' '.join(pose[:4])} {' '.join(map(repr, place.tolist()))} {camera} {name}\n\n")
+    images.write_text("".join(lines))
+    lines = []
+    for line in points.read_text().splitlines():
+        number, *place, r, g, b, error = line.split()
+        place = torch.tensor([*map(float, place)], dtype=torch.float64) + shift
+        lines.append(f"{number} {' '.join(map(repr, place.tolist()))} {r} {g} {b} {error}\n")
+    points.write_text("".join(lines))
+    command = ["fit", "splats", str(folder), "-o", str(output), "--steps", "4", "--refine-cameras"]
+    assert main([*command, "--max-gaussians", "150"]) == 0
+    assert "splats.ply: add its origin" in capsys.readouterr().err
+    header = (output / "splats.ply").read_bytes().partition(b"end_header")[0].decode()
+    origin = torch.tensor([*map(float, header.split("comment origin ")[1].split()[:3])], dtype=torch.float64)
+    assert float((origin - shift).abs().max()) < 10
+    assert float(load_gaussians(output / "splats.ply").means.abs().max()) < 20
+    frames = json.loads((output / "transforms.json").read_text())["frames"]
+    eyes = torch.tensor([frame["transform_matrix"] for frame in frames], dtype=torch.float64)[:, :3, 3] - shift
+    expected = capture()[[i for i in range(9) if i % 8]].cameras.get_camera_center().double()
+    torch.testing.assert_close(eyes, expected, atol=0.05, rtol=0)  # a few steps have moved them

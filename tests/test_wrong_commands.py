@@ -198,6 +198,15 @@ fit volume mesh.obj --isolevel 2                     | got '2'
 fit nerf mesh.obj --crop 1 2 3                       | expected 6 numbers, got '1 2 3'
 fit nerf mesh.obj --field grid                       | expected harmonic, hashgrid, got 'grid'
 fit nerf mesh.obj --preview tv                       | unknown argument 'tv'
+convert mesh.obj                                     | expected OUT
+convert mesh.obj mesh.xyz                            | OUT: expected a file that ends in .glb
+convert mesh.obj mesh.obj                            | OUT: expected another file than those that mesh.obj reads
+convert mesh.obj mesh.npz                            | expected a point cloud, as .npz holds no faces
+convert word.obj mesh.glb                            | word.obj, line 1
+convert missing.obj mesh.glb                         | missing.obj: No such file or directory
+convert notes.txt mesh.glb                           | IN: expected one that ends in .obj
+convert mesh.obj mesh.glb --bake 1                   | expected 16 to 16384 texels, got '1'
+fit mesh mesh.obj --export mesh.xyz                  | --export: expected a file that ends in .glb
 tour --only 8                                        | expected 1, 2, 3, 4, 5, 6, 7
 tour --data mine                                     | expected creature, tutorials, got 'mine'
 tour more                                            | unknown argument 'more'

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import tirender
-from tirender.commands import bench, capture, fit, info, render, tour, view
+from tirender.commands import bench, capture, convert, fit, info, render, tour, view
 from tirender.commands.errors import EXPECTED, in_words, was_interrupted
 from tirender.commands.parsing import Parser
 from tirender.signals import terminable
@@ -61,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
             "  tirender view mesh.obj                                  # the same in a window\n"
             "  tirender capture photos                                 # where each of a folder's photos was taken\n"
             "  tirender fit images creature --preset best -o out/fox   # a sphere learns to look like the creature\n"
+            "  tirender convert mesh.obj mesh.glb                      # for other programs\n"
             "  tirender bench --quick                                  # how fast it is here\n"
             "  tirender info                                           # what runs where\n"
             "Each has its own --help."
@@ -74,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     view.add_parser(commands)
     capture.add_parser(commands)
     fit.add_parser(commands)
+    convert.add_parser(commands)
     bench.add_parser(commands)
     info.add_parser(commands)
     return parser

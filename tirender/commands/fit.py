@@ -22,8 +22,9 @@ from tirender.commands.arguments import (
     number,
     numbers,
 )
+from tirender.commands.convert import add_bake
 from tirender.commands.fit_folder import CHECKPOINTS, choose_folder, locked
-from tirender.commands.fit_page import N_FRAMES, Page
+from tirender.commands.fit_page import N_FRAMES, Flight, Page
 from tirender.commands.parsing import takes_numbers
 from tirender.fit_kinds import KINDS, PRESETS, FitKind, Numbers, Option
 from tirender.progress import prints_lines, shows_bar
@@ -51,6 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
             "  tirender fit volume scan.ply --preset best\n"
             "  tirender fit images photos/ --texture uv     # photos/transforms.json has their cameras\n"
             "  tirender fit images photos/ --resume --preview\n"
+            "  tirender fit images creature --export fox.glb --bake 1024   # for other programs\n"
             "  tirender fit nerf photos/ --field hashgrid\n"
             "  tirender fit splats photos/ --downscale 2    # plain photos, or with COLMAP's photos/sparse/0"
         ),
@@ -122,6 +124,13 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         choices=PREVIEWS,
         help="watch the fit in a window (default), on a page (where it can be turned), or as a video in the folder",
     )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="also write the result as a mesh: GLB, glTF, OBJ, PLY, OFF or STL",
+    )
+    add_bake(parser)
     add_up(parser)
     add_web_arguments(parser)
     add_allow_parent(parser)
@@ -134,6 +143,7 @@ def _fit(args: argparse.Namespace) -> None:
     from tirender.fit.distributed import is_main, process_group
 
     kind = KINDS[args.kind]
+    _check_export(args)
     names = ("steps", "seed", "allow_parent", "up", *(option.name.replace("-", "_") for option in kind.options))
     given = {name: getattr(args, name) for name in names}
     with process_group(gpus=args.arch == "cuda" if args.arch else None):
@@ -200,6 +210,47 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
     name = _write(job, run)
     losses = ", ".join(f"{name} {value:.6f}" for name, value in run.losses.items())
     print(f"{folder}: {name} after {run.step} steps; {losses}")
+    if args.export is not None:
+        print(_export(job, run, args))
+
+
+def _check_export(args: argparse.Namespace) -> None:
+    """Raise, before anything is fitted, for a file that cannot be written."""
+    from tirender.checks import fail
+
+    if args.bake is not None:
+        if args.export is None:
+            fail("--bake", "--export with it, as --export scene.glb", "none")
+        from tirender.fit.baking import check_xatlas
+
+        check_xatlas()
+    if args.export is not None:
+        from tirender.commands.places import check_place
+        from tirender.scenes.converting import SUFFIXES
+
+        if args.export.suffix.lower() not in SUFFIXES:
+            fail("--export", f"a file that ends in {', '.join(SUFFIXES)}", repr(str(args.export)))
+        check_place("--export", vars(args).get("source") or args.target, args.export)
+
+
+def _export(job: _Job, run: FitRun, args: argparse.Namespace) -> str:
+    """Write the result as a file for other programs; returns what was written, in words."""
+    from tirender.commands.convert import write_converted
+    from tirender.scenes.converting import ConvertOptions, convert_fit
+    from tirender.scenes.export import ExportOptions
+    from tirender.scenes.fitted import restored_fit
+
+    module: Any = run.module
+    about, given = job.target.about(), job.given
+    fit = restored_fit(job.kind.result(module), job.config, about, module.state_dict())
+    crop = given.get("crop")
+    if crop is not None:
+        import torch
+
+        crop = torch.tensor(crop, dtype=torch.float64).view(2, 3).sort(0).values
+    options = ConvertOptions(ExportOptions(args.bake, None, given.get("isolevel") or 0.5, crop))
+    source: str = given.get("source") or given["target"]
+    return write_converted(convert_fit(fit, args.export, options), source)
 
 
 def _preview(job: _Job, args: argparse.Namespace) -> Preview:
@@ -232,7 +283,7 @@ def _write(job: _Job, run: FitRun) -> str:
     if page is not None and page.has_photos:
         title = f"tirender fit {job.kind.name} {job.given['source']}"
         paint, n_frames = job.kind.painter(run, job.target), job.given.get("frames", N_FRAMES)
-        page.write(run, job.target, paint, job.folder, title, n_frames)
+        page.write(run, job.target, Flight(paint, n_frames, job.kind.flight_side), job.folder, title)
     job.kind.compare(run, job.target)
     save_figure(job.folder / "comparison.png")
     vis.plot_losses(run.history)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tirender.commands.arguments import TRANSPARENT, add_arch, number, numbers
 from tirender.commands.errors import EXPECTED, in_words
 from tirender.commands.parsing import takes_numbers
+from tirender.commands.places import check_place
 from tirender.commands.scene_arguments import (
     FILES,
     add_camera_arguments,
@@ -207,7 +206,7 @@ def _jobs(args: argparse.Namespace) -> list[tuple[str, Path]]:
             free = (f"{stem}{n}{ending}" for n in ["", *(f"_{i}" for i in range(2, len(files) + 2))])
             jobs.append((file, Path(given) / next(name for name in free if name not in names)))
     for file, output in jobs:
-        _check_place(file, output)
+        check_place("--output", file, output)
     return jobs
 
 
@@ -231,25 +230,6 @@ def _check_kind(output: Path, is_animated: bool, shader: str | None) -> None:
         if ending in ANIMATIONS:
             wanted += " (--turntable N makes a video)"
         fail("--output", wanted, repr(str(output)))
-
-
-def _check_place(file: str, output: Path) -> None:
-    """Raise if the output is a folder, lies in a file, or is an image that FILE uses."""
-    from tirender.checks import fail
-
-    above = next(folder for folder in (output.parent, *output.parent.parents) if folder.exists())
-    if output.is_dir() or not above.is_dir():
-        fail("--output", "a file in a folder", repr(str(output)))
-    source = Path(file)
-    if not (output.exists() and source.is_file() and output.resolve().parent == source.resolve().parent):
-        return
-    names = "|".join(re.escape(text) for text in {output.name, urllib.parse.quote(output.name)})
-    named = re.compile(rf"""(?<![^\s"'/\\])({names})(?![^\s"'])""".encode(errors="surrogateescape"))
-    users = [
-        user for user in (source, *source.parent.glob("*.mtl")) if user.is_file() and user.stat().st_size < 1 << 28
-    ]
-    if output.samefile(source) or any(named.search(user.read_bytes()) for user in users):
-        fail("--output", f"another file than those that {file} reads", repr(str(output)))
 
 
 def _draw(args: argparse.Namespace, file: str, output: Path) -> str:

@@ -58,6 +58,14 @@ def extract_mesh(
     return mesh
 
 
+def colors_along_normals(
+    field: Callable[[Any], tuple[torch.Tensor, torch.Tensor]], points: torch.Tensor, normals: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A field's colours (M, 3) at points (M, 3) as seen along their normals, and that all are known, for ``bake``."""
+    _, colors = _sample(field, points, -normals)
+    return colors[:, :3].clamp(0, 1), torch.ones(len(points), dtype=torch.bool, device=points.device)
+
+
 def cameras_around(cameras: CamerasBase, n_frames: int) -> list[CamerasBase]:
     """Cameras on a circle around the origin, at the median distance and height of others, and upright as they are.
 

@@ -154,6 +154,12 @@ def _smooth_groups(faces: torch.Tensor, normals: torch.Tensor, crease_angle: flo
     return _components(faces.numel(), corners_a.flatten(), corners_b.flatten())
 
 
+def components_of_faces(faces: torch.Tensor, n_verts: int) -> torch.Tensor:
+    """(F,) int64: the part that each face (F, 3) belongs to, from 0 on; faces that share a vertex are of one part."""
+    label = _components(n_verts, faces[:, :2].flatten(), faces[:, 1:].flatten())
+    return torch.unique(label[faces[:, 0]], return_inverse=True)[1]
+
+
 def _components(n: int, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """(n,): the least member of each node's component in the graph with edges a-b."""
     label = torch.arange(n, device=a.device)
