@@ -429,6 +429,32 @@ def test_textures_of_materials_and_atlases(tmp_path: Path) -> None:
         assert np.allclose(found, centre, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*no part of")
+def test_materials_of_a_fit(tmp_path: Path) -> None:
+    """Factors and images that an optimiser holds, which want gradients."""
+    verts, faces = torch.eye(3), torch.tensor([[0, 1, 2]])
+    image = torch.rand(4, 4, 3, requires_grad=True)
+    rough = torch.nn.Parameter(torch.tensor(0.25))
+    color = torch.tensor([0.5, 0.25, 1.0, 1.0], requires_grad=True)
+    material = Material(
+        base_color=color,  # type: ignore[arg-type]
+        base_map=TextureMap(lambda: image),
+        roughness=rough,  # type: ignore[arg-type]
+        metallic=1.0,
+        metallic_roughness_map=TextureMap(lambda: image * 0.5),
+    )
+    textures = TexturesMaterial([material], [torch.tensor([0])], [torch.rand(3, 2)], [faces[:, None]])
+    IO().save_mesh(Meshes([verts], [faces], textures), tmp_path / "m.glb")
+    assert_valid(tmp_path / "m.glb")
+    read = read_mesh_file(tmp_path / "m.glb").materials[0]
+    assert read.base_color == pytest.approx((0.5, 0.25, 1.0, 1.0))
+    assert (read.metallic, read.roughness) == (1.0, 0.25)
+    assert torch.allclose(read.base_map.image, image, atol=0.51 / 255)
+    assert torch.allclose(read.metallic_roughness_map.image, image * 0.5, atol=0.51 / 255)
+    IO().save_mesh(Meshes([verts], [faces], textures), tmp_path / "m.obj")
+    IO().save_mesh(Meshes([verts], [faces], textures), tmp_path / "m.ply")
+
+
 def test_colours_are_linear(tmp_path: Path) -> None:
     gray = FileMesh("m", np.eye(3), np.array([[0, 1, 2]]), verts_rgba=np.full((3, 4), 0.5, np.float32))
     written(
