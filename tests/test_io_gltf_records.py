@@ -368,6 +368,29 @@ def test_points_beside_triangles_are_left_out(tmp_path: Path) -> None:
         assert len(read_mesh_file(tmp_path / "m.gltf").faces) == 40
 
 
+@pytest.mark.parametrize(
+    ("lights", "index", "message"),
+    [
+        (None, 0, "KHR_lights_punctual of type dict"),
+        ({}, 0, "lights of type list"),
+        ({"lights": []}, 0, "expected an index into its 0 lights, got 0"),
+        ({"lights": [3]}, 0, "expected an index into its 1 lights"),
+        ({"lights": [{"type": "point"}]}, -1, "light of type int"),
+        ({"lights": [{"type": "laser"}]}, 0, "expected type point, directional or spot, got 'laser'"),
+        ({"lights": [{"type": "point", "color": [1, 2]}]}, 0, "color of 3 finite numbers"),
+        ({"lights": [{"type": "point", "intensity": "a"}]}, 0, "intensity of 1 finite numbers"),
+        ({"lights": [{"type": "spot", "spot": []}]}, 0, "spot of type dict"),
+    ],
+)
+def test_damaged_lights(tmp_path: Path, lights: Any, index: int, message: str) -> None:
+    root = json.loads(b"".join(gltf_chunks(record(), tmp_path / "m.gltf")))
+    root["extensions"] = {"KHR_lights_punctual": lights}
+    root["nodes"][0]["extensions"] = {"KHR_lights_punctual": {"light": index}}
+    (tmp_path / "m.gltf").write_text(json.dumps(root))
+    with pytest.raises(ValueError, match=f"m.gltf.*{message}"):
+        read_mesh_file(tmp_path / "m.gltf")
+
+
 @pytest.mark.parametrize("kind", [FoVPerspectiveCameras, FoVOrthographicCameras])
 def test_cameras_see_the_same(tmp_path: Path, kind: Any) -> None:
     R, T = look_at_view_transform(dist=torch.tensor([3.0, 4.0]), elev=20.0, azim=torch.tensor([30.0, 200.0]))
