@@ -19,6 +19,7 @@ from tirender.commands.scene_arguments import (
     add_scene_arguments,
     check_one_camera,
     color_of,
+    environment_of,
     load_scene_of,
     threads_for,
 )
@@ -110,9 +111,29 @@ def _add_look(parser: argparse.ArgumentParser) -> None:
             "--light",
             type=numbers(3, "three numbers"),
             metavar="X Y Z",
-            help="position of the light, in the file's coordinates (default: beside the camera)",
+            help="position of the light, in the file's coordinates (default: beside the camera; pbr: none)",
         ),
         3,
+    )
+    look.add_argument(
+        "--environment-turn",
+        type=number(float, -1e6, 1e6, "degrees"),
+        default=0.0,
+        metavar="DEG",
+        help="turn the surroundings of --shader pbr about the vertical",
+    )
+    look.add_argument(
+        "--exposure",
+        type=number(float, 0, 1e6, "0 to 1000000"),
+        default=1.0,
+        metavar="F",
+        help="multiply the light of --shader pbr (default: 1)",
+    )
+    look.add_argument(
+        "--tone-mapping",
+        choices=("neutral", "srgb"),
+        default="neutral",
+        help="of --shader pbr: Khronos's PBR Neutral (default), or clamped sRGB",
     )
     look.add_argument(
         "--radius",
@@ -289,4 +310,8 @@ def _look(args: argparse.Namespace, scene: Scene, shot: Shot, is_transparent: bo
         supersample=args.supersample,
         edges=args.edges,
         shadow=args.shadow,
+        environment=environment_of(args, scene),
+        environment_turn=args.environment_turn,
+        exposure=args.exposure,
+        tone_mapping=args.tone_mapping,
     )
