@@ -135,7 +135,12 @@ class EnvironmentLights(nn.Module):
         radians = math.radians(angle)
         turn = torch.eye(3, dtype=torch.float64) + math.sin(radians) * across
         turn = turn + (1 - math.cos(radians)) * across @ across
-        other = EnvironmentLights(self.radiance, matmul(self.rotation, turn.to(self.rotation)), 1.0, self.size)
+        return self.rotated(turn)
+
+    def rotated(self, rotation: torch.Tensor) -> EnvironmentLights:
+        """The same surroundings, turned further by a matrix (3, 3) for row vectors; shares all maps."""
+        turned = matmul(self.rotation, rotation.to(self.rotation))
+        other = EnvironmentLights(self.radiance, turned, 1.0, self.size)
         other._set("intensity", self.intensity)
         other._kept = self._kept
         return other
