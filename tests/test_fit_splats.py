@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from test_capture import write_binary
 
 from tirender import datasets
@@ -200,8 +201,6 @@ def test_bad_settings(given):
 
 def write_photos(folder: Path) -> None:
     """The photos of :func:`capture` with COLMAP's text files."""
-    from PIL import Image
-
     from tirender.renderer.gaussians.cameras import pixel_cameras
     from tirender.transforms import matrix_to_quaternion
 
@@ -250,8 +249,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         scene = load_scene(path)
         assert isinstance(scene, GaussianScene)
         assert scene.facts == f"{len(found)} Gaussians"
+        assert scene.backdrop == ((0.0, 0.0, 0.0) if path == output else None)
     assert main(["render", str(output / "splats.ply"), "-o", str(tmp_path / "a.png"), "--size", "32"]) == 0
     assert main(["render", str(output), "-o", str(tmp_path / "a.gif"), "--turntable", "2", "--size", "16"]) == 0
+    for more, corner in (((), [0, 0, 0]), (("--background", "white"), [255, 255, 255])):
+        picture = tmp_path / "c.png"
+        assert main(["render", str(output), "-o", str(picture), "--zoom", "0.1", "--size", "32", *more]) == 0
+        with Image.open(picture) as image:
+            assert [*image.convert("RGB").getpixel((0, 0))] == corner
+            assert image.mode == "RGB"
 
 
 def test_scenes():

@@ -33,7 +33,7 @@ _PAGE = Template("""<!doctype html>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 img, video { max-width: 100%; display: block }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; margin: 1rem 0 }
+.pair { display: grid; grid-template-columns: repeat(2, minmax(0, max-content)); gap: .5rem; margin: 1rem 0 }
 .pair p { grid-column: 1 / 3; margin: 0; color: #666 }
 td, th { text-align: right; padding: .1rem 1rem .1rem 0; font-variant-numeric: tabular-nums }
 td:first-child, th:first-child { text-align: left }

@@ -283,7 +283,8 @@ def _save_one(args: argparse.Namespace, scene: Scene, shot: Shot, output: Path) 
     if args.shader == "depth" and ending in (*DEPTH_SUFFIXES, ".png"):
         depth = scene.depth(shot.cameras(scene.device), shot.image_size)[0] * scene.scale
         return f", {save_depth(output, depth)}"
-    is_transparent = args.background in (None, TRANSPARENT) and ending in TRANSPARENT_SUFFIXES
+    usual = (TRANSPARENT,) if scene.backdrop else (None, TRANSPARENT)
+    is_transparent = args.background in usual and ending in TRANSPARENT_SUFFIXES
     if args.background == TRANSPARENT and not is_transparent:
         able = ", ".join(TRANSPARENT_SUFFIXES)
         fail("--background", f"a colour for {ending} (only {able} may be transparent)", TRANSPARENT)
@@ -304,7 +305,7 @@ def _look(args: argparse.Namespace, scene: Scene, shot: Shot, is_transparent: bo
     return Look(
         image_size=shot.image_size,
         shader=args.shader,
-        background=None if is_transparent else color_of(args),
+        background=None if is_transparent else (args.background is None and scene.backdrop) or color_of(args),
         light=None if args.light is None else tuple(place_in(scene, args.light).tolist()),
         supersample=args.supersample,
         edges=args.edges,

@@ -71,7 +71,7 @@ def _view(args: argparse.Namespace) -> None:
     size = size_of(args)
     path, scene = load_scene_of(args)
     through = None if args.camera is None else camera_index(scene, args.camera)
-    background = color_of(args) if args.background else BACKGROUNDS[0]
+    background = color_of(args) if args.background else scene.backdrop or BACKGROUNDS[0]
     environment = environment_of(args, scene)
     title = f"tirender: {path.name}"
 

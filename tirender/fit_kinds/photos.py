@@ -32,9 +32,12 @@ class PhotosTarget(Target):
     held_out: Capture | Views | None = None
 
     def about(self) -> dict[str, Any]:
+        from tirender.captures import Capture
         from tirender.fit.views import camera_record
 
-        return {**super().about(), "cameras": camera_record(self.photos)}
+        is_whole = isinstance(self.photos, Capture) and not self.photos.has_masks  # fitted on black
+        behind = {"backdrop": [0.0, 0.0, 0.0]} if is_whole else {}
+        return {**super().about(), "cameras": camera_record(self.photos), **behind}
 
     @property
     def names(self) -> tuple[str, ...]:

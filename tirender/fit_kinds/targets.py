@@ -12,6 +12,7 @@ from tirender.fit_kinds.photos import (
     DOWNSCALE,
     SIZE_OF_VIEWS,
     PhotosTarget,
+    evenly_spread,
     is_photos,
     load_photos,
     split_photos,
@@ -50,6 +51,7 @@ EDGES = Option(
 )
 N_VIEWS, N_VIEWS_RADIANCE = 20, 40
 HELD_OUT = 8  # at most so many views of a mesh are held out
+MOST_PIXELS, LEAST_HELD_OUT = 2_000_000, 4  # of photos that measure a field, which draws some thousand pixels a second
 
 
 def load_mesh_target(path: str, device: str, given: Mapping[str, Any], with_looks: bool = False) -> MeshTarget:
@@ -163,6 +165,9 @@ def load_scene_target(capture: Capture, given: Mapping[str, Any]) -> PhotosTarge
 
     capture, centre, scale = normalized_capture(capture)
     photos, held_out = split_photos(capture)
+    if held_out is not None:
+        height, width = held_out.image_size
+        held_out = held_out[evenly_spread(len(held_out), max(MOST_PIXELS // (height * width), LEAST_HELD_OUT))]
     return PhotosTarget(
         photos=photos, held_out=held_out, centre=centre, scale=scale, **_place_of(capture, capture.cameras, given)
     )

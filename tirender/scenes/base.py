@@ -76,6 +76,8 @@ class Scene(ABC):
             (3,) float64, and a number.
         orientation: which way up it stands, and which way it faces.
         cameras: those that its file lists, or that took the views of a fit.
+        backdrop: the colour behind it when it was fitted to whole photos, which it needs to look like them; None for
+            any.
     """
 
     shaders: tuple[str, ...]
@@ -84,6 +86,7 @@ class Scene(ABC):
     scale: float = 1.0
     orientation: Orientation = Orientation()
     cameras: tuple[SceneCamera, ...] = ()
+    backdrop: tuple[float, float, float] | None = None
     _ground: ShadowedGround | None = None  # with the shadow, once it is asked for
 
     @property
