@@ -29,7 +29,9 @@ def test_it_approaches_colour_roughness_and_light() -> None:
     red_green = torch.tensor([[[0.8, 0.2, 0.1], [0.2, 0.7, 0.3]]])
     mesh = ball(Material(base_map=TextureMap(red_green), metallic=1.0, roughness=0.25))
     views = render_lit_views(mesh, 6, 24)
-    config = MaterialConfig(steps=40, lr=0.1, lr_light=0.15, decay=0.5, texture_size=4, environment_size=8, progress=False)
+    config = MaterialConfig(
+        steps=40, lr=0.1, lr_light=0.15, decay=0.5, texture_size=4, environment_size=8, progress=False
+    )
     run = fit_material(views, mesh, config)
     assert run.losses["rgb"] < 0.1 * run.history["rgb"][0]
     metallic, roughness = run.module.metallic_roughness[0, 0].tolist()

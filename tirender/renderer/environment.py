@@ -124,7 +124,7 @@ class EnvironmentLights(nn.Module):
         return self._kept[1]
 
     def picture(self, height: int = 128) -> torch.Tensor:
-        """All directions of world space as a picture (height, 2 height, 3), laid out as ``radiance``; differentiable."""
+        """All directions of world space, a picture (height, 2 height, 3) as ``radiance`` may be; differentiable."""
         y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(2 * height) + 0.5, indexing="ij")
         phi, theta = (x / height - 1) * math.pi, y / height * math.pi
         towards = torch.stack([phi.sin() * theta.sin(), theta.cos(), -phi.cos() * theta.sin()], -1).view(-1, 3)
