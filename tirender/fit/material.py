@@ -275,7 +275,7 @@ def fit_material(
     if images is None:
         fail("views", "images", "silhouettes only")
     module = MaterialModel(mesh, config).to(views.silhouettes.device)
-    of_light = {"params": [*module.surface, module.log_light], "lr": config.lr_light}
+    of_light: dict[str, Any] = {"params": [*module.surface, module.log_light], "lr": config.lr_light}
     optimizer = torch.optim.Adam([{"params": list(module.base)}, of_light], lr=config.lr)
 
     def losses(step: int) -> dict[str, torch.Tensor]:
