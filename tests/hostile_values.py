@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from typing import Any
@@ -192,7 +193,7 @@ def tree(root: Any, rng: random.Random) -> Any:
         if isinstance(container, dict) and rng.random() < 0.1:
             del container[key]
         else:
-            container[key] = changed(container[key], rng)
+            container[key] = copy.deepcopy(changed(container[key], rng))  # some are of this module
     return root
 
 

@@ -37,6 +37,7 @@ BACKGROUNDS = ("random", "learned")
 PIXELS = 1024  # of a photo, in a step that aligns a camera with a fitted scene
 NEGLIGIBLE = 0.01  # opacity of a network's sample
 NEAREST = 0.05  # the least depth of a sample of an unbounded scene whose points are not known
+COARSE_LEVELS, ALL_LEVELS_AT = 0.4, 0.6  # of a hash grid, at first; and when all are used, where cameras are refined
 SCENE_LAYOUT = HashGridLayout(n_levels=8, log2_rows=17, base_resolution=16, finest_resolution=512)
 
 Sampling = Callable[["NerfModel"], tuple[torch.Tensor, torch.Tensor, Part]]
@@ -81,7 +82,7 @@ class NerfConfig(RadianceConfig):
     background: str = "random"
     refine_cameras: bool = False
     exposure: str = "none"
-    lr_cameras: float = 1e-3
+    lr_cameras: float = 5e-4
     lr_exposure: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -186,6 +187,8 @@ def fit_nerf(
     module = module.to(photos.cameras.T if isinstance(photos, Capture) else photos.silhouettes)
 
     def losses(step: int) -> dict[str, torch.Tensor]:
+        if isinstance(field, HashGridField) and module.refinement is not None:
+            field.show_levels(share_of_levels(step, config.steps))
         if step % config.update_every == 0:
             module.update_occupancy(step)
         rendered, seen, mine = sample(module)
@@ -196,6 +199,12 @@ def fit_nerf(
         return mine.scaled({name: found[name] for name in config.weights})
 
     return config.fit(losses, module, config.make_optimizer(module), photos, callbacks)
+
+
+def share_of_levels(step: int, steps: int) -> float:
+    """The share of a hash grid's levels that is used at a step where cameras are refined: coarse ones first."""
+    done = step / max(steps, 1)
+    return COARSE_LEVELS + (1 - COARSE_LEVELS) * done / ALL_LEVELS_AT
 
 
 def _sampling_views(views: Views, config: NerfConfig) -> Sampling:

@@ -147,7 +147,10 @@ class FitKind(ABC):
         name: on the command line and in checkpoints.
         finds, so_that: two phrases for help and README: "it finds ..., so that ...".
         options: the arguments of this kind. One with the name of a field of the settings sets that field.
+        flight_side: short side in pixels, at most, of the pictures of a flight: a kind that draws slowly has less.
     """
+
+    flight_side = 480
 
     name: str
     finds: str

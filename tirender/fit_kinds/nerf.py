@@ -12,6 +12,7 @@ from tirender.fit_kinds.photos import (
     PhotosTarget,
     data_of_photos,
     draw_photo,
+    evenly_spread,
     is_photos,
     load_photos,
     quality_of_photos,
@@ -33,6 +34,10 @@ FIELD = Option(
     "photos without masks)",
     ("harmonic", "hashgrid"),
 )
+
+
+SIDE = 160  # of figures of a fit in progress, in pixels at most: a field takes seconds to draw a photo
+WATCHED = 2  # photos that measure quality while a field is fitted
 
 
 class NerfFit(RadianceFit):
@@ -91,9 +96,9 @@ class NerfFit(RadianceFit):
     def draw(self, run: FitRun, target: Any) -> None:
         module: Any = run.module
         if isinstance(target, PhotosTarget):
-            draw_photo(run, target)
+            draw_photo(run, target, SIDE)
         elif module.refinement is not None:
-            draw_photo(run, PhotosTarget(photos=target.views, held_out=target.held_out))
+            draw_photo(run, PhotosTarget(photos=target.views, held_out=target.held_out), SIDE)
         else:
             super().draw(run, target)
 
@@ -121,7 +126,8 @@ class NerfFit(RadianceFit):
         if not isinstance(target, PhotosTarget):
             return fit_nerf(target.views, config, callbacks)
         if target.held_out is not None and callbacks:
-            callbacks = [*callbacks, HeldOut(target.held_out)]
+            some = target.held_out[evenly_spread(len(target.held_out), WATCHED)]
+            callbacks = [*callbacks, HeldOut(some)]
         return fit_nerf(target.photos, config, callbacks)
 
     def result(self, module: Any) -> nn.Module:
