@@ -408,3 +408,46 @@ def test_views_without_masks(tmp_path: Path):
     assert ball.silhouettes[:, 0, 0].max() == 0
     assert 0.3 < ball.silhouettes.mean() < 0.7
     assert (ball.images[0, 0, 0] == 1).all()
+
+
+def shifted_folder(folder: Path, shift: tuple[float, float, float], n: int = 3) -> Path:
+    folder.mkdir()
+    frames = []
+    for i in range(n):
+        Image.fromarray(pixels(i)).save(folder / f"{i}.png")
+        pose = POSE.copy()
+        pose[:3, 3] += [i, 0.3 * i, 0.0]
+        pose[:3, 3] += shift
+        frames.append({"file_path": f"{i}.png", "transform_matrix": pose.tolist()})
+    (folder / "transforms.json").write_text(json.dumps({"fl_x": 50.0, "frames": frames}))
+    return folder
+
+
+@pytest.mark.parametrize("shift", [(691_000.25, 5_334_000.5, 520.125), (4e9, -3e9, 2e9)])
+def test_coordinates_of_the_earth_keep_their_precision(tmp_path: Path, shift: tuple[float, float, float]):
+    near = load_capture(shifted_folder(tmp_path / "near", (0.0, 0.0, 0.0)))
+    far = load_capture(shifted_folder(tmp_path / "far", shift))
+    assert near.origin == (0.0, 0.0, 0.0)
+    origin, by = (torch.tensor(v, dtype=torch.float64) for v in (far.origin, shift))
+    found, expected = (c.cameras.get_camera_center().double() for c in (far, near))
+    torch.testing.assert_close(found + origin - by, expected, atol=1e-5, rtol=0)
+    assert float(far.cameras.T.abs().max()) < 10
+    assert torch.equal(near.cameras.R, far.cameras.R)
+
+
+def test_cameras_that_no_number_places(tmp_path: Path):
+    folder = shifted_folder(tmp_path / "far", (0.9e12, 0.0, 0.0))
+    assert load_capture(folder).origin[0] == pytest.approx(0.9e12)
+    write_text(tmp_path)
+    images = tmp_path / "images.txt"
+    lines = images.read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.endswith("0.png"))
+    words = lines[at].split()
+    words[5:8] = ["1e13", "0", "0"]
+    lines[at] = " ".join(words)
+    images.write_text("\n".join(lines))
+    (tmp_path / "images").mkdir()
+    for i in range(2):
+        Image.fromarray(pixels(i)).save(tmp_path / f"images/{i}.png")
+    with pytest.raises(ValueError, match=r"0\.png: expected a camera within 1e\+12 of the origin"):
+        load_capture(tmp_path)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_fit_splats import capture
 from test_transforms_json import write_folder
 
 from tirender.cli import main
@@ -21,7 +22,7 @@ from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
 from tirender.fit import nerf, normalized, render_views, volume
 from tirender.fit.volume import VolumeConfig, volume_model
-from tirender.fit_kinds import KINDS, radiance
+from tirender.fit_kinds import KINDS, radiance, targets
 from tirender.fit_kinds.targets import load_views_and_held_out
 from tirender.io import IO
 from tirender.renderer import TexturesVertex
@@ -197,3 +198,12 @@ def test_views_that_are_too_small_and_arguments_that_cannot_be_read(
 def test_the_command_has_all_fields() -> None:
     (field,) = (option for option in KINDS["nerf"].options if option.name == "field")
     assert field.values == nerf.FIELDS
+
+
+def test_a_scene_is_measured_by_a_bounded_number_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = capture()[[i % 9 for i in range(80)]]
+    height, width = photos.image_size
+    for most, n in ((100 * height * width, 10), (5 * height * width, 5), (0, targets.LEAST_HELD_OUT)):
+        monkeypatch.setattr(targets, "MOST_PIXELS", most)
+        target = targets.load_scene_target(photos, {})
+        assert (len(target.photos), len(target.held_out)) == (70, n)

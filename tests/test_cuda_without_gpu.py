@@ -66,7 +66,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -
     def report(capability: int, names: tuple[str, ...] = ()) -> dict[str, Any]:
         output = tmp_path_factory.mktemp("ptx")
         command = [sys.executable, FOLDER / "worker.py", output, str(capability), *names]
-        done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=7200)
         assert done.returncode == 0, done.stderr
         found = json.loads((output / "report.json").read_text())
         for case in found["cases"]:

@@ -8,6 +8,7 @@ import torch
 from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, OccupancyGrid
 from tirender.fields.hash_grid import spherical_harmonics
+from tirender.fit.nerf import share_of_levels
 from tirender.renderer import (
     EmissionAbsorptionRaymarcher,
     FoVPerspectiveCameras,
@@ -238,3 +239,21 @@ def test_views_of_the_cow_that_it_has_not_seen():
     seen = [i for i in range(40) if i not in unseen]
     run = fit_nerf(views[seen], replace(HASHGRID_NERF, steps=300, progress=False))
     assert view_quality(run.module, views[unseen])["psnr"] > 28
+
+
+def test_coarse_levels_come_first():
+    layout = HashGridLayout(n_levels=4, log2_rows=6, base_resolution=4, finest_resolution=32)
+    field = HashGridField(HashGridConfig(layout=layout))
+    points = torch.rand(200, 3)
+    everything = field._density(points)[0]
+    field.show_levels(0.375)  # one and a half of four
+    field._density(points)[0].sum().backward()
+    sizes = [float(rows.abs().max()) for rows in field.table.grad.split([64] * 4)]
+    assert sizes[0] > 0
+    assert sizes[1] > 0
+    assert sizes[2:] == [0.0, 0.0]
+    field.show_levels(1.0)
+    assert torch.equal(field._density(points)[0], everything)
+    shares = [share_of_levels(step, 1000) for step in (0, 300, 600, 1000)]
+    assert shares[0] < shares[1] < shares[2] == pytest.approx(1.0)
+    assert shares[3] > 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from test_capture import write_binary
 
 from tirender import datasets
@@ -26,6 +27,7 @@ from tirender.renderer import (
 )
 from tirender.scenes import GaussianScene, Look, load_scene
 from tirender.structures import Gaussians, Pointclouds
+from tirender.transforms import quaternion_to_matrix
 from tirender.utils import ico_sphere
 
 N_PHOTOS, SIZE = 9, (30, 40)
@@ -199,8 +201,6 @@ def test_bad_settings(given):
 
 def write_photos(folder: Path) -> None:
     """The photos of :func:`capture` with COLMAP's text files."""
-    from PIL import Image
-
     from tirender.renderer.gaussians.cameras import pixel_cameras
     from tirender.transforms import matrix_to_quaternion
 
@@ -249,8 +249,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         scene = load_scene(path)
         assert isinstance(scene, GaussianScene)
         assert scene.facts == f"{len(found)} Gaussians"
+        assert scene.backdrop == ((0.0, 0.0, 0.0) if path == output else None)
     assert main(["render", str(output / "splats.ply"), "-o", str(tmp_path / "a.png"), "--size", "32"]) == 0
     assert main(["render", str(output), "-o", str(tmp_path / "a.gif"), "--turntable", "2", "--size", "16"]) == 0
+    for more, corner in (((), [0, 0, 0]), (("--background", "white"), [255, 255, 255])):
+        picture = tmp_path / "c.png"
+        assert main(["render", str(output), "-o", str(picture), "--zoom", "0.1", "--size", "32", *more]) == 0
+        with Image.open(picture) as image:
+            assert [*image.convert("RGB").getpixel((0, 0))] == corner
+            assert image.mode == "RGB"
 
 
 def test_scenes():
@@ -286,3 +293,35 @@ def test_a_capture_without_points(tmp_path: Path):
     photos = load_capture(tmp_path)
     assert photos.points is None
     assert fit_splats(photos, config=config(n_random=50, steps=2)).step == 2
+
+
+@pytest.mark.filterwarnings("default:splats.ply:UserWarning")
+def test_a_scene_far_away_is_put_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder, output = tmp_path / "photos", tmp_path / "out"
+    write_photos(folder)
+    shift = torch.tensor([691_000.0, 5_334_000.0, 500.0], dtype=torch.float64)
+    images, points = (folder / "sparse" / "0" / f"{name}.txt" for name in ("images", "points3D"))
+    lines = []
+    for line in filter(None, images.read_text().splitlines()):
+        number, *pose, camera, name = line.split()
+        rotation = quaternion_to_matrix(torch.tensor([*map(float, pose[:4])], dtype=torch.float64))
+        place = torch.tensor([*map(float, pose[4:])], dtype=torch.float64) - rotation @ shift
+        lines.append(f"{number} {' '.join(pose[:4])} {' '.join(map(repr, place.tolist()))} {camera} {name}\n\n")
+    images.write_text("".join(lines))
+    lines = []
+    for line in points.read_text().splitlines():
+        number, *place, r, g, b, error = line.split()
+        place = torch.tensor([*map(float, place)], dtype=torch.float64) + shift
+        lines.append(f"{number} {' '.join(map(repr, place.tolist()))} {r} {g} {b} {error}\n")
+    points.write_text("".join(lines))
+    command = ["fit", "splats", str(folder), "-o", str(output), "--steps", "4", "--refine-cameras"]
+    assert main([*command, "--max-gaussians", "150"]) == 0
+    assert "splats.ply: add its origin" in capsys.readouterr().err
+    header = (output / "splats.ply").read_bytes().partition(b"end_header")[0].decode()
+    origin = torch.tensor([*map(float, header.split("comment origin ")[1].split()[:3])], dtype=torch.float64)
+    assert float((origin - shift).abs().max()) < 10
+    assert float(load_gaussians(output / "splats.ply").means.abs().max()) < 20
+    frames = json.loads((output / "transforms.json").read_text())["frames"]
+    eyes = torch.tensor([frame["transform_matrix"] for frame in frames], dtype=torch.float64)[:, :3, 3] - shift
+    expected = capture()[[i for i in range(9) if i % 8]].cameras.get_camera_center().double()
+    torch.testing.assert_close(eyes, expected, atol=0.05, rtol=0)  # a few steps have moved them

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import tirender
-from tirender.engine import runtime
+from tirender.engine import compiler, runtime
 
 DRAW = """
 import torch
@@ -261,3 +262,24 @@ def test_the_fork_must_come_first():
     code, env = "import taichi\nimport tirender.engine.kernels", os.environ | {"TIRENDER_TAICHI": "taichi_forge"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
     assert "RuntimeError: TIRENDER_TAICHI: expected taichi_forge before any import of taichi" in done.stderr
+
+
+def test_a_lock_that_a_killed_process_left_does_not_end_the_cache(tmp_path):
+    lock = tmp_path / "ticache.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - 3600,) * 2)
+    done = run("print(draw())", TIRENDER_ARCH="cpu", TI_OFFLINE_CACHE_FILE_PATH=str(tmp_path))
+    assert done.stdout.strip() == "8"
+    assert list(tmp_path.glob("*.tic"))
+    assert not lock.exists()
+
+
+def test_a_lock_that_may_be_held_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "PATIENCE", 0.2)
+    lock = tmp_path / "ticache.lock"
+    lock.touch()
+    begin = time.monotonic()
+    compiler.free_cache(tmp_path)
+    assert lock.exists()
+    assert time.monotonic() - begin >= 0.2
+    compiler.free_cache(tmp_path / "none")

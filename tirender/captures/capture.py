@@ -44,6 +44,7 @@ class Capture:
         points: one cloud of points of the scene, with colours as features; None where none are known.
         names: of the photos.
         aside: for each photo whether its files set it aside to measure quality; empty where they say nothing.
+        origin: what was taken off places that lie so far out that float32 would blur them.
     Raises:
         ValueError: their numbers differ, or there are none.
     """
@@ -53,6 +54,7 @@ class Capture:
     points: Pointclouds | None
     names: tuple[str, ...]
     aside: tuple[bool, ...] = ()
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         if isinstance(self.photos, torch.Tensor):

@@ -57,7 +57,8 @@ def load_capture(
         downscale: a factor by which photos are made smaller.
         allow_parent: whether photos may lie in the folder above the file's, and what is in it, too.
     Returns:
-        the photos, in the order of their names (of a JSON file, in its own), in the files' space.
+        the photos, in the order of their names (of a JSON file, in its own), in the files' space. Where that is far
+        from the cameras, as in coordinates of the earth, an ``origin`` is taken off.
     Raises:
         ValueError: naming the file: damaged, missing, or a camera that is not understood.
         OSError: a file cannot be opened, or there are no cameras.

@@ -23,7 +23,8 @@ from tirender.renderer import PerspectiveCameras
 from tirender.structures import Pointclouds
 
 MAX_PHOTOS = 20_000
-MAX_DISTANCE = 1e9  # beyond, squares and products of float32 overflow
+MAX_DISTANCE = 1e9  # of what is left; beyond, squares and products of float32 overflow
+FAR, MAX_FAR = 256.0, 1e12  # an origin is taken off what is further out: in units of the cameras' extent, and at most
 _QUARTERS = {6: 1, 3: 2, 8: 3}  # to the right, by EXIF's orientation
 OFF_PIXELS, OFF_SHARE = 2.0, 0.02  # by which the sides of a photo may differ from those of its scaled lens
 
@@ -98,11 +99,14 @@ def capture_of(name: str, shots: Sequence[Shot], points: Any, colors: Any, reduc
     """
     if not 0 < len(shots) <= MAX_PHOTOS:
         fail(name, f"1 to {MAX_PHOTOS} photos", len(shots))
+    origin = _origin_of(name, shots)
+    shots = [replace(shot, translation=shot.translation + shot.rotation @ origin) for shot in shots]
+    points = None if points is None else points - origin
     for shot in shots:
         if not np.abs(shot.translation).max() < MAX_DISTANCE:
-            fail(f"{name}, {shot.name}", f"a camera within {MAX_DISTANCE:g} of the origin", shot.translation.tolist())
+            fail(f"{name}, {shot.name}", f"a camera within {MAX_DISTANCE:g} of the others", shot.translation.tolist())
     if points is not None and len(points) and not np.abs(points).max() < MAX_DISTANCE:
-        fail(name, f"points within {MAX_DISTANCE:g} of the origin", f"{np.abs(points).max():g}")
+        fail(name, f"points within {MAX_DISTANCE:g} of the cameras", f"{np.abs(points).max():g}")
     plans = [_plan(shot, reduction) for shot in shots]
     masks = "given" if any(shot.mask for shot in shots) else "alpha" if any(p.has_alpha for p in plans) else "none"
     sizes = [(plan.final.height, plan.final.width) for plan in plans]
@@ -116,7 +120,24 @@ def capture_of(name: str, shots: Sequence[Shot], points: Any, colors: Any, reduc
     if points is not None and len(points):
         cloud = Pointclouds([torch.from_numpy(points).float()], features=[torch.from_numpy(colors).float() / 255])
     aside = tuple(shot.is_aside for shot in shots)
-    return Capture(photos, cameras, cloud, tuple(shot.name for shot in shots), aside if any(aside) else ())
+    names = tuple(shot.name for shot in shots)
+    return Capture(photos, cameras, cloud, names, aside if any(aside) else (), tuple(origin.tolist()))
+
+
+def _origin_of(name: str, shots: Sequence[Shot]) -> np.ndarray:
+    """(3,) what is to be taken off places, as of captures in coordinates of the earth; 0 where they are near."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        centres = np.stack([-shot.rotation.T @ shot.translation for shot in shots])
+    for shot, centre in zip(shots, centres):
+        if not np.abs(centre).max() < MAX_FAR:
+            fail(f"{name}, {shot.name}", f"a camera within {MAX_FAR:g} of the origin", centre.tolist())
+    extent = float(np.ptp(centres, axis=0).max())
+    middle = np.median(centres, axis=0)
+    least = FAR * extent if extent > 0 else MAX_DISTANCE
+    if np.abs(middle).max() <= least:
+        return np.zeros(3)
+    step = 2.0 ** np.floor(np.log2(extent)) if extent > 0 else 1.0
+    return np.round(middle / step) * step
 
 
 def _key_of(plans: Sequence[_Plan], masks: str) -> str | None:

@@ -24,7 +24,7 @@ from tirender.commands.arguments import (
 )
 from tirender.commands.convert import add_bake
 from tirender.commands.fit_folder import CHECKPOINTS, choose_folder, locked
-from tirender.commands.fit_page import N_FRAMES, Page
+from tirender.commands.fit_page import N_FRAMES, Flight, Page
 from tirender.commands.parsing import takes_numbers
 from tirender.fit_kinds import KINDS, PRESETS, FitKind, Numbers, Option
 from tirender.progress import prints_lines, shows_bar
@@ -283,7 +283,7 @@ def _write(job: _Job, run: FitRun) -> str:
     if page is not None and page.has_photos:
         title = f"tirender fit {job.kind.name} {job.given['source']}"
         paint, n_frames = job.kind.painter(run, job.target), job.given.get("frames", N_FRAMES)
-        page.write(run, job.target, paint, job.folder, title, n_frames)
+        page.write(run, job.target, Flight(paint, n_frames, job.kind.flight_side), job.folder, title)
     job.kind.compare(run, job.target)
     save_figure(job.folder / "comparison.png")
     vis.plot_losses(run.history)

@@ -6,6 +6,7 @@ import base64
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
@@ -32,7 +33,7 @@ _PAGE = Template("""<!doctype html>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 img, video { max-width: 100%; display: block }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; margin: 1rem 0 }
+.pair { display: grid; grid-template-columns: repeat(2, minmax(0, max-content)); gap: .5rem; margin: 1rem 0 }
 .pair p { grid-column: 1 / 3; margin: 0; color: #666 }
 td, th { text-align: right; padding: .1rem 1rem .1rem 0; font-variant-numeric: tabular-nums }
 td:first-child, th:first-child { text-align: left }
@@ -49,6 +50,53 @@ $rows
 </table>
 </html>
 """)
+
+
+@dataclass(frozen=True)
+class Flight:
+    """Pictures along cameras.
+
+    Attributes:
+        paint: what draws them, see :meth:`~tirender.fit_kinds.FitKind.painter`.
+        n_frames: pictures; none for 0.
+        side: their short side in pixels at most.
+    """
+
+    paint: Paint
+    n_frames: int = N_FRAMES
+    side: int = SIDE
+
+    def written(self, record: dict[str, Any], size: tuple[int, int], folder: Path) -> str:
+        """Write it; returns what shows it.
+
+        Args:
+            record: of the cameras, see :func:`~tirender.fit.views.camera_record`.
+            size: height and width of photos.
+            folder: of the results.
+        """
+        import torch
+
+        from tirender.scenes.cameras import from_views, path_through
+        from tirender.vis import save_animation
+
+        cameras = from_views(record)
+        if len(cameras) < 2:
+            return "<p>A flight needs two cameras.</p>"
+        scale = min(self.side / min(size), 1)
+        height, width = (max(round(side * scale / 2), 1) * 2 for side in size)  # even, for encoders
+        device, frames = record["R"].device, []
+        with torch.no_grad():
+            for camera in path_through(keys_of(cameras), self.n_frames):
+                seen = self.paint(camera.camera((height, width), device), (height, width))
+                frames.append(seen[0, ..., :3].clamp(0, 1).cpu())
+        heading, fps = "<h2>A flight along the cameras</h2>", self.n_frames / SECONDS
+        try:
+            save_animation(frames, folder / f"{FLIGHT}.mp4", fps)
+        except ImportError as error:
+            warnings.warn(f"no {FLIGHT}.mp4 but {FLIGHT}.gif: {error}", stacklevel=2)
+            save_animation(frames, folder / f"{FLIGHT}.gif", fps)
+            return f'{heading}<img alt="A flight through the scene" src="{FLIGHT}.gif">'
+        return f'{heading}<video src="{FLIGHT}.mp4" autoplay loop muted controls playsinline></video>'
 
 
 class Page:
@@ -80,15 +128,14 @@ class Page:
             words = f"{escape(self._names[i])}: {quality[0]:.2f} dB"
             self._pairs.append(f'<div class="pair">{_image(truth)}{_image(rendered)}<p>{words}</p></div>')
 
-    def write(self, run: FitRun, target: Any, paint: Paint, folder: Path, title: str, n_frames: int = N_FRAMES) -> None:
+    def write(self, run: FitRun, target: Any, flight: Flight, folder: Path, title: str) -> None:
         """Write the page, and beside it the flight, as a video or, without an encoder, as a GIF.
 
         Args:
             run, target: of the fit.
-            paint: see :meth:`~tirender.fit_kinds.FitKind.painter`.
+            flight: along the cameras.
             folder: of the results.
             title: of the page.
-            n_frames: pictures of the flight; none for 0.
         """
         from tirender.fit.refinement import refined_record
         from tirender.io.files import write_file
@@ -106,7 +153,7 @@ class Page:
         page = _PAGE.substitute(
             title=escape(title),
             summary=f"Fitted to {len(views)} photos in {run.step} steps. On {what}: {psnr:.2f} dB, SSIM {ssim:.4f}.",
-            flight=_flight(record, views.image_size, paint, n_frames, folder) if n_frames else "",
+            flight=flight.written(record, views.image_size, folder) if flight.n_frames else "",
             heading="Photos that were held out" if is_unseen else "Photos that were fitted to",
             pairs="\n".join(self._pairs),
             rows="\n".join(rows),
@@ -127,40 +174,6 @@ def _image(image: torch.Tensor) -> str:
     picture.save(stream, "JPEG", quality=QUALITY)
     data = base64.b64encode(stream.getvalue()).decode()
     return f'<img width="{picture.width}" height="{picture.height}" alt="" src="data:image/jpeg;base64,{data}">'
-
-
-def _flight(record: dict[str, Any], size: tuple[int, int], paint: Paint, n: int, folder: Path) -> str:
-    """Write the flight; returns what shows it.
-
-    Args:
-        record: of the cameras, see :func:`~tirender.fit.views.camera_record`.
-        size: height and width of photos.
-        paint: returns pictures.
-        n: their number.
-        folder: of the results.
-    """
-    import torch
-
-    from tirender.scenes.cameras import from_views, path_through
-    from tirender.vis import save_animation
-
-    cameras = from_views(record)
-    if len(cameras) < 2:
-        return "<p>A flight needs two cameras.</p>"
-    scale = min(SIDE / min(size), 1)
-    height, width = (max(round(side * scale / 2), 1) * 2 for side in size)  # even, for encoders
-    device = record["R"].device
-    path = path_through(keys_of(cameras), n)
-    with torch.no_grad():
-        frames = [paint(c.camera((height, width), device), (height, width))[0, ..., :3].clamp(0, 1).cpu() for c in path]
-    heading = "<h2>A flight along the cameras</h2>"
-    try:
-        save_animation(frames, folder / f"{FLIGHT}.mp4", n / SECONDS)
-    except ImportError as error:
-        warnings.warn(f"no {FLIGHT}.mp4 but {FLIGHT}.gif: {error}", stacklevel=2)
-        save_animation(frames, folder / f"{FLIGHT}.gif", n / SECONDS)
-        return f'{heading}<img alt="A flight through the scene" src="{FLIGHT}.gif">'
-    return f'{heading}<video src="{FLIGHT}.mp4" autoplay loop muted controls playsinline></video>'
 
 
 def keys_of(cameras: Sequence[SceneCamera]) -> list[SceneCamera]:

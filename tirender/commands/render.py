@@ -19,6 +19,7 @@ from tirender.commands.scene_arguments import (
     add_scene_arguments,
     check_one_camera,
     color_of,
+    environment_of,
     load_scene_of,
     threads_for,
 )
@@ -110,9 +111,29 @@ def _add_look(parser: argparse.ArgumentParser) -> None:
             "--light",
             type=numbers(3, "three numbers"),
             metavar="X Y Z",
-            help="position of the light, in the file's coordinates (default: beside the camera)",
+            help="position of the light, in the file's coordinates (default: beside the camera; pbr: none)",
         ),
         3,
+    )
+    look.add_argument(
+        "--environment-turn",
+        type=number(float, -1e6, 1e6, "degrees"),
+        default=0.0,
+        metavar="DEG",
+        help="turn the surroundings of --shader pbr about the vertical",
+    )
+    look.add_argument(
+        "--exposure",
+        type=number(float, 0, 1e6, "0 to 1000000"),
+        default=1.0,
+        metavar="F",
+        help="multiply the light of --shader pbr (default: 1)",
+    )
+    look.add_argument(
+        "--tone-mapping",
+        choices=("neutral", "srgb"),
+        default="neutral",
+        help="of --shader pbr: Khronos's PBR Neutral (default), or clamped sRGB",
     )
     look.add_argument(
         "--radius",
@@ -262,7 +283,8 @@ def _save_one(args: argparse.Namespace, scene: Scene, shot: Shot, output: Path) 
     if args.shader == "depth" and ending in (*DEPTH_SUFFIXES, ".png"):
         depth = scene.depth(shot.cameras(scene.device), shot.image_size)[0] * scene.scale
         return f", {save_depth(output, depth)}"
-    is_transparent = args.background in (None, TRANSPARENT) and ending in TRANSPARENT_SUFFIXES
+    usual = (TRANSPARENT,) if scene.backdrop else (None, TRANSPARENT)
+    is_transparent = args.background in usual and ending in TRANSPARENT_SUFFIXES
     if args.background == TRANSPARENT and not is_transparent:
         able = ", ".join(TRANSPARENT_SUFFIXES)
         fail("--background", f"a colour for {ending} (only {able} may be transparent)", TRANSPARENT)
@@ -283,9 +305,13 @@ def _look(args: argparse.Namespace, scene: Scene, shot: Shot, is_transparent: bo
     return Look(
         image_size=shot.image_size,
         shader=args.shader,
-        background=None if is_transparent else color_of(args),
+        background=None if is_transparent else (args.background is None and scene.backdrop) or color_of(args),
         light=None if args.light is None else tuple(place_in(scene, args.light).tolist()),
         supersample=args.supersample,
         edges=args.edges,
         shadow=args.shadow,
+        environment=environment_of(args, scene),
+        environment_turn=args.environment_turn,
+        exposure=args.exposure,
+        tone_mapping=args.tone_mapping,
     )

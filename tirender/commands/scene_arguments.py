@@ -21,9 +21,10 @@ from tirender.commands.arguments import (
 from tirender.commands.parsing import takes_numbers
 
 if TYPE_CHECKING:
+    from tirender.renderer import EnvironmentLights
     from tirender.scenes import Scene
 
-SHADERS = ("phong", "gouraud", "flat", "unlit", "normals", "silhouette", "depth")
+SHADERS = ("phong", "pbr", "gouraud", "flat", "unlit", "normals", "silhouette", "depth")
 FILES = (
     "a mesh (OBJ, PLY, OFF, STL, GLB, glTF; with the extra formats\n"
     "also 3MF, DAE, ZAE, XAML, 3DXML), Gaussians (PLY, SPLAT), a point cloud (PLY, or NPZ\n"
@@ -35,7 +36,7 @@ WHITE = (1.0, 1.0, 1.0)
 def add_scene_arguments(
     parser: argparse.ArgumentParser, sizes: range, default_size: tuple[int, int], several: bool = False
 ) -> None:
-    """Add FILE, ``--size``, ``--shader``, ``--background``, ``--up`` and ``--allow-parent``.
+    """Add FILE, ``--size``, ``--shader``, ``--environment``, ``--background``, ``--up`` and ``--allow-parent``.
 
     Args:
         parser: of the command.
@@ -59,7 +60,14 @@ def add_scene_arguments(
         "--shader",
         choices=SHADERS,
         metavar="SHADER",
-        help="meshes: phong (default), gouraud, flat, normals; all: unlit, silhouette, depth",
+        help="meshes: phong (default), pbr (default for metallic-roughness materials), gouraud, flat, normals; all: "
+        "unlit, silhouette, depth",
+    )
+    parser.add_argument(
+        "--environment",
+        type=Path,
+        metavar="FILE",
+        help="surroundings for --shader pbr, a picture of all directions: .hdr, .exr, .png ... (default: a studio)",
     )
     takes_numbers(
         parser.add_argument(
@@ -106,6 +114,29 @@ def size_of(args: argparse.Namespace) -> tuple[int, int]:
     """Height and width from ``--size``."""
     width, height = args.size or args.default_size
     return height, width
+
+
+def environment_of(args: argparse.Namespace, scene: Scene) -> EnvironmentLights | None:
+    """The surroundings of ``--environment``; None for a studio.
+
+    Raises:
+        ValueError: a damaged file, or a shader that has no surroundings.
+        OSError: it cannot be opened.
+    """
+    from tirender.checks import fail
+
+    if args.environment is None:
+        return None
+    shader = args.shader or scene.shaders[0]
+    if shader != "pbr":
+        fail("--environment", "--shader pbr", f"{shader}")
+    if "surroundings" not in args:  # all pictures share their maps
+        from tirender.io import load_environment
+        from tirender.renderer import EnvironmentLights
+
+        args.surroundings = EnvironmentLights(load_environment(args.environment)).to(scene.device)
+    lights: EnvironmentLights = args.surroundings
+    return lights
 
 
 def color_of(args: argparse.Namespace) -> tuple[float, float, float]:

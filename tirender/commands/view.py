@@ -14,6 +14,7 @@ from tirender.commands.scene_arguments import (
     add_scene_arguments,
     check_one_camera,
     color_of,
+    environment_of,
     load_scene_of,
     size_of,
     threads_for,
@@ -70,11 +71,12 @@ def _view(args: argparse.Namespace) -> None:
     size = size_of(args)
     path, scene = load_scene_of(args)
     through = None if args.camera is None else camera_index(scene, args.camera)
-    background = color_of(args) if args.background else BACKGROUNDS[0]
+    background = color_of(args) if args.background else scene.backdrop or BACKGROUNDS[0]
+    environment = environment_of(args, scene)
     title = f"tirender: {path.name}"
 
     def viewer(save: Callable[[np.ndarray], str]) -> Viewer:
-        made = Viewer(scene, path.name, save, args.shader, background)
+        made = Viewer(scene, path.name, save, args.shader, background, environment=environment)
         made.frame(args.azimuth, args.elevation, args.look_at, args.zoom)
         made.through = through
         if args.web and scene.cameras:

@@ -5,14 +5,19 @@ The fork keeps Taichi's names. Where they are used, ``import taichi`` gives the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
 import sys
 import textwrap
+import time
+from pathlib import Path
 from typing import Any
 
 NAMES = ("taichi", "taichi_forge")
+STALE_SECONDS = 60.0  # Taichi holds a lock for less than one
+PATIENCE = 3.0  # seconds for another process that reads or writes the cache
 
 
 def choose() -> None:
@@ -32,6 +37,21 @@ def choose() -> None:
     importlib.import_module(name)
     for module in [m for m in sys.modules if m.split(".")[0] == name]:
         sys.modules["taichi" + module.removeprefix(name)] = sys.modules[module]
+
+
+def free_cache(folder: str | os.PathLike[str]) -> None:
+    """Wait until other processes have read or written the cache of compiled kernels, and remove what killed ones left.
+
+    Where Taichi finds a lock in the folder, it neither reads nor writes the cache, and says so to nobody. A process
+    that is killed while it holds the lock leaves it there for all that follow.
+    """
+    until = time.monotonic() + PATIENCE
+    for lock in Path(folder).glob("*.lock"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            while (age := time.time() - lock.stat().st_mtime) < STALE_SECONDS and time.monotonic() < until:
+                time.sleep(0.01)
+            if age >= STALE_SECONDS:
+                lock.unlink()
 
 
 def remember_wrapped_lines() -> None:

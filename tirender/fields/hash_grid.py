@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,7 @@ class HashGridField(nn.Module):
 
     def __init__(self, config: HashGridConfig | None = None) -> None:
         super().__init__()
+        self._shares: tuple[float, ...] = ()
         self.config = config = config or HashGridConfig()
         layout, hidden = config.layout, config.hidden
         self.table = nn.Parameter(torch.empty(layout.n_rows, layout.n_features).uniform_(-1e-4, 1e-4))
@@ -161,10 +163,14 @@ class HashGridField(nn.Module):
         """Render r rays from their samples, the second half of :meth:`render_rays`."""
         rays = self._rays(origins, directions)
         with torch.no_grad():
-            sigma, _ = self._density(self._points(*rays, samples))
+            sigma, geometry = self._density(self._points(*rays, samples))
             opacity = -torch.expm1(-sigma * self.step)
-            samples, _ = samples.first(count_visible(samples.offsets, opacity, self.config.min_transmittance))
-        sigma, geometry = self._density(self._points(*rays, samples))
+            seen, index = samples.first(count_visible(samples.offsets, opacity, self.config.min_transmittance))
+        if torch.is_grad_enabled():
+            sigma, geometry = self._density(self._points(*rays, seen))
+        else:
+            sigma, geometry = sigma.index_select(0, index), geometry.index_select(0, index)
+        samples = seen
         harmonics = spherical_harmonics(rays[1])
         colors = self._color(geometry, harmonics.index_select(0, samples.rays))
         rendered = emission_absorption(samples.offsets, -torch.expm1(-sigma * self.step), colors)
@@ -172,6 +178,18 @@ class HashGridField(nn.Module):
             return rendered
         behind = torch.sigmoid(self.background_net(harmonics))
         return torch.cat([rendered[:, :3] + (1 - rendered[:, 3:]) * behind, torch.ones_like(rendered[:, 3:])], dim=1)
+
+    def show_levels(self, share: float) -> None:
+        """Use the coarser levels only: this share of all, the last of them by halves; 1 for all.
+
+        Cameras that are fitted with the field find their places by what is coarse. Fine levels have gradients that
+        change from cell to cell, and they would soon hold each photo as it is seen from the wrong place (Lin et al.,
+        "BARF", 2021).
+        """
+        n = self.config.layout.n_levels
+        shown = max(min(share, 1.0), 0.0) * n
+        shares = tuple((1 - math.cos(math.pi * min(max(shown - level, 0.0), 1.0))) / 2 for level in range(n))
+        self._shares = () if share >= 1 else shares
 
     def update_occupancy(self) -> None:
         """Update the occupancy grid from the field. Call this every few steps of a fit."""
@@ -203,7 +221,11 @@ class HashGridField(nn.Module):
 
     def _density(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Density per world unit (M,) and features (M, N_GEOMETRY) of points in the unit cube."""
-        raw = self.density_net(hash_encode(unit, self.table, self.config.layout))
+        features = hash_encode(unit, self.table, self.config.layout)
+        if self._shares:
+            shares = features.new_tensor(self._shares).repeat_interleave(self.config.layout.n_features)
+            features = features * shares
+        raw = self.density_net(features)
         return torch.exp(raw[:, 0].clamp(max=MAX_LOG_DENSITY)), raw[:, 1:]
 
     def _color(self, geometry: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:

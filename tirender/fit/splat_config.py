@@ -57,7 +57,7 @@ class SplatConfig(FitConfig):
     antialiased: bool = False
     refine_cameras: bool = False
     exposure: str = "none"
-    lr_cameras: float = 1e-3
+    lr_cameras: float = 5e-4
     lr_exposure: float = 1e-3
     lr_means: float = 1.6e-4
     lr_scales: float = 5e-3

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.fit_kinds.base import Option, ViewsTarget
+from tirender.fit_kinds.base import Option, ViewsTarget, replaced
 from tirender.fit_kinds.photos import (
     SIZE_OF_VIEWS,
     PhotosTarget,
     data_of_photos,
     draw_photo,
+    evenly_spread,
     is_photos,
     load_photos,
     quality_of_photos,
@@ -35,6 +36,10 @@ FIELD = Option(
 )
 
 
+SIDE = 160  # of figures of a fit in progress, in pixels at most: a field takes seconds to draw a photo
+WATCHED = 2  # photos that measure quality while a field is fitted
+
+
 class NerfFit(RadianceFit):
     """A radiance field becomes an object by images, or a whole scene by photos without masks."""
 
@@ -49,9 +54,12 @@ class NerfFit(RadianceFit):
         return {"tutorial": NerfConfig(), "best": HASHGRID_NERF}
 
     def configure(self, preset: str, given: Mapping[str, Any]) -> NerfConfig:
-        """The settings; each field has its own preset, whatever ``preset`` says."""
-        field = given.get("field") or ("hashgrid" if preset == "best" else "harmonic")
-        config: NerfConfig = super().configure("best" if field == "hashgrid" else "tutorial", given)
+        """The settings; each field has presets of its own, a hash grid but one."""
+        from tirender.fit.nerf import HARMONIC_NERF
+
+        if given.get("field") == "harmonic" and preset == "best":
+            return replaced(HARMONIC_NERF, given)
+        config: NerfConfig = super().configure("best" if given.get("field") == "hashgrid" else preset, given)
         return config
 
     def configure_for(self, target: ViewsTarget | PhotosTarget, preset: str, given: Mapping[str, Any]) -> NerfConfig:
@@ -88,9 +96,9 @@ class NerfFit(RadianceFit):
     def draw(self, run: FitRun, target: Any) -> None:
         module: Any = run.module
         if isinstance(target, PhotosTarget):
-            draw_photo(run, target)
+            draw_photo(run, target, SIDE)
         elif module.refinement is not None:
-            draw_photo(run, PhotosTarget(photos=target.views, held_out=target.held_out))
+            draw_photo(run, PhotosTarget(photos=target.views, held_out=target.held_out), SIDE)
         else:
             super().draw(run, target)
 
@@ -118,7 +126,8 @@ class NerfFit(RadianceFit):
         if not isinstance(target, PhotosTarget):
             return fit_nerf(target.views, config, callbacks)
         if target.held_out is not None and callbacks:
-            callbacks = [*callbacks, HeldOut(target.held_out)]
+            some = target.held_out[evenly_spread(len(target.held_out), WATCHED)]
+            callbacks = [*callbacks, HeldOut(some)]
         return fit_nerf(target.photos, config, callbacks)
 
     def result(self, module: Any) -> nn.Module:

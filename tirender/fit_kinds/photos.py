@@ -32,9 +32,12 @@ class PhotosTarget(Target):
     held_out: Capture | Views | None = None
 
     def about(self) -> dict[str, Any]:
+        from tirender.captures import Capture
         from tirender.fit.views import camera_record
 
-        return {**super().about(), "cameras": camera_record(self.photos)}
+        is_whole = isinstance(self.photos, Capture) and not self.photos.has_masks  # fitted on black
+        behind = {"backdrop": [0.0, 0.0, 0.0]} if is_whole else {}
+        return {**super().about(), "cameras": camera_record(self.photos), **behind}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,19 +111,29 @@ def data_of_photos(target: PhotosTarget) -> list[torch.Tensor]:
     return [capture.cameras.T, *(capture.photos[i] for i in range(len(capture)))]
 
 
-def draw_photo(run: FitRun, target: PhotosTarget) -> None:
-    """Draw a photo beside what its camera sees of a fit in progress; held out where some are."""
+def draw_photo(run: FitRun, target: PhotosTarget, most: int | None = None) -> None:
+    """Draw a photo beside what its camera sees of a fit in progress; held out where some are.
+
+    Args:
+        run, target: of the fit.
+        most: short side of the pictures in pixels, at most.
+    """
     import torch
+    import torch.nn.functional as F
 
     from tirender import vis
     from tirender.fit.held_out import seen_by
     from tirender.fit.photos import as_capture, image_on
 
     truth = seen_by(run.module, as_capture(_truth(target))[[0]], target.held_out is None, 0)
-    rendered = run.module(truth.cameras[[0]], truth.sizes[0])[0]
+    scale = min((most or max(truth.sizes[0])) / min(truth.sizes[0]), 1)
+    height, width = (round(side * scale) for side in truth.sizes[0])
+    rendered = run.module(truth.cameras[[0]], (height, width))[0]
     image, mask = image_on(truth, 0), truth.mask(0)
     covered = torch.ones_like(image[..., 0]) if mask is None else mask
-    vis.compare_view(rendered, image, covered, f"iter: {run.step}")
+    both = torch.cat([image, covered[..., None]], 2).movedim(2, 0)[None]
+    both = F.interpolate(both, (height, width), mode="area")[0].movedim(0, 2)
+    vis.compare_view(rendered, both[..., :3], both[..., 3], f"iter: {run.step}")
 
 
 def quality_of_photos(run: FitRun, target: PhotosTarget, watch: Watch | None = None) -> dict[str, float]:

@@ -37,6 +37,8 @@ FPS = 15
 class RadianceFit(FitKind):
     """A fit whose module renders images (N, H, W, 4) of cameras."""
 
+    flight_side = 128
+
     def load(self, given: Mapping[str, Any], device: str) -> ViewsTarget:
         target = load_views_and_held_out(given, device)
         check_size(target.views.image_size)

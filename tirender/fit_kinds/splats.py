@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ class SplatFit(FitKind):
         return {**quality_of_photos(run, target, watch), "gaussians": float(len(module.gaussians()))}
 
     def write(self, run: FitRun, target: PhotosTarget, folder: Path, given: Mapping[str, Any]) -> str:
-        """Write splats.ply, in the scene's own space."""
+        """Write splats.ply, in the scene's own space; one so far away that it would blur stays around its origin."""
         from tirender.io import save_gaussians
         from tirender.transforms import Scale, Translate
 
@@ -82,7 +83,11 @@ class SplatFit(FitKind):
         if target.centre is not None:
             back = Scale(target.scale, device=target.centre.device).compose(Translate(target.centre[None]))
             gaussians = gaussians.transform(back)
-        save_gaussians(folder / "splats.ply", gaussians)
+        comment = ""
+        if target.origin is not None:
+            comment = f"origin {' '.join(f'{x:.17g}' for x in target.origin.tolist())}"
+            warnings.warn(f"splats.ply: add its {comment} for the place in the photos' files", stacklevel=2)
+        save_gaussians(folder / "splats.ply", gaussians, comment=comment)
         write_cameras(run, target, target.photos, folder)
         return "splats.ply"
 

@@ -12,6 +12,7 @@ from tirender.fit_kinds.photos import (
     DOWNSCALE,
     SIZE_OF_VIEWS,
     PhotosTarget,
+    evenly_spread,
     is_photos,
     load_photos,
     split_photos,
@@ -50,6 +51,7 @@ EDGES = Option(
 )
 N_VIEWS, N_VIEWS_RADIANCE = 20, 40
 HELD_OUT = 8  # at most so many views of a mesh are held out
+MOST_PIXELS, LEAST_HELD_OUT = 2_000_000, 4  # of photos that measure a field, which draws some thousand pixels a second
 
 
 def load_mesh_target(path: str, device: str, given: Mapping[str, Any], with_looks: bool = False) -> MeshTarget:
@@ -152,7 +154,7 @@ def load_photos_target(given: Mapping[str, Any], device: str) -> PhotosTarget:
     if is_photos(given["source"]):
         capture = load_photos(given, device)
         photos, held_out = split_photos(capture)
-        return PhotosTarget(photos=photos, held_out=held_out, **standing_of_cameras(capture.cameras, given))
+        return PhotosTarget(photos=photos, held_out=held_out, **_place_of(capture, capture.cameras, given))
     views = load_views_and_held_out(given, device)
     return PhotosTarget(photos=views.views, held_out=views.held_out, **_place(views))
 
@@ -163,8 +165,12 @@ def load_scene_target(capture: Capture, given: Mapping[str, Any]) -> PhotosTarge
 
     capture, centre, scale = normalized_capture(capture)
     photos, held_out = split_photos(capture)
-    standing = standing_of_cameras(capture.cameras, given)
-    return PhotosTarget(photos=photos, held_out=held_out, centre=centre, scale=scale, **standing)
+    if held_out is not None:
+        height, width = held_out.image_size
+        held_out = held_out[evenly_spread(len(held_out), max(MOST_PIXELS // (height * width), LEAST_HELD_OUT))]
+    return PhotosTarget(
+        photos=photos, held_out=held_out, centre=centre, scale=scale, **_place_of(capture, capture.cameras, given)
+    )
 
 
 def _target_of(photos: Capture, given: Mapping[str, Any], without_masks: str) -> ViewsTarget:
@@ -172,8 +178,16 @@ def _target_of(photos: Capture, given: Mapping[str, Any], without_masks: str) ->
     from tirender.fit.captured_views import normalized_views, views_of
 
     views, centre, scale = normalized_views(views_of(photos, given["source"], without_masks), photos)
-    standing = standing_of_cameras(views.cameras, given)
-    return ViewsTarget(views=views, centre=centre, scale=scale, names=photos.names, **standing)
+    place = _place_of(photos, views.cameras, given)
+    return ViewsTarget(views=views, centre=centre, scale=scale, names=photos.names, **place)
+
+
+def _place_of(capture: Capture, cameras: CamerasBase, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields ``up``, ``front`` and ``origin`` of a target of photos."""
+    import torch
+
+    origin = torch.tensor(capture.origin, dtype=torch.float64) if any(capture.origin) else None
+    return {**standing_of_cameras(cameras, given), "origin": origin}
 
 
 def standing_of_cameras(cameras: CamerasBase, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def load_gaussians(f: Any, device: torch.device | str = "cpu", path_manager: Any
     return read(source).to(device)
 
 
-def save_gaussians(f: Any, gaussians: Gaussians, path_manager: Any = None) -> None:
+def save_gaussians(f: Any, gaussians: Gaussians, path_manager: Any = None, comment: str = "") -> None:
     """Save Gaussians.
 
     Args:
@@ -57,6 +57,7 @@ def save_gaussians(f: Any, gaussians: Gaussians, path_manager: Any = None) -> No
         gaussians: what to save. PLY holds all parameters in float32; ``.splat`` holds 32 bytes a Gaussian: colours,
             opacity and rotation with 8 bits a number, no harmonics, the large and opaque ones first.
         path_manager: an iopath ``PathManager``, or None for the local file system.
+        comment: a line for the header of PLY; ``.splat`` has none.
     Raises:
         ValueError: another ending, or for PLY a scale of 0 or an opacity of 0 or 1, whose logarithms are infinite.
     """
@@ -64,13 +65,13 @@ def save_gaussians(f: Any, gaussians: Gaussians, path_manager: Any = None) -> No
     if is_path(f) and not has_suffix(f, SUFFIXES):
         fail("f", f"a path that ends in {' or '.join(SUFFIXES)}", repr(f))
     is_splat = is_path(f) and has_suffix(f, (".splat",))
-    write_file(f, gaussian_chunks(gaussians, is_splat), path_manager)
+    write_file(f, gaussian_chunks(gaussians, is_splat, comment), path_manager)
 
 
-def gaussian_chunks(gaussians: Gaussians, is_splat: bool) -> list[bytes]:
+def gaussian_chunks(gaussians: Gaussians, is_splat: bool, comment: str = "") -> list[bytes]:
     """The contents of a file, SPLAT or PLY; raises as :func:`save_gaussians` does."""
     g = gaussians.detach().cpu()
-    return [_splat_rows(g).tobytes()] if is_splat else _ply_contents(g)
+    return [_splat_rows(g).tobytes()] if is_splat else _ply_contents(g, comment)
 
 
 def holds_gaussians(path: str | os.PathLike[str]) -> bool:
@@ -117,7 +118,7 @@ def _columns(source: Source, vertex: Element, names: tuple[str, ...]) -> np.ndar
     return finite_float32(columns, ", ".join(names), lambda row: f"{source.name}, element 'vertex', row {row}")
 
 
-def _ply_contents(g: Gaussians) -> list[bytes]:
+def _ply_contents(g: Gaussians, comment: str) -> list[bytes]:
     n, n_rest = len(g), 3 * (g.harmonics.shape[1] - 1)
     names = (*POSITION, *NORMAL, *FIRST, *(f"f_rest_{i}" for i in range(n_rest)), "opacity", *SCALES, *QUAT)
     parts = [
@@ -133,7 +134,8 @@ def _ply_contents(g: Gaussians) -> list[bytes]:
     if not bool(rows.isfinite().all()):
         fail("gaussians", "scales above 0, and opacities above 0 and below 1", "others")
     properties = "".join(f"property float {name}\n" for name in names)
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {n}\n{properties}end_header\n"
+    line = f"comment {' '.join(comment.split())}\n" if comment else ""
+    header = f"ply\nformat binary_little_endian 1.0\n{line}element vertex {n}\n{properties}end_header\n"
     return [header.encode(), rows.numpy().astype("<f4").tobytes()]
 
 

@@ -9,25 +9,26 @@ import torch
 from tirender.renderer.environment import EnvironmentLights, cube_directions
 
 SIZE = 128
-FLOOR, WALL, CEILING = 0.22, 0.42, 0.75  # grey of the room
+FLOOR, WALL, CEILING = 0.12, 0.26, 0.5  # grey of the room
 BOXES = (  # azimuth (0 is in front, +Z; 90 is +X), elevation, half the width, half the height in degrees; and RGB
-    (-48.0, 38.0, 24.0, 18.0, (6.6, 6.3, 5.9)),  # the key light, a little warm
-    (62.0, 16.0, 13.0, 32.0, (2.0, 2.15, 2.4)),  # the fill light, a little cold
-    (158.0, 32.0, 9.0, 34.0, (5.0, 5.1, 5.3)),  # two strips behind, which draw the outline
-    (-142.0, 24.0, 6.0, 36.0, (4.4, 4.4, 4.5)),
-    (0.0, 84.0, 30.0, 12.0, (2.6, 2.6, 2.6)),  # above
+    (28.0, 40.0, 26.0, 20.0, (6.2, 6.0, 5.7)),  # the key light, a little warm
+    (-95.0, 12.0, 14.0, 34.0, (1.5, 1.65, 1.9)),  # the fill light, a little cold
+    (140.0, 24.0, 7.0, 36.0, (5.2, 5.2, 5.3)),  # two strips behind, which draw the outline
+    (-155.0, 34.0, 9.0, 32.0, (4.6, 4.7, 4.9)),
+    (0.0, 84.0, 30.0, 12.0, (2.4, 2.4, 2.4)),  # above
 )
+BRIGHTNESS = 0.75  # of all of it
 SOFT = 2.5  # degrees over which a box ends
 
 
 def studio_lights(size: int = SIZE, intensity: float = 1.0) -> EnvironmentLights:
-    """A studio: a large soft box in front to the left (from -X), a weaker one to the right, strips behind.
+    """A studio: a large soft box in front towards +X, a weaker one towards -X, strips behind, a panel above.
 
     +Y is up, and the front is +Z; :meth:`EnvironmentLights.turned` turns it. It is made by formulas.
 
     Args:
         size: of its cube map, a power of 2.
-        intensity: multiplies the light; at 1 a white sphere is about 0.9 on its bright side.
+        intensity: multiplies the light; at 1 a white sphere is a little above 1 on its bright side.
     """
     lights = EnvironmentLights(_studio(size), intensity=intensity)
     if intensity == 1.0:
@@ -52,7 +53,7 @@ def _studio(size: int) -> torch.Tensor:
         across, along = (torch.rad2deg(torch.atan2(towards @ axis, depth)).abs() for axis in (beside, above))
         inside = _smooth((width - across) / SOFT) * _smooth((height - along) / SOFT) * (depth > 0)
         light = torch.lerp(light, torch.tensor(color), inside[:, None])
-    return light.view(6, size, size, 3)
+    return BRIGHTNESS * light.view(6, size, size, 3)
 
 
 @cache

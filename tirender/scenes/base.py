@@ -15,6 +15,7 @@ from tirender.io.orientation import Orientation
 from tirender.renderer.cameras import CamerasBase
 
 if TYPE_CHECKING:
+    from tirender.renderer import EnvironmentLights
     from tirender.scenes.cameras import SceneCamera
     from tirender.scenes.shadow import ShadowedGround
 
@@ -43,6 +44,11 @@ class Look:
             textures by mipmaps; "hard" does neither.
         shadow: whether the scene casts a soft shadow from above onto the ground, the plane below it.
         backfaces: whether to colour faces red that are seen from behind; meshes only.
+        environment: the surroundings for the shader "pbr"; None: a studio. Their +Y is up and their +Z in front, as the
+            scene stands.
+        environment_turn: degrees by which they are turned about the vertical.
+        exposure: multiplies the light of "pbr".
+        tone_mapping: of "pbr", see :func:`~tirender.renderer.tone_mapping.tone_map`.
     """
 
     image_size: tuple[int, int] = (512, 512)
@@ -54,6 +60,10 @@ class Look:
     edges: str = "antialias"
     shadow: bool = False
     backfaces: bool = False
+    environment: EnvironmentLights | None = None
+    environment_turn: float = 0.0
+    exposure: float = 1.0
+    tone_mapping: str = "neutral"
 
 
 class Scene(ABC):
@@ -66,6 +76,8 @@ class Scene(ABC):
             (3,) float64, and a number.
         orientation: which way up it stands, and which way it faces.
         cameras: those that its file lists, or that took the views of a fit.
+        backdrop: the colour behind it when it was fitted to whole photos, which it needs to look like them; None for
+            any.
     """
 
     shaders: tuple[str, ...]
@@ -74,6 +86,7 @@ class Scene(ABC):
     scale: float = 1.0
     orientation: Orientation = Orientation()
     cameras: tuple[SceneCamera, ...] = ()
+    backdrop: tuple[float, float, float] | None = None
     _ground: ShadowedGround | None = None  # with the shadow, once it is asked for
 
     @property
@@ -198,14 +211,12 @@ def outermost(points: torch.Tensor) -> torch.Tensor:
     towards = directions(points.device)
     if len(points) <= len(towards):
         return points
-    reach: list[torch.Tensor] = []
-    index: list[torch.Tensor] = []
-    for part in points.split(1 << 16):
-        furthest = (towards @ part.T).max(1)
-        reach.append(furthest.values)
-        index.append(furthest.indices + (1 << 16) * len(index))
-    best = torch.stack(reach).argmax(0, keepdim=True)
-    return points[torch.stack(index).gather(0, best)[0].unique()]
+    parts = points.split(1 << 13)  # whose products stay in a CPU's cache
+    best = torch.stack([(towards @ part.T).amax(1) for part in parts]).argmax(0)
+    found = []
+    for i in best.unique().tolist():
+        found.append(parts[i][(towards[best == i] @ parts[i].T).argmax(1).unique()])
+    return torch.cat(found)
 
 
 def _is_stray(points: torch.Tensor) -> torch.Tensor:

@@ -40,7 +40,7 @@ _MOUSE: Rows = (
     ("drag, arrows, one finger", "turn"),
     ("middle drag, shift + drag, two fingers", "pan"),
     ("wheel, right drag, z and x, pinch", "nearer and farther"),
-    ("ctrl + drag", "move the light"),
+    ("ctrl + drag, j and k", "move the light, or turn the surroundings"),
     ("1 2 3 4 5 6 7", "front, back, right, left, top, bottom, askew"),
 )
 _LOOKS: Rows = (

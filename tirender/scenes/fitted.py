@@ -61,6 +61,7 @@ def load_fit(path: Path, device: torch.device | str, orientation: Callable[[Orie
     try:
         scene = fitted_scene(restored.fitted, restored.config, orientation(restored.orientation))
         scene.cameras = tuple(c.moved(scene.centre, scene.scale) for c in restored.cameras)
+        scene.backdrop = restored.backdrop
         _put_back(scene, restored.centre, restored.scale)
     except Exception as error:  # of parameters that are no numbers
         return fail(str(path), "a checkpoint of tirender fit", " ".join(str(error).split()))
@@ -77,6 +78,7 @@ class RestoredFit:
         orientation: which way up it stands.
         cameras: of the views that it was fitted to.
         centre, scale: ``place * scale + centre`` is a place in the file that was fitted to.
+        backdrop: see ``Scene``.
     """
 
     fitted: Fitted
@@ -85,6 +87,7 @@ class RestoredFit:
     cameras: tuple[SceneCamera, ...] = ()
     centre: Sequence[float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
+    backdrop: tuple[float, float, float] | None = None
 
 
 def restore_fit(path: Path, device: torch.device | str) -> RestoredFit:
@@ -120,7 +123,13 @@ def restored_fit(fitted: Fitted, config: Any, about: Mapping[str, Any], paramete
     numbers = torch.tensor([*centre, scale], dtype=torch.float64)
     if numbers.shape != (4,) or not bool(numbers.isfinite().all()) or not 0 < numbers[3] < math.inf:
         fail("about", "a centre and a scale", numbers.tolist())
-    return RestoredFit(fitted, config, standing, cameras, numbers[:3].tolist(), float(numbers[3]))
+    backdrop = about.get("backdrop")
+    if backdrop is not None:
+        color = torch.tensor([*backdrop], dtype=torch.float64)
+        if color.shape != (3,) or not bool(((color >= 0) & (color <= 1)).all()):
+            fail("about", "a colour of three numbers in [0, 1]", backdrop)
+        backdrop = tuple(color.tolist())
+    return RestoredFit(fitted, config, standing, cameras, numbers[:3].tolist(), float(numbers[3]), backdrop)
 
 
 def _put_back(scene: Scene, centre: Sequence[float], scale: float) -> None:

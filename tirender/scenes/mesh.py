@@ -36,6 +36,8 @@ VISIBLE = 0.5  # the opacity from which a face counts as seen where one face alo
 class MeshScene(Scene):
     """A mesh, moved and scaled into the unit sphere; grey if it has no texture. Back faces are lit like front faces.
 
+    Its first shader is "pbr" where a material says how metallic or rough it is, else "phong".
+
     Args:
         mesh: a batch of one.
         name: for messages.
@@ -46,7 +48,7 @@ class MeshScene(Scene):
         ValueError: no faces, or vertices that are not finite, or all the same.
     """
 
-    shaders = ("phong", "gouraud", "flat", "unlit", "normals", "silhouette", "depth")
+    shaders: tuple[str, ...] = ("phong", "pbr", "gouraud", "flat", "unlit", "normals", "silhouette", "depth")
 
     def __init__(
         self,
@@ -70,6 +72,8 @@ class MeshScene(Scene):
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
         if not isinstance(self.mesh.textures, TexturesMaterial):
             self.mesh.textures = as_material(self.mesh) or self.mesh.textures
+        if isinstance(self.mesh.textures, TexturesMaterial) and self.mesh.textures.is_physical:
+            self.shaders = ("pbr", *(name for name in MeshScene.shaders if name != "pbr"))
 
     @property
     def facts(self) -> str:
@@ -92,6 +96,10 @@ class MeshScene(Scene):
             else:
                 normals = (seen.image(surface_points(fragments.packed, meshes).normals) + 1) / 2
                 images = torch.cat([normals * seen.hit, seen.hit], dim=3)
+        elif shader == "pbr":
+            from tirender.scenes.surroundings import draw_in_surroundings  # others need none of its kernels
+
+            images = draw_in_surroundings(fragments, meshes, cameras, look, self.orientation)
         else:
             shade = MaterialShader(
                 shader == "flat",
@@ -101,7 +109,7 @@ class MeshScene(Scene):
                 cameras=cameras,
                 blend_params=BlendParams(background_color=(0.0, 0.0, 0.0)),
             )
-            images = shade(fragments, meshes, lights=_lights(cameras, look, shader))
+            images = shade(fragments, meshes, lights=lamps_of(cameras, look, shader))
             images = images[..., 3:] if shader == "silhouette" else images
         if look.wireframe:
             images = _with_edges(images, fragments, _Seen(fragments, meshes), look)
@@ -184,7 +192,7 @@ def _with_backfaces(images: torch.Tensor, fragments: Fragments, meshes: Meshes, 
     return torch.cat([colors, images[..., 3:]], dim=3)
 
 
-def _lights(cameras: CamerasBase, look: Look, shader: str) -> AmbientLights | PointLights:
+def lamps_of(cameras: CamerasBase, look: Look, shader: str) -> AmbientLights | PointLights:
     """Point lights: the look's, or one a camera; or the same light everywhere. White stays a little below white.
 
     The one of a camera is 22 degrees above it and 12 to the right, as seen from the origin, and 1.7 times as far away.

@@ -5,7 +5,6 @@ No window is involved: a :class:`~tirender.vis.display.NotedDisplay` shows the p
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,11 +18,13 @@ from PIL import Image
 from tirender.checks import check_choice
 from tirender.engine import runtime
 from tirender.renderer.cameras import CamerasBase
+from tirender.renderer.environment import EnvironmentLights
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.cameras import SceneCamera
 from tirender.scenes.controls import HELP, VIEWS
 from tirender.scenes.ground import GroundGrid
 from tirender.scenes.shots import place_in
+from tirender.scenes.view_light import ViewLight
 from tirender.vis.display import Event, NotedDisplay, Notes, Rows
 from tirender.vis.drawing import to_picture
 from tirender.vis.orbit import OrbitCamera
@@ -38,7 +39,6 @@ TURN_SPEED = 0.2  # short sides a second
 DRAG_ZOOM = 4.0  # factor a short side
 MOST_HELD = 32  # keys at once; a page may send any number
 WHEEL_ZOOM = 1.1  # factor a notch
-LIGHT = (12.0, 22.0)  # degrees to the right of the camera, and above
 PAN_MAX = 20.0  # the furthest that the target goes from the middle of the scene
 
 MESSAGE_SECONDS = 3.0
@@ -58,6 +58,7 @@ class Viewer:
         shader: one of the scene's; None for its first.
         background: RGB in [0, 1]; a key changes it to others.
         cameras: to look through, when the user chooses one; None: the scene's.
+        environment: the surroundings for the shader "pbr"; None: a studio.
     Raises:
         ValueError: an unknown shader.
     """
@@ -70,6 +71,7 @@ class Viewer:
         shader: str | None = None,
         background: tuple[float, float, float] = BACKGROUNDS[0],
         cameras: Sequence[SceneCamera] | None = None,
+        environment: EnvironmentLights | None = None,
     ) -> None:
         self.scene, self.name, self.save = scene, name, save or saver(Path())
         self.cameras = tuple(scene.cameras if cameras is None else cameras)
@@ -83,8 +85,7 @@ class Viewer:
         self._is_kept = False  # whether the user wants to keep the picture
         self.pace, self.help = Pace(max(scene.supersample, 1)), HELP
         self._ground: GroundGrid | None = None
-        self._light_angles = LIGHT
-        self._light_camera: OrbitCamera | None = None  # the light stays beside it
+        self.environment, self._light = environment, ViewLight(self.camera)
         self._held: set[str] = set()
         self._cursor = (0.0, 0.0)
         self._facts: Rows = ()
@@ -93,6 +94,11 @@ class Viewer:
         self._message, self._message_end = "", 0.0
         self._before = self._shown_at = time.perf_counter()
         self._notes = Notes()
+
+    @property
+    def is_surrounded(self) -> bool:
+        """Whether surroundings give the light, and no lamp."""
+        return self.shader == "pbr"
 
     def frame(
         self,
@@ -181,6 +187,8 @@ class Viewer:
         for key, sign in ZOOMS.items():
             if key in self._held:
                 self._move(self.camera.zoom, ZOOM_SPEED ** (sign * seconds))
+        if self._light.advance(self._held, seconds, self.is_surrounded):
+            self.pace.move()
         if self.turning:
             self._move(self.camera.orbit, TURN_SPEED * seconds, 0)
 
@@ -224,9 +232,17 @@ class Viewer:
             size: height and width in pixels.
             supersample: n x n samples a pixel; None for the scene's own n.
         """
-        x, y, z = (self._light_camera or self.camera).beside(*self._light_angles).reshape(3).tolist()
-        light, wireframe = (x, y, z), self.wireframe
-        look = Look(size, self.shader, self.background, light, supersample, wireframe, backfaces=self.backfaces)
+        look = Look(
+            size,
+            self.shader,
+            self.background,
+            None if self.is_surrounded else self._light.place,
+            supersample,
+            self.wireframe,
+            backfaces=self.backfaces,
+            environment=self.environment,
+            environment_turn=self._light.turn,
+        )
         cameras = self._current(size)
         image = self.scene.render(cameras, look)[0]
         if not self.grid:
@@ -285,15 +301,15 @@ class Viewer:
         elif key == "g":
             self.grid = not self.grid
         elif key == "l":
-            self._light_camera = None if self._light_camera else copy.copy(self.camera)
-            self.say("light fixed" if self._light_camera else "light beside the camera")
+            self.say("light fixed" if self._light.fix_or_free() else "light beside the camera")
         elif key == "b":
             self.background = _after(self.background, self.backgrounds)
         elif key == "space":
             self.turning = not self.turning
         elif key == "r":
             self.camera.reset()
-            self.through, self.turning, self._light_angles, self._light_camera = None, False, LIGHT, None
+            self.through, self.turning = None, False
+            self._light.reset()
         elif key == "p":
             self._is_kept = True
         elif key == "c":
@@ -308,8 +324,7 @@ class Viewer:
     def _drag(self, right: float, up: float) -> None:
         shift, control = "shift" in self._held, "control" in self._held
         if "mouse_left" in self._held and control:
-            beside, above = self._light_angles
-            self._light_angles = (beside + 180 * right) % 360, min(max(above + 180 * up, -90.0), 90.0)
+            self._light.move(180 * right, 180 * up, self.is_surrounded)
             self.pace.move()
         elif "mouse_middle" in self._held or ("mouse_left" in self._held and shift):
             self._move(self._pan, right, up)

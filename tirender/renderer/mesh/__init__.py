@@ -1,6 +1,7 @@
 """Rasterization, texturing and shading of meshes."""
 
 from tirender.renderer.mesh.antialias import antialias
+from tirender.renderer.mesh.material import Material, TextureMap
 from tirender.renderer.mesh.material_shader import MaterialShader
 from tirender.renderer.mesh.physical_shader import PBRShader
 from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
@@ -38,6 +39,7 @@ __all__ = [
     "HardNormalShader",
     "HardPhongShader",
     "HardSilhouetteShader",
+    "Material",
     "MaterialShader",
     "MeshRasterizer",
     "MeshRenderer",
@@ -49,6 +51,7 @@ __all__ = [
     "SoftPhongShader",
     "SoftSilhouetteShader",
     "SplatterPhongShader",
+    "TextureMap",
     "TexturedSoftPhongShader",
     "Textures",
     "TexturesAtlas",

@@ -16,7 +16,7 @@ class TextureMap:
     """An image, decoded when it is first asked for, and how it is laid on a surface.
 
     Attributes:
-        read: returns ``image``; ValueError, naming the file, where that is damaged.
+        read: ``image``, or what returns it; ValueError, naming the file, where that is damaged.
         uv_set: which of the mesh's texture coordinates it uses.
         wrap: what lies outside [0, 1] along u and along v: "repeat", "mirror" or "clamp".
         transform: (2, 3); u and v are first turned into ``transform @ (u, v, 1)``, v pointing up; None leaves them.
@@ -24,7 +24,7 @@ class TextureMap:
         stored: returns the bytes of the image file that ``read`` decodes and changes no further; None for other images.
     """
 
-    read: Callable[[], torch.Tensor]
+    read: Callable[[], torch.Tensor] | torch.Tensor
     uv_set: int = 0
     wrap: tuple[str, str] = ("repeat", "repeat")
     transform: np.ndarray | None = None
@@ -34,12 +34,15 @@ class TextureMap:
     @kept_property
     def image(self) -> torch.Tensor:
         """Float32 (H, W, 3), or (H, W, 4) with alpha, in [0, 1] as stored: colours are sRGB, data plain numbers."""
-        return self.read()
+        return self.read if isinstance(self.read, torch.Tensor) else self.read()
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
     """A surface: a factor a quantity, and a map that multiplies it where there is one.
+
+    Numbers that ``PBRShader`` reads, and images of maps, may be tensors with gradients; ``base_color`` and ``emission``
+    are then (4,) and (3,).
 
     Attributes:
         name: as in the file.

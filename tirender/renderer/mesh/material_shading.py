@@ -251,6 +251,8 @@ def _with_normal_map(
 ) -> torch.Tensor:
     """Unit normals (M, 3), bent where a material has a normal map."""
     textures: TexturesMaterial = meshes.textures
+    if all(material.normal_map is None for material in textures.materials):
+        return normals
     table, packed = textures.maps(slopes is not None), textures.packed()
     texel, has_map = textures.sample("normal_map", faces, bary, slopes, table)
     points, slot, out = has_map.nonzero()[:, 0], SLOTS.index("normal_map"), normals
