@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+MOST_BYTES = 10_000_000  # of a text; so much is promised to load in two seconds
 BIG = 5000  # digits; Python converts no more than 4300
 MARK, DEEP = "@digits@", "@deep@"
 WORDS = [
@@ -134,7 +135,8 @@ def text(data: bytes, rng: random.Random, words: tuple[str, ...] = ()) -> bytes:
         elif kind == 8:
             lines[at] = line + line[1:] * rng.choice((1, 2, 3000))
         elif kind == 9:
-            lines[at:at] = [list(line) for _ in range(rng.choice((1, 2, 20_000)) if rng.random() < 0.3 else 1)]
+            n = rng.choice((1, 2, 20_000)) if rng.random() < 0.3 else 1
+            lines[at:at] = [list(line) for _ in range(min(n, MOST_BYTES // (len(" ".join(line)) + 1)))]
         elif kind == 10:
             del lines[at]
         elif kind == 11:
@@ -144,7 +146,7 @@ def text(data: bytes, rng: random.Random, words: tuple[str, ...] = ()) -> bytes:
             lines[at], lines[other] = lines[other], lines[at]
         else:
             line[place] = str(rng.randint(-12, 12))
-    return "\n".join(" ".join(line) for line in lines).encode("latin-1", "replace")
+    return "\n".join(" ".join(line) for line in lines).encode("latin-1", "replace")[:MOST_BYTES]
 
 
 # --- trees ---

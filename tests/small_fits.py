@@ -12,6 +12,7 @@ import torch
 from tirender.fit import Callback, FitRun, render_views
 from tirender.fit_kinds import KINDS
 from tirender.fit_kinds.base import MeshTarget, ViewsTarget
+from tirender.fit_kinds.material import LitTarget
 from tirender.fit_kinds.splats import PhotosTarget
 from tirender.renderer import TexturesVertex
 from tirender.utils import ico_sphere
@@ -22,6 +23,7 @@ FITS: dict[str, tuple[str, dict[str, Any]]] = {
     "silhouette": ("silhouette", {"level": 1, "edges": "antialias", "optimizer": "adam"}),
     "images vertex": ("images", {"level": 1, "faces_per_pixel": 4, "sigma_final": 1e-5}),
     "images uv": ("images", {"level": 1, "faces_per_pixel": 4, "texture": "uv", "texture_size": 8}),
+    "material": ("material", {"texture_size": 8, "surface_size": 2, "environment_size": 4}),
     "volume": ("volume", {**RAYS, "volume_size": 8, "double_at": (2,)}),
     "nerf harmonic": ("nerf", {**RAYS, "rays_per_view": 8}),
     "nerf hashgrid": (
@@ -40,6 +42,8 @@ def target_of(kind: str) -> Any:
         return MeshTarget(mesh=ball.scale_verts(1.2))
     ball.textures = TexturesVertex(ball.verts_padded() / 2 + 0.5)
     views = render_views(ball, 4, 16)
+    if kind == "material":
+        return LitTarget(views=views, mesh=ball)
     return PhotosTarget(photos=views) if kind == "splats" else ViewsTarget(views=views)
 
 

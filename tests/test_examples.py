@@ -234,3 +234,12 @@ def test_the_figures_of_the_tutorials_are_all_here() -> None:
 def test_examples_are_all_here() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested
+
+
+def test_fit_material(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("fit_material", "--steps", 12, "--size", 32, "--views", 4, "--output", tmp_path)
+    found = re.search(r"roughness ([\d.]+) .* PSNR ([\d.]+) dB", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[2]) > 18
+    names = {"comparison.png", "losses.png", "environment.hdr", "mesh.glb"}
+    assert {path.name for path in tmp_path.iterdir()} == names

@@ -51,6 +51,26 @@ def test_values_and_gradients(shape, sizes, monkeypatch):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+def test_only_the_wanted_samples_are_evaluated():
+    field, rays = NeuralRadianceField(n_harmonic_functions=20, n_hidden_neurons=16), bundle(2, 7)
+    wanted = torch.rand(2, 7, 6) < 0.4
+    wanted[0, 3] = False
+    found, expected = field(rays, wanted), [wanted[..., None] * values for values in plain(field, rays)]
+    upstream = [torch.randn_like(values) for values in expected]
+    for a, b in zip(found, expected):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+    grads = torch.autograd.grad(found, list(field.parameters()), upstream)
+    for a, b in zip(grads, torch.autograd.grad(expected, list(field.parameters()), upstream)):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    assert all((values == 0).all() for values in field(rays, torch.zeros_like(wanted)))
+
+
+def test_opacities_are_those_of_samples():
+    field, rays = NeuralRadianceField(n_harmonic_functions=20, n_hidden_neurons=16), bundle(2, 7)
+    points = ray_bundle_to_ray_points(rays).flatten(0, -2)
+    torch.testing.assert_close(field.opacities(points), plain(field, rays)[0].flatten().detach(), atol=1e-6, rtol=1e-5)
+
+
 def test_gradients_of_rays(needs_f64):
     field = NeuralRadianceField(3, 4).double()
     rays = bundle(2, 2, n_points=3, dtype=torch.float64)

@@ -9,6 +9,7 @@ import pytest
 
 from tirender.cli import main, make_parser
 from tirender.fit import FitConfig
+from tirender.fit.nerf import HARMONIC_NERF
 from tirender.fit_kinds import KINDS, PRESETS, FitKind
 from tirender.fit_kinds.silhouette import SilhouetteFit
 from tirender.io import IO
@@ -42,12 +43,18 @@ def test_arguments_that_are_given_replace_the_presets(kind: FitKind) -> None:
         ("tutorial", None, "harmonic"),
         ("best", None, "hashgrid"),
         ("tutorial", "hashgrid", "hashgrid"),
-        ("best", "harmonic", "harmonic"),
     ],
 )
 def test_each_radiance_field_has_its_own_preset(preset: str, field: str | None, expected: str) -> None:
     presets = {config.field: config for config in KINDS["nerf"].presets().values()}
     assert KINDS["nerf"].configure(preset, {"field": field}) == presets[expected]
+
+
+def test_the_best_preset_of_the_network_skips_empty_cells() -> None:
+    assert KINDS["nerf"].configure("best", {"field": "harmonic", "steps": 5}) == dataclasses.replace(
+        HARMONIC_NERF, steps=5
+    )
+    assert HARMONIC_NERF.skip_empty
 
 
 def test_options_are_arguments_of_the_command_line(kind: FitKind, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,14 +77,16 @@ def small_hash_grid() -> HashGridField:
     return HashGridField(HashGridConfig(layout=layout, hidden=16, steps_per_extent=32, grid_resolution=8))
 
 
-both = pytest.mark.parametrize(
+SKIPPING = replace(SMALL, skip_empty=True, steps=100, warmup_steps=6, update_every=16, samples_per_step=1 << 12)
+
+each = pytest.mark.parametrize(
     ("config", "make"),
-    [(SMALL, small_field), (SMALL_HASHGRID, small_hash_grid)],
-    ids=["harmonic", "hashgrid"],
+    [(SMALL, small_field), (SKIPPING, small_field), (SMALL_HASHGRID, small_hash_grid)],
+    ids=["harmonic", "skipping", "hashgrid"],
 )
 
 
-@both
+@each
 def test_it_looks_like_the_ring(views: Views, config: NerfConfig, make: Callable[[], nn.Module]) -> None:
     run = fit_nerf(views, config, field=make())
     total = run.history["total"]
@@ -118,7 +120,7 @@ def test_the_seed_decides_the_field_too(views: Views) -> None:
     assert not torch.equal(first["field.mlp.0.weight"], other["field.mlp.0.weight"])
 
 
-@both
+@each
 def test_resumed_it_ends_with_the_same_bits(
     views: Views, tmp_path: Path, config: NerfConfig, make: Callable[[], nn.Module]
 ) -> None:
@@ -134,6 +136,30 @@ def test_resumed_it_ends_with_the_same_bits(
         fit_nerf(views, config, [Kill(tmp_path / "checkpoint.pt", 1)], make())
     resumed = fit_nerf(views, config, [Checkpoint(tmp_path / "checkpoint.pt", 1)], make()).module.state_dict()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_empty_cells_are_skipped_once_the_rate_has_risen(views: Views) -> None:
+    """All samples are taken at first, of as many rays as fit; then those near the ring, of more rays."""
+    config = replace(SKIPPING, rays_per_view=200)
+    n_samples, n_rays = [], []
+
+    class Counting(NeuralRadianceField):
+        def forward(self, ray_bundle, wanted=None, **kwargs):
+            n_samples.append(int(wanted.sum()))
+            n_rays.append(len(wanted))
+            return super().forward(ray_bundle, wanted, **kwargs)
+
+    torch.manual_seed(0)
+    run = fit_nerf(views, config, field=Counting(8, 32))
+    shares = [n / (rays * config.n_pts_per_ray) for n, rays in zip(n_samples, n_rays)]
+    assert min(shares[:16]) > 0.7  # all in the cube of the extent
+    assert max(shares[-8:]) < 0.5
+    assert n_rays[-1] > 1.5 * n_rays[0]
+    assert max(n_samples) <= 1 << 12
+    occupied = run.module.occupancy.fraction()
+    assert 0.02 < occupied < 0.6
+    points = torch.tensor([[0.66, 0.0, 0.0], [1.4, 1.4, 1.4]])  # in the ring, and a corner
+    assert run.module.occupancy.contains(points / config.extent + 0.5).tolist() == [True, False]
 
 
 def test_rays_cover_images_that_are_not_square(views: Views) -> None:
@@ -155,6 +181,7 @@ def test_rays_cover_images_that_are_not_square(views: Views) -> None:
         ({"field": "grid"}, "field: expected 'harmonic' or 'hashgrid', got 'grid'"),
         ({"rays_per_view": 0}, "rays_per_view: expected at least 1, got 0"),
         ({"update_every": 0}, "update_every: expected at least 1, got 0"),
+        ({"skip_empty": True, "field": "hashgrid"}, "skip_empty: expected False for a hash grid"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict, message: str) -> None:

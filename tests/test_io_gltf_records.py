@@ -368,6 +368,29 @@ def test_points_beside_triangles_are_left_out(tmp_path: Path) -> None:
         assert len(read_mesh_file(tmp_path / "m.gltf").faces) == 40
 
 
+@pytest.mark.parametrize(
+    ("lights", "index", "message"),
+    [
+        (None, 0, "KHR_lights_punctual of type dict"),
+        ({}, 0, "lights of type list"),
+        ({"lights": []}, 0, "expected an index into its 0 lights, got 0"),
+        ({"lights": [3]}, 0, "expected an index into its 1 lights"),
+        ({"lights": [{"type": "point"}]}, -1, "light of type int"),
+        ({"lights": [{"type": "laser"}]}, 0, "expected type point, directional or spot, got 'laser'"),
+        ({"lights": [{"type": "point", "color": [1, 2]}]}, 0, "color of 3 finite numbers"),
+        ({"lights": [{"type": "point", "intensity": "a"}]}, 0, "intensity of 1 finite numbers"),
+        ({"lights": [{"type": "spot", "spot": []}]}, 0, "spot of type dict"),
+    ],
+)
+def test_damaged_lights(tmp_path: Path, lights: Any, index: int, message: str) -> None:
+    root = json.loads(b"".join(gltf_chunks(record(), tmp_path / "m.gltf")))
+    root["extensions"] = {"KHR_lights_punctual": lights}
+    root["nodes"][0]["extensions"] = {"KHR_lights_punctual": {"light": index}}
+    (tmp_path / "m.gltf").write_text(json.dumps(root))
+    with pytest.raises(ValueError, match=f"m.gltf.*{message}"):
+        read_mesh_file(tmp_path / "m.gltf")
+
+
 @pytest.mark.parametrize("kind", [FoVPerspectiveCameras, FoVOrthographicCameras])
 def test_cameras_see_the_same(tmp_path: Path, kind: Any) -> None:
     R, T = look_at_view_transform(dist=torch.tensor([3.0, 4.0]), elev=20.0, azim=torch.tensor([30.0, 200.0]))
@@ -427,6 +450,32 @@ def test_textures_of_materials_and_atlases(tmp_path: Path) -> None:
             u, v = read.uvs[0][read.faces_uvs[0]].mean(1).T
             found = image[((1 - v) * len(image)).astype(int), (u * len(image)).astype(int)]
         assert np.allclose(found, centre, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*no part of")
+def test_materials_of_a_fit(tmp_path: Path) -> None:
+    """Factors and images that an optimiser holds, which want gradients."""
+    verts, faces = torch.eye(3), torch.tensor([[0, 1, 2]])
+    image = torch.rand(4, 4, 3, requires_grad=True)
+    rough = torch.nn.Parameter(torch.tensor(0.25))
+    color = torch.tensor([0.5, 0.25, 1.0, 1.0], requires_grad=True)
+    material = Material(
+        base_color=color,  # type: ignore[arg-type]
+        base_map=TextureMap(lambda: image),
+        roughness=rough,  # type: ignore[arg-type]
+        metallic=1.0,
+        metallic_roughness_map=TextureMap(lambda: image * 0.5),
+    )
+    textures = TexturesMaterial([material], [torch.tensor([0])], [torch.rand(3, 2)], [faces[:, None]])
+    IO().save_mesh(Meshes([verts], [faces], textures), tmp_path / "m.glb")
+    assert_valid(tmp_path / "m.glb")
+    read = read_mesh_file(tmp_path / "m.glb").materials[0]
+    assert read.base_color == pytest.approx((0.5, 0.25, 1.0, 1.0))
+    assert (read.metallic, read.roughness) == (1.0, 0.25)
+    assert torch.allclose(read.base_map.image, image, atol=0.51 / 255)
+    assert torch.allclose(read.metallic_roughness_map.image, image * 0.5, atol=0.51 / 255)
+    IO().save_mesh(Meshes([verts], [faces], textures), tmp_path / "m.obj")
+    IO().save_mesh(Meshes([verts], [faces], textures), tmp_path / "m.ply")
 
 
 def test_colours_are_linear(tmp_path: Path) -> None:

@@ -56,12 +56,15 @@ class NeuralRadianceField(nn.Module):
         self.density_layer = nn.Sequential(nn.Linear(width, 1), nn.Softplus(BETA))
         nn.init.constant_(self.density_layer[0].bias, DENSITY_BIAS)
 
-    def forward(self, ray_bundle: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, ray_bundle: Any, wanted: torch.Tensor | None = None, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The opacities and colours of a bundle's samples.
 
         Args:
             ray_bundle: ``origins`` and ``directions`` (..., 3) and ``lengths`` (..., P), in world space and in the
                 dtype of the module.
+            wanted: (..., P) bool, which samples are evaluated; the others get zeros. All by default.
             kwargs: ignored.
         Returns:
             densities (..., P, 1) and colours (..., P, 3), both in [0, 1]; differentiable in the parameters and the
@@ -74,6 +77,11 @@ class NeuralRadianceField(nn.Module):
         of_point, of_direction = self.color_layer[0].weight.split([width, self.color_layer[0].in_features - width], 1)
         embedded = self.harmonic_embedding(F.normalize(directions, dim=-1))
         shifts = F.linear(embedded, of_direction, self.color_layer[0].bias)
+        if wanted is not None:
+            chosen = wanted.reshape(-1).nonzero()[:, 0]
+            ray = torch.div(chosen, n_points, rounding_mode="floor")
+            lengths = lengths.reshape(-1, 1).index_select(0, chosen)
+            origins, directions, shifts = (x.index_select(0, ray) for x in (origins, directions, shifts))
         # chunks have one size, so that each reuses the memory that the one before has freed
         n_chunks = math.ceil(lengths.numel() / CHUNK) or 1
         chunks = [
@@ -83,6 +91,10 @@ class NeuralRadianceField(nn.Module):
             )
         ]
         densities, colors = (torch.cat(parts) for parts in zip(*chunks))
+        if wanted is not None:
+            densities, colors = (
+                x.new_zeros(wanted.numel(), x.shape[-1]).index_copy(0, chosen, x[:, 0]) for x in (densities, colors)
+            )
         return densities.reshape(*shape, n_points, 1), colors.reshape(*shape, n_points, 3)
 
     def batched_forward(self, ray_bundle: Any, n_batches: int = 16, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,6 +108,18 @@ class NeuralRadianceField(nn.Module):
 
     forward_batched = batched_forward
 
+    def opacities(self, points: torch.Tensor) -> torch.Tensor:
+        """The opacities (M,) of samples at points (M, 3) in world space, whatever the direction; without gradients."""
+        with torch.no_grad():
+            parts = [self.density_layer(self._features(part)) for part in points[:, None].split(CHUNK)]
+        return -torch.expm1(-torch.cat(parts)[:, 0, 0])
+
+    def _features(self, points: torch.Tensor) -> torch.Tensor:
+        """(R, P, width): what the network knows of points (R, P, 3)."""
+        first, _, second, _ = self.mlp
+        features = softplus_linear(points, first.weight, first.bias, self.harmonic_embedding)
+        return softplus_linear(features, second.weight, second.bias)
+
     def _sample(
         self, points: torch.Tensor, shift: torch.Tensor, of_point: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,9 +130,7 @@ class NeuralRadianceField(nn.Module):
             shift: (R, width), the direction's part of the colour layer's sum.
             of_point: (width, width), the colour layer's weights for the features of a point.
         """
-        first, _, second, _ = self.mlp
-        features = softplus_linear(points, first.weight, first.bias, self.harmonic_embedding)
-        features = softplus_linear(features, second.weight, second.bias)
+        features = self._features(points)
         densities = -torch.expm1(-self.density_layer(features))
         return densities, self.color_layer[2:](softplus_linear(features, of_point, shift[:, None]))
 

@@ -8,6 +8,7 @@ from tirender.fit.distributed import process_group
 from tirender.fit.extract import cameras_around, extract_mesh
 from tirender.fit.held_out import HeldOut
 from tirender.fit.loop import fit
+from tirender.fit.material import MaterialConfig, MaterialModel, fit_material, render_lit_views
 from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
 from tirender.fit.nerf import NerfConfig, NerfModel, fit_nerf
@@ -30,6 +31,8 @@ __all__ = [
     "FitConfig",
     "FitRun",
     "ImageConfig",
+    "MaterialConfig",
+    "MaterialModel",
     "MeshConfig",
     "NerfConfig",
     "NerfModel",
@@ -46,6 +49,7 @@ __all__ = [
     "extract_mesh",
     "fit",
     "fit_images",
+    "fit_material",
     "fit_mesh",
     "fit_nerf",
     "fit_silhouettes",
@@ -56,6 +60,7 @@ __all__ = [
     "load_views",
     "normalized",
     "process_group",
+    "render_lit_views",
     "render_views",
     "render_views_between",
     "save_checkpoint",

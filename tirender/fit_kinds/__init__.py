@@ -8,6 +8,7 @@ The command line imports this package even for ``--help``, so its files import t
 
 from tirender.fit_kinds.base import PRESETS, FitKind, MeshTarget, Numbers, Option, ViewsTarget
 from tirender.fit_kinds.images import ImageFit
+from tirender.fit_kinds.material import MaterialFit
 from tirender.fit_kinds.mesh import MeshFit
 from tirender.fit_kinds.nerf import NerfFit
 from tirender.fit_kinds.photos import PhotosTarget
@@ -16,7 +17,8 @@ from tirender.fit_kinds.splats import SplatFit
 from tirender.fit_kinds.volume import VolumeFit
 
 KINDS: dict[str, FitKind] = {
-    kind.name: kind for kind in (MeshFit(), SilhouetteFit(), ImageFit(), VolumeFit(), NerfFit(), SplatFit())
+    kind.name: kind
+    for kind in (MeshFit(), SilhouetteFit(), ImageFit(), MaterialFit(), VolumeFit(), NerfFit(), SplatFit())
 }
 
 __all__ = ["KINDS", "PRESETS", "FitKind", "MeshTarget", "Numbers", "Option", "PhotosTarget", "ViewsTarget"]

@@ -168,9 +168,7 @@ class FitKind(ABC):
             preset: one of ``PRESETS``.
             given: arguments by name; None for those left out.
         """
-        config = self.presets()[preset]
-        given = {name: value for name, value in given.items() if value is not None}
-        return dataclasses.replace(config, **_fields(config, given))
+        return replaced(self.presets()[preset], given)
 
     def configure_for(self, target: Any, preset: str, given: Mapping[str, Any]) -> Any:
         """The settings for a target, see :meth:`configure`."""
@@ -239,6 +237,12 @@ class FitKind(ABC):
         check_parameters("module", parameters)
         config = type(default)(**fields)
         return self.rebuild(config, parameters, device), config
+
+
+def replaced(config: Any, given: Mapping[str, Any]) -> Any:
+    """The settings, with fields replaced by the arguments that are given, see :meth:`FitKind.configure`."""
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(config, **_fields(config, given))
 
 
 def _fields(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.fit_kinds.base import Option, ViewsTarget
+from tirender.fit_kinds.base import Option, ViewsTarget, replaced
 from tirender.fit_kinds.photos import (
     SIZE_OF_VIEWS,
     PhotosTarget,
@@ -54,9 +54,12 @@ class NerfFit(RadianceFit):
         return {"tutorial": NerfConfig(), "best": HASHGRID_NERF}
 
     def configure(self, preset: str, given: Mapping[str, Any]) -> NerfConfig:
-        """The settings; each field has its own preset, whatever ``preset`` says."""
-        field = given.get("field") or ("hashgrid" if preset == "best" else "harmonic")
-        config: NerfConfig = super().configure("best" if field == "hashgrid" else "tutorial", given)
+        """The settings; each field has presets of its own, a hash grid but one."""
+        from tirender.fit.nerf import HARMONIC_NERF
+
+        if given.get("field") == "harmonic" and preset == "best":
+            return replaced(HARMONIC_NERF, given)
+        config: NerfConfig = super().configure("best" if given.get("field") == "hashgrid" else preset, given)
         return config
 
     def configure_for(self, target: ViewsTarget | PhotosTarget, preset: str, given: Mapping[str, Any]) -> NerfConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class GltfDocument:
         self.chunks: list[bytes] = []
         self.n_bytes = 0
         self._images: dict[bytes, int] = {}
+        self._known: dict[str, int] = {}
 
     def use(self, extension: str) -> None:
         """Declare an extension."""
@@ -34,11 +36,10 @@ class GltfDocument:
 
     def add(self, kind: str, item: dict[str, Any]) -> int:
         """Add to a list at the top, and return the index; what is there already is not repeated."""
-        items = self.root.setdefault(kind, [])
-        if item in items:
-            return items.index(item)  # type: ignore[no-any-return]
-        items.append(item)
-        return len(items) - 1
+        key = kind + json.dumps(item, sort_keys=True)
+        if key not in self._known:
+            self._known[key] = self._append(kind, item)
+        return self._known[key]
 
     def array(self, values: np.ndarray, kind: str, bounds: bool = False) -> int:
         """Add floats (N, width) of vertices, ``kind`` "VEC3" for example, and return the accessor."""

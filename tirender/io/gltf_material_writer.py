@@ -8,7 +8,7 @@ import numpy as np
 
 from tirender.io.colors import decode_srgb
 from tirender.io.gltf_document import GltfDocument
-from tirender.io.image_files import image_file
+from tirender.io.image_files import image_file, source_of
 from tirender.io.mesh_pieces import Layout, layout_of
 from tirender.renderer.mesh.material import Material, TextureMap
 
@@ -27,7 +27,7 @@ class MaterialWriter:
     def __init__(self, document: GltfDocument, name: str) -> None:
         self.document, self.name = document, name
         self._files: dict[int, int] = {}
-        self._kept: list[TextureMap] = []  # so that ids stay theirs
+        self._kept: list[Any] = []  # so that ids stay theirs
 
     def add(self, material: Material, layouts: tuple[Layout, ...]) -> int:
         """Add a material, and return its index.
@@ -83,13 +83,14 @@ class MaterialWriter:
         """Put a map, if there is one."""
         if found is None:
             return
-        if id(found) not in self._files:
-            self._kept.append(found)
-            self._files[id(found)] = self.document.image(*image_file(found, self.name))
+        read = source_of(found)
+        if id(read) not in self._files:
+            self._kept.append(read)
+            self._files[id(read)] = self.document.image(*image_file(found, self.name))
         filters = (_NEAREST, _NEAREST) if found.nearest else (_LINEAR, _MIPMAPS)
         sampler = dict(zip(("magFilter", "minFilter"), filters))
         sampler |= {"wrapS": _WRAPS[found.wrap[0]], "wrapT": _WRAPS[found.wrap[1]]}
-        texture = {"source": self._files[id(found)], "sampler": self.document.add("samplers", sampler)}
+        texture = {"source": self._files[id(read)], "sampler": self.document.add("samplers", sampler)}
         place = layouts.index(layout_of(found))
         owner[key] = {"index": self.document.add("textures", texture)} | ({"texCoord": place} if place else {})
         owner[key] |= {name: value for name, value in more.items() if value != 1.0}

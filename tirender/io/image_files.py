@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from PIL import Image
 
@@ -32,6 +33,11 @@ def image_file(found: TextureMap, name: str) -> tuple[bytes, str]:
     image = found.image
     spend(name, image.numel(), "an image as PNG")
     return encode_png(image if image.shape[2] != 1 else image.expand(-1, -1, 3)), ".png"
+
+
+def source_of(found: TextureMap) -> Any:
+    """What maps with the same image share: a function that reads it."""
+    return found.read if found.stored is None else found.stored
 
 
 def plain_image(data: bytes) -> tuple[bytes, str] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -59,15 +60,25 @@ def pieces_of(mesh: FileMesh) -> Iterator[Piece]:
         mesh = with_shown_normals(mesh)
     materials = [*mesh.materials, Material()]
     index = np.where(mesh.face_materials() < 0, len(mesh.materials), mesh.face_materials())
-    for i in dict.fromkeys(index.tolist()) if len(mesh.materials) else [len(mesh.materials)]:
-        layouts = _layouts(mesh, materials[i])
-        chosen = np.flatnonzero(index == i)
+    order = np.argsort(index, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(index[order])) + 1)
+    alike = cache(lambda name: _alike(_tables(mesh)[name]))
+    for chosen in sorted(parts, key=lambda faces: int(faces[0])):
+        material = materials[index[chosen[0]]]
+        layouts = _layouts(mesh, material)
         has = [_has_normals(mesh, chosen), *(_has_uvs(mesh, chosen, layout) for layout in layouts)]
         kinds = np.stack(has, axis=1) @ (1 << np.arange(len(has)))
         for kind in dict.fromkeys(kinds.tolist()):
             own = [layout for k, layout in enumerate(layouts) if kind >> (k + 1) & 1]
             rows = chosen[kinds == kind]
-            yield _piece(mesh, rows, _without_maps(materials[i], own), bool(kind & 1), own)
+            yield _piece(mesh, rows, _without_maps(material, own), bool(kind & 1), own, alike)
+
+
+def _tables(mesh: FileMesh) -> dict[str | int, np.ndarray]:
+    """What corners index: normals, the sets of texture coordinates by their numbers, and the colours of faces."""
+    named = {"normals": mesh.normals, "colors": mesh.faces_rgba}
+    tables: dict[str | int, np.ndarray] = {name: table for name, table in named.items() if table is not None}
+    return tables | dict(enumerate(mesh.uvs))
 
 
 def layout_of(found: TextureMap) -> Layout:
@@ -121,55 +132,54 @@ def _without_maps(material: Material, layouts: list[Layout]) -> Material:
     return replace(material, **missing) if missing else material
 
 
-def _piece(mesh: FileMesh, chosen: np.ndarray, material: Material, has_normals: bool, layouts: list[Layout]) -> Piece:
-    faces = mesh.faces[chosen]
-    verts_rgba, faces_rgba = mesh.verts_rgba, mesh.faces_rgba
-    tables = [mesh.normals] * has_normals + [mesh.uvs[uv_set] for uv_set, _ in layouts]
+def _piece(
+    mesh: FileMesh,
+    chosen: np.ndarray,
+    material: Material,
+    has_normals: bool,
+    layouts: list[Layout],
+    alike: Callable[[str | int], np.ndarray],
+) -> Piece:
+    """The faces ``chosen``; ``alike`` returns for each row of a table of :func:`_tables` the first that equals it."""
+    faces, tables = mesh.faces[chosen], _tables(mesh)
+    names: list[str | int] = ["normals"] * has_normals + [uv_set for uv_set, _ in layouts]
     indices = [mesh.faces_normals] * has_normals + [mesh.faces_uvs[uv_set] for uv_set, _ in layouts]
-    corners: list[np.ndarray] = [faces]
-    for table, of_faces in zip(tables, indices):
-        assert table is not None
-        assert of_faces is not None
-        corners.append(of_faces[chosen])
-    if faces_rgba is not None:
-        corners.append(np.repeat(_alike(faces_rgba)[chosen][:, None], 3, axis=1))
+    corners = [of_faces[chosen] for of_faces in indices if of_faces is not None]
     normal_map = material.normal_map if has_normals else None
+    mirrored: np.ndarray = np.zeros(len(chosen), dtype=bool)
     if normal_map is not None:  # mirrored halves need tangents of their own
-        uv_set = normal_map.uv_set
-        mirrored = (
-            orientations(moved_uvs(mesh.uvs[uv_set], layout_of(normal_map)[1])[mesh.faces_uvs[uv_set][chosen]]) < 0
-        )
-        corners.append(np.repeat(mirrored.astype(np.int64)[:, None], 3, axis=1))
-    is_whole = len(chosen) == len(mesh.faces) and all(
-        np.array_equal(rows, faces) for rows in corners[1 : 1 + len(tables)]
-    )
-    is_whole &= normal_map is None or not corners[-1].any()
-    is_whole &= all(len(table) == len(mesh.verts) for table in tables if table is not None) and faces_rgba is None
+        uv_set, transform = layout_of(normal_map)
+        mirrored = orientations(moved_uvs(mesh.uvs[uv_set], transform)[mesh.faces_uvs[uv_set][chosen]]) < 0
+    is_whole = len(chosen) == len(mesh.faces) and all(np.array_equal(rows, faces) for rows in corners)
+    is_whole &= all(len(tables[name]) == len(mesh.verts) for name in names)
+    is_whole &= mesh.faces_rgba is None and not mirrored.any()
     if is_whole:
-        new_faces, picked = faces, [np.arange(len(mesh.verts))] * len(corners)
+        new_faces, picked, of_face = faces, [np.arange(len(mesh.verts))] * (1 + len(names)), None
     else:
-        alike = [
-            rows if table is None else _alike(table)[rows] for rows, table in zip(corners[1:], [*tables, None, None])
-        ]
-        new_faces, first = _joined_index([faces, *alike])
-        picked = [rows.reshape(-1)[first] for rows in corners]
+        of_faces = [np.repeat(mirrored[:, None], 3, axis=1).astype(np.int64)] if mirrored.any() else []
+        if mesh.faces_rgba is not None:
+            of_faces.append(np.repeat(alike("colors")[chosen][:, None], 3, axis=1))
+        new_faces, first = _joined_index([faces, *(alike(n)[rows] for n, rows in zip(names, corners)), *of_faces])
+        picked = [rows.reshape(-1)[first] for rows in (faces, *corners)]
+        of_face = chosen[first // 3]
     of_uvs = picked[1 + has_normals :]
     uvs = tuple(moved_uvs(mesh.uvs[layout[0]][rows], layout[1]) for layout, rows in zip(layouts, of_uvs))
-    rgba = None
-    if verts_rgba is not None or faces_rgba is not None:
-        rgba = np.ones((len(picked[0]), 4), np.float32) if verts_rgba is None else verts_rgba[picked[0]]
-        if faces_rgba is not None:
-            rgba = rgba * faces_rgba[picked[1 + len(tables)]]
-        rgba = np.concatenate([decode_srgb(rgba[:, :3].astype(np.float64)), rgba[:, 3:]], axis=1)
-        rgba = rgba.clip(0.0, 1.0).astype(np.float32)
-    normals = None
-    if has_normals and mesh.normals is not None:
-        normals = _unit(mesh.normals[picked[1]])
-    verts = mesh.verts[picked[0]].astype(np.float32)
-    found = None
+    normals = _unit(tables["normals"][picked[1]]) if has_normals else None
+    verts, found = mesh.verts[picked[0]].astype(np.float32), None
     if normal_map is not None and normals is not None:
         found = tangents(verts, normals, uvs[layouts.index(layout_of(normal_map))], new_faces)
-    return Piece(material, new_faces, verts, normals, found, uvs, tuple(layouts), rgba)
+    return Piece(material, new_faces, verts, normals, found, uvs, tuple(layouts), _linear(mesh, picked[0], of_face))
+
+
+def _linear(mesh: FileMesh, of_vert: np.ndarray, of_face: np.ndarray | None) -> np.ndarray | None:
+    """RGBA (V, 4), linear, of vertices times faces; None where the mesh has no colours."""
+    if mesh.verts_rgba is None and mesh.faces_rgba is None:
+        return None
+    rgba = np.ones((len(of_vert), 4), np.float32) if mesh.verts_rgba is None else mesh.verts_rgba[of_vert]
+    if mesh.faces_rgba is not None:
+        rgba = rgba * mesh.faces_rgba[of_face]
+    rgba = np.concatenate([decode_srgb(rgba[:, :3].astype(np.float64)), rgba[:, 3:]], axis=1)
+    return rgba.clip(0.0, 1.0).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def _joined_index(corners: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -125,7 +126,7 @@ def _of_materials(textures: TexturesMaterial, data: Meshes) -> dict[str, Any]:
     packed = textures.packed()
     index = _array(packed.faces_material)
     fields: dict[str, Any] = {
-        "materials": textures.materials,
+        "materials": tuple(map(_of_numbers, textures.materials)),
         "faces_material": np.where(index == len(textures.materials), -1, index),
         "uvs": tuple(_array(packed.uvs).astype(np.float32) for _ in range(packed.faces_uvs.shape[1])),
         "faces_uvs": tuple(_array(packed.faces_uvs[:, k]) for k in range(packed.faces_uvs.shape[1])),
@@ -142,6 +143,18 @@ def _of_materials(textures: TexturesMaterial, data: Meshes) -> dict[str, Any]:
     if (corners == corners[:, :1]).all():
         return {**fields, "faces_rgba": corners[:, 0]}
     return {**fields, "verts_rgba": of_verts, **_no_corner_colors(data)}
+
+
+def _of_numbers(material: Material) -> Material:
+    """A material whose factors were tensors, as those of a fit are, with numbers in their place."""
+    fields: dict[str, Any] = {}
+    for name, value in vars(material).items():
+        if isinstance(value, torch.Tensor):
+            numbers = value.detach().cpu().tolist()
+            fields[name] = tuple(numbers) if isinstance(numbers, list) else numbers
+        elif isinstance(value, tuple) and any(isinstance(part, torch.Tensor) for part in value):
+            fields[name] = tuple(float(part) for part in value)
+    return replace(material, **fields) if fields else material
 
 
 def _no_corner_colors(data: Meshes) -> dict[str, Any]:

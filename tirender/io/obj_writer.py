@@ -20,6 +20,9 @@ from tirender.io.texture_files import TextureFiles
 from tirender.renderer.mesh.material import Material, TextureMap
 
 NONE = -1
+_CHUNK = 1 << 16  # faces
+_CORNERS = (("%d", [0]), ("%d//%d", [0, 2]), ("%d/%d", [0, 1]), ("%d/%d/%d", [0, 1, 2]))
+"""How corners are written, and of what: without and with a normal, then the same with texture coordinates."""
 
 
 def obj_files(
@@ -153,11 +156,8 @@ def _lines(
         faces_normals = mesh.faces_normals
     corners = torch.from_numpy(np.stack([mesh.faces, faces_uvs, faces_normals], axis=2))
     index = mesh.face_materials()
-    starts = np.flatnonzero(np.diff(index, prepend=-2))
-    for start, end in zip(starts, [*starts[1:], len(index)]):
-        if library is not None:
-            yield f"usemtl {names[int(index[start])]}\n".encode()
-        yield from face_lines(corners[start:end])
+    starts: list[int] = np.flatnonzero(np.diff(index, prepend=-2)).tolist() if library is not None else []
+    yield from face_lines(corners, {face: f"usemtl {names[int(index[face])]}\n" for face in starts})
 
 
 def _coordinates(mesh: FileMesh) -> tuple[np.ndarray, np.ndarray]:
@@ -181,13 +181,27 @@ def _coordinates(mesh: FileMesh) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(tables), faces_uvs
 
 
-def face_lines(corners: torch.Tensor) -> Iterator[bytes]:
-    """Lines of faces (F, 3 corners, 3): vertex, texture coordinate and normal; -1 at a corner for none in its face."""
+def face_lines(corners: torch.Tensor, before: dict[int, str] | None = None) -> Iterator[bytes]:
+    """Lines of faces (F, 3 corners, 3): vertex, texture coordinate and normal; -1 at a corner for none in its face.
+
+    ``before`` has texts that stand before the lines of some faces.
+    """
+    before = before or {}
     has = (corners >= 0).all(1)
-    kinds, lengths = torch.unique_consecutive(2 * has[:, 1] + has[:, 2].long(), return_counts=True)
-    for kind, rows in zip(kinds.tolist(), corners.split(lengths.tolist())):
-        corner, columns = (("%d", [0]), ("%d//%d", [0, 2]), ("%d/%d", [0, 1]), ("%d/%d/%d", [0, 1, 2]))[kind]
-        yield from format_rows(f"f {corner} {corner} {corner}\n", rows[:, :, columns].flatten(1) + 1)
+    kinds = (2 * has[:, 1] + has[:, 2].long()).numpy()
+    rows = (corners + 1).numpy()
+    for start in range(0, len(rows), _CHUNK):
+        of_chunk, chunk = kinds[start : start + _CHUNK], rows[start : start + _CHUNK]
+        lines = np.empty(len(chunk), dtype=object)
+        for kind, (corner, columns) in enumerate(_CORNERS):
+            chosen = np.flatnonzero(of_chunk == kind)
+            line = f"f {corner} {corner} {corner}\n"
+            numbers = chunk[chosen][:, :, columns].reshape(len(chosen), 3 * len(columns)).tolist()
+            lines[chosen] = [line % tuple(row) for row in numbers]
+        for face in range(start, start + len(chunk)) if before else ():
+            if face in before:
+                lines[face - start] = before[face] + lines[face - start]
+        yield "".join(lines).encode()
 
 
 def statement(

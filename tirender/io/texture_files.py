@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from tirender.io.colors import decode_srgb, encode_srgb
-from tirender.io.image_files import image_file
+from tirender.io.image_files import image_file, source_of
 from tirender.renderer.mesh.material import TextureMap
 
 
@@ -25,11 +26,17 @@ class TextureFiles:
         self.path = path
         self.stem = re.sub(r"[^\w.\- ]", "_", path.stem).strip() or "mesh"
         self._names: dict[bytes, str] = {}
+        self._known: dict[tuple[int, tuple[float, ...]], str] = {}
+        self._kept: list[Any] = []  # so that ids stay theirs
 
     def name_of(self, found: TextureMap, factor: tuple[float, ...] = (1.0, 1.0, 1.0)) -> str:
         """Add the image of a map, times a colour as light, and return its name."""
+        read = source_of(found)
+        key = id(read), tuple(factor)
+        if key in self._known:
+            return self._known[key]
         if tuple(factor) != (1.0, 1.0, 1.0):
-            image = found.image
+            image = found.image.detach().cpu()
             rgb = encode_srgb(decode_srgb(image[..., :3].numpy()) * decode_srgb(np.array(factor)))
             changed = torch.cat([torch.from_numpy(rgb.astype(np.float32)), image[..., 3:]], dim=2)
             found = TextureMap(lambda: changed)
@@ -37,6 +44,8 @@ class TextureFiles:
         if data not in self._names:
             number = f"_{len(self._names) + 1}" if self._names else ""
             self._names[data] = f"{self.stem}{number}{ending}"
+        self._kept.append(read)
+        self._known[key] = self._names[data]
         return self._names[data]
 
     def files(self) -> Iterator[tuple[Path, list[bytes]]]:

@@ -19,7 +19,7 @@ from tirender.transforms.math import matmul
 
 N_ROUGHNESSES = 9  # of the maps for facets, evenly from 0 to 1; the one after them is for Lambertian surfaces
 SHRINK = (1, 2, 4, 4, 8, 8, 16, 16, 16, 16)  # of each map's side
-SAMPLES = (1, 64, 128, 128, 256, 256, 256, 256, 256, 256)  # of each map's texels
+SAMPLES = (1, 64, 128, 128, 256, 256, 256, 256, 256, 256)  # of each map's texels; fewer of small cube maps
 BLUR = 0.5  # levels by which samples look coarser than their share of the lobe, so that they overlap
 LEAST_SIDE = 8
 SIDES = (4, 1024)
@@ -123,6 +123,16 @@ class EnvironmentLights(nn.Module):
                 self._kept = key, compute_to_keep(self._compute)
         return self._kept[1]
 
+    def picture(self, height: int = 128) -> torch.Tensor:
+        """All directions of world space, a picture (height, 2 height, 3) as ``radiance`` may be; differentiable."""
+        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(2 * height) + 0.5, indexing="ij")
+        phi, theta = (x / height - 1) * math.pi, y / height * math.pi
+        towards = torch.stack([phi.sin() * theta.sin(), theta.cos(), -phi.cos() * theta.sin()], -1).view(-1, 3)
+        light = self.cube()[None]
+        directions = matmul(towards.to(self.rotation), self.rotation.T)
+        found = look_up([light], directions.view(1, 1, -1, 3), None, None, LookupMode("linear", "cube"))
+        return found.view(height, 2 * height, 3)
+
     def turned(self, angle: float, axis: tuple[float, float, float] = (0.0, 1.0, 0.0)) -> EnvironmentLights:
         """The same surroundings, turned further about an axis of world space; shares all maps.
 
@@ -145,9 +155,13 @@ class EnvironmentLights(nn.Module):
         other._kept = self._kept
         return other
 
-    def _compute(self) -> EnvironmentMaps:
+    def cube(self) -> torch.Tensor:
+        """(6, size, size, 3): the light, before it is turned; differentiable."""
         radiance = self.radiance if self.radiance.dim() == 4 else cube_of(self.radiance, self.size)
-        return prefilter(radiance * self.intensity)
+        return radiance * self.intensity
+
+    def _compute(self) -> EnvironmentMaps:
+        return prefilter(self.cube())
 
 
 def cube_of(picture: torch.Tensor, size: int) -> torch.Tensor:
@@ -207,7 +221,7 @@ def _lobe(index: int, size: int, side: int) -> tuple[torch.Tensor, torch.Tensor,
     Returns:
         (6 side^2, n, 3), (n,) and (n,).
     """
-    n = SAMPLES[index]
+    n = min(SAMPLES[index], max(32, size * size // 2))
     u, turn = hammersley(n)
     if index < N_ROUGHNESSES:
         square = (index / (N_ROUGHNESSES - 1)) ** 4

@@ -17,6 +17,7 @@ BOXES = (  # azimuth (0 is in front, +Z; 90 is +X), elevation, half the width, h
     (-155.0, 34.0, 9.0, 32.0, (4.6, 4.7, 4.9)),
     (0.0, 84.0, 30.0, 12.0, (2.4, 2.4, 2.4)),  # above
 )
+BRIGHTNESS = 0.75  # of all of it
 SOFT = 2.5  # degrees over which a box ends
 
 
@@ -27,7 +28,7 @@ def studio_lights(size: int = SIZE, intensity: float = 1.0) -> EnvironmentLights
 
     Args:
         size: of its cube map, a power of 2.
-        intensity: multiplies the light; at 1 a white sphere is about 0.9 on its bright side.
+        intensity: multiplies the light; at 1 a white sphere is a little above 1 on its bright side.
     """
     lights = EnvironmentLights(_studio(size), intensity=intensity)
     if intensity == 1.0:
@@ -52,7 +53,7 @@ def _studio(size: int) -> torch.Tensor:
         across, along = (torch.rad2deg(torch.atan2(towards @ axis, depth)).abs() for axis in (beside, above))
         inside = _smooth((width - across) / SOFT) * _smooth((height - along) / SOFT) * (depth > 0)
         light = torch.lerp(light, torch.tensor(color), inside[:, None])
-    return light.view(6, size, size, 3)
+    return BRIGHTNESS * light.view(6, size, size, 3)
 
 
 @cache

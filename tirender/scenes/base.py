@@ -211,14 +211,12 @@ def outermost(points: torch.Tensor) -> torch.Tensor:
     towards = directions(points.device)
     if len(points) <= len(towards):
         return points
-    reach: list[torch.Tensor] = []
-    index: list[torch.Tensor] = []
-    for part in points.split(1 << 16):
-        furthest = (towards @ part.T).max(1)
-        reach.append(furthest.values)
-        index.append(furthest.indices + (1 << 16) * len(index))
-    best = torch.stack(reach).argmax(0, keepdim=True)
-    return points[torch.stack(index).gather(0, best)[0].unique()]
+    parts = points.split(1 << 13)  # whose products stay in a CPU's cache
+    best = torch.stack([(towards @ part.T).amax(1) for part in parts]).argmax(0)
+    found = []
+    for i in best.unique().tolist():
+        found.append(parts[i][(towards[best == i] @ parts[i].T).argmax(1).unique()])
+    return torch.cat(found)
 
 
 def _is_stray(points: torch.Tensor) -> torch.Tensor:
