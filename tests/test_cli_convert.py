@@ -167,7 +167,7 @@ def test_the_surface_of_a_volume(tmp_path: Path, words: list[str]) -> None:
     if words:
         pytest.importorskip("xatlas")
     save_volume(tmp_path / "ball.npz", volume_of_a_ball())
-    assert convert(tmp_path / "ball.npz", tmp_path / "ball.glb", *words) == 0
+    assert convert(tmp_path / "ball.npz", tmp_path / "ball.glb", "--voxels", 32, *words) == 0
     assert_valid(tmp_path / "ball.glb")
     mesh = IO().load_mesh(tmp_path / "ball.glb")
     places = mesh.verts_packed() - torch.tensor([1.0, 2.0, 3.0])
@@ -176,7 +176,12 @@ def test_the_surface_of_a_volume(tmp_path: Path, words: list[str]) -> None:
     colors = mesh.textures.faces_verts_textures_packed(faces_packed=mesh.faces_packed()).view(-1, 3)
     expected = (places[mesh.faces_packed()].view(-1, 3) + 0.75) / 1.5
     assert (colors - expected).abs().mean() < 0.02
-    assert convert(tmp_path / "ball.npz", tmp_path / "cut.ply", "--crop", 0, 0, 0, 1, 2, 3, "--isolevel", 0.4) == 0
+    assert (
+        convert(
+            tmp_path / "ball.npz", tmp_path / "cut.ply", "--crop", 0, 0, 0, 1, 2, 3, "--isolevel", 0.4, "--voxels", 96
+        )
+        == 0
+    )
     cut = read_mesh_file(tmp_path / "cut.ply").verts
     assert (cut <= np.array([1.0, 2.0, 3.0]) + 0.02).all()  # its sides are closed within half a voxel
     assert (cut.max(axis=0) > [0.9, 1.9, 2.9]).all()

@@ -76,7 +76,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         "--voxels",
         type=number(int, 8, 512, "8 to 512"),
         metavar="N",
-        help="voxels along the longest side (default: 128 of a field, 160 of Gaussians, a volume's own)",
+        help="voxels along the longest side (default: 128, 160 of Gaussians, or a volume's own if these are more)",
     )
     surface.add_argument(
         "--isolevel",

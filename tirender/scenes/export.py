@@ -29,7 +29,7 @@ from tirender.vis.orbit import OrbitCamera
 
 VIEWS, SIDE = 48, 384  # pictures that a surface is fused from, and their size
 MOST_VIEWS = 120  # of cameras that belong to a scene
-MOST_VOXELS = 512
+LEAST_VOXELS, MOST_VOXELS = 128, 512
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _of_volume(volume: Volumes) -> tuple[VolumeSampler, float, torch.Tensor, int
     ends = transform.transform_points(corners)
     half = voxel_sizes(volume)[0].to(ends) / 2
     box = torch.stack([ends.amin(0) - half, ends.amax(0) + half])
-    return VolumeSampler(volume), 2 * float(box.abs().max()), box, min(max(shape), MOST_VOXELS)
+    return VolumeSampler(volume), 2 * float(box.abs().max()), box, min(max(*shape, LEAST_VOXELS), MOST_VOXELS)
 
 
 def _of_gaussians(gaussians: Gaussians, placed: RestoredFit, options: ExportOptions, name: str) -> Meshes:
