@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -172,6 +174,7 @@ LAMPS = {"right": (-1.0, 0, 0), "up": (0.0, 1, 0), "viewer": (0.0, 0, -1)}
     ],
 )
 @pytest.mark.parametrize("turned", [0, 1, 2, 3])
+@pytest.mark.usefixtures("path")
 def test_a_normal_map_bends_the_normal_along_u_and_v(texel, lamp, expected, turned):
     """Also where the texture is turned on the quad by quarters, and the map's coordinates turned back."""
     lights = r.DirectionalLights([[0.0] * 3], [[1.0] * 3], [[0.0] * 3], [LAMPS[lamp]])
@@ -187,6 +190,7 @@ def test_a_normal_map_bends_the_normal_along_u_and_v(texel, lamp, expected, turn
     assert close(draw(mesh, lights), *[expected] * 3)
 
 
+@pytest.mark.usefixtures("path")
 def test_the_scale_of_a_normal_map_stretches_its_x_and_y():
     lights = r.DirectionalLights([[0.0] * 3], [[1.0] * 3], [[0.0] * 3], [LAMPS["right"]])
     material = Material(normal_map=image_of((0.8, 0.5, 0.9)), normal_scale=2.0)
@@ -238,10 +242,18 @@ def random_scene() -> tuple[Meshes, r.FoVPerspectiveCameras, r.PointLights]:
     return Meshes(list(verts), list(faces), textures), r.FoVPerspectiveCameras(R=R, T=T), lights
 
 
+@pytest.mark.parametrize("bent", [False, True])
 @pytest.mark.parametrize("mipmaps", [False, True])
 @pytest.mark.parametrize("light", [r.PointLights, r.DirectionalLights, r.AmbientLights])
-def test_the_kernel_draws_what_its_twin_does(monkeypatch, light, mipmaps):
+def test_the_kernel_draws_what_its_twin_does(monkeypatch, light, mipmaps, bent):
     mesh, cameras, _ = random_scene()
+    if bent:
+        texels = 0.5 + 0.3 * torch.rand(6, 7, 3, generator=torch.Generator().manual_seed(1))
+        maps = [
+            TextureMap(texels, wrap=("mirror", "repeat"), uv_set=i % 2) for i in range(len(mesh.textures.materials))
+        ]
+        changed = [replace(m, normal_map=found) for m, found in zip(mesh.textures.materials, maps)]
+        mesh.textures.materials = (*changed[:-1], mesh.textures.materials[-1])
     size = (45, 35) if mipmaps else (90, 70)
     rasterizer = r.MeshRasterizer(cameras, r.RasterizationSettings(size, faces_per_pixel=None))
     shader = MaterialShader(

@@ -247,6 +247,20 @@ def test_all_maps_and_numbers_have_gradients():
         assert grad.isfinite().all()
 
 
+def test_what_was_drawn_in_inference_mode_may_be_fitted_afterwards():
+    material = Material(metallic=0.5, roughness=0.4, base_map=image(4, 4))
+    mesh, lights = ball(material), surroundings(4)
+    with torch.inference_mode():
+        first = draw(mesh, lights)
+    lights.radiance.requires_grad_()
+    mesh.textures.materials = (Material(metallic=torch.tensor(0.5, requires_grad=True), base_map=image(4, 4)),)
+    draw(mesh, lights).sum().backward()
+    assert lights.radiance.grad.isfinite().all()
+    assert mesh.textures.materials[0].metallic.grad.isfinite()
+    with torch.no_grad():
+        assert torch.allclose(draw(mesh, lights)[..., 3], first[..., 3])
+
+
 def test_gradients_repeat_to_the_bit():
     radiance = torch.rand(6, 8, 8, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     texels = torch.rand(8, 8, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()

@@ -21,6 +21,7 @@ from tirender.engine.kernels import composite_gaussians, project_gaussians, sphe
 # are values on a GPU, where all parts share one sum.
 TEMPLATES: dict[str, tuple[Any, ...]] = {
     "atomic": (True,),
+    "material_shading.bent": (False, True),
     "mesh_shading.mipmaps": (False, True),
     "composite_gaussians.variant": (
         composite_gaussians.Variant(n_channels=3, exact=False),

@@ -143,7 +143,7 @@ def splat(device: str, adjoint: bool = False, n_points: int | None = None, image
 
 def gaussians(device: str, adjoint: bool = False, n: int = 100_000, image_size: int = 720) -> Work:
     """Gaussians on the surface of a mesh, with harmonics of degree 3, projected, coloured and composited."""
-    config = SplatConfig(n_random=n, size=2.0, opacity=0.5)
+    config = SplatConfig(n_random=n, first_size=2.0, opacity=0.5)
     targets = views_of(device, 16)
     model = SplatModel(first_gaussians(targets, creature(device), config), (image_size, image_size), config).to(device)
     model.requires_grad_(adjoint)

@@ -148,7 +148,7 @@ def hash_grid_step(device: str, samples: int = 1 << 16, image_size: int = 128) -
 
 def splats_step(device: str, n: int = 10_000, image_size: int = 360) -> Work:
     """Gaussians on the surface of a mesh, with harmonics of degree 3, fitted to its views."""
-    config = SplatConfig(steps=FOREVER, progress=False, growth="none", n_random=n, degree_every=1, size=2.0)
+    config = SplatConfig(steps=FOREVER, progress=False, growth="none", n_random=n, degree_every=1, first_size=2.0)
     targets, start = views_of(device, image_size), creature(device)
     return Work.of_fit(lambda callbacks: fit_splats(targets, start, config, callbacks), image_size**2)
 

@@ -34,7 +34,7 @@ def first_gaussians(photos: Capture | Views, start: Any, config: SplatConfig) ->
         fail("start", "at least 4 points", len(points))
     colors = torch.full_like(points, 0.5) if colors is None else colors.detach()[:, :3].clamp(0, 1)
     squares = knn_points(points[None], points[None], K=4).dists[0, :, 1:].mean(1)
-    sizes = squares.sqrt().clamp(min=1e-7) * config.size
+    sizes = squares.sqrt().clamp(min=1e-7) * config.first_size
     quats = points.new_tensor([1.0, 0, 0, 0]).expand(len(points), 4)
     opacities = torch.full_like(sizes, config.opacity)
     return Gaussians.from_colors(points, quats, sizes[:, None].expand(-1, 3), opacities, colors, config.degree)

@@ -26,7 +26,7 @@ class SplatConfig(FitConfig):
         grow_from, grow_until: the fractions of the steps between which they grow.
         grow_every: the steps from one growth to the next.
         opacity: of a Gaussian at first.
-        size: of a Gaussian at first, in units of the distance of its neighbours.
+        first_size: of a Gaussian at first, in units of the distance of its neighbours.
         n_random: Gaussians at random places, where no points are known.
         photos_per_step: photos that a step compares with. Several processes share them.
         background: the colour behind the scene, three numbers; None for black. Views with silhouettes are then fitted
@@ -50,7 +50,7 @@ class SplatConfig(FitConfig):
     grow_until: float = 0.83
     grow_every: int = 100
     opacity: float = 0.1
-    size: float = 1.0
+    first_size: float = 1.0
     n_random: int = 20_000
     photos_per_step: int = 1
     background: tuple[float, float, float] | None = None

@@ -49,11 +49,6 @@ class SplatFit(FitKind):
 
         return {"tutorial": SplatConfig(), "best": BEST_SPLATS}
 
-    def configure(self, preset: str, given: Mapping[str, Any]) -> SplatConfig:
-        """The settings; ``size`` among the arguments is that of photos, and not the settings' of Gaussians."""
-        config: SplatConfig = super().configure(preset, {**given, "size": None})
-        return config
-
     def load(self, given: Mapping[str, Any], device: str) -> PhotosTarget:
         return load_photos_target(given, device)
 

@@ -28,7 +28,8 @@ The files, from geometry to pictures::
     footprint, cube, texture_lookup        mip levels; faces of cube maps; textures read at given coordinates
     rasterize_clip, interpolate            triangles in clip space and their attributes, for ``tirender.nvdiffrast``
     mesh_shading, silhouette, compositing  fragments blended to the pixel's colour
-    material_shading                       the same for faces with materials, without an adjoint
+    material_shading, physical_shading     the same for faces with materials, without an adjoint
+    reflectance                            metallic-roughness reflection of lamps and surroundings, tone mapping
     antialias                              pixels blended across the outlines between them
     volume_march, emission_absorption      samples of volumes and fields composited along rays
     hash_grid, occupancy                   radiance fields: features of points, samples that are not empty

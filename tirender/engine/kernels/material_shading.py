@@ -1,7 +1,7 @@
 """Faces with materials, lit and blended front to back: pictures without gradients, one pass a pixel.
 
-The mathematics is that of its twin in torch, ``renderer/mesh/material_shading.py``, which also has gradients, normal
-maps and near clipping.
+The mathematics is that of its twin in torch, ``renderer/mesh/material_shading.py``, which also has gradients and near
+clipping.
 """
 
 from typing import Any, NamedTuple
@@ -113,6 +113,7 @@ class MaterialInputs(NamedTuple):
 def material_shading(
     raster: RasterStruct,
     lighting: struct_of(Lighting),
+    bent: ti.template(),  # whether there are normal maps
     offsets: I32Array,  # these seventeen as in MaterialInputs
     triangles: I32Array,
     faces: IVec3Array,
@@ -130,6 +131,7 @@ def material_shading(
     layout: IVec4Array,
     texels: Vec4Array,
     params: FloatArray2D,
+    tangents: Vec4Array,  # (T, 4) as in bent_normal; (0, 4) where not bent
     image: Vec4Array,  # (pixels, 4) RGBA
 ):
     inputs = ti.static(
@@ -172,7 +174,7 @@ def material_shading(
                     if lighting.mipmapped:
                         right, down = surface_slopes(p, v0, v1, v2, raster)
                     place = ti.static(MaterialPlace(t, material[t], b, right, down))
-                    rgb, alpha = shade_material(inputs, lighting, n, place)
+                    rgb, alpha = shade_material(inputs, lighting, tangents, bent, n, place)
                     color += transmittance * alpha * rgb
                     transmittance *= 1 - alpha
                     m += 1
@@ -181,13 +183,18 @@ def material_shading(
 
 
 @ti.func
-def shade_material(inputs: ti.template(), lighting, n: ti.i32, place: ti.template()):
+def shade_material(
+    inputs: ti.template(), lighting, tangents: ti.template(), bent: ti.template(), n: ti.i32, place: ti.template()
+):
     """The lit colour of a place, and its opacity."""
     k = place.k
-    base, emission, occlusion, _m_r, _bent, _is_bent = surface_colors(inputs, lighting.n_sets, place, False)
+    base, emission, occlusion, _m_r, bend, is_bent = surface_colors(inputs, lighting.n_sets, place, False, bent)
     rgb = base.xyz
     if inputs.numbers[k, UNLIT] == 0:
-        point, normal, _sign = facing_point(inputs, lighting.flat, n, place.t, k, place.b)
+        point, normal, sign = facing_point(inputs, lighting.flat, n, place.t, k, place.b)
+        if ti.static(bent):
+            if is_bent and not lighting.flat:
+                normal = sign * bent_normal(inputs, tangents, place, sign * normal, bend)
         shininess = inputs.numbers[k, PHONG + 3]
         albedo_factor, specular = phong(inputs.params, n, lighting.light, point, normal, shininess)
         albedo_factor -= (1 - occlusion) * vector(inputs.params, n, AMBIENT)
@@ -202,19 +209,23 @@ def shade_material(inputs: ti.template(), lighting, n: ti.i32, place: ti.templat
 
 
 @ti.func
-def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), physical: ti.template()):
+def surface_colors(
+    inputs: ti.template(), n_sets: ti.i32, place: ti.template(), physical: ti.template(), bent: ti.template()
+):
     """Base colour with alpha, emission, and the part of the ambient light that arrives.
 
-    Also, where ``physical``, metallic and roughness, the texel of the normal map as a vector, and whether there is one.
+    Also, where ``physical``, metallic and roughness; and, where ``bent``, the texel of the normal map as a vector, and
+    whether there is one.
     """
     t, k, b = place.t, place.k, place.b
     one = cast_like(1, b.x)
     base, emission, occlusion = ti.Vector([one, one, one, one]), vector(inputs.numbers, k, EMISSION), one
-    metallic_roughness, bent, is_bent = ti.Vector([one, one]), ti.Vector([one, one, one]), False
+    metallic_roughness, bend, is_bent = ti.Vector([one, one]), ti.Vector([one, one, one]), False
     if ti.static(physical):
         metallic_roughness = ti.Vector([inputs.numbers[k, METALLIC], inputs.numbers[k, ROUGHNESS]])
     for slot in range(N_SLOTS):
-        if ti.static(physical) or (slot != NORMAL_MAP and slot != METALLIC_ROUGHNESS_MAP):
+        is_read = (ti.static(physical) or slot != METALLIC_ROUGHNESS_MAP) and (ti.static(bent) or slot != NORMAL_MAP)
+        if is_read:
             texel, found = read_map(inputs, n_sets, place, slot)
             if slot == BASE_MAP:
                 for c in ti.static(range(4)):
@@ -226,8 +237,9 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), 
             if ti.static(physical):
                 if slot == METALLIC_ROUGHNESS_MAP:
                     metallic_roughness *= texel.zy
-                elif slot == NORMAL_MAP:
-                    bent, is_bent = 2 * texel.xyz - 1, found
+            if ti.static(bent):
+                if slot == NORMAL_MAP:
+                    bend, is_bent = 2 * texel.xyz - 1, found
     if inputs.colors.shape[0] > 0:
         f = inputs.color_faces[t]
         corner_colors = 0 * base
@@ -235,7 +247,7 @@ def surface_colors(inputs: ti.template(), n_sets: ti.i32, place: ti.template(), 
             for c in ti.static(range(4)):
                 corner_colors[c] += b[i] * (inputs.colors[f[i], c] if f[i] >= 0 else 1)
         base *= corner_colors
-    return base, emission, occlusion, metallic_roughness, bent, is_bent
+    return base, emission, occlusion, metallic_roughness, bend, is_bent
 
 
 @ti.func
@@ -256,6 +268,25 @@ def facing_point(inputs: ti.template(), flat: ti.i32, n: ti.i32, t: ti.i32, k: t
     if of_face.dot(vector(inputs.params, n, CAMERA) - point) < 0 and inputs.numbers[k, DOUBLE_SIDED] != 0:
         sign = -sign
     return point, sign * normal, sign
+
+
+@ti.func
+def bent_normal(inputs: ti.template(), tangents: ti.template(), place: ti.template(), normal, bend):
+    """A unit normal, bent by the texel of a normal map.
+
+    tangents: (T, 4) the direction of u and the sign of v's at each row of uvs.
+    """
+    k = place.k
+    uv_set = inputs.maps[k, N_SLOTS + NORMAL_MAP]
+    tangent = ti.Vector([0 * normal.x, 0 * normal.x, 0 * normal.x, 0 * normal.x])
+    for i in ti.static(range(3)):
+        tangent += place.b[i] * tangents[inputs.uv_rows[place.t, 3 * uv_set + i]]
+    along_u = unit(tangent.xyz - normal * normal.dot(tangent.xyz))
+    along_v = normal.cross(along_u) * (-1 if tangent.w < 0 else 1)
+    scale, turn = inputs.numbers[k, NORMAL_SCALE], NORMAL_TURN
+    u = scale * (bend.x * inputs.numbers[k, turn] + bend.y * inputs.numbers[k, turn + 1])
+    v = scale * (bend.x * inputs.numbers[k, turn + 2] + bend.y * inputs.numbers[k, turn + 3])
+    return unit(u * along_u + v * along_v + bend.z * normal)
 
 
 @ti.func

@@ -13,13 +13,10 @@ from tirender.engine.kernels.material_shading import (
     BLEND,
     CUTOFF,
     MASK,
-    N_SLOTS,
-    NORMAL_MAP,
-    NORMAL_SCALE,
-    NORMAL_TURN,
     UNLIT,
     MaterialInputs,
     MaterialPlace,
+    bent_normal,
     facing_point,
     surface_colors,
 )
@@ -217,8 +214,8 @@ def physical_shading(
 def shade_physical(lit: ti.template(), n: ti.i32, m: ti.i32, place: ti.template()):
     """The light of a place, fragment m of image n, and its opacity."""
     k = place.k
-    base, emission, occlusion, metallic_roughness, bent, is_bent = surface_colors(
-        lit.inputs, lit.lighting.n_sets, place, True
+    base, emission, occlusion, metallic_roughness, bend, is_bent = surface_colors(
+        lit.inputs, lit.lighting.n_sets, place, True, True
     )
     one = cast_like(1, base.w)
     mode, alpha = lit.inputs.numbers[k, ALPHA_MODE], one
@@ -230,7 +227,7 @@ def shade_physical(lit: ti.template(), n: ti.i32, m: ti.i32, place: ti.template(
     if lit.inputs.numbers[k, UNLIT] == 0 and alpha > 0:
         point, normal, sign = facing_point(lit.inputs, lit.lighting.flat, n, place.t, k, place.b)
         if is_bent and not lit.lighting.flat:
-            normal = sign * bent_normal(lit, place, sign * normal, bent)
+            normal = sign * bent_normal(lit.inputs, lit.tangents, place, sign * normal, bend)
         view = unit(vector(lit.inputs.params, n, CAMERA) - point)
         metallic = ti.math.clamp(metallic_roughness.x, 0 * one, one)
         roughness = ti.math.clamp(metallic_roughness.y, 0 * one, one)
@@ -251,19 +248,3 @@ def shade_physical(lit: ti.template(), n: ti.i32, m: ti.i32, place: ti.template(
                 color *= lit.visibility[m, lamp]
             rgb += reflected_lamp(facets, albedos, unit(towards), color, lit.limits)
     return rgb + emission, alpha
-
-
-@ti.func
-def bent_normal(lit: ti.template(), place: ti.template(), normal, bent):
-    """A unit normal, bent by the texel of a normal map."""
-    k = place.k
-    uv_set = lit.inputs.maps[k, N_SLOTS + NORMAL_MAP]
-    tangent = ti.Vector([0 * normal.x, 0 * normal.x, 0 * normal.x, 0 * normal.x])
-    for i in ti.static(range(3)):
-        tangent += place.b[i] * lit.tangents[lit.inputs.uv_rows[place.t, 3 * uv_set + i]]
-    along_u = unit(tangent.xyz - normal * normal.dot(tangent.xyz))
-    along_v = normal.cross(along_u) * (-1 if tangent.w < 0 else 1)
-    scale = lit.inputs.numbers[k, NORMAL_SCALE]
-    u = scale * (bent.x * lit.inputs.numbers[k, NORMAL_TURN] + bent.y * lit.inputs.numbers[k, NORMAL_TURN + 1])
-    v = scale * (bent.x * lit.inputs.numbers[k, NORMAL_TURN + 2] + bent.y * lit.inputs.numbers[k, NORMAL_TURN + 3])
-    return unit(u * along_u + v * along_v + bent.z * normal)

@@ -13,7 +13,13 @@ from tirender.engine.material_shading import draw_materials
 from tirender.engine.mesh_rasterization import MeshRasterization
 from tirender.renderer.blending import background_tensor
 from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong, kernel_params, light_kind
-from tirender.renderer.mesh.material_shading import MaterialShading, eyes_of, normal_map_turns, shade_materials
+from tirender.renderer.mesh.material_shading import (
+    MaterialShading,
+    eyes_of,
+    normal_map_turns,
+    shade_materials,
+    tangents_of,
+)
 from tirender.renderer.mesh.material_table import MapTable, wants_grad
 from tirender.renderer.mesh.shader import ShaderBase
 from tirender.renderer.mesh.textures_material import TexturesMaterial
@@ -67,7 +73,8 @@ class MaterialShader(ShaderBase):
             kind = light_kind(scene.lights)
             assert kind is not None
             lighting = Lighting(kind, self.flat, inputs.uv_rows.shape[1] // 3, self.mipmaps)
-            return self._finish(draw_materials(rasterization.mode, lighting, inputs), fragments)
+            tangents = tangents_for(meshes, inputs)
+            return self._finish(draw_materials(rasterization.mode, lighting, inputs, tangents), fragments)
         background = background_tensor(scene.blend_params, meshes.verts_packed())
         mode = MaterialShading(self.flat, self.gouraud, self.mipmaps)
         images = shade_materials(packed, meshes, scene.lights, scene.cameras, background, mode)
@@ -75,12 +82,10 @@ class MaterialShader(ShaderBase):
 
 
 def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
-    """Whether nothing is asked for that only the torch path has: gradients, normal maps, lights of other kinds."""
+    """Whether nothing is asked for that only the torch path has: gradients, lights of other kinds."""
     if type(meshes.textures) is not TexturesMaterial:
         return False
     if light_kind(scene.lights) is None or scene.lights.ambient_color.shape[-1] != 3:
-        return False
-    if any(material.normal_map is not None for material in meshes.textures.materials):
         return False
     of_scene = (value for part in (scene.lights, scene.cameras) for value in part._attributes().values())
     normals, _ = meshes.corner_normals_packed()
@@ -124,6 +129,14 @@ def material_inputs(
         texels=table.maps.texels,
         params=params,
     )
+
+
+def tangents_for(meshes: Meshes, inputs: MaterialInputs) -> torch.Tensor | None:
+    """The tangents (T + 1, 4) that kernels read; None where no material has a normal map."""
+    textures: TexturesMaterial = meshes.textures
+    if all(material.normal_map is None for material in textures.materials):
+        return None
+    return tangents_of(meshes, inputs.uvs, textures.packed().faces_uvs)
 
 
 def numbers_of(table: MapTable) -> torch.Tensor:

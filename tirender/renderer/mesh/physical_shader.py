@@ -13,8 +13,8 @@ from tirender.engine.physical_shading import draw_physically, join_levels
 from tirender.renderer import reflectance, tone_mapping
 from tirender.renderer.blending import background_tensor
 from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong
-from tirender.renderer.mesh.material_shader import material_inputs
-from tirender.renderer.mesh.material_shading import eyes_of, tangents_of
+from tirender.renderer.mesh.material_shader import material_inputs, tangents_for
+from tirender.renderer.mesh.material_shading import eyes_of
 from tirender.renderer.mesh.material_table import wants_grad
 from tirender.renderer.mesh.physical_shading import Illumination, PhysicalMode, illumination_of, shade_physically
 from tirender.renderer.mesh.shader import ShaderBase
@@ -179,9 +179,7 @@ def _draw(
     params[:, BACKGROUND : BACKGROUND + 3] = background_tensor(scene.blend_params, verts)
     inputs = material_inputs(rasterization, meshes, textures.maps(mode.mipmaps, linear=True), params, linear=True)
     lamp_kind = verts.new_tensor(light.are_places).view(1, -1, 1).expand(n, -1, 1)
-    tangents = verts.new_zeros(0, 4)
-    if any(material.normal_map is not None for material in textures.materials):
-        tangents = tangents_of(meshes, inputs.uvs, textures.packed().faces_uvs)
+    tangents = tangents_for(meshes, inputs)
     if light.surroundings is None:
         levels, texels = join_levels([verts.new_zeros(1, 6, 1, 1, 3)] * 2)
         turn = torch.eye(3).to(verts)
@@ -189,7 +187,7 @@ def _draw(
         levels, texels = light.surroundings.maps().joined
         turn = light.surroundings.rotation.T
     physical = PhysicalInputs(
-        tangents=tangents,
+        tangents=verts.new_zeros(0, 4) if tangents is None else tangents,
         lamps=torch.cat([light.vectors, lamp_kind, light.colors], 2).flatten(0, 1),
         visibility=verts.new_zeros(0, 0) if visibility is None else visibility,
         albedo=reflectance.albedo_table().to(verts),
