@@ -155,5 +155,8 @@ def test_every_fit_becomes_a_file(tmp_path: Path, name: str, size: int | None) -
     assert np.abs(read.verts - [1.0, 2.0, 3.0]).max() < 4.0
     has_colors = kind not in ("mesh", "silhouette")
     has_map = any(material.base_map is not None for material in read.materials)
-    assert has_map == (has_colors and (size is not None or name == "images uv"))
+    is_baked = size is not None and kind != "material"  # which has maps of its own
+    assert has_map == (has_colors and (is_baked or name == "images uv"))
     assert (read.verts_rgba is not None) == (has_colors and not has_map)
+    used = [read.materials[i] for i in read.used_materials()]
+    assert [material.unlit for material in used] == [kind in ("volume", "nerf")]  # whose colours are light

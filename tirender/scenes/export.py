@@ -18,7 +18,7 @@ from tirender.fit.fusion import DepthPicture, colors_from, fuse, vertex_colors
 from tirender.io.file_mesh import FileCamera, FileMesh, centered
 from tirender.io.mesh_records import record_of_mesh
 from tirender.io.orientation import Orientation
-from tirender.renderer import TexturesUV, VolumeSampler
+from tirender.renderer import TexturesAtlas, TexturesVertex, VolumeSampler
 from tirender.scenes.base import Look
 from tirender.scenes.cameras import SceneCamera
 from tirender.scenes.fitted import RestoredFit
@@ -91,7 +91,7 @@ def record_of(placed: RestoredFit, options: ExportOptions, name: str) -> FileMes
 
 def _of_mesh(mesh: Meshes, options: ExportOptions) -> Meshes:
     mesh = mesh.detach()
-    if options.bake is not None and mesh.textures is not None and not isinstance(mesh.textures, TexturesUV):
+    if options.bake is not None and isinstance(mesh.textures, TexturesVertex | TexturesAtlas):
         mesh.textures = bake(mesh, options.bake)
     return mesh
 
