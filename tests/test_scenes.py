@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from tirender.cli import main
 from tirender.fields import VolumeModel
 from tirender.fit import save_checkpoint
-from tirender.fit.nerf import NerfConfig, NerfModel
+from tirender.fit.nerf import NerfConfig
+from tirender.fit.nerf_model import NerfModel
 from tirender.fit.volume import VolumeConfig
 from tirender.io import IO, save_ply, save_volume
 from tirender.io.pluggable_formats import MeshFormatInterpreter, PointcloudFormatInterpreter
