@@ -134,7 +134,8 @@ def text(data: bytes, rng: random.Random, words: tuple[str, ...] = ()) -> bytes:
                 if other[:1] == line[:1] and place < len(other):
                     other[place] = word
         elif kind == 8:
-            lines[at] = line + line[1:] * rng.choice((1, 2, 3000))
+            n = rng.choice((1, 2, 3000))
+            lines[at] = line + line[1:] * min(n, MOST_BYTES // (len(" ".join(line)) + 1))
         elif kind == 9:
             n = rng.choice((1, 2, 20_000)) if rng.random() < 0.3 else 1
             lines[at:at] = [list(line) for _ in range(min(n, MOST_BYTES // (len(" ".join(line)) + 1)))]

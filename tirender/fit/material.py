@@ -91,6 +91,9 @@ class MaterialConfig(FitConfig):
 BEST_MATERIAL = MaterialConfig(steps=2000, environment_size=32, texture_size=512)
 
 
+GEOMETRY = ("verts", "faces", "normals", "normal_rows", "uvs", "uv_rows")  # the known part of a model
+
+
 class MaterialModel(nn.Module):
     """A mesh whose material, and the surroundings that light it, are fitted; ``forward()`` returns the mesh.
 
@@ -117,15 +120,8 @@ class MaterialModel(nn.Module):
             fail("mesh", "one mesh with faces", f"{len(mesh)} of {len(mesh.faces_packed())} faces")
         normals, normal_rows = mesh.corner_normals_packed()
         uvs, uv_rows = _texture_coordinates(mesh)
-        parts = {
-            "verts": mesh.verts_packed(),
-            "faces": mesh.faces_packed(),
-            "normals": normals,
-            "normal_rows": normal_rows.long(),
-            "uvs": uvs,
-            "uv_rows": uv_rows,
-        }
-        for name, value in parts.items():
+        parts = mesh.verts_packed(), mesh.faces_packed(), normals, normal_rows.long(), uvs, uv_rows
+        for name, value in zip(GEOMETRY, parts):
             self.register_buffer(name, value.detach().clone())
         device = mesh.device
         self.base = nn.ParameterList()
@@ -191,6 +187,15 @@ class MaterialModel(nn.Module):
         numbers = {"metallic": float(material.metallic), "roughness": float(material.roughness)}
         mesh.textures.materials = (replace(material, **numbers),)
         return mesh
+
+    def _load_from_state_dict(self, state: Any, prefix: str, about: Any, strict: bool, *found: list[str]) -> None:
+        """A state must be that of a fit with the same mesh."""
+        for name in GEOMETRY:
+            given, own = state.get(prefix + name), getattr(self, name)
+            if isinstance(given, torch.Tensor) and not torch.equal(given.to(own), own):
+                found[-1].append(f"{name}: not those of the mesh")
+                state[prefix + name] = own  # torch copies, whatever it has found
+        super()._load_from_state_dict(state, prefix, about, strict, *found)
 
     @staticmethod
     def restored(parameters: Mapping[str, Any]) -> MaterialModel:
