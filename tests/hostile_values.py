@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -193,7 +194,10 @@ def tree(root: Any, rng: random.Random) -> Any:
         if isinstance(container, dict) and rng.random() < 0.1:
             del container[key]
         else:
-            container[key] = copy.deepcopy(changed(container[key], rng))  # some are of this module
+            new = changed(container[key], rng)
+            with contextlib.suppress(RecursionError):  # so deep that no change comes to its end
+                new = copy.deepcopy(new)  # some are of this module
+            container[key] = new
     return root
 
 

@@ -209,3 +209,5 @@ def test_every_fit_becomes_a_file(tmp_path: Path, name: str, size: int | None) -
     has_map = any(material.base_map is not None for material in read.materials)
     assert has_map == (has_colors and (size is not None or name == "images uv"))
     assert (read.verts_rgba is not None) == (has_colors and not has_map)
+    used = [read.materials[i] for i in read.used_materials()]
+    assert [material.unlit for material in used] == [kind in ("volume", "nerf")]  # whose colours are light

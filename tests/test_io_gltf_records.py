@@ -218,6 +218,13 @@ def test_tangents_follow_u_and_split_where_it_is_mirrored(tmp_path: Path) -> Non
     assert sorted(tangents[places[:, 0] == 0].tolist()) == [[-1, 0, 0, -1]] * 2 + [[1, 0, 0, 1]] * 2
 
 
+def test_a_normal_map_on_faces_without_area(tmp_path: Path) -> None:
+    flat = FileMesh("m", np.zeros((3, 3)), np.array([[0, 1, 2]]), uvs=(np.zeros((3, 2), np.float32),))
+    flat = replace(flat, faces_uvs=(flat.faces,), materials=(Material(normal_map=texture()),))
+    written(tmp_path, replace(flat, faces_material=np.zeros(1, np.int64)))
+    assert_valid(tmp_path / "m.glb")
+
+
 def test_faces_without_texture_coordinates_have_the_colour_for_them(tmp_path: Path) -> None:
     kd = rich().materials[2]
     mesh = record(materials=(kd,), faces_material=np.zeros(40, np.int64))

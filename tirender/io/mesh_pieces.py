@@ -57,6 +57,9 @@ def pieces_of(mesh: FileMesh) -> Iterator[Piece]:
     mesh = blended(mesh)
     if any(mesh.materials[i].normal_map is not None for i in mesh.used_materials()):
         mesh = with_shown_normals(mesh)
+        assert mesh.normals is not None
+        is_lost = np.square(mesh.normals.astype(np.float64)).sum(1, keepdims=True) <= _SHORT  # of faces without area
+        mesh = replace(mesh, normals=np.where(is_lost, np.array([0, 0, 1], np.float32), mesh.normals))
     materials = [*mesh.materials, Material()]
     index = np.where(mesh.face_materials() < 0, len(mesh.materials), mesh.face_materials())
     order = np.argsort(index, kind="stable")

@@ -141,7 +141,7 @@ def _lines(
         yield f"# {comment}\n".encode()
     if library is not None:
         yield b"mtllib " + os.fsencode(library.name) + b"\n"
-    verts = torch.from_numpy(float32_if_exact(mesh.verts + mesh.origin))
+    verts = torch.from_numpy(float32_if_exact(mesh.placed_verts()))
     if mesh.verts_rgba is None:
         yield from statement("v", verts, decimals)
     else:

@@ -26,6 +26,7 @@ from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.io.writing import WRITTEN_SUFFIXES, NewFile, files_for
+from tirender.renderer.mesh.material import Material
 from tirender.scenes.export import ExportOptions, record_of
 from tirender.scenes.fitted import CHECKPOINT, RestoredFit, restore_fit
 from tirender.scenes.load import GAUSSIANS
@@ -74,7 +75,8 @@ class Converted:
 def convert(path: str | os.PathLike[str], output: str | os.PathLike[str], options: ConvertOptions) -> Converted:
     """Return what a file, or a fit, becomes as another file; nothing is written.
 
-    Meshes that become glTF get the normals that they are shown with, unless they come from glTF. Of Gaussians, .ply and
+    Meshes that become glTF get the normals that they are shown with, unless they come from glTF. Colours of volumes,
+    fields and Gaussians are shown there without light, which they have in them. Of Gaussians, .ply and
     .splat hold the parameters; of volumes, .npz holds the voxels; all others hold a surface.
 
     Args:
@@ -151,7 +153,15 @@ def convert_fit(fit: RestoredFit, output: Path, options: ConvertOptions) -> Conv
         return Converted([NewFile(output, [stream.getvalue()])], "a volume")
     if ending == ".splat":
         fail("OUT", "Gaussians for .splat", type(thing).__name__)
-    return _of_record(record_of(fit, options.export, str(output)), output)
+    record = record_of(fit, options.export, str(output))
+    return _of_record(record if isinstance(thing, Meshes) or ending not in GLTF else _unlit(record), output)
+
+
+def _unlit(mesh: FileMesh) -> FileMesh:
+    """The mesh with materials that show their colours as they are: these are light that was seen already."""
+    index = mesh.face_materials()
+    materials = [replace(material, unlit=True) for material in (*mesh.materials, Material())]
+    return replace(mesh, materials=tuple(materials), faces_material=np.where(index < 0, len(mesh.materials), index))
 
 
 def _in_place(gaussians: Gaussians, fit: RestoredFit) -> Gaussians:

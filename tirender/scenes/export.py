@@ -18,7 +18,7 @@ from tirender.fit.fusion import DepthPicture, colors_from, fuse, vertex_colors
 from tirender.io.file_mesh import FileCamera, FileMesh, centered
 from tirender.io.mesh_records import record_of_mesh
 from tirender.io.orientation import Orientation
-from tirender.renderer import TexturesMaterial, TexturesUV, VolumeSampler
+from tirender.renderer import TexturesAtlas, TexturesMaterial, TexturesVertex, VolumeSampler
 from tirender.scenes.base import Look
 from tirender.scenes.cameras import SceneCamera
 from tirender.scenes.fitted import RestoredFit
@@ -92,11 +92,11 @@ def record_of(placed: RestoredFit, options: ExportOptions, name: str) -> FileMes
 def _of_mesh(mesh: Meshes, options: ExportOptions, name: str) -> Meshes:
     mesh = mesh.detach()
     textures = mesh.textures
-    if options.bake is None or textures is None or isinstance(textures, TexturesUV):
+    if options.bake is None:
         return mesh
-    if not isinstance(textures, TexturesMaterial):
+    if isinstance(textures, TexturesVertex | TexturesAtlas):
         mesh.textures = bake(mesh, options.bake)
-    elif all(material.base_map is None for material in textures.materials):
+    elif isinstance(textures, TexturesMaterial) and all(m.base_map is None for m in textures.materials):
         mesh.textures = bake_material(mesh, options.bake, name)
     return mesh
 

@@ -13,6 +13,7 @@ from tirender.renderer.mesh.textures import TexturesUV, TexturesVertex
 from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.structures.meshes import Meshes
 
+LARGEST = 1e9  # of a colour; means of larger ones are not finite
 WRAPS = {"border": "clamp", "zeros": "clamp", "reflection": "mirror", "repeat": "repeat"}
 
 
@@ -28,7 +29,7 @@ def as_material(meshes: Meshes) -> TexturesMaterial | None:
     if textures is None:
         return TexturesMaterial([], [plain])
     if type(textures) is TexturesVertex and textures.verts_features_packed().shape[1] == 3:
-        rgb = textures.verts_features_packed()
+        rgb = textures.verts_features_packed().clamp(-LARGEST, LARGEST)
         return TexturesMaterial(
             [], [plain], colors=[torch.cat([rgb, torch.ones_like(rgb[:, :1])], 1)], faces_colors=[faces]
         )
@@ -55,4 +56,8 @@ def texture_map_of(textures: TexturesUV, image: torch.Tensor) -> TextureMap:
         transform = np.array([[(columns - 1) / columns, 0, 0.5 / columns], [0, (rows - 1) / rows, 0.5 / rows]])
     u, v = (WRAPS[padding] for padding in textures.padding)
     nearest = textures.sampling_mode == "nearest"
-    return TextureMap(partial(torch.Tensor.detach, image), wrap=(u, v), transform=transform, nearest=nearest)
+    return TextureMap(partial(_within_range, image), wrap=(u, v), transform=transform, nearest=nearest)
+
+
+def _within_range(image: torch.Tensor) -> torch.Tensor:
+    return image.detach().clamp(-LARGEST, LARGEST)
