@@ -30,7 +30,7 @@ from tirender.renderer import (
     look_at_view_transform,
     studio_lights,
 )
-from tirender.renderer.environment import SIDES
+from tirender.renderer.environment import check_side
 from tirender.renderer.mesh.as_material import as_material
 from tirender.structures import Meshes
 
@@ -77,8 +77,7 @@ class MaterialConfig(FitConfig):
         super().__post_init__()
         for name in ("views_per_step", "texture_size", "surface_size"):
             check_integer(name, getattr(self, name), 1)
-        if self.environment_size not in [2**n for n in range(11) if SIDES[0] <= 2**n <= SIDES[1]]:
-            fail("environment_size", f"a power of 2 from {SIDES[0]} to {SIDES[1]}", self.environment_size)
+        check_side("environment_size", self.environment_size)
         if not 0 < self.decay <= 1:
             fail("decay", "a number in (0, 1]", self.decay)
 
@@ -237,7 +236,7 @@ def render_lit_views(mesh: Meshes, n_views: int = 40, image_size: int = 128) -> 
     R, T = look_at_view_transform(2.7, elevation, azimuth)
     cameras = FoVPerspectiveCameras(R=R, T=T, device=mesh.device)
     rasterizer = MeshRasterizer(raster_settings=RasterizationSettings(image_size, faces_per_pixel=1))
-    shader = _shader(studio_lights().to(mesh.device), mesh.device)
+    shader = _shader(studio_lights(device=mesh.device), mesh.device)
     with torch.no_grad():
         images = MeshRenderer(rasterizer, shader)(mesh.extend(n_views), cameras=cameras)
     lights = AmbientLights(device=mesh.device)

@@ -44,11 +44,9 @@ def _warn_of_missing_uvs(mesh: FileMesh) -> None:
     """Warn of textures on faces that lack the texture coordinates for them."""
     bare = np.zeros(len(mesh.faces), dtype=bool)
     for i in mesh.used_materials():
-        material = mesh.materials[i]
-        for found in (material.base_map, material.normal_map, material.emission_map, material.occlusion_map):
-            if found is not None:
-                has_set = found.uv_set < len(mesh.uvs)
-                bare |= (mesh.face_materials() == i) & (mesh.faces_uvs[found.uv_set][:, 0] < 0 if has_set else True)
+        for found in mesh.materials[i].maps():
+            has_set = found.uv_set < len(mesh.uvs)
+            bare |= (mesh.face_materials() == i) & (mesh.faces_uvs[found.uv_set][:, 0] < 0 if has_set else True)
     if bare.any():
         warnings.warn(f"{mesh.name}: {bare.sum()} faces have a texture and no texture coordinates for it", stacklevel=4)
 

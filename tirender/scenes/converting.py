@@ -14,7 +14,7 @@ import torch
 from tirender import datasets
 from tirender.budget import bounded
 from tirender.checks import fail
-from tirender.fit.baking import bake
+from tirender.fit.baking import bake_material
 from tirender.io import load_gaussians, load_volume, save_volume
 from tirender.io.colors import HARMONIC
 from tirender.io.display import display_mesh, with_shown_normals
@@ -195,14 +195,8 @@ def _baked(mesh: FileMesh, options: ConvertOptions) -> FileMesh:
     if shown.textures is None:
         warnings.warn(f"{mesh.name}: has no colours, nothing is baked", stacklevel=3)
         return mesh
-    lost = [
-        name for name in ("normal_map", "occlusion_map", "emission_map", "metallic_roughness_map") if _has(mesh, name)
-    ]
-    if lost:
-        maps = ", ".join(name.replace("_", " ") for name in lost)
-        warnings.warn(f"{mesh.name}: {maps}: only base colours are baked, left out", stacklevel=3)
     assert options.export.bake is not None
-    shown.textures = bake(shown, options.export.bake)
+    shown.textures = bake_material(shown, options.export.bake, mesh.name)
     record = record_of_mesh(shown.cpu(), mesh.name)
     return replace(
         mesh,
@@ -213,7 +207,3 @@ def _baked(mesh: FileMesh, options: ConvertOptions) -> FileMesh:
         verts_rgba=None,
         faces_rgba=None,
     )
-
-
-def _has(mesh: FileMesh, slot: str) -> bool:
-    return any(getattr(mesh.materials[i], slot) is not None for i in mesh.used_materials())

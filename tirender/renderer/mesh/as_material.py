@@ -14,7 +14,7 @@ from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.structures.meshes import Meshes
 
 LARGEST = 1e9  # of a colour; means of larger ones are not finite
-WRAPS = {"border": "clamp", "reflection": "mirror", "repeat": "repeat"}
+WRAPS = {"border": "clamp", "zeros": "clamp", "reflection": "mirror", "repeat": "repeat"}
 
 
 def as_material(meshes: Meshes) -> TexturesMaterial | None:
@@ -35,7 +35,7 @@ def as_material(meshes: Meshes) -> TexturesMaterial | None:
         )
     if type(textures) is TexturesUV and _is_exact(textures):
         images, image_of_face = textures.distinct_maps()
-        materials = [Material(base_map=_texture_map(textures, image)) for image in images]
+        materials = [Material(base_map=texture_map_of(textures, image)) for image in images]
         return TexturesMaterial(
             materials, [image_of_face], textures.verts_uvs_list(), [textures.faces_uvs_list()[0][:, None]]
         )
@@ -48,7 +48,8 @@ def _is_exact(textures: TexturesUV) -> bool:
     return maps[0].shape[-1] == 3 and (borders or (not textures.align_corners and "zeros" not in textures.padding))
 
 
-def _texture_map(textures: TexturesUV, image: torch.Tensor) -> TextureMap:
+def texture_map_of(textures: TexturesUV, image: torch.Tensor) -> TextureMap:
+    """One of the maps of textures, an image (H, W, 3), laid as they are; what ends in black ends in its border."""
     transform = None
     if textures.align_corners:  # 0 and 1 are the centres of the outermost texels: move them to where those are
         rows, columns = image.shape[:2]

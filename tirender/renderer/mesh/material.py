@@ -10,6 +10,9 @@ import torch
 
 from tirender.structures.keeping import kept_property
 
+MAPS = ("base_map", "emission_map", "normal_map", "occlusion_map", "metallic_roughness_map")
+"""The attributes of ``Material`` that are maps."""
+
 
 @dataclass(frozen=True, eq=False)
 class TextureMap:
@@ -59,7 +62,7 @@ class Material:
         normal_scale: of the map's x and y.
         occlusion_map: its red channel is the part of the ambient light that arrives.
         occlusion_strength: how far it is followed, from 0 to 1.
-        metallic, roughness: from 0 to 1; None where the file says nothing.
+        metallic, roughness: from 0 to 1; None where the file says nothing: 1 with their map.
         metallic_roughness_map: roughness in green, metallic in blue.
         specular: RGB of Phong's highlights, or None.
         shininess: Phong's exponent, or None.
@@ -86,3 +89,12 @@ class Material:
     shininess: float | None = None
     double_sided: bool | None = None
     unlit: bool = False
+
+    def maps(self) -> list[TextureMap]:
+        """The maps that it has, in the order of ``MAPS``."""
+        return [found for found in (getattr(self, name) for name in MAPS) if found is not None]
+
+
+def roughness_of_exponent(shininess: float) -> float:
+    """The roughness whose highlight is as wide as that of Phong's exponent n: alpha^2 = 2 / (n + 2), Walter 2007."""
+    return float((2.0 / (max(shininess, 0.0) + 2.0)) ** 0.25)
