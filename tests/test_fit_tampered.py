@@ -56,6 +56,12 @@ def test_another_algorithm_is_refused(tmp_path: Path, state: dict[str, Any], nam
         run_fit(tmp_path, 5, 100)
 
 
+def test_parameters_in_a_state_are_read_as_tensors(tmp_path: Path, state: dict[str, Any]) -> None:
+    best = {name: nn.Parameter(value.clone()) for name, value in state["best"]["module"].items()}
+    torch.save(put(state, "best/module", best), tmp_path / "checkpoint.pt")
+    run_fit(tmp_path, 5, 100)
+
+
 def test_a_last_step_to_infinity_is_not_a_result() -> None:
     """No later loss would tell."""
     module = nn.Linear(1, 1)

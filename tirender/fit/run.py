@@ -165,7 +165,8 @@ class FitRun:
         self.step = state["step"]
         self.history = {name: values.tolist() for name, values in state["history"].items()}
         self.best_step, self._best_mean = state["best"]["step"], state["best"]["mean"]
-        self._best, self._mean = state["best"]["module"], state["mean"]
+        self._best = {name: value.detach() for name, value in state["best"]["module"].items()}
+        self._mean = state["mean"]
         self._last_good = _copy_of(self.module)
         self._generators = state["generators"]
         set_generator_states(state["generators"])

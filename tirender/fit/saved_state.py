@@ -100,8 +100,8 @@ def _check_moment(name: str, value: Any, shape: torch.Size) -> None:
     what = f"optimizer state {name}"
     if not isinstance(value, torch.Tensor) or value.shape != (torch.Size() if name == "step" else shape):
         fail(what, "a tensor of the parameter's shape", _described(value))
-    if value.dtype not in FLOATS or not bool(value.isfinite().all()):
-        fail(what, "finite floats", f"{value.dtype}, perhaps NaN or infinite")
+    if value.dtype not in FLOATS or value.requires_grad or not bool(value.isfinite().all()):
+        fail(what, "finite floats without gradients", f"{value.dtype}, perhaps NaN or infinite")
     if name in ("step", "exp_avg_sq") and bool((value < 0).any()):
         fail(what, "numbers of 0 or more", "others")
 
