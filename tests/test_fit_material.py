@@ -45,13 +45,15 @@ def test_it_approaches_colour_roughness_and_light() -> None:
 
 def test_a_model_without_texture_coordinates_has_colours_at_vertices() -> None:
     mesh = ico_sphere(1)
-    model = MaterialModel(mesh, MaterialConfig(surface_size=4, environment_size=4))
+    model = MaterialModel(mesh, MaterialConfig(environment_size=4))
     assert model.base_colors.shape == (len(mesh.verts_packed()), 3)
-    assert model.metallic_roughness.shape == (4, 4, 2)
+    assert model.metallic_roughness.shape == (1, 1, 2)
     restored = MaterialModel.restored(model.state_dict())
     assert torch.equal(restored.finished().verts_packed(), mesh.verts_packed())
     with pytest.raises(ValueError, match="state of a material"):
         MaterialModel.restored({"verts": torch.zeros(3, 3)})
+    with pytest.raises(ValueError, match="surface_size: expected 1 for a mesh without texture coordinates, got 4"):
+        MaterialModel(mesh, MaterialConfig(surface_size=4))
 
 
 def test_the_command_writes_what_other_commands_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +61,7 @@ def test_the_command_writes_what_other_commands_read(tmp_path: Path, capsys: pyt
     mesh.textures = TexturesVertex([mesh.verts_packed() / 3 + 0.5])
     IO().save_mesh(mesh, tmp_path / "ring.ply")
     out = tmp_path / "out"
-    options = ["--steps", "3", "--size", "16", "--views", "4", "--surface-size", "2", "-o", str(out)]
+    options = ["--steps", "3", "--size", "16", "--views", "4", "-o", str(out)]
     assert main(["fit", "material", str(tmp_path / "ring.ply"), *options]) == 0
     assert {"mesh.glb", "environment.hdr", "comparison.png"} <= {path.name for path in out.iterdir()}
     light = load_environment(out / "environment.hdr")

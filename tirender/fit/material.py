@@ -103,7 +103,7 @@ class MaterialModel(nn.Module):
         mesh: one mesh; its first set of texture coordinates is used.
         config: the sizes of maps.
     Raises:
-        ValueError: more than one mesh, or one without faces.
+        ValueError: more than one mesh, one without faces, or a map for one without texture coordinates.
     """
 
     verts: torch.Tensor
@@ -122,6 +122,8 @@ class MaterialModel(nn.Module):
         parts = mesh.verts_packed(), mesh.faces_packed(), normals, normal_rows.long(), uvs, uv_rows
         for name, value in zip(GEOMETRY, parts):
             self.register_buffer(name, value.detach().clone())
+        if config.surface_size > 1 and not len(uvs):
+            fail("surface_size", "1 for a mesh without texture coordinates", config.surface_size)
         device = mesh.device
         self.base = nn.ParameterList()
         self.surface = _pyramid(2, config.surface_size, device)
