@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tirender.io.file_mesh import FileMesh
-from tirender.renderer.mesh.material import Material
+from tirender.renderer.mesh.material import SLOTS, Material
 from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.structures import Meshes
 from tirender.structures.creases import creased_normals, has_mixed_winding, places
@@ -44,8 +44,7 @@ def _warn_of_missing_uvs(mesh: FileMesh) -> None:
     """Warn of textures on faces that lack the texture coordinates for them."""
     bare = np.zeros(len(mesh.faces), dtype=bool)
     for i in mesh.used_materials():
-        material = mesh.materials[i]
-        for found in (material.base_map, material.normal_map, material.emission_map, material.occlusion_map):
+        for found in (getattr(mesh.materials[i], slot) for slot in SLOTS):
             if found is not None:
                 has_set = found.uv_set < len(mesh.uvs)
                 bare |= (mesh.face_materials() == i) & (mesh.faces_uvs[found.uv_set][:, 0] < 0 if has_set else True)

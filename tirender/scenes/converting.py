@@ -7,6 +7,7 @@ import os
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.io.writing import WRITTEN_SUFFIXES, NewFile, files_for
+from tirender.renderer.mesh.material import SLOTS
 from tirender.scenes.export import ExportOptions, record_of
 from tirender.scenes.fitted import CHECKPOINT, RestoredFit, restore_fit
 from tirender.scenes.load import GAUSSIANS
@@ -36,6 +38,14 @@ GLTF = (".glb", ".gltf")
 TEXTURED = (*GLTF, ".obj", ".ply")
 SUFFIXES = tuple(dict.fromkeys([*WRITTEN_SUFFIXES, ".splat"]))
 """The endings of files that are written."""
+FACTORS = {
+    "metallic": "metallic_roughness_map",
+    "roughness": "metallic_roughness_map",
+    "emission": "emission_map",
+    "double_sided": None,
+    "unlit": None,
+}
+"""Numbers of materials beside their colours, and the maps without which they mean something else."""
 
 
 @dataclass(frozen=True)
@@ -185,18 +195,16 @@ def _baked(mesh: FileMesh, options: ConvertOptions) -> FileMesh:
     if shown.textures is None:
         warnings.warn(f"{mesh.name}: has no colours, nothing is baked", stacklevel=3)
         return mesh
-    lost = [
-        name for name in ("normal_map", "occlusion_map", "emission_map", "metallic_roughness_map") if _has(mesh, name)
-    ]
+    kept, lost = _beside_colors(mesh)
     if lost:
-        maps = ", ".join(name.replace("_", " ") for name in lost)
-        warnings.warn(f"{mesh.name}: {maps}: only base colours are baked, left out", stacklevel=3)
+        names = ", ".join(name.replace("_", " ") for name in lost)
+        warnings.warn(f"{mesh.name}: {names}: only base colours are baked, left out", stacklevel=3)
     assert options.export.bake is not None
     shown.textures = bake(shown, options.export.bake)
     record = record_of_mesh(shown.cpu(), mesh.name)
     return replace(
         mesh,
-        materials=record.materials,
+        materials=tuple(replace(material, **kept) for material in record.materials),
         faces_material=record.faces_material,
         uvs=record.uvs,
         faces_uvs=record.faces_uvs,
@@ -205,5 +213,15 @@ def _baked(mesh: FileMesh, options: ConvertOptions) -> FileMesh:
     )
 
 
-def _has(mesh: FileMesh, slot: str) -> bool:
-    return any(getattr(mesh.materials[i], slot) is not None for i in mesh.used_materials())
+def _beside_colors(mesh: FileMesh) -> tuple[dict[str, Any], list[str]]:
+    """What all materials say alike beside their colours, which one material can keep; and the names of the rest."""
+    materials = [mesh.materials[i] for i in mesh.used_materials()]
+    lost = [slot for slot in SLOTS[1:] if any(getattr(m, slot) is not None for m in materials)]
+    kept: dict[str, Any] = {}
+    for name, map_name in FACTORS.items():
+        values = {getattr(m, name) for m in materials}
+        if map_name not in lost and len(values) == 1:
+            kept[name] = values.pop()
+        elif map_name not in lost and len(values) > 1:
+            lost.append(name)
+    return kept, lost + ["transparency"] * any(m.alpha_mode != "opaque" for m in materials)

@@ -14,8 +14,8 @@ import torch
 from tirender.engine.compositing import composite
 from tirender.renderer.cameras import FoVOrthographicCameras, OrthographicCameras
 from tirender.renderer.lighting import per_point, unit_vectors
-from tirender.renderer.mesh.material import Material
-from tirender.renderer.mesh.material_table import SLOTS, MapTable, roughness_of
+from tirender.renderer.mesh.material import SLOTS, Material
+from tirender.renderer.mesh.material_table import MapTable, roughness_of
 from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.renderer.tone_mapping import decode_srgb
 from tirender.structures.fragments import PackedFragments

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import torch
 
 from tirender.budget import bounded
+from tirender.checks import check_tensor, fail
 from tirender.engine.kernels.texture import LEVELS, NEAREST
 from tirender.engine.mesh_shading import padding_code
-from tirender.renderer.mesh.material import Material, TextureMap
+from tirender.renderer.mesh.material import ALPHA_MODES, SLOTS, Material, TextureMap
 from tirender.renderer.mesh.mipmaps import PackedMipmaps, pack_mipmaps, sample_mipmaps
 from tirender.renderer.mesh.texture_maps import PackedMaps, check_padding, sample_maps
 from tirender.renderer.tone_mapping import decode_srgb
 
-SLOTS = ("base_map", "emission_map", "normal_map", "occlusion_map", "metallic_roughness_map")  # the maps that are shown
 COLORS = ("base_map", "emission_map")  # those that are sRGB
 
 
@@ -84,7 +84,6 @@ class MapTable(NamedTuple):
         ).int()
         numbers = [[-1 if n < 0 else int(first_level[n]) for n in row] for row in numbers]
         eye = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-        modes = ("opaque", "mask", "blend")
         base = _rows([m.base_color for m in everything], 4)
         plain = [(0.0, 0.0, 0.0) if m.unmapped_color is None else m.unmapped_color for m in everything]
         has_plain = torch.tensor([[m.unmapped_color is not None] for m in everything])
@@ -99,10 +98,7 @@ class MapTable(NamedTuple):
             "plain_color": torch.cat([torch.where(has_plain, _rows(plain, 3), base[:, :3]), base[:, 3:]], 1),
             "emission": _rows([m.emission for m in everything], 3),
             "phong": torch.tensor([(*(m.specular or (1.0,) * 3), m.shininess or 64.0) for m in everything]),
-            "settings": _rows(
-                [(modes.index(m.alpha_mode), m.alpha_cutoff, m.normal_scale, m.occlusion_strength) for m in everything],
-                4,
-            ),
+            "settings": _rows([_settings(m) for m in everything], 4),
             "metallic_roughness": _rows(
                 [(0.0 if m.metallic is None else m.metallic, roughness_of(m)) for m in everything], 2
             ),
@@ -145,6 +141,11 @@ def wants_grad(materials: Sequence[Material]) -> bool:
     return False
 
 
+def _settings(material: Material) -> tuple[Any, ...]:
+    mode = ALPHA_MODES.index(material.alpha_mode)
+    return mode, material.alpha_cutoff, material.normal_scale, material.occlusion_strength
+
+
 def roughness_of(material: Material) -> Any:
     """A material's roughness; of Phong's exponent n, the one whose highlight is as wide (alpha^2 = 2 / (n + 2))."""
     if material.roughness is not None:
@@ -173,6 +174,9 @@ def _number(
 
 
 def _rgba(image: torch.Tensor, decode: bool) -> torch.Tensor:
+    check_tensor("TextureMap.image", image)
+    if image.dim() != 3 or image.shape[2] not in (3, 4) or 0 in image.shape or not image.is_floating_point():
+        fail("TextureMap.image", "floats (H, W, 3) or (H, W, 4)", f"{image.dtype} of shape {tuple(image.shape)}")
     alpha = image[..., 3:] if image.shape[-1] == 4 else torch.ones_like(image[..., :1])
     if decode:
         return torch.cat([decode_srgb(image[..., :3]), alpha], -1)

@@ -10,8 +10,8 @@ import torch
 
 from tirender.checks import as_indices, check_range, fail
 from tirender.ops.interp_face_attrs import evaluate_filled
-from tirender.renderer.mesh.material import Material
-from tirender.renderer.mesh.material_table import SLOTS, MapTable, wants_grad
+from tirender.renderer.mesh.material import SLOTS, Material
+from tirender.renderer.mesh.material_table import MapTable, wants_grad
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
 from tirender.renderer.tone_mapping import decode_srgb
 from tirender.structures.keeping import compute_to_keep
