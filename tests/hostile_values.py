@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -133,7 +134,8 @@ def text(data: bytes, rng: random.Random, words: tuple[str, ...] = ()) -> bytes:
                 if other[:1] == line[:1] and place < len(other):
                     other[place] = word
         elif kind == 8:
-            lines[at] = line + line[1:] * rng.choice((1, 2, 3000))
+            n = rng.choice((1, 2, 3000))
+            lines[at] = line + line[1:] * min(n, MOST_BYTES // (len(" ".join(line)) + 1))
         elif kind == 9:
             n = rng.choice((1, 2, 20_000)) if rng.random() < 0.3 else 1
             lines[at:at] = [list(line) for _ in range(min(n, MOST_BYTES // (len(" ".join(line)) + 1)))]
@@ -193,7 +195,10 @@ def tree(root: Any, rng: random.Random) -> Any:
         if isinstance(container, dict) and rng.random() < 0.1:
             del container[key]
         else:
-            container[key] = copy.deepcopy(changed(container[key], rng))  # some are of this module
+            new = changed(container[key], rng)
+            with contextlib.suppress(RecursionError):  # so deep that no change comes to its end
+                new = copy.deepcopy(new)  # some are of this module
+            container[key] = new
     return root
 
 

@@ -23,7 +23,7 @@ FITS: dict[str, tuple[str, dict[str, Any]]] = {
     "silhouette": ("silhouette", {"level": 1, "edges": "antialias", "optimizer": "adam"}),
     "images vertex": ("images", {"level": 1, "faces_per_pixel": 4, "sigma_final": 1e-5}),
     "images uv": ("images", {"level": 1, "faces_per_pixel": 4, "texture": "uv", "texture_size": 8}),
-    "material": ("material", {"texture_size": 8, "surface_size": 2, "environment_size": 4}),
+    "material": ("material", {"texture_size": 8, "surface_size": 1, "environment_size": 4}),
     "volume": ("volume", {**RAYS, "volume_size": 8, "double_at": (2,)}),
     "nerf harmonic": ("nerf", {**RAYS, "rays_per_view": 8}),
     "nerf hashgrid": (

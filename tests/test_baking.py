@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from gltf_validator import assert_valid
 from small_fits import FITS, config_of, run_small
 
-from tirender.fit.baking import bake, filled, unwrap
+from tirender.fit import fusion
+from tirender.fit.baking import bake, bake_material, filled, unwrap
+from tirender.fit.fusion import DepthPicture, fuse
 from tirender.fit_kinds import KINDS
 from tirender.io.files import write_file
 from tirender.io.reading import read_mesh_file
@@ -19,12 +22,14 @@ from tirender.renderer import (
     MeshRasterizer,
     RasterizationSettings,
     TexturesAtlas,
+    TexturesMaterial,
     TexturesVertex,
     look_at_view_transform,
 )
+from tirender.renderer.mesh.material import Material, TextureMap
 from tirender.scenes.converting import ConvertOptions, convert_fit
 from tirender.scenes.export import ExportOptions
-from tirender.scenes.fitted import restored_fit
+from tirender.scenes.fitted import RestoredFit, restored_fit
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere
 
@@ -121,6 +126,53 @@ def test_filled_continues_colours_and_keeps_what_is_known() -> None:
     assert torch.equal(filled(image, torch.ones(33, 20)), image)
 
 
+def colored_ball(*materials: Material) -> Meshes:
+    """A ball with colours of vertices and these materials in turn."""
+    mesh = ico_sphere(1)
+    rgba = torch.cat([mesh.verts_packed() / 2 + 0.5, torch.ones(len(mesh.verts_packed()), 1)], 1)
+    which = torch.arange(len(mesh.faces_packed())) % len(materials)
+    textures = TexturesMaterial(materials, [which], colors=[rgba], faces_colors=mesh.faces_list())
+    return Meshes(mesh.verts_list(), mesh.faces_list(), textures)
+
+
+@needs_xatlas
+def test_what_materials_agree_on_is_kept(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    brass = Material(metallic=0.9, roughness=0.25, double_sided=False)
+    fit = RestoredFit(colored_ball(brass, replace(brass, name="other")))
+    converted = convert_fit(fit, tmp_path / "brass.glb", ConvertOptions(ExportOptions(128)))
+    write_file(converted.files[-1].path, converted.files[-1].chunks)
+    (material,) = read_mesh_file(tmp_path / "brass.glb").materials
+    assert (material.metallic, material.roughness, material.double_sided) == (0.9, 0.25, False)
+    assert material.base_map is not None
+    assert not recwarn.list
+
+
+@needs_xatlas
+def test_what_is_not_baked_is_told() -> None:
+    shining = Material(
+        roughness=0.5, metallic=1.0, emission=(1.0, 1.0, 1.0), emission_map=TextureMap(torch.zeros(1, 1, 3))
+    )
+    glass = Material(roughness=0.1, metallic=1.0, alpha_mode="blend", base_color=(1.0, 1.0, 1.0, 0.5))
+    with pytest.warns(UserWarning, match="^m: emission map, roughness, transparency: only base colours are baked"):
+        (material,) = bake_material(colored_ball(shining, glass), 64, "m").materials
+    assert (material.metallic, material.roughness, material.emission) == (1.0, None, (0.0, 0.0, 0.0))
+
+
+def test_depths_are_fused_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    R, T = look_at_view_transform(dist=2.7, elev=torch.tensor([0.0, 0, 0, 0, 90, -90]), azim=torch.arange(6) * 90.0)
+    cameras = FoVPerspectiveCameras(R=R, T=T)
+    found = MeshRasterizer(cameras, RasterizationSettings(48, faces_per_pixel=1))(ball(2).extend(6)).zbuf[..., 0]
+    depths = torch.where(found < 0, torch.inf, found)
+    pictures = [DepthPicture(cameras[i], torch.zeros(48, 48, 3), depths[i]) for i in range(6)]
+    low, high = torch.full((3,), -1.2), torch.full((3,), 1.2)
+    whole = fuse(pictures, low, high, 12)
+    assert (whole.verts_packed().norm(dim=1) - 1).abs().max() < 0.25
+    monkeypatch.setattr(fusion, "MOST_POINTS", 500)
+    parts = fuse(pictures, low, high, 12)
+    assert torch.equal(parts.faces_packed(), whole.faces_packed())
+    assert torch.allclose(parts.verts_packed(), whole.verts_packed(), atol=1e-5)
+
+
 @needs_xatlas
 def test_bad_arguments() -> None:
     for mesh, size, message in (
@@ -157,3 +209,5 @@ def test_every_fit_becomes_a_file(tmp_path: Path, name: str, size: int | None) -
     has_map = any(material.base_map is not None for material in read.materials)
     assert has_map == (has_colors and (size is not None or name == "images uv"))
     assert (read.verts_rgba is not None) == (has_colors and not has_map)
+    used = [read.materials[i] for i in read.used_materials()]
+    assert [material.unlit for material in used] == [kind in ("volume", "nerf")]  # whose colours are light

@@ -154,21 +154,6 @@ def test_baking_what_a_file_shows(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "has no colours, nothing is baked" in capsys.readouterr().err
 
 
-def test_a_baked_material_keeps_what_all_say_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("xatlas")
-    sphere = ico_sphere(1)
-    verts, faces = sphere.verts_packed().numpy(), sphere.faces_packed().numpy()
-    red = Material("red", base_color=(1.0, 0.0, 0.0, 1.0), metallic=1.0, roughness=0.25, emission=(0.5, 0.0, 0.0))
-    blue = replace(red, base_color=(0.0, 0.0, 1.0, 0.5), alpha_mode="blend", roughness=0.75)
-    mesh = FileMesh("two", verts, faces, materials=(red, blue), faces_material=np.arange(len(faces)) % 2)
-    write_mesh_file(mesh, tmp_path / "two.glb")
-    assert convert(tmp_path / "two.glb", tmp_path / "one.glb", "--bake", 64) == 0
-    assert "two.glb: roughness, transparency: only base colours are baked, left out" in capsys.readouterr().err
-    (baked,) = read_mesh_file(tmp_path / "one.glb").materials
-    assert baked.base_map is not None
-    assert (baked.metallic, baked.emission[0]) == (1.0, pytest.approx(0.5, abs=1e-3))
-
-
 def volume_of_a_ball() -> Volumes:
     """A ball of radius 0.5 around (1, 2, 3), its colour by place."""
     grid = torch.stack(torch.meshgrid(*[torch.linspace(-0.75, 0.75, 32)] * 3, indexing="ij"), 0)

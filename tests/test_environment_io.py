@@ -122,6 +122,19 @@ def test_exr(tmp_path):
         load_environment(tmp_path / "b.exr")
 
 
+def test_all_parts_of_an_exr_count(tmp_path):
+    openexr = pytest.importorskip("OpenEXR", reason="OpenEXR is not installed")
+    header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}
+    black = {"RGB": np.zeros((256, 256, 3), np.float32)}
+    openexr.File([openexr.Part({**header, "name": name}, black) for name in "ab"]).write(str(tmp_path / "parts.exr"))
+    openexr.File(header, black).write(str(tmp_path / "one.exr"))
+    assert load_environment(tmp_path / "parts.exr").shape == (256, 256, 3)
+    with budget(3e6):
+        load_environment(tmp_path / "one.exr")
+        with pytest.raises(ValueError, match="too large"):
+            load_environment(tmp_path / "parts.exr")
+
+
 def test_light_must_be_finite():
     with pytest.raises(ValueError, match="picture"):
         save_environment(io.BytesIO(), torch.full((1, 1, 3), -1.0))

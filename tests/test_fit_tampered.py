@@ -16,7 +16,7 @@ from fit_worker import run_fit
 from torch import nn
 
 from tirender.cli import main
-from tirender.fit import Checkpoint, FitConfig, fit, load_checkpoint
+from tirender.fit import Checkpoint, FitConfig, NonFiniteLoss, fit, load_checkpoint
 from tirender.scenes import load_scene
 from tirender.utils import ico_sphere
 
@@ -32,7 +32,7 @@ CASES = {
     "best": [None, 3, {}],
     "best/step": [4, -1, 1.0],
     "best/mean": [math.inf, math.nan, [1.0]],
-    "best/module": [{}, {"deform_verts": 3}, None],
+    "best/module": [{}, {"deform_verts": 3}, {"deform_verts": torch.zeros(43, 3)}, None],
     "module": [{}, [], {"deform_verts": torch.zeros(3, 3)}, {"deform_verts": "x"}],
     "module/deform_verts": [torch.full((42, 3), math.nan), torch.zeros(43, 3), torch.zeros(42, 3).to_sparse()],
     "optimizer": [None, {}, {"state": {}}, {"state": {}, "param_groups": []}],
@@ -45,6 +45,24 @@ CASES = {
     "generators/python": [(), (3, (1, 2), None), (HUGE, (), None)],
     "settings": [None, 3, {1: 2}, {"a": torch.ones(2)}],
 }
+
+
+@pytest.mark.parametrize("name", ["nesterov", "maximize", "foreach", "differentiable"])
+def test_another_algorithm_is_refused(tmp_path: Path, state: dict[str, Any], name: str) -> None:
+    (group,) = state["optimizer"]["param_groups"]
+    wrong = put(state, "optimizer/param_groups", [{**group, name: not group[name]}])
+    torch.save(wrong, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=rf"checkpoint\.pt: optimizer param_groups {name}: expected "):
+        run_fit(tmp_path, 5, 100)
+
+
+def test_a_last_step_to_infinity_is_not_a_result() -> None:
+    """No later loss would tell."""
+    module = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e38)
+    with pytest.raises(NonFiniteLoss, match="weight is not finite; stopped, with the parameters of step 0"):
+        fit(lambda _: {"far": 100 * module.weight.sum()}, module, optimizer, FitConfig(1, progress=False))
+    assert module.weight.isfinite().all()
 
 
 @pytest.fixture(scope="module")

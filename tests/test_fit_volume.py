@@ -115,7 +115,7 @@ def test_targets_are_on_black(views: Views) -> None:
     ("settings", "message"),
     [
         ({"views_per_step": 0}, "views_per_step: expected at least 1, got 0"),
-        ({"n_pts_per_ray": 0}, "n_pts_per_ray: expected at least 1, got 0"),
+        ({"n_pts_per_ray": 0}, "n_pts_per_ray: expected 1 to 32768, got 0"),
         ({"extent": 0.0}, "extent: expected a number above 0, got 0.0"),
         ({"lr": -1.0}, "lr: expected a number above 0, got -1.0"),
         ({"volume_size": 30, "double_at": (1, 2)}, "volume_size: expected a positive multiple of 4, .* got 30"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,13 @@ def test_tangents_follow_u_and_split_where_it_is_mirrored(tmp_path: Path) -> Non
     assert tangents[places[:, 0] < 0].tolist() == [[-1, 0, 0, -1]]
     assert tangents[places[:, 0] > 0].tolist() == [[1, 0, 0, 1]]
     assert sorted(tangents[places[:, 0] == 0].tolist()) == [[-1, 0, 0, -1]] * 2 + [[1, 0, 0, 1]] * 2
+
+
+def test_a_normal_map_on_faces_without_area(tmp_path: Path) -> None:
+    flat = FileMesh("m", np.zeros((3, 3)), np.array([[0, 1, 2]]), uvs=(np.zeros((3, 2), np.float32),))
+    flat = replace(flat, faces_uvs=(flat.faces,), materials=(Material(normal_map=texture()),))
+    written(tmp_path, replace(flat, faces_material=np.zeros(1, np.int64)))
+    assert_valid(tmp_path / "m.glb")
 
 
 def test_faces_without_texture_coordinates_have_the_colour_for_them(tmp_path: Path) -> None:
@@ -476,6 +484,18 @@ def test_materials_of_a_fit(tmp_path: Path) -> None:
     assert torch.allclose(read.metallic_roughness_map.image, image * 0.5, atol=0.51 / 255)
     IO().save_mesh(Meshes([verts], [faces], textures), tmp_path / "m.obj")
     IO().save_mesh(Meshes([verts], [faces], textures), tmp_path / "m.ply")
+
+
+def test_numbers_beyond_what_gltf_allows(tmp_path: Path) -> None:
+    """An unlit material does not shine, a camera may see to infinity, and opacities end at 1."""
+    material = Material(base_color=(1.0, 1.0, 1.0, 1.5), emission=(-1.0, 0.5, 0.0), unlit=True)
+    far = FileCamera("far", "perspective", np.eye(4), 1.0, near=0.1, far=math.inf)
+    mesh = FileMesh("m", np.eye(3), np.array([[0, 1, 2]]), materials=(material,), cameras=(far,))
+    read = written(tmp_path, replace(mesh, faces_material=np.array([0])))
+    assert read.materials[0].unlit
+    assert read.materials[0].emission == (0.0, 0.0, 0.0)
+    assert read.materials[0].base_color[3] == 1.0
+    assert read.cameras[0].far is None
 
 
 def test_colours_are_linear(tmp_path: Path) -> None:

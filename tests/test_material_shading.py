@@ -11,10 +11,12 @@ import tirender.renderer as r
 from tirender.renderer.mesh import material_shader
 from tirender.renderer.mesh.material import Material, TextureMap
 from tirender.renderer.mesh.material_shader import MaterialShader
+from tirender.renderer.mesh.material_table import MapTable
 from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.structures import Meshes
 from tirender.utils import ico_sphere
 
+CPU = torch.device("cpu")
 RED, GREEN, BLUE = torch.eye(3).unbind()
 QUAD_FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])
 CORNERS = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])  # uv of a quad's corners, u to the right and v up
@@ -317,7 +319,24 @@ def test_batches_scenes_and_parts_keep_their_materials():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TexturesMaterial([], [torch.tensor([0, 1])]), "faces_material: expected indices of the 1 materials"),
+        (lambda: TexturesMaterial([], [torch.tensor([0, 1])]), "faces_material: expected indices of the 0 materials"),
+        (
+            lambda: TexturesMaterial(
+                [Material()], [torch.tensor([0])], [CORNERS[:0]], [torch.zeros(1, 1, 3, dtype=torch.long)]
+            ),
+            "faces_uvs: expected indices of the 0 rows of verts_uvs, got 0",
+        ),
+        (
+            lambda: MapTable.of([Material(base_map=TextureMap(torch.rand(1, 1, 3), uv_set=-1))], CPU),
+            "base_map.uv_set: expected an integer of 0 or more, got -1",
+        ),
+        *(
+            (
+                lambda image=image: MapTable.of([Material(normal_map=TextureMap(image))], CPU),
+                r"normal_map.image: expected floats \(H, W, 3\) or \(H, W, 4\), got",
+            )
+            for image in (torch.rand(0, 1, 3), torch.rand(2, 2, 1), torch.rand(2, 3), torch.zeros(2, 2, 3).byte())
+        ),
         (
             lambda: TexturesMaterial([Material()], [torch.tensor([-2])]),
             "faces_material: expected indices of materials, or -1",
@@ -495,10 +514,3 @@ def test_empty_textures_can_be_joined(n_sets: int):
 def test_materials_that_cannot_be_are_named(given, expected):
     with pytest.raises(ValueError, match=expected):
         Material(**given)
-
-
-@pytest.mark.parametrize("image", [torch.rand(4, 4), torch.rand(4, 4, 1), torch.zeros(4, 4, 3, dtype=torch.uint8)])
-def test_images_of_maps_that_cannot_be_are_named(image):
-    textures = TexturesMaterial([Material(base_map=TextureMap(image))], [torch.zeros(1, dtype=torch.int64)])
-    with pytest.raises(ValueError, match=r"TextureMap.image: expected floats \(H, W, 3\)"):
-        textures.maps()

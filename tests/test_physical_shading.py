@@ -129,6 +129,21 @@ def test_the_kernel_and_its_twin_draw_the_same(twin, tone_mapping, mipmaps):
     assert (flat[0] - flat[1]).abs().max() < 1e-4
 
 
+def test_normals_without_a_direction_see_nothing(twin):
+    mesh = quad(Material(metallic=0.0, roughness=0.5))
+    without = Meshes(mesh.verts_list(), mesh.faces_list(), mesh.textures, verts_normals=[torch.zeros(4, 3)])
+    for seen in twin(without, surroundings(), front()):
+        assert seen.isfinite().all()
+
+
+def test_a_map_counts_where_its_factors_say_nothing(twin):
+    rough_metal = TextureMap(torch.tensor([[[0.0, 0.7, 1.0]]]))
+    mapped, said = Material(metallic_roughness_map=rough_metal), Material(metallic=1.0, roughness=0.7)
+    for one, other in zip(twin(ball(mapped), surroundings()), twin(ball(said), surroundings())):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert ball(mapped).textures.is_physical
+
+
 def test_several_pictures_have_lights_and_cameras_of_their_own(twin):
     R, T = r.look_at_view_transform(3.0, 10.0, [0.0, 120.0])
     cameras = r.FoVPerspectiveCameras(R=R, T=T, fov=45.0)
@@ -153,6 +168,30 @@ def test_surroundings_lie_where_the_picture_says():
     turned = r.EnvironmentLights(picture, size=16).turned(90.0)  # what was at -Z is now at -X
     seen = turned.maps().mirrored(towards @ turned.rotation.T, torch.zeros(6, 1))
     assert torch.allclose(seen[1], torch.tensor([1.0, 0, 0]), atol=0.01)
+
+
+def test_maps_follow_the_light():
+    lights = r.EnvironmentLights(torch.nn.Parameter(torch.ones(6, 4, 4, 3)))
+    with torch.no_grad():
+        first = lights.maps()
+        assert lights.maps() is first
+        lights.radiance.mul_(2)
+        assert torch.allclose(lights.maps().levels[-1], torch.tensor(2.0))
+        assert lights.double().maps().levels[0].dtype == torch.float64
+        lights.radiance.data = torch.full((6, 4, 4, 3), 3.0)
+        assert torch.allclose(lights.maps().levels[-1], torch.tensor(3.0))
+    of_parts = r.EnvironmentLights(torch.ones(6, 4, 4, 3))
+    for value in range(4):  # which may come to lie where another one was
+        of_parts.radiance = torch.full((6, 4, 4, 3), float(value))
+        if value != 2:
+            assert torch.allclose(of_parts.maps().levels[-1], torch.tensor(float(value)))
+
+
+def test_large_pictures_are_averaged():
+    """Texels of the cube map are means, and all of the light arrives."""
+    picture = torch.zeros(64, 128, 3)
+    picture[::2, ::2] = 4.0
+    assert abs(float(cube_of(picture, 4).mean()) - 1) < 0.1
 
 
 def test_a_mirror_shows_the_surroundings():
@@ -342,8 +381,17 @@ def test_what_is_wrong_is_named():
         draw(quad(Material()), [surroundings(), surroundings()], front())
     with pytest.raises(ValueError, match="tone_mapping"):
         r.PBRShader(lights=[], tone_mapping="aces")
-    with pytest.raises(ValueError, match="exposure"):
-        r.PBRShader(lights=[], exposure=-1.0)
+    for name, value in (
+        ("exposure", -1.0),
+        ("shadows", 64.5),
+        ("shadows", 1 << 20),
+        ("shadow_softness", -1),
+        ("shadow_softness", 1000),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            r.PBRShader(lights=[], **{name: value})
+    with pytest.raises(ValueError, match="^size: .*power of 2"):
+        r.studio_lights(1 << 20)
 
 
 def test_other_textures_are_dull_dielectrics():

@@ -12,11 +12,18 @@ import torch.nn.functional as F
 from tirender.cli import main
 from tirender.fields import VolumeModel
 from tirender.fit import save_checkpoint
-from tirender.fit.nerf import NerfConfig, NerfModel
+from tirender.fit.nerf import NerfConfig
+from tirender.fit.nerf_model import NerfModel
 from tirender.fit.volume import VolumeConfig
 from tirender.io import IO, save_ply, save_volume
 from tirender.io.pluggable_formats import MeshFormatInterpreter, PointcloudFormatInterpreter
-from tirender.renderer import FoVOrthographicCameras, FoVPerspectiveCameras, TexturesVertex, look_at_view_transform
+from tirender.renderer import (
+    FoVOrthographicCameras,
+    FoVPerspectiveCameras,
+    TexturesUV,
+    TexturesVertex,
+    look_at_view_transform,
+)
 from tirender.scenes import CloudScene, FieldScene, Look, MeshScene, VolumeScene, load_scene, make_scene
 from tirender.structures import Meshes, Pointclouds, Volumes
 from tirender.utils import ico_sphere
@@ -265,6 +272,24 @@ def test_the_checkpoint_of_a_radiance_field(tmp_path, field):
         image = scene.render(cameras((10.0, 200.0)), Look((8, 8), shader))
         assert image.shape == (2, 8, 8, 3)
         assert bool(image.isfinite().all())
+
+
+@pytest.mark.parametrize("edges", ["hard", "antialias"])
+@pytest.mark.parametrize("huge", ["vertex", "colours of vertices", "texture"])
+def test_numbers_beyond_what_float32_computes_with_leave_a_picture(edges, huge):
+    mesh = ico_sphere(2)
+    verts, corners = mesh.verts_packed(), torch.rand(len(mesh.verts_packed()), 2)
+    if huge == "vertex":
+        mesh = mesh.update_padded(torch.cat([verts[:-1], verts[-1:] * 6e37])[None])
+    elif huge == "texture":
+        maps = torch.where(torch.rand(1, 8, 8, 3) < 0.5, -1e38, 3e38)
+        mesh.textures = TexturesUV(maps, [mesh.faces_packed()], [corners])
+    else:
+        mesh.textures = TexturesVertex(torch.where(verts < 0, -3e38, 3e38)[None])
+    R, T = look_at_view_transform(2.1, 10.0, 150.0)
+    image = MeshScene(mesh).render(FoVPerspectiveCameras(R=R, T=T), Look((24, 24), supersample=1, edges=edges))
+    assert image.isfinite().all()
+    assert image.std() > 0
 
 
 def test_a_field_is_drawn_where_it_is():

@@ -17,8 +17,9 @@ from tirender.cli import main
 from tirender.scenes import MeshScene, load_scene
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.controls import CONTROLS, FIT_CONTROLS, FIT_HELP, HELP, VIEWS
+from tirender.scenes.saved_pictures import saver
 from tirender.scenes.shots import place_in
-from tirender.scenes.viewer import BACKGROUNDS, Viewer, saver
+from tirender.scenes.viewer import BACKGROUNDS, Viewer
 from tirender.utils import ico_sphere
 from tirender.vis.display import NO_NOTES, Event, Notes
 from tirender.vis.drawing import write_notes

@@ -65,7 +65,7 @@ def test_local_coordinates(align_corners):
         {"voxel_size": SIZE, "volume_translation": TRANSLATION},
         {"voxel_size": torch.tensor([0.3]), "volume_translation": torch.tensor(TRANSLATION)},
         {"voxel_size": torch.tensor([[0.3], [0.5]])},
-        {"voxel_size": torch.rand(2, 3) + 0.1, "volume_translation": torch.rand(2, 3)},
+        {"voxel_size": [[0.4, 0.2, 0.6], [0.5, 0.9, 0.1]], "volume_translation": [[0.3, 0.9, 0.8], [0.7, 0.6, 0.4]]},
     ],
     ids=str,
 )

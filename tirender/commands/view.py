@@ -61,8 +61,9 @@ def _view(args: argparse.Namespace) -> None:
     from tirender.scenes.cameras import frusta_of
     from tirender.scenes.controls import CAMERA_HELP, CONTROLS, HELP, WITH_CAMERAS
     from tirender.scenes.page import show_on_page
+    from tirender.scenes.saved_pictures import saver
     from tirender.scenes.shots import camera_index
-    from tirender.scenes.viewer import BACKGROUNDS, Viewer, saver
+    from tirender.scenes.viewer import BACKGROUNDS, Viewer
     from tirender.vis.web import WebPage
     from tirender.vis.window import NoWindow, Window
 

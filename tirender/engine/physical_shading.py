@@ -8,6 +8,7 @@ from functools import cache
 import torch
 
 from tirender.engine import runtime
+from tirender.engine.cube_maps import cube_points, texel_centres
 from tirender.engine.kernels import physical_shading as kernels
 from tirender.engine.kernels.material_shading import MaterialInputs
 from tirender.engine.rasterize_meshes import RasterMode
@@ -31,11 +32,7 @@ def join_levels(levels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Ten
 @cache
 def _framed(size: int) -> torch.Tensor:
     """(6 (size + 2)^2,) int64: the texel at each place of the faces and one beyond; see ``kernels/cube.py``."""
-    x = (2 * torch.arange(-1, size + 1, dtype=torch.float64) + 1) / size - 1
-    t, s = torch.meshgrid(x, x, indexing="ij")
-    one = torch.ones_like(s)
-    faces = ((one, -t, -s), (-one, -t, s), (s, one, t), (s, -one, -t), (s, -t, one), (-s, -t, -one))
-    x, y, z = torch.stack([torch.stack(face) for face in faces], 1).view(3, -1)
+    x, y, z = cube_points(texel_centres(size, frame=1)).view(-1, 3).unbind(1)
     axis = torch.stack([x.abs(), y.abs(), z.abs()]).argmax(0)
     sign = torch.where(axis == 0, x, torch.where(axis == 1, y, z)).sign()
     reach = torch.maximum(torch.maximum(x.abs(), y.abs()), z.abs())

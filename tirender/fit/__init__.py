@@ -11,7 +11,8 @@ from tirender.fit.loop import fit
 from tirender.fit.material import MaterialConfig, MaterialModel, fit_material, render_lit_views
 from tirender.fit.mesh import MeshConfig, fit_mesh, surface_chamfer
 from tirender.fit.models import DeformedMesh, TextureMap, VertexColors
-from tirender.fit.nerf import NerfConfig, NerfModel, fit_nerf
+from tirender.fit.nerf import NerfConfig, fit_nerf
+from tirender.fit.nerf_model import NerfModel
 from tirender.fit.preview import Preview
 from tirender.fit.rendering import ImageConfig, SilhouetteConfig, fit_images, fit_silhouettes
 from tirender.fit.run import Callback, FitConfig, FitRun, NonFiniteLoss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,16 @@ import torch.nn.functional as F
 
 from tirender.checks import check_integer, fail
 from tirender.ops.interp_face_attrs import interpolate_face_attributes
-from tirender.renderer import TexturesUV
+from tirender.renderer import TexturesMaterial, TexturesUV
+from tirender.renderer.mesh.material import MAPS, Material, TextureMap
 from tirender.renderer.mesh.rasterize_meshes import rasterize_meshes
 from tirender.structures import Meshes
 from tirender.structures.fragments import Fragments
 
 MAX_SIDE = 16384
 PADDING = 4  # texels between charts
+NUMBERS = ("metallic", "roughness", "emission", "specular", "shininess", "double_sided", "unlit")
+FACTORS = {"emission_map": ("emission",), "metallic_roughness_map": ("metallic", "roughness")}  # nothing without it
 
 Colors = tuple[torch.Tensor, torch.Tensor]
 
@@ -75,6 +79,33 @@ def bake(mesh: Meshes, size: int, colors_at: Callable[[Texels], Colors] | None =
         mask[where] = 1.0
         image = filled(image.view(size, size, 3), mask.view(size, size))
     return TexturesUV([image], [faces_uvs], [verts_uvs], align_corners=False)
+
+
+def bake_material(mesh: Meshes, size: int, name: str) -> TexturesMaterial:
+    """Bake the base colours of materials into one map of one material.
+
+    The other numbers stay where all faces agree on them. Those that differ, maps of anything else, and transparency are
+    left out, with a warning.
+
+    Args:
+        mesh: one mesh with ``TexturesMaterial``, which are not changed.
+        size: see :func:`bake`, which also tells what is raised.
+        name: of the file that it is from, for the warning.
+    """
+    baked, textures = bake(mesh, size), mesh.textures
+    everything = [*textures.materials, Material()]
+    used = [everything[i] for i in textures.packed().faces_material.unique().tolist()]
+    lost = [field for field in MAPS if field != "base_map" and any(getattr(m, field) is not None for m in used)]
+    numbers = [field for field in NUMBERS if not any(field in FACTORS.get(name, ()) for name in lost)]
+    kept = {field: getattr(used[0], field) for field in numbers if len({getattr(m, field) for m in used}) == 1}
+    lost += [field for field in numbers if field not in kept]
+    lost += ["transparency"] * any(m.alpha_mode != "opaque" for m in used)
+    if lost:
+        words = ", ".join(field.replace("_", " ") for field in lost)
+        warnings.warn(f"{name}: {words}: only base colours are baked, left out", stacklevel=3)
+    image, faces = TextureMap(baked.maps_list()[0], wrap=("clamp", "clamp")), baked.faces_uvs_list()[0]
+    material = Material(base_map=image, **kept)
+    return TexturesMaterial([material], [torch.zeros_like(faces[:, 0])], baked.verts_uvs_list(), [faces[:, None]])
 
 
 def unwrap(mesh: Meshes, size: int) -> tuple[torch.Tensor, torch.Tensor]:

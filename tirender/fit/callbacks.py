@@ -129,6 +129,7 @@ class Checkpoint(Callback):
             self._save(run)
 
     def _save(self, run: FitRun) -> None:
+        run.check_parameters()
         save_checkpoint(self.path, {**run.state_dict(), "settings": self.settings, "about": self.about})
 
 

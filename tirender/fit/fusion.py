@@ -17,6 +17,7 @@ from tirender.structures.creases import components_of_faces
 
 REACH = 4  # voxels on both sides of a surface that a depth speaks for
 SLANTED = 0.15  # cosine below which a surface is seen too much from the side to take its colour
+MOST_POINTS = 1 << 22  # voxels that are looked at together
 SMALL = 0.02  # parts with a smaller share of all faces are left out
 
 
@@ -48,20 +49,32 @@ def fuse(pictures: Sequence[DepthPicture], low: torch.Tensor, high: torch.Tensor
     spacing = float((high - low).max()) / size
     counts = ((high - low) / spacing).ceil().clamp(min=2).long().tolist()
     x, y, z = (low[i] + (torch.arange(counts[i], device=low.device) + 0.5) * spacing for i in range(3))
-    points = torch.stack([*torch.meshgrid(z, y, x, indexing="ij")][::-1], dim=-1).reshape(-1, 3)
-    total, seen = torch.zeros(len(points), device=low.device), torch.zeros(len(points), device=low.device)
+    planes = [  # as many at once as take little memory
+        _distances(pictures, torch.stack([*torch.meshgrid(part, y, x, indexing="ij")][::-1], dim=-1), REACH * spacing)
+        for part in z.split(max(MOST_POINTS // (len(x) * len(y)), 1))
+    ]
+    field, seen = (torch.cat(parts) for parts in zip(*planes))
+    verts, faces = marching_cubes(field[None], 0.0, return_local_coords=False)  # faces look to higher values
+    if not len(faces[0]):
+        return Meshes([low.new_zeros(0, 3)], [torch.zeros(0, 3, dtype=torch.long, device=low.device)])
+    return _observed(low + (verts[0] + 0.5) * spacing, faces[0], seen, low, spacing)
+
+
+def _distances(
+    pictures: Sequence[DepthPicture], points: torch.Tensor, reach: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean signed distances of points (..., 3), in reaches, -1 where no picture sees; and whether one does."""
+    flat = points.reshape(-1, 3)
+    total, seen = torch.zeros_like(flat[:, 0]), torch.zeros_like(flat[:, 0])
     for picture in pictures:
-        place, depth = _project(picture.camera, points, picture.depth.shape)
+        place, depth = _project(picture.camera, flat, picture.depth.shape)
         measured = _look_up(picture.depth[..., None].nan_to_num(posinf=1e9), place, "nearest")[:, 0]
-        distance = (measured - depth) / (REACH * spacing)
+        distance = (measured - depth) / reach
         counts_here = (place.abs().amax(1) <= 1) & (depth > 0) & (distance > -1)
         total += torch.where(counts_here, distance.clamp(-1, 1), 0.0)
         seen += counts_here
-    field = torch.where(seen > 0, total / seen.clamp(min=1), -1.0).view(1, *counts[::-1])
-    verts, faces = marching_cubes(field, 0.0, return_local_coords=False)  # faces look to higher values
-    if not len(faces[0]):
-        return Meshes([low.new_zeros(0, 3)], [torch.zeros(0, 3, dtype=torch.long, device=low.device)])
-    return _observed(low + (verts[0] + 0.5) * spacing, faces[0], (seen > 0).view(counts[::-1]), low, spacing)
+    field = torch.where(seen > 0, total / seen.clamp(min=1), -1.0)
+    return field.view(points.shape[:-1]), (seen > 0).view(points.shape[:-1])
 
 
 def _observed(

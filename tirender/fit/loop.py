@@ -57,7 +57,7 @@ def fit(
     Returns:
         the finished run; ``run.history`` has the losses of each step.
     Raises:
-        NonFiniteLoss: a loss or gradient is not finite.
+        NonFiniteLoss: a loss, a gradient or the result is not finite.
         Interrupted: a ``KeyboardInterrupt``, after Ctrl-C.
         ValueError: a weight has no loss of its name.
     """
@@ -74,6 +74,7 @@ def fit(
                 if not bar.disable:
                     bar.set_postfix_str(run.losses_in_words(), refresh=False)
                 bar.update()
+        run.check_parameters()
     return run
 
 

@@ -30,7 +30,7 @@ from tirender.renderer import (
     look_at_view_transform,
     studio_lights,
 )
-from tirender.renderer.environment import SIDES
+from tirender.renderer.environment import check_side
 from tirender.renderer.mesh.as_material import as_material
 from tirender.structures import Meshes
 
@@ -77,8 +77,7 @@ class MaterialConfig(FitConfig):
         super().__post_init__()
         for name in ("views_per_step", "texture_size", "surface_size"):
             check_integer(name, getattr(self, name), 1)
-        if self.environment_size not in [2**n for n in range(11) if SIDES[0] <= 2**n <= SIDES[1]]:
-            fail("environment_size", f"a power of 2 from {SIDES[0]} to {SIDES[1]}", self.environment_size)
+        check_side("environment_size", self.environment_size)
         if not 0 < self.decay <= 1:
             fail("decay", "a number in (0, 1]", self.decay)
 
@@ -89,6 +88,9 @@ class MaterialConfig(FitConfig):
 
 
 BEST_MATERIAL = MaterialConfig(steps=2000, environment_size=32, texture_size=512)
+
+
+GEOMETRY = ("verts", "faces", "normals", "normal_rows", "uvs", "uv_rows")  # the known part of a model
 
 
 class MaterialModel(nn.Module):
@@ -117,15 +119,8 @@ class MaterialModel(nn.Module):
             fail("mesh", "one mesh with faces", f"{len(mesh)} of {len(mesh.faces_packed())} faces")
         normals, normal_rows = mesh.corner_normals_packed()
         uvs, uv_rows = _texture_coordinates(mesh)
-        parts = {
-            "verts": mesh.verts_packed(),
-            "faces": mesh.faces_packed(),
-            "normals": normals,
-            "normal_rows": normal_rows.long(),
-            "uvs": uvs,
-            "uv_rows": uv_rows,
-        }
-        for name, value in parts.items():
+        parts = mesh.verts_packed(), mesh.faces_packed(), normals, normal_rows.long(), uvs, uv_rows
+        for name, value in zip(GEOMETRY, parts):
             self.register_buffer(name, value.detach().clone())
         device = mesh.device
         self.base = nn.ParameterList()
@@ -192,6 +187,15 @@ class MaterialModel(nn.Module):
         mesh.textures.materials = (replace(material, **numbers),)
         return mesh
 
+    def _load_from_state_dict(self, state: Any, prefix: str, about: Any, strict: bool, *found: list[str]) -> None:
+        """A state must be that of a fit with the same mesh."""
+        for name in GEOMETRY:
+            given, own = state.get(prefix + name), getattr(self, name)
+            if isinstance(given, torch.Tensor) and not torch.equal(given.to(own), own):
+                found[-1].append(f"{name}: not those of the mesh")
+                state[prefix + name] = own  # torch copies, whatever it has found
+        super()._load_from_state_dict(state, prefix, about, strict, *found)
+
     @staticmethod
     def restored(parameters: Mapping[str, Any]) -> MaterialModel:
         """The model of a state, whose shapes are those of its maps.
@@ -232,7 +236,7 @@ def render_lit_views(mesh: Meshes, n_views: int = 40, image_size: int = 128) -> 
     R, T = look_at_view_transform(2.7, elevation, azimuth)
     cameras = FoVPerspectiveCameras(R=R, T=T, device=mesh.device)
     rasterizer = MeshRasterizer(raster_settings=RasterizationSettings(image_size, faces_per_pixel=1))
-    shader = _shader(studio_lights().to(mesh.device), mesh.device)
+    shader = _shader(studio_lights(device=mesh.device), mesh.device)
     with torch.no_grad():
         images = MeshRenderer(rasterizer, shader)(mesh.extend(n_views), cameras=cameras)
     lights = AmbientLights(device=mesh.device)

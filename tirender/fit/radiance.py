@@ -18,6 +18,7 @@ from tirender.renderer import CamerasBase
 
 DECAY_FROM, DECAY = 0.75, 0.1  # after this fraction of the steps, this fraction of the learning rate
 WARMUP = 0.1  # the fraction of the learning rate in the first steps
+MAX_POINTS = 1 << 15  # along a ray
 NEAREST = 0.1  # the least depth of a sample, in world units
 
 
@@ -49,9 +50,10 @@ class RadianceConfig(FitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("views_per_step", "n_pts_per_ray"):
-            if getattr(self, name) < 1:
-                fail(name, "at least 1", getattr(self, name))
+        if self.views_per_step < 1:
+            fail("views_per_step", "at least 1", self.views_per_step)
+        if not 1 <= self.n_pts_per_ray <= MAX_POINTS:
+            fail("n_pts_per_ray", f"1 to {MAX_POINTS}", self.n_pts_per_ray)
         check_integer("warmup_steps", self.warmup_steps, 0)
         for name in ("extent", "lr"):
             if not getattr(self, name) > 0:

@@ -157,6 +157,7 @@ class FitRun:
         before = copy.deepcopy((self.module.state_dict(), self.optimizer.state_dict(), scheduler))
         check_state(state, before[1]["param_groups"], scheduler)
         try:
+            self.module.load_state_dict(state["best"]["module"])  # as a fit does at its end
             self._load(state["module"], state["optimizer"], state["scheduler"])
         except Exception as error:  # torch raises all kinds of errors
             self._load(*before)
@@ -223,6 +224,16 @@ class FitRun:
             grad = parameter.grad
             if grad is not None and not all_finite(grad):
                 self._give_up(f"the gradient of {name} is not finite", restore=False)
+
+    def check_parameters(self) -> None:
+        """Stop where the last update has left a parameter that is not finite: no later loss would tell.
+
+        Raises:
+            NonFiniteLoss: with the parameters of the step before.
+        """
+        for name, parameter in self.module.named_parameters():
+            if not all_finite(parameter.detach()):
+                self._give_up(f"{name} is not finite")
 
     def _remember(self) -> None:
         """Keep the parameters, whose losses and gradients are finite, and compare them with the best."""

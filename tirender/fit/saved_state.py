@@ -45,7 +45,12 @@ def check_state(state: Any, groups: Any, scheduler: Any) -> None:
             fail(name, "a finite number", mean)
     check_kind("optimizer", _part(state, "optimizer"), Mapping)
     check_kind("optimizer state", _part(state["optimizer"], "state", "optimizer "), Mapping)
-    _check_like("optimizer param_groups", _part(state["optimizer"], "param_groups", "optimizer "), groups)
+    saved = _part(state["optimizer"], "param_groups", "optimizer ")
+    _check_like("optimizer param_groups", saved, groups)
+    for group, own in zip(saved, groups):
+        for key, value in own.items():  # another algorithm keeps other moments, or runs on other devices
+            if isinstance(value, bool | None) and group.get(key, value) is not value:
+                fail(f"optimizer param_groups {key}", str(value), group[key])
     _check_like("scheduler", _part(state, "scheduler"), scheduler)
     _check_generators(_part(state, "generators"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tirender.io.file_mesh import FileMesh
-from tirender.renderer.mesh.material import SLOTS, Material
+from tirender.renderer.mesh.material import Material
 from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.structures import Meshes
 from tirender.structures.creases import creased_normals, has_mixed_winding, places
@@ -44,10 +44,9 @@ def _warn_of_missing_uvs(mesh: FileMesh) -> None:
     """Warn of textures on faces that lack the texture coordinates for them."""
     bare = np.zeros(len(mesh.faces), dtype=bool)
     for i in mesh.used_materials():
-        for found in (getattr(mesh.materials[i], slot) for slot in SLOTS):
-            if found is not None:
-                has_set = found.uv_set < len(mesh.uvs)
-                bare |= (mesh.face_materials() == i) & (mesh.faces_uvs[found.uv_set][:, 0] < 0 if has_set else True)
+        for found in mesh.materials[i].maps():
+            has_set = found.uv_set < len(mesh.uvs)
+            bare |= (mesh.face_materials() == i) & (mesh.faces_uvs[found.uv_set][:, 0] < 0 if has_set else True)
     if bare.any():
         warnings.warn(f"{mesh.name}: {bare.sum()} faces have a texture and no texture coordinates for it", stacklevel=4)
 

@@ -205,11 +205,11 @@ def _read_exr(source: Source) -> np.ndarray:
         path = Path(folder) / "picture.exr"
         path.write_bytes(source.data)
         try:
-            header = OpenEXR.File(str(path), header_only=True).parts[0].header
-            low, high = (np.asarray(corner, np.int64) for corner in header["dataWindow"])
-            width, height = (int(side) for side in high - low + 1)
-            n_channels = max(len(header.get("channels", ())), 4)
-            spend(source.name, 8 * n_channels * max(width, 0) * max(height, 0), f"a picture of {width} x {height}")
+            for part in OpenEXR.File(str(path), header_only=True).parts:  # all of which are decoded
+                low, high = (np.asarray(corner, np.int64) for corner in part.header["dataWindow"])
+                width, height = (max(int(side), 0) for side in high - low + 1)
+                n_channels = max(len(part.header.get("channels", ())), 4)
+                spend(source.name, 8 * n_channels * width * height, f"a picture of {width} x {height}")
             channels = OpenEXR.File(os.fspath(path), separate_channels=True).channels()
         except ValueError:
             raise

@@ -107,6 +107,10 @@ class FileMesh:
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
     orientation: Orientation = Orientation()
 
+    def placed_verts(self) -> np.ndarray:
+        """Return (V, 3) positions, ``origin`` included; to the bit where there is none, which keeps -0."""
+        return self.verts + self.origin if self.origin.any() else self.verts
+
     def verts_normals(self) -> np.ndarray | None:
         """Return (V, 3) normals where each vertex has one and the same at all its corners, else None."""
         if self.normals is None or self.faces_normals is None:

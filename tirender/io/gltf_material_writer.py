@@ -10,7 +10,7 @@ from tirender.io.colors import decode_srgb
 from tirender.io.gltf_document import GltfDocument
 from tirender.io.image_files import image_file, source_of
 from tirender.io.mesh_pieces import Layout, layout_of
-from tirender.renderer.mesh.material import Material, TextureMap
+from tirender.renderer.mesh.material import Material, TextureMap, roughness_of_exponent
 
 _WRAPS = {"repeat": 10497, "mirror": 33648, "clamp": 33071}
 _NEAREST, _LINEAR, _MIPMAPS = 9728, 9729, 9987
@@ -38,7 +38,8 @@ class MaterialWriter:
             layouts: what TEXCOORD_0, TEXCOORD_1 ... are.
         """
         pbr: dict[str, Any] = {}
-        factor = [*decode_srgb(np.array(material.base_color[:3])).clip(0.0, 1.0).tolist(), material.base_color[3]]
+        alpha = min(max(material.base_color[3], 0.0), 1.0)
+        factor = [*decode_srgb(np.array(material.base_color[:3])).clip(0.0, 1.0).tolist(), alpha]
         if factor != [1.0] * 4:
             pbr["baseColorFactor"] = factor
         self._put(pbr, "baseColorTexture", material.base_map, layouts)
@@ -68,7 +69,7 @@ class MaterialWriter:
 
     def _shine(self, item: dict[str, Any], material: Material) -> None:
         """Put the emission; what is above 1 into an extension."""
-        emission = decode_srgb(np.array(material.emission, dtype=np.float64))
+        emission = decode_srgb(np.array(material.emission, dtype=np.float64).clip(0.0))
         top = float(emission.max())
         if top <= 0.0:
             return
@@ -97,10 +98,10 @@ class MaterialWriter:
 
 
 def roughness_of(material: Material) -> float:
-    """A roughness between 0 and 1; that of Phong's exponent n is (2 / (n + 2)) ** 1/4, see Walter et al. 2007."""
+    """A roughness between 0 and 1: that of Phong's exponent where the material names highlights and no roughness."""
     if material.roughness is not None:
         return material.roughness
-    is_shiny = material.specular is not None and max(material.specular) > 0.0 and material.shininess is not None
-    if not is_shiny or material.shininess is None:
+    is_shiny = material.specular is not None and max(material.specular) > 0.0
+    if not is_shiny or material.shininess is None or material.metallic_roughness_map is not None:
         return 1.0
-    return float((2.0 / (max(material.shininess, 0.0) + 2.0)) ** 0.25)
+    return roughness_of_exponent(material.shininess)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import struct
 import warnings
@@ -116,7 +117,7 @@ def _add_colors(document: GltfDocument, rgba: np.ndarray) -> int:
 def _add_camera(document: GltfDocument, camera: FileCamera, name: str) -> None:
     near = camera.near if camera.near and camera.near > 0.0 else NEAR
     lens: dict[str, Any] = {"znear": near}
-    if camera.far is not None and camera.far > near:
+    if camera.far is not None and near < camera.far < math.inf:  # without it, pictures reach to infinity
         lens["zfar"] = camera.far
     if camera.kind == "perspective":
         fits = camera.fov_y is not None and 0.0 < camera.fov_y < np.pi

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tirender.io.file_mesh import FileMesh
-from tirender.io.mesh_pieces import layout_of, maps_of, moved_uvs
+from tirender.io.mesh_pieces import layout_of, moved_uvs
 from tirender.renderer.mesh.material import Material
 
 _HOLDS = {
@@ -32,7 +32,7 @@ def warn_of_losses(mesh: FileMesh, name: str, ending: str) -> None:
 def _losses(mesh: FileMesh, ending: str) -> Iterator[str]:
     holds = _HOLDS[ending]
     used = [mesh.materials[i] for i in mesh.used_materials()]
-    maps = [found for material in used for found in maps_of(material)]
+    maps = [found for material in used for found in material.maps()]
     of_points = ending == ".obj" and not len(mesh.faces)
     if mesh.normals is not None and of_points:
         yield "normals"

@@ -13,9 +13,8 @@ from tirender.io.colors import decode_srgb
 from tirender.io.display import blended, with_shown_normals
 from tirender.io.file_mesh import FileMesh, weld
 from tirender.io.tangents import orientations, tangents
-from tirender.renderer.mesh.material import Material, TextureMap
+from tirender.renderer.mesh.material import MAPS, Material, TextureMap
 
-SLOTS = ("base_map", "metallic_roughness_map", "normal_map", "occlusion_map", "emission_map")
 _SHORT = 1e-12  # squared length of a normal that has no direction
 
 Layout = tuple[int, bytes]
@@ -58,6 +57,9 @@ def pieces_of(mesh: FileMesh) -> Iterator[Piece]:
     mesh = blended(mesh)
     if any(mesh.materials[i].normal_map is not None for i in mesh.used_materials()):
         mesh = with_shown_normals(mesh)
+        assert mesh.normals is not None
+        is_lost = np.square(mesh.normals.astype(np.float64)).sum(1, keepdims=True) <= _SHORT  # of faces without area
+        mesh = replace(mesh, normals=np.where(is_lost, np.array([0, 0, 1], np.float32), mesh.normals))
     materials = [*mesh.materials, Material()]
     index = np.where(mesh.face_materials() < 0, len(mesh.materials), mesh.face_materials())
     order = np.argsort(index, kind="stable")
@@ -89,11 +91,6 @@ def layout_of(found: TextureMap) -> Layout:
     ).tobytes() if is_moved and found.transform is not None else b""
 
 
-def maps_of(material: Material) -> list[TextureMap]:
-    """The maps that a material has."""
-    return [found for found in (getattr(material, slot) for slot in SLOTS) if found is not None]
-
-
 def moved_uvs(uvs: np.ndarray, transform: bytes) -> np.ndarray:
     """Texture coordinates (T, 2) where maps of a layout are read, float32."""
     if not transform:
@@ -104,7 +101,7 @@ def moved_uvs(uvs: np.ndarray, transform: bytes) -> np.ndarray:
 
 def _layouts(mesh: FileMesh, material: Material) -> list[Layout]:
     """Those that the material's maps are read at, then the sets of texture coordinates that no map uses."""
-    used = dict.fromkeys(layout for layout in map(layout_of, maps_of(material)) if layout[0] < len(mesh.uvs))
+    used = dict.fromkeys(layout for layout in map(layout_of, material.maps()) if layout[0] < len(mesh.uvs))
     taken = {uv_set for uv_set, _ in used}
     return [*used, *((k, b"") for k in range(len(mesh.uvs)) if k not in taken)]
 
@@ -124,7 +121,7 @@ def _without_maps(material: Material, layouts: list[Layout]) -> Material:
     """The material of faces that have only these texture coordinates."""
     missing: dict[str, Any] = {
         slot: None
-        for slot in SLOTS
+        for slot in MAPS
         if getattr(material, slot) is not None and layout_of(getattr(material, slot)) not in layouts
     }
     if "base_map" in missing and material.unmapped_color is not None:

@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,12 @@ from tirender.io.colors import with_alpha
 from tirender.io.file_mesh import FileMesh
 from tirender.io.files import MAX_IMAGE_SIDE
 from tirender.io.pluggable_formats import check_indices, check_rows, one_cloud, one_mesh
+from tirender.renderer.mesh.as_material import texture_map_of
 from tirender.renderer.mesh.material import Material, TextureMap
 from tirender.renderer.mesh.textures import TexturesAtlas, TexturesUV, TexturesVertex
 from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.structures.meshes import Meshes
 from tirender.structures.pointclouds import Pointclouds
-
-WRAPS = {"border": "clamp", "zeros": "clamp", "reflection": "mirror", "repeat": "repeat"}
 
 
 def record_of_mesh(data: Meshes, path: Any) -> FileMesh:
@@ -103,23 +101,13 @@ def _of_maps(textures: TexturesUV, name: str) -> dict[str, Any]:
     if "zeros" in textures.padding:
         warnings.warn(f"{name}: the black beyond a map is saved as its border", stacklevel=4)
     images, image_of_face = textures.distinct_maps()
-    materials = [Material(base_map=_texture_map(textures, image)) for image in images]
+    materials = [Material(base_map=texture_map_of(textures, image)) for image in images]
     return {
         "uvs": (_array(textures.verts_uvs_list()[0]).astype(np.float32).reshape(-1, 2),),
         "faces_uvs": (_array(textures.faces_uvs_list()[0]),),
         "materials": tuple(materials),
         "faces_material": _array(image_of_face),
     }
-
-
-def _texture_map(textures: TexturesUV, image: torch.Tensor) -> TextureMap:
-    transform = None
-    if textures.align_corners:  # 0 and 1 are the centres of the outermost texels: move them to where those are
-        rows, columns = image.shape[:2]
-        transform = np.array([[(columns - 1) / columns, 0, 0.5 / columns], [0, (rows - 1) / rows, 0.5 / rows]])
-    u, v = (WRAPS[padding] for padding in textures.padding)
-    read = partial(torch.Tensor.detach, image)
-    return TextureMap(read, wrap=(u, v), transform=transform, nearest=textures.sampling_mode == "nearest")
 
 
 def _of_materials(textures: TexturesMaterial, data: Meshes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 
 from tirender.io.file_mesh import FileMesh
 from tirender.io.losses import float32_if_exact
-from tirender.io.mesh_pieces import Layout, layout_of, maps_of, moved_uvs
+from tirender.io.mesh_pieces import Layout, layout_of, moved_uvs
 from tirender.io.orientation import orientation_of_format, to_comment
 from tirender.io.text import format_rows, number_format
 from tirender.io.texture_files import TextureFiles
@@ -141,7 +141,7 @@ def _lines(
         yield f"# {comment}\n".encode()
     if library is not None:
         yield b"mtllib " + os.fsencode(library.name) + b"\n"
-    verts = torch.from_numpy(float32_if_exact(mesh.verts + mesh.origin))
+    verts = torch.from_numpy(float32_if_exact(mesh.placed_verts()))
     if mesh.verts_rgba is None:
         yield from statement("v", verts, decimals)
     else:
@@ -166,7 +166,7 @@ def _coordinates(mesh: FileMesh) -> tuple[np.ndarray, np.ndarray]:
     faces_uvs = np.full_like(mesh.faces, NONE)
     chosen: dict[Layout, list[int]] = {}
     for i in [NONE, *mesh.used_materials()]:
-        maps = [] if i == NONE else maps_of(mesh.materials[i])
+        maps = [] if i == NONE else mesh.materials[i].maps()
         layout = layout_of(maps[0]) if maps else (0, b"")
         if layout[0] < len(mesh.uvs):
             chosen.setdefault(layout, []).append(i)

@@ -63,7 +63,7 @@ class MeshOffFormat(MeshRecordFormat):
 
 def off_chunks(mesh: FileMesh, path: Path) -> Iterator[bytes]:
     """Return the contents of a file: vertices, faces, and the colours of vertices, or else of faces and materials."""
-    verts = torch.from_numpy(float32_if_exact(mesh.verts + mesh.origin))
+    verts = torch.from_numpy(float32_if_exact(mesh.placed_verts()))
     verts_rgba, faces_rgba = mesh.verts_rgba, None
     if verts_rgba is None and len(mesh.faces):
         faces_rgba = faces_rgba_of(mesh)

@@ -119,7 +119,7 @@ def ply_files(
         ascii, decimals: see :func:`ply_chunks`.
         comment: a line; None: how the mesh stands, where that is unusual.
     """
-    tables: Tables = {("x", "y", "z"): torch.from_numpy(float32_if_exact(mesh.verts + mesh.origin))}
+    tables: Tables = {("x", "y", "z"): torch.from_numpy(float32_if_exact(mesh.placed_verts()))}
     normals = mesh.normals if mesh.faces_normals is None else mesh.verts_normals()
     if normals is not None:
         tables["nx", "ny", "nz"] = torch.from_numpy(normals)

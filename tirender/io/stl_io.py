@@ -67,7 +67,7 @@ class MeshStlFormat(MeshRecordFormat):
 def stl_chunks(mesh: FileMesh, path: Path) -> Iterator[bytes]:
     """Return the contents of a binary file: faces with their normals; the header says how they stand, if not +Z up."""
     standing = "" if mesh.orientation == orientation_of_format(".stl") else to_comment(mesh.orientation)
-    corners = (mesh.verts + mesh.origin)[mesh.faces]
+    corners = mesh.placed_verts()[mesh.faces]
     rows = np.zeros(len(corners), _TRIANGLE)
     rows["corners"] = corners
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -76,7 +76,7 @@ def _single(chunks: Callable[[FileMesh, Path], Iterable[bytes]]) -> Callable[[Fi
 
 
 def _npz_chunks(mesh: FileMesh, path: Path) -> Iterator[bytes]:
-    arrays: dict[str, Any] = {"verts": float32_if_exact(mesh.verts + mesh.origin)}
+    arrays: dict[str, Any] = {"verts": float32_if_exact(mesh.placed_verts())}
     if mesh.normals is not None:
         arrays["normals"] = mesh.normals
     if mesh.verts_rgba is not None:

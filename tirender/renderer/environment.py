@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tirender.checks import all_finite, check_number, check_tensor, fail
+from tirender.engine.cube_maps import cube_points, texel_centres
 from tirender.engine.physical_shading import join_levels
 from tirender.engine.texture_lookup import LookupMode, look_up, mip_levels
 from tirender.renderer.reflectance import hammersley
@@ -91,8 +92,7 @@ class EnvironmentLights(nn.Module):
         if radiance.shape[-1:] != (3,) or not (is_cube or radiance.dim() == 3) or 0 in radiance.shape:
             fail("radiance", "a picture (H, W, 3) or a cube map (6, S, S, 3)", f"shape {tuple(radiance.shape)}")
         self.size = radiance.shape[1] if is_cube else size
-        if self.size not in [2**n for n in range(11) if SIDES[0] <= 2**n <= SIDES[1]]:
-            fail("size", f"a power of 2 from {SIDES[0]} to {SIDES[1]}", self.size)
+        check_side("size", self.size)
         if isinstance(intensity, int | float) and not (check_number("intensity", intensity) >= 0):
             fail("intensity", "a number of at least 0", intensity)
         rotation = torch.eye(3) if rotation is None else rotation
@@ -103,7 +103,7 @@ class EnvironmentLights(nn.Module):
         self._set("radiance", radiance)
         self._set("rotation", rotation.to(radiance))
         self._set("intensity", torch.as_tensor(intensity, dtype=radiance.dtype, device=radiance.device))
-        self._kept: tuple[Any, EnvironmentMaps] | None = None
+        self._kept: tuple[torch.Tensor, Any, EnvironmentMaps] | None = None  # and what they were computed of
         if device is not None:
             self.to(device)
 
@@ -119,11 +119,12 @@ class EnvironmentLights(nn.Module):
         parts = (self.radiance, self.intensity)
         if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
             return self._compute()
-        key = id(self.radiance), version_of(self.radiance), float(self.intensity)
-        if self._kept is None or self._kept[0] != key:
+        radiance = self.radiance
+        state = version_of(radiance), radiance.data_ptr(), radiance.dtype, radiance.device, float(self.intensity)
+        if self._kept is None or self._kept[0] is not radiance or self._kept[1] != state:
             with torch.no_grad():
-                self._kept = key, compute_to_keep(self._compute)
-        return self._kept[1]
+                self._kept = radiance, state, compute_to_keep(self._compute)
+        return self._kept[2]
 
     def picture(self, height: int = 128) -> torch.Tensor:
         """All directions of world space, a picture (height, 2 height, 3) as ``radiance`` may be; differentiable."""
@@ -169,20 +170,29 @@ class EnvironmentLights(nn.Module):
         return prefilter(cube)
 
 
+def check_side(name: str, value: Any) -> int:
+    """Return ``value`` if it is a side that a cube map of surroundings may have, else raise ``ValueError``."""
+    if isinstance(value, bool) or value not in [2**n for n in range(11) if SIDES[0] <= 2**n <= SIDES[1]]:
+        fail(name, f"a power of 2 from {SIDES[0]} to {SIDES[1]}", value)
+    return int(value)
+
+
 def cube_of(picture: torch.Tensor, size: int) -> torch.Tensor:
     """The cube map (6, size, size, 3) of a picture (H, W, 3) of all directions; differentiable.
 
     A texel is the mean of as many samples as it covers texels of the picture.
     """
     n = min(max(math.ceil(picture.shape[1] / (4 * size)), 1), 8)
-    directions = cube_directions(n * size).to(picture)
-    u = 0.5 + torch.atan2(directions[:, 0], -directions[:, 2]) / (2 * math.pi)
-    v = torch.acos(directions[:, 1].clamp(-1, 1)) / math.pi
     width = picture.shape[1]
-    framed = torch.cat([picture[:, -1:], picture, picture[:, :1]], 1)  # left and right ends meet
-    coords = torch.stack([(u * width + 1) / (width + 2), v], 1)
-    found = look_up([framed[None].contiguous()], coords[None, None], None, None, LookupMode("linear", "clamp"))
-    return found.view(6, size, n, size, n, 3).mean((2, 4))
+    framed = torch.cat([picture[:, -1:], picture, picture[:, :1]], 1)[None].contiguous()  # left and right ends meet
+    faces = []
+    for points in cube_points(texel_centres(n * size).to(picture)):  # one after the other: n may be large
+        x, y, z = torch.nn.functional.normalize(points, dim=-1).unbind(-1)
+        u, v = 0.5 + torch.atan2(x, -z) / (2 * math.pi), torch.acos(y.clamp(-1, 1)) / math.pi
+        coords = torch.stack([(u * width + 1) / (width + 2), v], -1)
+        found = look_up([framed], coords[None], None, None, LookupMode("linear", "clamp"))
+        faces.append(found.view(size, n, size, n, 3).mean((1, 3)))
+    return torch.stack(faces)
 
 
 def prefilter(radiance: torch.Tensor) -> EnvironmentMaps:
@@ -209,12 +219,7 @@ def prefilter(radiance: torch.Tensor) -> EnvironmentMaps:
 @cache
 def cube_directions(size: int) -> torch.Tensor:
     """Unit vectors (6 size^2, 3) float64 to the centres of the texels of a cube map; see ``engine/kernels/cube.py``."""
-    x = (2 * torch.arange(size, dtype=torch.float64) + 1) / size - 1
-    t, s = torch.meshgrid(x, x, indexing="ij")
-    one = torch.ones_like(s)
-    faces = ((one, -t, -s), (-one, -t, s), (s, one, t), (s, -one, -t), (s, -t, one), (-s, -t, -one))
-    directions = torch.stack([torch.stack(face, -1) for face in faces]).view(-1, 3)
-    return directions / directions.norm(dim=1, keepdim=True)
+    return torch.nn.functional.normalize(cube_points(texel_centres(size)).view(-1, 3), dim=1)
 
 
 def _lobe(index: int, size: int, side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

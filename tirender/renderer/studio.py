@@ -6,7 +6,9 @@ from functools import cache
 
 import torch
 
-from tirender.renderer.environment import EnvironmentLights, cube_directions
+from tirender.checks import as_device
+from tirender.renderer.environment import EnvironmentLights, check_side, cube_directions
+from tirender.structures.keeping import compute_to_keep
 
 SIZE = 128
 FLOOR, WALL, CEILING = 0.12, 0.26, 0.5  # grey of the room
@@ -21,22 +23,26 @@ BRIGHTNESS = 0.75  # of all of it
 SOFT = 2.5  # degrees over which a box ends
 
 
-def studio_lights(size: int = SIZE, intensity: float = 1.0) -> EnvironmentLights:
+def studio_lights(
+    size: int = SIZE, intensity: float = 1.0, device: torch.device | str | None = None
+) -> EnvironmentLights:
     """A studio: a large soft box in front towards +X, a weaker one towards -X, strips behind, a panel above.
 
     +Y is up, and the front is +Z; :meth:`EnvironmentLights.turned` turns it. It is made by formulas.
 
     Args:
-        size: of its cube map, a power of 2.
+        size: of its cube map, a power of 2 from 4 to 1024.
         intensity: multiplies the light; at 1 a white sphere is a little above 1 on its bright side.
+        device: where it is needed; its maps are computed there once.
+    Raises:
+        ValueError: another size or intensity.
     """
-    lights = EnvironmentLights(_studio(size), intensity=intensity)
+    known = _prefiltered(check_side("size", size), as_device("device", device))
     if intensity == 1.0:
-        lights._kept = _prefiltered(size)._kept
-    return lights
+        return known.rotated(known.rotation)  # not itself, which its user may change
+    return EnvironmentLights(known.radiance, intensity=intensity)
 
 
-@cache
 def _studio(size: int) -> torch.Tensor:
     """The cube map (6, size, size, 3)."""
     x, y, z = cube_directions(size).float().unbind(1)
@@ -57,8 +63,8 @@ def _studio(size: int) -> torch.Tensor:
 
 
 @cache
-def _prefiltered(size: int) -> EnvironmentLights:
-    lights = EnvironmentLights(_studio(size))
+def _prefiltered(size: int, device: torch.device) -> EnvironmentLights:
+    lights = compute_to_keep(lambda: EnvironmentLights(_studio(size), device=device))
     lights.maps()
     return lights
 

@@ -36,6 +36,8 @@ VIEWS = {  # degrees from the front: to the right, and up
     "6": (0.0, -90.0),
     "7": (-30.0, 20.0),
 }
+ARROWS = {"arrow_left": (-1, 0), "arrow_right": (1, 0), "arrow_up": (0, 1), "arrow_down": (0, -1)}
+ZOOMS = {"z": 1, "x": -1}
 _MOUSE: Rows = (
     ("drag, arrows, one finger", "turn"),
     ("middle drag, shift + drag, two fingers", "pan"),

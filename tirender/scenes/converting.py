@@ -7,7 +7,6 @@ import os
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ import torch
 from tirender import datasets
 from tirender.budget import bounded
 from tirender.checks import fail
-from tirender.fit.baking import bake
+from tirender.fit.baking import bake_material
 from tirender.io import load_gaussians, load_volume, save_volume
 from tirender.io.colors import HARMONIC
 from tirender.io.display import display_mesh, with_shown_normals
@@ -27,7 +26,7 @@ from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.io.writing import WRITTEN_SUFFIXES, NewFile, files_for
-from tirender.renderer.mesh.material import SLOTS
+from tirender.renderer.mesh.material import Material
 from tirender.scenes.export import ExportOptions, record_of
 from tirender.scenes.fitted import CHECKPOINT, RestoredFit, restore_fit
 from tirender.scenes.load import GAUSSIANS
@@ -38,14 +37,6 @@ GLTF = (".glb", ".gltf")
 TEXTURED = (*GLTF, ".obj", ".ply")
 SUFFIXES = tuple(dict.fromkeys([*WRITTEN_SUFFIXES, ".splat"]))
 """The endings of files that are written."""
-FACTORS = {
-    "metallic": "metallic_roughness_map",
-    "roughness": "metallic_roughness_map",
-    "emission": "emission_map",
-    "double_sided": None,
-    "unlit": None,
-}
-"""Numbers of materials beside their colours, and the maps without which they mean something else."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +75,8 @@ class Converted:
 def convert(path: str | os.PathLike[str], output: str | os.PathLike[str], options: ConvertOptions) -> Converted:
     """Return what a file, or a fit, becomes as another file; nothing is written.
 
-    Meshes that become glTF get the normals that they are shown with, unless they come from glTF. Of Gaussians, .ply and
+    Meshes that become glTF get the normals that they are shown with, unless they come from glTF. Colours of volumes,
+    fields and Gaussians are shown there without light, which they have in them. Of Gaussians, .ply and
     .splat hold the parameters; of volumes, .npz holds the voxels; all others hold a surface.
 
     Args:
@@ -161,7 +153,15 @@ def convert_fit(fit: RestoredFit, output: Path, options: ConvertOptions) -> Conv
         return Converted([NewFile(output, [stream.getvalue()])], "a volume")
     if ending == ".splat":
         fail("OUT", "Gaussians for .splat", type(thing).__name__)
-    return _of_record(record_of(fit, options.export, str(output)), output)
+    record = record_of(fit, options.export, str(output))
+    return _of_record(record if isinstance(thing, Meshes) or ending not in GLTF else _unlit(record), output)
+
+
+def _unlit(mesh: FileMesh) -> FileMesh:
+    """The mesh with materials that show their colours as they are: these are light that was seen already."""
+    index = mesh.face_materials()
+    materials = [replace(material, unlit=True) for material in (*mesh.materials, Material())]
+    return replace(mesh, materials=tuple(materials), faces_material=np.where(index < 0, len(mesh.materials), index))
 
 
 def _in_place(gaussians: Gaussians, fit: RestoredFit) -> Gaussians:
@@ -195,33 +195,15 @@ def _baked(mesh: FileMesh, options: ConvertOptions) -> FileMesh:
     if shown.textures is None:
         warnings.warn(f"{mesh.name}: has no colours, nothing is baked", stacklevel=3)
         return mesh
-    kept, lost = _beside_colors(mesh)
-    if lost:
-        names = ", ".join(name.replace("_", " ") for name in lost)
-        warnings.warn(f"{mesh.name}: {names}: only base colours are baked, left out", stacklevel=3)
     assert options.export.bake is not None
-    shown.textures = bake(shown, options.export.bake)
+    shown.textures = bake_material(shown, options.export.bake, mesh.name)
     record = record_of_mesh(shown.cpu(), mesh.name)
     return replace(
         mesh,
-        materials=tuple(replace(material, **kept) for material in record.materials),
+        materials=record.materials,
         faces_material=record.faces_material,
         uvs=record.uvs,
         faces_uvs=record.faces_uvs,
         verts_rgba=None,
         faces_rgba=None,
     )
-
-
-def _beside_colors(mesh: FileMesh) -> tuple[dict[str, Any], list[str]]:
-    """What all materials say alike beside their colours, which one material can keep; and the names of the rest."""
-    materials = [mesh.materials[i] for i in mesh.used_materials()]
-    lost = [slot for slot in SLOTS[1:] if any(getattr(m, slot) is not None for m in materials)]
-    kept: dict[str, Any] = {}
-    for name, map_name in FACTORS.items():
-        values = {getattr(m, name) for m in materials}
-        if map_name not in lost and len(values) == 1:
-            kept[name] = values.pop()
-        elif map_name not in lost and len(values) > 1:
-            lost.append(name)
-    return kept, lost + ["transparency"] * any(m.alpha_mode != "opaque" for m in materials)

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from tirender.checks import fail
-from tirender.fit.baking import bake
+from tirender.fit.baking import bake, bake_material
 from tirender.fit.extract import colors_along_normals, extract_mesh
 from tirender.fit.fusion import DepthPicture, colors_from, fuse, vertex_colors
 from tirender.io.file_mesh import FileCamera, FileMesh, centered
 from tirender.io.mesh_records import record_of_mesh
 from tirender.io.orientation import Orientation
-from tirender.renderer import TexturesUV, VolumeSampler
+from tirender.renderer import TexturesAtlas, TexturesMaterial, TexturesVertex, VolumeSampler
 from tirender.scenes.base import Look
 from tirender.scenes.cameras import SceneCamera
 from tirender.scenes.fitted import RestoredFit
@@ -70,7 +70,7 @@ def record_of(placed: RestoredFit, options: ExportOptions, name: str) -> FileMes
         centre_of_file = torch.tensor([*placed.centre], dtype=torch.float64)
         options = replace(options, box=(options.box.double() - centre_of_file) / placed.scale)
     if isinstance(thing, Meshes):
-        mesh = _of_mesh(thing, options)
+        mesh = _of_mesh(thing, options, name)
     elif isinstance(thing, Gaussians):
         mesh = _of_gaussians(thing, placed, options, name)
     else:
@@ -89,10 +89,15 @@ def record_of(placed: RestoredFit, options: ExportOptions, name: str) -> FileMes
     return far if far.origin.any() else replace(record, verts=record.verts.astype(np.float32).astype(np.float64))
 
 
-def _of_mesh(mesh: Meshes, options: ExportOptions) -> Meshes:
+def _of_mesh(mesh: Meshes, options: ExportOptions, name: str) -> Meshes:
     mesh = mesh.detach()
-    if options.bake is not None and mesh.textures is not None and not isinstance(mesh.textures, TexturesUV):
+    textures = mesh.textures
+    if options.bake is None:
+        return mesh
+    if isinstance(textures, TexturesVertex | TexturesAtlas):
         mesh.textures = bake(mesh, options.bake)
+    elif isinstance(textures, TexturesMaterial) and all(m.base_map is None for m in textures.materials):
+        mesh.textures = bake_material(mesh, options.bake, name)
     return mesh
 
 

@@ -30,6 +30,7 @@ from tirender.structures.fragments import Fragments
 
 AMBIENT, DIFFUSE = 0.48, 0.48  # together below 1, so that white has shades, and shows on white
 BACK = (1.0, 0.25, 0.3)  # the colour of back faces, where they are shown
+FURTHEST = 1e9  # from the centre, in scene radii, where a stray may lie; kernels promise nothing beyond
 VISIBLE = 0.5  # the opacity from which a face counts as seen where one face alone is shown
 
 
@@ -66,7 +67,8 @@ class MeshScene(Scene):
         if place:
             centre, self.scale = placement(points, name)
             self.centre = from_origin(centre, origin)
-            self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
+            placed = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
+            self.mesh = placed.update_padded(placed.verts_padded().clamp(-FURTHEST, FURTHEST))
         self._landmarks = outermost((points - centre) / self.scale)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])

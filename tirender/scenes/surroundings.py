@@ -26,7 +26,7 @@ def draw_in_surroundings(
         look: how they are drawn.
         orientation: which way up the meshes stand, as the surroundings then do.
     """
-    lights: list[Any] = [surroundings_of(look, orientation).to(meshes.device)]
+    lights: list[Any] = [surroundings_of(look, orientation, meshes.device)]
     if look.light is not None:
         lights.append(PointLights([[0.0] * 3], [[LAMP] * 3], location=[look.light], device=meshes.device))
     shader = PBRShader(
@@ -41,11 +41,11 @@ def draw_in_surroundings(
     return shader(fragments, meshes)
 
 
-def surroundings_of(look: Look, orientation: Orientation) -> EnvironmentLights:
-    """The look's surroundings, or a studio: upright as a scene stands, and turned."""
+def surroundings_of(look: Look, orientation: Orientation, device: torch.device | str = "cpu") -> EnvironmentLights:
+    """The look's surroundings, or a studio: upright as a scene stands, turned, and on a device."""
     up, front = (torch.tensor(axis, dtype=torch.float64) for axis in (orientation.up, orientation.front))
     standing = torch.stack([torch.linalg.cross(up, front), up, front])
-    lights = look.environment or studio_lights()
+    lights = studio_lights(device=device) if look.environment is None else look.environment.to(device)
     lights.maps()  # once, for all that share them
     axis = (orientation.up[0], orientation.up[1], orientation.up[2])
     return lights.rotated(standing).turned(look.environment_turn, axis)

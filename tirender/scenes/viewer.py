@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from tirender.checks import check_choice
 from tirender.engine import runtime
@@ -21,8 +20,9 @@ from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.environment import EnvironmentLights
 from tirender.scenes.base import Look, Scene
 from tirender.scenes.cameras import SceneCamera
-from tirender.scenes.controls import HELP, VIEWS
+from tirender.scenes.controls import ARROWS, HELP, VIEWS, ZOOMS
 from tirender.scenes.ground import GroundGrid
+from tirender.scenes.saved_pictures import saver
 from tirender.scenes.shots import place_in
 from tirender.scenes.view_light import ViewLight
 from tirender.vis.display import Event, NotedDisplay, Notes, Rows
@@ -31,8 +31,6 @@ from tirender.vis.orbit import OrbitCamera
 from tirender.vis.pace import FRAME_SECONDS, Pace
 
 BACKGROUNDS = ((0.17, 0.18, 0.2), (1.0, 1.0, 1.0), (0.5, 0.5, 0.5), (0.85, 0.92, 1.0))
-ARROWS = {"arrow_left": (-1, 0), "arrow_right": (1, 0), "arrow_up": (0, 1), "arrow_down": (0, -1)}
-ZOOMS = {"z": 1, "x": -1}
 ARROW_SPEED = 0.5  # short sides of the picture a second
 ZOOM_SPEED = 2.5  # factor a second
 TURN_SPEED = 0.2  # short sides a second
@@ -394,20 +392,6 @@ class Viewer:
             return f"number {self.through}"
         azimuth = (self.camera.azimuth + 180) % 360 - 180
         return f"{azimuth:.0f}°, {self.camera.elevation:.0f}°, {self.camera.distance:.2f}"
-
-
-def saver(folder: Path) -> Callable[[np.ndarray], str]:
-    """What saves pictures as new files in a folder: ``view_000.png``, or the next number that is free."""
-
-    def save(picture: np.ndarray) -> str:
-        number = 0
-        while (path := folder / f"view_{number:03d}.png").exists():
-            number += 1
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
-        return str(path)
-
-    return save
 
 
 def _after(value: Any, values: Sequence[Any]) -> Any:

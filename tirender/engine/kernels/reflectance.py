@@ -122,6 +122,8 @@ def light_from(surroundings: ti.template(), n: ti.i32, facets: ti.template(), li
             face = cube_face(towards)
             axis_s, axis_t, axis_m = cube_axes(face)
             reach = axis_m.dot(towards)
+            if not reach > 0:
+                continue  # nowhere, as normals of length 0 look
             which = surroundings.levels[n_facets if k == 2 else ti.min(fine + k, n_facets - 1)]
             size, stride = which[1], which[1] + 2
             x = (axis_s.dot(towards) / reach + 1) * size / 2 + half  # from the centre of the frame's first texel

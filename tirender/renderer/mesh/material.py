@@ -13,7 +13,8 @@ from tirender.checks import check_choice, check_kind, check_number, check_tensor
 from tirender.structures.keeping import kept_property
 
 ALPHA_MODES = ("opaque", "mask", "blend")
-SLOTS = ("base_map", "emission_map", "normal_map", "occlusion_map", "metallic_roughness_map")
+MAPS = ("base_map", "emission_map", "normal_map", "occlusion_map", "metallic_roughness_map")
+"""The attributes of ``Material`` that are maps."""
 _COLORS = {"base_color": 4, "unmapped_color": 3, "emission": 3, "specular": 3}
 _NUMBERS = ("alpha_cutoff", "normal_scale", "occlusion_strength", "metallic", "roughness", "shininess")
 
@@ -66,7 +67,7 @@ class Material:
         normal_scale: of the map's x and y.
         occlusion_map: its red channel is the part of the ambient light that arrives.
         occlusion_strength: how far it is followed, from 0 to 1.
-        metallic, roughness: from 0 to 1; None where the file says nothing.
+        metallic, roughness: from 0 to 1; None where the file says nothing: 1 with their map.
         metallic_roughness_map: roughness in green, metallic in blue.
         specular: RGB of Phong's highlights, or None.
         shininess: Phong's exponent, or None.
@@ -102,9 +103,18 @@ class Material:
             _check_numbers(name, getattr(self, name), width)
         for name in _NUMBERS:
             _check_numbers(name, getattr(self, name))
-        for name in SLOTS:
+        for name in MAPS:
             if getattr(self, name) is not None:
                 check_kind(name, getattr(self, name), TextureMap)
+
+    def maps(self) -> list[TextureMap]:
+        """The maps that it has, in the order of ``MAPS``."""
+        return [found for found in (getattr(self, name) for name in MAPS) if found is not None]
+
+
+def roughness_of_exponent(shininess: float) -> float:
+    """The roughness whose highlight is as wide as that of Phong's exponent n: alpha^2 = 2 / (n + 2), Walter 2007."""
+    return float((2.0 / (max(shininess, 0.0) + 2.0)) ** 0.25)
 
 
 def _check_numbers(name: str, value: Any, width: int | None = None) -> None:

@@ -14,7 +14,7 @@ import torch
 from tirender.engine.compositing import composite
 from tirender.renderer.cameras import FoVOrthographicCameras, OrthographicCameras
 from tirender.renderer.lighting import per_point, unit_vectors
-from tirender.renderer.mesh.material import SLOTS, Material
+from tirender.renderer.mesh.material import MAPS, Material
 from tirender.renderer.mesh.material_table import MapTable, roughness_of
 from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.renderer.tone_mapping import decode_srgb
@@ -255,7 +255,7 @@ def _with_normal_map(
         return normals
     table, packed = textures.maps(slopes is not None), textures.packed()
     texel, has_map = textures.sample("normal_map", faces, bary, slopes, table)
-    points, slot, out = has_map.nonzero()[:, 0], SLOTS.index("normal_map"), normals
+    points, slot, out = has_map.nonzero()[:, 0], MAPS.index("normal_map"), normals
     material = packed.faces_material.index_select(0, faces)
     if not len(points):
         return normals
@@ -278,7 +278,7 @@ def _with_normal_map(
 
 def normal_map_turns(table: MapTable) -> torch.Tensor:
     """(M + 1, 2, 2): the directions of normal maps' own coordinates, which may be turned against the mesh's."""
-    turn = torch.linalg.pinv(table.transform[:, SLOTS.index("normal_map"), :, :2])
+    turn = torch.linalg.pinv(table.transform[:, MAPS.index("normal_map"), :, :2])
     return turn / turn.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 
 from tirender.budget import bounded
-from tirender.checks import check_tensor, fail
+from tirender.checks import check_integer, check_tensor, fail
 from tirender.engine.kernels.texture import LEVELS, NEAREST
 from tirender.engine.mesh_shading import padding_code
-from tirender.renderer.mesh.material import ALPHA_MODES, SLOTS, Material, TextureMap
+from tirender.renderer.mesh.material import MAPS, Material, TextureMap, roughness_of_exponent
 from tirender.renderer.mesh.mipmaps import PackedMipmaps, pack_mipmaps, sample_mipmaps
 from tirender.renderer.mesh.texture_maps import PackedMaps, check_padding, sample_maps
 from tirender.renderer.tone_mapping import decode_srgb
@@ -25,7 +25,7 @@ class MapTable(NamedTuple):
     Attributes:
         maps: all maps, RGBA; each is followed by its smaller levels where there are any.
         layout: (maps, 4) int32 as kernels read it: first texel, rows, columns and code.
-        map_of: (M + 1, 5) int64, the map in each of SLOTS; -1 for none.
+        map_of: (M + 1, 5) int64, the map in each of MAPS; -1 for none.
         uv_set: (M + 1, 5) int64, the set of texture coordinates that it is read at.
         transform: (M + 1, 5, 2, 3), what they are transformed by.
         base_color: (M + 1, 4); plain_color: the same for faces without coordinates for the base map.
@@ -33,7 +33,7 @@ class MapTable(NamedTuple):
         phong: (M + 1, 4): colour and exponent of highlights.
         settings: (M + 1, 4): alpha mode (0 opaque, 1 mask, 2 blend), alpha cutoff, scale of the normal map, strength of
             the occlusion map.
-        metallic_roughness: (M + 1, 2); see :func:`roughness_of` for what the file does not say.
+        metallic_roughness: (M + 1, 2); see :func:`metallic_of` and :func:`roughness_of` for what the file does not say.
         flags: (M + 1, 2) bool: double-sided (what the file does not say is), unlit.
     """
 
@@ -62,13 +62,15 @@ class MapTable(NamedTuple):
             device: where everything goes.
             mipmaps: add smaller levels of all maps.
             linear: turn colours from sRGB into linear light.
+        Raises:
+            ValueError: an image that is no float (H, W, 3) or (H, W, 4), an ``uv_set`` below 0, or an unknown ``wrap``.
         """
         everything = [*materials, Material(name="plain")]
-        slots = [[getattr(m, slot) for slot in SLOTS] for m in everything]
+        slots = [[getattr(m, slot) for slot in MAPS] for m in everything]
         different: dict[tuple[Any, ...], int] = {}
         images: list[tuple[TextureMap, bool]] = []
         numbers = [
-            [_number(found, linear and slot in COLORS, different, images) for slot, found in zip(SLOTS, row)]
+            [_number(slot, found, linear and slot in COLORS, different, images) for slot, found in zip(MAPS, row)]
             for row in slots
         ]
         maps = pack_mipmaps(
@@ -84,6 +86,7 @@ class MapTable(NamedTuple):
         ).int()
         numbers = [[-1 if n < 0 else int(first_level[n]) for n in row] for row in numbers]
         eye = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+        modes = ("opaque", "mask", "blend")
         base = _rows([m.base_color for m in everything], 4)
         plain = [(0.0, 0.0, 0.0) if m.unmapped_color is None else m.unmapped_color for m in everything]
         has_plain = torch.tensor([[m.unmapped_color is not None] for m in everything])
@@ -98,10 +101,11 @@ class MapTable(NamedTuple):
             "plain_color": torch.cat([torch.where(has_plain, _rows(plain, 3), base[:, :3]), base[:, 3:]], 1),
             "emission": _rows([m.emission for m in everything], 3),
             "phong": torch.tensor([(*(m.specular or (1.0,) * 3), m.shininess or 64.0) for m in everything]),
-            "settings": _rows([_settings(m) for m in everything], 4),
-            "metallic_roughness": _rows(
-                [(0.0 if m.metallic is None else m.metallic, roughness_of(m)) for m in everything], 2
+            "settings": _rows(
+                [(modes.index(m.alpha_mode), m.alpha_cutoff, m.normal_scale, m.occlusion_strength) for m in everything],
+                4,
             ),
+            "metallic_roughness": _rows([(metallic_of(m), roughness_of(m)) for m in everything], 2),
             "flags": torch.tensor([[m.double_sided is not False, m.unlit] for m in everything]),
         }
         for name in ("base_color", "plain_color", "emission") if linear else ():
@@ -141,16 +145,18 @@ def wants_grad(materials: Sequence[Material]) -> bool:
     return False
 
 
-def _settings(material: Material) -> tuple[Any, ...]:
-    mode = ALPHA_MODES.index(material.alpha_mode)
-    return mode, material.alpha_cutoff, material.normal_scale, material.occlusion_strength
+def metallic_of(material: Material) -> Any:
+    """How metallic a material is; where it does not say, 1 with a map that multiplies it, else 0."""
+    if material.metallic is not None:
+        return material.metallic
+    return 0.0 if material.metallic_roughness_map is None else 1.0
 
 
 def roughness_of(material: Material) -> Any:
-    """A material's roughness; of Phong's exponent n, the one whose highlight is as wide (alpha^2 = 2 / (n + 2))."""
+    """A material's roughness; where it does not say, 1 with a map that multiplies it, else that of Phong's exponent."""
     if material.roughness is not None:
         return material.roughness
-    return (2 / ((material.shininess or 64.0) + 2)) ** 0.25
+    return roughness_of_exponent(material.shininess or 64.0) if material.metallic_roughness_map is None else 1.0
 
 
 def _rows(rows: Sequence[Any], width: int) -> torch.Tensor:
@@ -161,11 +167,20 @@ def _rows(rows: Sequence[Any], width: int) -> torch.Tensor:
 
 
 def _number(
-    found: TextureMap | None, decode: bool, different: dict[tuple[Any, ...], int], images: list[tuple[TextureMap, bool]]
+    name: str,
+    found: TextureMap | None,
+    decode: bool,
+    different: dict[tuple[Any, ...], int],
+    images: list[tuple[TextureMap, bool]],
 ) -> int:
-    """Which of the different maps this is, decoded from sRGB or not; -1 for none."""
+    """Which of the different maps this is, decoded from sRGB or not; -1 for none. Kernels trust these checks."""
     if found is None:
         return -1
+    check_integer(f"{name}.uv_set", found.uv_set, 0)
+    image = check_tensor(f"{name}.image", found.image)
+    fits = image.dim() == 3 and image.shape[-1] in (3, 4) and image.numel() and image.is_floating_point()
+    if not fits:
+        fail(f"{name}.image", "floats (H, W, 3) or (H, W, 4)", f"{image.dtype} of shape {tuple(image.shape)}")
     key = (id(found.image), found.wrap, found.nearest, decode)
     if key not in different:
         different[key] = len(images)
@@ -174,9 +189,6 @@ def _number(
 
 
 def _rgba(image: torch.Tensor, decode: bool) -> torch.Tensor:
-    check_tensor("TextureMap.image", image)
-    if image.dim() != 3 or image.shape[2] not in (3, 4) or 0 in image.shape or not image.is_floating_point():
-        fail("TextureMap.image", "floats (H, W, 3) or (H, W, 4)", f"{image.dtype} of shape {tuple(image.shape)}")
     alpha = image[..., 3:] if image.shape[-1] == 4 else torch.ones_like(image[..., :1])
     if decode:
         return torch.cat([decode_srgb(image[..., :3]), alpha], -1)

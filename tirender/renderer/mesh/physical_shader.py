@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tirender.checks import check_choice, check_number, fail
+from tirender.checks import check_choice, check_integer, check_number, fail
 from tirender.engine.kernels.lighting import AMBIENT, BACKGROUND, CAMERA, N_PARAMS
 from tirender.engine.kernels.physical_shading import Curve, Limits, PhysicalInputs, PhysicalLighting
 from tirender.engine.physical_shading import draw_physically, join_levels
@@ -18,7 +18,7 @@ from tirender.renderer.mesh.material_shading import eyes_of
 from tirender.renderer.mesh.material_table import wants_grad
 from tirender.renderer.mesh.physical_shading import Illumination, PhysicalMode, illumination_of, shade_physically
 from tirender.renderer.mesh.shader import ShaderBase
-from tirender.renderer.mesh.shadow_map import lamp_visibility
+from tirender.renderer.mesh.shadow_map import MOST_SOFTNESS, MOST_TEXELS, lamp_visibility
 from tirender.renderer.mesh.textures_material import TexturesMaterial
 from tirender.renderer.studio import studio_lights
 from tirender.structures.fragments import Fragments, as_fragments
@@ -89,7 +89,7 @@ class PBRShader(ShaderBase):
         shadow_softness: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(lights=studio_lights().to(kwargs.get("device", "cpu")) if lights is None else lights, **kwargs)
+        super().__init__(lights=studio_lights(device=kwargs.get("device")) if lights is None else lights, **kwargs)
         self.flat, self.mipmaps, self.multiple_scattering = flat, mipmaps, multiple_scattering
         self.tone_mapping, self.exposure = tone_mapping, exposure
         self.shadows, self.shadow_softness = shadows, shadow_softness
@@ -140,9 +140,11 @@ class PBRShader(ShaderBase):
 
     def _mode(self) -> PhysicalMode:
         check_choice("tone_mapping", self.tone_mapping, tone_mapping.TONE_MAPPINGS)
-        for name in ("exposure", "shadows", "shadow_softness"):
-            if not check_number(name, getattr(self, name)) >= 0:
-                fail(name, "a number of at least 0", getattr(self, name))
+        if check_number("exposure", self.exposure) < 0:
+            fail("exposure", "a number of at least 0", self.exposure)
+        for name, most in (("shadows", MOST_TEXELS), ("shadow_softness", MOST_SOFTNESS)):
+            if check_integer(name, getattr(self, name), 0) > most:
+                fail(name, f"an integer of at most {most}", getattr(self, name))
         return PhysicalMode(self.flat, self.mipmaps, self.multiple_scattering, self.tone_mapping, float(self.exposure))
 
 

@@ -16,6 +16,7 @@ from tirender.renderer.mesh.rasterizer import MeshRasterizer, RasterizationSetti
 from tirender.structures.fragments import PackedFragments
 from tirender.structures.meshes import Meshes
 
+MOST_TEXELS, MOST_SOFTNESS = 16384, 32
 MARGIN = 1.02  # of the map around the meshes
 OFFSET = 1.5  # texels that a point is lifted along its normal and towards the lamp, so that no face shades itself
 AXES = ((1.0, 0, 0), (-1.0, 0, 0), (0, 1.0, 0), (0, -1.0, 0), (0, 0, 1.0), (0, 0, -1.0))
@@ -33,8 +34,9 @@ def lamp_visibility(
         fragments: M of N meshes.
         meshes: the N meshes.
         light: the ``Illumination`` with L lamps.
-        texels: the side of each map.
-        softness: n, where the mean of (2 n + 1)^2 texels is taken (percentage-closer filtering, Reeves et al. 1987).
+        texels: the side of each map, at most ``MOST_TEXELS``.
+        softness: n, where the mean of (2 n + 1)^2 texels is taken (percentage-closer filtering, Reeves et al. 1987); at
+            most ``MOST_SOFTNESS``.
     Returns:
         (M, L) in [0, 1].
     """

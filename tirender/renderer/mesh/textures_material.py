@@ -10,7 +10,7 @@ import torch
 
 from tirender.checks import as_indices, check_range, fail
 from tirender.ops.interp_face_attrs import evaluate_filled
-from tirender.renderer.mesh.material import SLOTS, Material
+from tirender.renderer.mesh.material import MAPS, Material
 from tirender.renderer.mesh.material_table import MapTable, wants_grad
 from tirender.renderer.mesh.textures_base import PerMesh, TexturesBase, check_per_mesh, device_of, distinct
 from tirender.renderer.tone_mapping import decode_srgb
@@ -64,7 +64,7 @@ class TexturesMaterial(TexturesBase):
         for rows in faces_material:
             if len(rows) and int(rows.min()) < -1:
                 fail("faces_material", "indices of materials, or -1", int(rows.min()))
-            check_range("faces_material", rows.clamp(min=0), max(len(self.materials), 1), "materials")
+            check_range("faces_material", rows[rows >= 0], len(self.materials), "materials")
         self._start(len(sizes), device, sizes, None)
 
     def maps(self, mipmaps: bool = False, linear: bool = False) -> MapTable:
@@ -87,7 +87,8 @@ class TexturesMaterial(TexturesBase):
     @property
     def is_physical(self) -> bool:
         """Whether a material says how metallic or rough it is, and is lit."""
-        return any((m.metallic is not None or m.roughness is not None) and not m.unlit for m in self.materials)
+        said = ((m.metallic, m.roughness, m.metallic_roughness_map) for m in self.materials if not m.unlit)
+        return any(value is not None for values in said for value in values)
 
     @property
     def needs_all_fragments(self) -> bool:
@@ -166,7 +167,7 @@ class TexturesMaterial(TexturesBase):
             (M, 4), 1 where the material has no such map or the face no coordinates; and where it has (M,) bool.
         """
         packed, table = self.packed(), table or self.maps(slopes is not None)
-        channel = SLOTS.index(slot)
+        channel = MAPS.index(slot)
         material = packed.faces_material.index_select(0, faces)
         which = table.map_of[material, channel]
         n_sets = packed.faces_uvs.shape[1]
@@ -306,5 +307,5 @@ def _indexed(
     for of_mesh, index in zip(values, indices):
         if index.numel() and int(index.min()) < -1:
             fail(rows_name, "indices or -1", int(index.min()))
-        check_range(rows_name, index.clamp(min=0), max(len(of_mesh), 1), f"rows of {name}")
+        check_range(rows_name, index[index >= 0], len(of_mesh), f"rows of {name}")
     return values, indices
