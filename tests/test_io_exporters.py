@@ -15,12 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
+from tirender.io.display import display_mesh
 from tirender.io.file_mesh import FileMesh
 from tirender.io.files import Source, decode_image
 from tirender.io.gltf_parser import GltfFile
 from tirender.io.ply_reading import read_ply
 from tirender.io.reading import read_mesh_file
 from tirender.io.stl_io import read_stl
+from tirender.renderer.mesh.material import Material, TextureMap
 from tirender.scenes import load_scene
 from tirender.scenes.cloud import CloudScene
 from tirender.structures.creases import creased_normals
@@ -152,6 +154,14 @@ def test_textures_without_coordinates(tmp_path) -> None:
     (tmp_path / "m.obj").write_text(f"mtllib m.mtl\n{VERTS}usemtl a\nf 1 2 3\n{FACE}f 1 3 2\n")
     with pytest.warns(UserWarning, match="m.obj: 2 faces have a texture and no texture coordinates for it"):
         load_scene(tmp_path / "m.obj")
+
+
+@pytest.mark.parametrize("slot", ["base_map", "emission_map", "metallic_roughness_map"])
+def test_every_map_without_coordinates_is_named(slot: str) -> None:
+    material = Material(**{slot: TextureMap(torch.rand(2, 2, 3))})
+    mesh = FileMesh("m", np.eye(3), np.array([[0, 1, 2]]), materials=(material,), faces_material=np.zeros(1, np.int64))
+    with pytest.warns(UserWarning, match="m: 1 faces have a texture and no texture coordinates for it"):
+        display_mesh(mesh)
 
 
 def test_diffuse_colours_above_1(tmp_path) -> None:

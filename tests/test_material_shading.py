@@ -498,3 +498,19 @@ def test_empty_textures_can_be_joined(n_sets: int):
     textures = TexturesMaterial([Material()], [torch.zeros(2).long()], **sets)
     for joined in (empty.join_batch([textures]), textures.join_batch([empty])):
         assert joined.packed().faces_uvs.shape == (2, n_sets, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"base_color": (1.0, 0.0, 0.0)}, "base_color: expected 4 numbers"),
+        ({"emission": torch.ones(4)}, "emission"),
+        ({"roughness": float("nan")}, "roughness: expected a finite number"),
+        ({"metallic": torch.ones(2)}, "metallic"),
+        ({"alpha_mode": "BLEND"}, "alpha_mode: expected 'opaque' or 'mask' or 'blend'"),
+        ({"base_map": torch.rand(4, 4, 3)}, "base_map: expected TextureMap, got Tensor"),
+    ],
+)
+def test_materials_that_cannot_be_are_named(given, expected):
+    with pytest.raises(ValueError, match=expected):
+        Material(**given)

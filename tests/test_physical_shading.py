@@ -371,6 +371,10 @@ def test_what_is_wrong_is_named():
         r.EnvironmentLights(torch.rand(6, 12, 12, 3))
     with pytest.raises(ValueError, match="rotation"):
         r.EnvironmentLights(torch.rand(6, 8, 8, 3), torch.eye(4))
+    with pytest.raises(ValueError, match="rotation: .*finite"):
+        r.EnvironmentLights(torch.rand(6, 8, 8, 3), torch.full((3, 3), float("nan")))
+    with pytest.raises(ValueError, match="radiance: .*finite"):
+        r.EnvironmentLights(torch.full((6, 8, 8, 3), float("nan"))).maps()
     with pytest.raises(ValueError, match="lights: .*EnvironmentLights"):
         draw(quad(Material()), [object()], front())
     with pytest.raises(ValueError, match="at most one"):

@@ -106,3 +106,7 @@ def test_options_of_render(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert np.asarray(Image.open(tmp_path / "out.png")).max() == 0
     assert main(["render", str(file), *options, "--shader", "phong", "--environment", str(tmp_path / "sky.hdr")]) == 2
     assert "--environment: expected --shader pbr" in capsys.readouterr().err
+    for words in (("--environment-turn", "90"), ("--exposure", "2"), ("--tone-mapping", "srgb")):
+        for shader in ("phong", "depth"):
+            assert main(["render", str(file), *options[:-2], "--shader", shader, *words]) == 2
+            assert f"{words[0]}: expected --shader pbr, got {shader}" in capsys.readouterr().err

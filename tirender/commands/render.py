@@ -281,6 +281,7 @@ def _save_one(args: argparse.Namespace, scene: Scene, shot: Shot, output: Path) 
 
     ending = output.suffix.lower()
     if args.shader == "depth" and ending in (*DEPTH_SUFFIXES, ".png"):
+        environment_of(args, scene)  # refuses options that depths ignore
         depth = scene.depth(shot.cameras(scene.device), shot.image_size)[0] * scene.scale
         return f", {save_depth(output, depth)}"
     usual = (TRANSPARENT,) if scene.backdrop else (None, TRANSPARENT)

@@ -31,6 +31,8 @@ FILES = (
     "with verts and rgb), a volume (NPZ with densities and features), or the folder of a fit"
 )
 WHITE = (1.0, 1.0, 1.0)
+OF_SURROUNDINGS = {"environment": None, "environment_turn": 0.0, "exposure": 1.0, "tone_mapping": "neutral"}
+"""The options of ``--shader pbr`` alone, and what they are where they are not given."""
 
 
 def add_scene_arguments(
@@ -120,16 +122,17 @@ def environment_of(args: argparse.Namespace, scene: Scene) -> EnvironmentLights 
     """The surroundings of ``--environment``; None for a studio.
 
     Raises:
-        ValueError: a damaged file, or a shader that has no surroundings.
+        ValueError: a damaged file, or a shader that has no surroundings and an option for them.
         OSError: it cannot be opened.
     """
     from tirender.checks import fail
 
+    shader = args.shader or scene.shaders[0]
+    for name, default in OF_SURROUNDINGS.items():
+        if shader != "pbr" and getattr(args, name, default) != default:
+            fail("--" + name.replace("_", "-"), "--shader pbr", f"{shader}")
     if args.environment is None:
         return None
-    shader = args.shader or scene.shaders[0]
-    if shader != "pbr":
-        fail("--environment", "--shader pbr", f"{shader}")
     if "surroundings" not in args:  # all pictures share their maps
         from tirender.io import load_environment
         from tirender.renderer import EnvironmentLights

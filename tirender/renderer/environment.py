@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tirender.checks import check_number, check_tensor, fail
+from tirender.checks import all_finite, check_number, check_tensor, fail
 from tirender.engine.cube_maps import cube_points, texel_centres
 from tirender.engine.physical_shading import join_levels
 from tirender.engine.texture_lookup import LookupMode, look_up, mip_levels
@@ -98,6 +98,8 @@ class EnvironmentLights(nn.Module):
         rotation = torch.eye(3) if rotation is None else rotation
         if not isinstance(rotation, torch.Tensor) or rotation.shape != (3, 3):
             fail("rotation", "shape (3, 3)", getattr(rotation, "shape", type(rotation).__name__))
+        if not all_finite(rotation):
+            fail("rotation", "finite numbers", "NaN or infinity")
         self._set("radiance", radiance)
         self._set("rotation", rotation.to(radiance))
         self._set("intensity", torch.as_tensor(intensity, dtype=radiance.dtype, device=radiance.device))
@@ -162,7 +164,10 @@ class EnvironmentLights(nn.Module):
         return radiance * self.intensity
 
     def _compute(self) -> EnvironmentMaps:
-        return prefilter(self.cube())
+        cube = self.cube()
+        if not all_finite(cube):
+            fail("radiance", "finite light", "NaN or infinity")
+        return prefilter(cube)
 
 
 def check_side(name: str, value: Any) -> int:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from tirender.checks import check_choice, check_kind, check_number, check_tensor, fail
 from tirender.structures.keeping import kept_property
 
+ALPHA_MODES = ("opaque", "mask", "blend")
 MAPS = ("base_map", "emission_map", "normal_map", "occlusion_map", "metallic_roughness_map")
 """The attributes of ``Material`` that are maps."""
+_COLORS = {"base_color": 4, "unmapped_color": 3, "emission": 3, "specular": 3}
+_NUMBERS = ("alpha_cutoff", "normal_scale", "occlusion_strength", "metallic", "roughness", "shininess")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,8 @@ class Material:
         shininess: Phong's exponent, or None.
         double_sided: whether back faces are drawn and lit from their own side; None where the file says nothing.
         unlit: whether the base colour is shown as it is, without light.
+    Raises:
+        ValueError: where a colour, number, map or mode does not fit.
     """
 
     name: str = ""
@@ -90,6 +97,16 @@ class Material:
     double_sided: bool | None = None
     unlit: bool = False
 
+    def __post_init__(self) -> None:
+        check_choice("alpha_mode", self.alpha_mode, ALPHA_MODES)
+        for name, width in _COLORS.items():
+            _check_numbers(name, getattr(self, name), width)
+        for name in _NUMBERS:
+            _check_numbers(name, getattr(self, name))
+        for name in MAPS:
+            if getattr(self, name) is not None:
+                check_kind(name, getattr(self, name), TextureMap)
+
     def maps(self) -> list[TextureMap]:
         """The maps that it has, in the order of ``MAPS``."""
         return [found for found in (getattr(self, name) for name in MAPS) if found is not None]
@@ -98,3 +115,16 @@ class Material:
 def roughness_of_exponent(shininess: float) -> float:
     """The roughness whose highlight is as wide as that of Phong's exponent n: alpha^2 = 2 / (n + 2), Walter 2007."""
     return float((2.0 / (max(shininess, 0.0) + 2.0)) ** 0.25)
+
+
+def _check_numbers(name: str, value: Any, width: int | None = None) -> None:
+    """Raise ``ValueError`` unless this is None, finite numbers, or a tensor of them, which may be on a device."""
+    if isinstance(value, torch.Tensor):
+        check_tensor(name, value, () if width is None else (width,))
+    elif width is not None and value is not None:
+        if not isinstance(value, tuple | list | np.ndarray) or len(value) != width:
+            fail(name, f"{width} numbers", repr(value)[:80])
+        for number in value:
+            _check_numbers(name, number)
+    elif value is not None:
+        check_number(name, value)
