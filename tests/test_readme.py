@@ -58,7 +58,7 @@ def test_the_first_command_is_a_tour_and_the_second_tests():
         "python3 -m venv .venv && .venv/bin/pip install -c .ci/constraints.txt -e '.[test]' "
         "&& .venv/bin/tirender tour --quick -o out/tour"
     )
-    assert second.strip() == ".venv/bin/python -m pytest"
+    assert second.strip() == ".venv/bin/python -m pytest -n 2 --dist loadfile"
 
 
 def test_links_and_pictures_exist():

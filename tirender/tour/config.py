@@ -8,10 +8,13 @@ from typing import Any
 
 from tirender.fit_kinds import KINDS
 
+SHOWN = tuple(name for name in KINDS if name != "material")
+"""The kinds of fits in a tour."""
+
 
 def fit_settings(preset: str, **changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of every kind of fit, by its name: those of a preset, with changes to some fields."""
-    return {name: replace(kind.presets()[preset], **changes.get(name, {})) for name, kind in KINDS.items()}
+    """The settings of every kind of fit in a tour, by its name: those of a preset, with changes to some fields."""
+    return {name: replace(KINDS[name].presets()[preset], **changes.get(name, {})) for name in SHOWN}
 
 
 @dataclass(frozen=True)
