@@ -104,6 +104,24 @@ class TestWinding:
         assert middle[1] == pytest.approx(ambient, abs=1e-3)
         assert min(middle[0], middle[2], middle[3]) > 0.9
 
+    def test_physically_based_sheets_of_one_side_do_not_show_from_behind(self, tmp_path):
+        """As glTF says; unless their winding is mixed, which is a fault of the file."""
+        verts = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+        seen = []
+        for name, last, double_sided in (
+            ("one", [0, 2, 3], False),
+            ("both", [0, 2, 3], True),
+            ("mixed", [0, 3, 2], False),
+        ):
+            faces = np.array([[0, 1, 2], last])
+            path = glb(tmp_path / f"{name}.glb", verts, faces, False, doubleSided=double_sided, pbrMetallicRoughness={})
+            scene = load_scene(path)
+            for camera in (0.0, 180.0):
+                R, T = look_at_view_transform(3.0, 0.0, camera)
+                fragments = scene.draw(FoVOrthographicCameras(R=R, T=T), "pbr", Look((16, 16), supersample=1))
+                seen.append(bool(fragments[0, 8, 8, 3] > 0.9))
+        assert seen == [True, False, True, True, True, True]
+
 
 class TestTransparency:
     def test_alpha_of_vertices_in_ply(self, tmp_path):

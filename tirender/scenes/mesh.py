@@ -67,8 +67,9 @@ class MeshScene(Scene):
         if place:
             centre, self.scale = placement(points, name)
             self.centre = from_origin(centre, origin)
-            placed = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
-            self.mesh = placed.update_padded(placed.verts_padded().clamp(-FURTHEST, FURTHEST))
+            self.mesh = mesh.offset_verts(-centre).scale_verts(1 / self.scale)
+            if bool((self.mesh.verts_packed().abs() > FURTHEST).any()):  # normals that were given are lost
+                self.mesh = self.mesh.update_padded(self.mesh.verts_padded().clamp(-FURTHEST, FURTHEST))
         self._landmarks = outermost((points - centre) / self.scale)
         if self.mesh.textures is None:
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
@@ -90,7 +91,10 @@ class MeshScene(Scene):
         return self._landmarks
 
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
-        fragments, meshes = self._rasterize(cameras, look.image_size)
+        textures = self.mesh.textures
+        is_single_sided = isinstance(textures, TexturesMaterial) and textures.is_single_sided
+        culls = shader == "pbr" and is_single_sided and not look.backfaces
+        fragments, meshes = self._rasterize(cameras, look.image_size, culls)
         if shader in ("depth", "normals"):
             seen = _Seen(fragments, meshes)
             if shader == "depth":
@@ -131,9 +135,12 @@ class MeshScene(Scene):
         textures = self.mesh.textures
         return isinstance(textures, TexturesMaterial) and textures.needs_all_fragments
 
-    def _rasterize(self, cameras: CamerasBase, image_size: tuple[int, int]) -> tuple[Fragments, Meshes]:
+    def _rasterize(
+        self, cameras: CamerasBase, image_size: tuple[int, int], culls: bool = False
+    ) -> tuple[Fragments, Meshes]:
         meshes = self.mesh.extend(len(cameras))
-        settings = RasterizationSettings(image_size, faces_per_pixel=None if self._is_seen_through else 1)
+        faces_per_pixel = None if self._is_seen_through else 1
+        settings = RasterizationSettings(image_size, faces_per_pixel=faces_per_pixel, cull_backfaces=culls)
         return MeshRasterizer(cameras, settings)(meshes), meshes
 
 

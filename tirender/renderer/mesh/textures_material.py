@@ -91,6 +91,12 @@ class TexturesMaterial(TexturesBase):
         return any(value is not None for values in said for value in values)
 
     @property
+    def is_single_sided(self) -> bool:
+        """Whether every face has a material which says that it does not show from behind."""
+        every_face = bool(self.materials) and all(bool((rows >= 0).all()) for rows in self._faces_material)
+        return every_face and all(material.double_sided is False for material in self.materials)
+
+    @property
     def needs_all_fragments(self) -> bool:
         """Whether a pixel may see more than the nearest face."""
         return any(material.alpha_mode != "opaque" for material in self.materials)
