@@ -487,13 +487,13 @@ def test_materials_of_a_fit(tmp_path: Path) -> None:
 
 
 def test_numbers_beyond_what_gltf_allows(tmp_path: Path) -> None:
-    """An unlit material does not shine, a camera may see to infinity, and opacities end at 1."""
+    """No emission is negative, a camera may see to infinity, and opacities end at 1."""
     material = Material(base_color=(1.0, 1.0, 1.0, 1.5), emission=(-1.0, 0.5, 0.0), unlit=True)
     far = FileCamera("far", "perspective", np.eye(4), 1.0, near=0.1, far=math.inf)
     mesh = FileMesh("m", np.eye(3), np.array([[0, 1, 2]]), materials=(material,), cameras=(far,))
     read = written(tmp_path, replace(mesh, faces_material=np.array([0])))
     assert read.materials[0].unlit
-    assert read.materials[0].emission == (0.0, 0.0, 0.0)
+    assert read.materials[0].emission == pytest.approx((0.0, 0.5, 0.0))
     assert read.materials[0].base_color[3] == 1.0
     assert read.cameras[0].far is None
 

@@ -117,7 +117,9 @@ class TestValues:
 
     def test_unlit_faces_show_their_colour(self):
         dark = r.AmbientLights(ambient_color=[[0.0, 0, 0]])
-        assert close(draw(quad(Material(base_color=(0.3, 0.6, 0.9, 1), unlit=True)), dark), 0.3, 0.6, 0.9)
+        assert close(
+            draw(quad(Material(base_color=(0.3, 0.6, 0.9, 1), emission=(1, 1, 1), unlit=True)), dark), 0.3, 0.6, 0.9
+        )
 
     def test_occlusion_dims_ambient_light_alone(self):
         ambient = r.AmbientLights(ambient_color=[[0.8, 0.8, 0.8]])

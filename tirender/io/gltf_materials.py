@@ -45,8 +45,6 @@ def read_material(gltf: GltfFile, index: int) -> Material:
     stronger = gltf.extension(place, material, "KHR_materials_emissive_strength") or {}
     strength = gltf.number(place, stronger, "emissiveStrength", 1.0)
     emission = encode_srgb(gltf.floats(place, material, "emissiveFactor", [0.0, 0.0, 0.0]) * strength).tolist()
-    unlit = gltf.extension(place, material, "KHR_materials_unlit") is not None  # which ignores emission, too
-    emission = [0.0, 0.0, 0.0] if unlit else emission
     normal = gltf.get(place, material, "normalTexture", dict, {})
     occlusion = gltf.get(place, material, "occlusionTexture", dict, {})
     return Material(
@@ -56,7 +54,7 @@ def read_material(gltf: GltfFile, index: int) -> Material:
         alpha_mode=_ALPHA_MODES[mode],
         alpha_cutoff=gltf.number(place, material, "alphaCutoff", 0.5),
         emission=(emission[0], emission[1], emission[2]),
-        emission_map=None if unlit else _texture(gltf, place, material, "emissiveTexture"),
+        emission_map=_texture(gltf, place, material, "emissiveTexture"),
         normal_map=_texture(gltf, place, material, "normalTexture"),
         normal_scale=gltf.number(place, normal, "scale", 1.0),
         occlusion_map=_texture(gltf, place, material, "occlusionTexture"),
@@ -65,7 +63,7 @@ def read_material(gltf: GltfFile, index: int) -> Material:
         roughness=roughness,
         metallic_roughness_map=_texture(gltf, place, pbr, "metallicRoughnessTexture"),
         double_sided=gltf.get(place, material, "doubleSided", bool, False),
-        unlit=unlit,
+        unlit=gltf.extension(place, material, "KHR_materials_unlit") is not None,
     )
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from tirender.fit_kinds import KINDS
 
-SHOWN = tuple(name for name in KINDS if name != "material")
-"""The kinds of fits in a tour."""
+NOT_SHOWN = ("material",)
+"""The kinds of fits that are in no tour."""
 
 
 def fit_settings(preset: str, **changes: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of every kind of fit in a tour, by its name: those of a preset, with changes to some fields."""
-    return {name: replace(KINDS[name].presets()[preset], **changes.get(name, {})) for name in SHOWN}
+    shown = {name: kind for name, kind in KINDS.items() if name not in NOT_SHOWN}
+    return {name: replace(kind.presets()[preset], **changes.get(name, {})) for name, kind in shown.items()}
 
 
 @dataclass(frozen=True)

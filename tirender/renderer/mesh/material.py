@@ -61,7 +61,7 @@ class Material:
         alpha_mode: "opaque" (alpha is ignored), "mask" (nothing is drawn where alpha lies below ``alpha_cutoff``) or
             "blend".
         alpha_cutoff: see there.
-        emission: RGB, sRGB; its light is added, and may exceed 1.
+        emission: RGB, sRGB; its light is added, and may exceed 1. Unlit materials have none.
         emission_map: RGB.
         normal_map: RGB, tangent space, (0.5, 0.5, 1) straight up, x along u and y along v pointing up.
         normal_scale: of the map's x and y.

@@ -99,7 +99,7 @@ class MapTable(NamedTuple):
             ),
             "base_color": base,
             "plain_color": torch.cat([torch.where(has_plain, _rows(plain, 3), base[:, :3]), base[:, 3:]], 1),
-            "emission": _rows([m.emission for m in everything], 3),
+            "emission": _rows([(0.0, 0.0, 0.0) if m.unlit else m.emission for m in everything], 3),
             "phong": torch.tensor([(*(m.specular or (1.0,) * 3), m.shininess or 64.0) for m in everything]),
             "settings": _rows(
                 [(modes.index(m.alpha_mode), m.alpha_cutoff, m.normal_scale, m.occlusion_strength) for m in everything],
