@@ -74,10 +74,7 @@ def antialias_forward(
     for i in range((n_pixels + n - 1) // n):
         start, end = i * n, ti.min((i + 1) * n, n_pixels)
         for block in range((end - start + BLOCK - 1) // BLOCK):
-            begin = start + block * BLOCK
-            stop = ti.min(begin + BLOCK, end)
-            if is_alike(triangles, size, begin, stop):
-                stop = begin
+            begin, stop = pixels_of(triangles, size, start + block * BLOCK, end)
             for pixel in range(begin, stop):
                 for side in range(4):
                     first, second = pair_at(size, pixel, side)
@@ -110,10 +107,7 @@ def antialias_adjoint(
     for part in range(bounds.shape[0] - 1):
         start, end = bounds[part], bounds[part + 1]
         for block in range((end - start + BLOCK - 1) // BLOCK):
-            begin = start + block * BLOCK
-            stop = ti.min(begin + BLOCK, end)
-            if is_alike(triangles, size, begin, stop):
-                stop = begin
+            begin, stop = pixels_of(triangles, size, start + block * BLOCK, end)
             for pixel in range(begin, stop):
                 for side in range(4):
                     first, second = pair_at(size, pixel, side)
@@ -132,6 +126,15 @@ def antialias_adjoint(
                             gi, gj = crossing_vjp(slope, side, g)
                             accumulate(grad_xy, part, i, gi, atomic)
                             accumulate(grad_xy, part, j, gj, atomic)
+
+
+@ti.func
+def pixels_of(triangles: ti.template(), size, begin: ti.i32, end: ti.i32):
+    """The first of a block's pixels to look at, and the end of these, at most ``end``; none where nothing crosses."""
+    stop = ti.min(begin + BLOCK, end)
+    if is_alike(triangles, size, begin, stop):
+        stop = begin
+    return begin, stop
 
 
 @ti.func

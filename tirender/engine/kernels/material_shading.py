@@ -166,13 +166,7 @@ def material_shading(
             if m < end:
                 p = centre_of(pixel, raster, background.x)
                 while m < end and transmittance > 0:
-                    t = triangles[m]
-                    f = faces[t]
-                    v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                    _unclipped, b = surface_coords(p, v0, v1, v2, raster)
-                    right, down = 0 * b, 0 * b
-                    if lighting.mipmapped:
-                        right, down = surface_slopes(p, v0, v1, v2, raster)
+                    t, b, right, down = place_on_face(inputs, raster, lighting.mipmapped, p, m)
                     place = ti.static(MaterialPlace(t, material[t], b, right, down))
                     rgb, alpha = shade_material(inputs, lighting, tangents, bent, n, place)
                     color += transmittance * alpha * rgb
@@ -180,6 +174,19 @@ def material_shading(
                     m += 1
             color += transmittance * background
             image[pixel] = ti.Vector([color.x, color.y, color.z, 1 - transmittance])
+
+
+@ti.func
+def place_on_face(inputs: ti.template(), raster, mipmapped, p, m: ti.i32):
+    """The face of fragment m, the barycentric coordinates of pixel centre p on it, and how these change there."""
+    t = inputs.triangles[m]
+    f = inputs.faces[t]
+    v0, v1, v2 = inputs.verts[f[0]], inputs.verts[f[1]], inputs.verts[f[2]]
+    _unclipped, b = surface_coords(p, v0, v1, v2, raster)
+    right, down = 0 * b, 0 * b
+    if mipmapped:
+        right, down = surface_slopes(p, v0, v1, v2, raster)
+    return t, b, right, down
 
 
 @ti.func

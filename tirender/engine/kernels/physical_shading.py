@@ -18,6 +18,7 @@ from tirender.engine.kernels.material_shading import (
     MaterialPlace,
     bent_normal,
     facing_point,
+    place_on_face,
     surface_colors,
 )
 from tirender.engine.kernels.reflectance import (
@@ -31,7 +32,7 @@ from tirender.engine.kernels.reflectance import (
 )
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import round_pixels, task_block
-from tirender.engine.kernels.triangle import RasterStruct, centre_of, surface_coords, surface_slopes
+from tirender.engine.kernels.triangle import RasterStruct, centre_of
 from tirender.engine.kernels.types import (
     FloatArray2D,
     I32Array,
@@ -191,13 +192,7 @@ def physical_shading(
             if m < end:
                 p = centre_of(pixel, raster, background.x)
                 while m < end and transmittance > 0:
-                    t = triangles[m]
-                    f = faces[t]
-                    v0, v1, v2 = verts[f[0]], verts[f[1]], verts[f[2]]
-                    _unclipped, b = surface_coords(p, v0, v1, v2, raster)
-                    right, down = 0 * b, 0 * b
-                    if lighting.mipmapped:
-                        right, down = surface_slopes(p, v0, v1, v2, raster)
+                    t, b, right, down = place_on_face(inputs, raster, lighting.mipmapped, p, m)
                     place = ti.static(MaterialPlace(t, material[t], b, right, down))
                     rgb, alpha = shade_physical(lit, n, m, place)
                     color += transmittance * alpha * rgb

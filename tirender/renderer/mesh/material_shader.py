@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from tirender.renderer.mesh.material_shading import (
 from tirender.renderer.mesh.material_table import MapTable, wants_grad
 from tirender.renderer.mesh.shader import ShaderBase
 from tirender.renderer.mesh.textures_material import TexturesMaterial
-from tirender.structures.fragments import Fragments, as_fragments
+from tirender.structures.fragments import Fragments, PackedFragments, as_fragments
 from tirender.structures.meshes import Meshes
 
 
@@ -57,12 +58,7 @@ class MaterialShader(ShaderBase):
             ValueError: without cameras or textures, or for fragments made by hand or detached.
         """
         scene, fragments = self._scene(meshes, kwargs), as_fragments(fragments)
-        check_belong(fragments, meshes)
-        if meshes.textures is None:
-            fail("meshes.textures", "textures", None)
-        packed = fragments.packed
-        if packed is None:
-            fail("fragments", "those of a rasterizer", "fragments made by hand, or detached")
+        packed = packed_fragments(fragments, meshes)
         rasterization = fragments.rasterization
         is_whole = rasterization is not None and rasterization.clipping is None
         if is_whole and not self.gouraud and _is_drawn_by_kernel(meshes, scene):
@@ -88,12 +84,30 @@ def _is_drawn_by_kernel(meshes: Meshes, scene: SceneProperties) -> bool:
     if light_kind(scene.lights) is None or scene.lights.ambient_color.shape[-1] != 3:
         return False
     of_scene = (value for part in (scene.lights, scene.cameras) for value in part._attributes().values())
+    return not picture_wants_grad(meshes, [scene.blend_params.background_color, *of_scene])
+
+
+def packed_fragments(fragments: Fragments, meshes: Meshes) -> PackedFragments:
+    """The fragments of meshes with textures.
+
+    Raises:
+        ValueError: without textures, or for fragments of other meshes, made by hand or detached.
+    """
+    check_belong(fragments, meshes)
+    if meshes.textures is None:
+        fail("meshes.textures", "textures", None)
+    if fragments.packed is None:
+        fail("fragments", "those of a rasterizer", "fragments made by hand, or detached")
+    return fragments.packed
+
+
+def picture_wants_grad(meshes: Meshes, others: Iterable[Any]) -> bool:
+    """Whether meshes with ``TexturesMaterial``, or other things that a picture is made of, want a gradient."""
+    if not torch.is_grad_enabled():
+        return False
     normals, _ = meshes.corner_normals_packed()
-    leaves = [meshes.verts_packed(), normals, meshes.textures.packed().colors, scene.blend_params.background_color]
-    leaves += of_scene
-    of_materials = wants_grad(meshes.textures.materials)
-    wanted = of_materials or any(isinstance(t, torch.Tensor) and t.requires_grad for t in leaves)
-    return not (wanted and torch.is_grad_enabled())
+    leaves = [meshes.verts_packed(), normals, meshes.textures.packed().colors, *others]
+    return wants_grad(meshes.textures.materials) or any(isinstance(t, torch.Tensor) and t.requires_grad for t in leaves)
 
 
 def material_inputs(

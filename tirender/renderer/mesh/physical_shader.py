@@ -12,10 +12,14 @@ from tirender.engine.kernels.physical_shading import Curve, Limits, PhysicalInpu
 from tirender.engine.physical_shading import draw_physically, join_levels
 from tirender.renderer import reflectance, tone_mapping
 from tirender.renderer.blending import background_tensor
-from tirender.renderer.mesh.fused_shading import SceneProperties, check_belong
-from tirender.renderer.mesh.material_shader import material_inputs, tangents_for
+from tirender.renderer.mesh.fused_shading import SceneProperties
+from tirender.renderer.mesh.material_shader import (
+    material_inputs,
+    packed_fragments,
+    picture_wants_grad,
+    tangents_for,
+)
 from tirender.renderer.mesh.material_shading import eyes_of
-from tirender.renderer.mesh.material_table import wants_grad
 from tirender.renderer.mesh.physical_shading import Illumination, PhysicalMode, illumination_of, shade_physically
 from tirender.renderer.mesh.shader import ShaderBase
 from tirender.renderer.mesh.shadow_map import MOST_SOFTNESS, MOST_TEXELS, lamp_visibility
@@ -119,12 +123,7 @@ class PBRShader(ShaderBase):
             ValueError: without cameras or textures, or for fragments made by hand or detached.
         """
         scene, fragments, mode = self._scene(meshes, kwargs), as_fragments(fragments), self._mode()
-        check_belong(fragments, meshes)
-        if meshes.textures is None:
-            fail("meshes.textures", "textures", None)
-        packed = fragments.packed
-        if packed is None:
-            fail("fragments", "those of a rasterizer", "fragments made by hand, or detached")
+        packed = packed_fragments(fragments, meshes)
         light = illumination_of(scene.lights, len(meshes), meshes.verts_packed())
         visibility = None
         if self.shadows and light.are_places:
@@ -150,16 +149,11 @@ class PBRShader(ShaderBase):
 
 def _wants_grad(meshes: Meshes, light: Illumination, scene: SceneProperties) -> bool:
     """Whether anything that the picture is made of wants a gradient."""
-    if not torch.is_grad_enabled():
-        return False
-    normals, _ = meshes.corner_normals_packed()
-    leaves: list[Any] = [meshes.verts_packed(), normals, meshes.textures.packed().colors]
-    leaves += [light.vectors, light.colors, light.ambient, scene.blend_params.background_color]
+    leaves: list[Any] = [light.vectors, light.colors, light.ambient, scene.blend_params.background_color]
     leaves += scene.cameras._attributes().values()
     if light.surroundings is not None:
         leaves += [light.surroundings.radiance, light.surroundings.intensity, light.surroundings.rotation]
-    of_materials = wants_grad(meshes.textures.materials)
-    return of_materials or any(isinstance(t, torch.Tensor) and t.requires_grad for t in leaves)
+    return picture_wants_grad(meshes, leaves)
 
 
 @torch.no_grad()
