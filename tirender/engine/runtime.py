@@ -258,11 +258,10 @@ def _start(wanted: str | None, options: dict[str, Any]) -> str:
         "make_cpu_multithreading_loop": False,
         "log_level": ti.ERROR,
     }
-    config = ti.lang.impl.default_cfg()
     compiler.free_cache(
         options.get("offline_cache_file_path")
         or os.environ.get("TI_OFFLINE_CACHE_FILE_PATH")
-        or config.offline_cache_file_path
+        or ti.lang.impl.default_cfg().offline_cache_file_path
     )
     with contextlib.redirect_stdout(io.StringIO()):  # its banner
         ti.init(arch=by_name[name], **(settings | options))

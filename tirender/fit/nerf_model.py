@@ -166,19 +166,20 @@ class NerfModel(nn.Module):
         else:
             wanted = self._wanted(rays)
             mine = part(len(rays.origins) if wanted is None else self._fitting(wanted))
-            rendered = self._render(RayBundle(*(x[mine.rows] for x in rays)))
+            bundle = RayBundle(*(x[mine.rows] for x in rays))
+            rendered = self._render(bundle, None if wanted is None else wanted[mine.rows])
         if self.exposure is not None and photo is not None:
             colors = self.exposure(rendered[:, :3], rendered[:, 3:], photo[mine.rows])
             rendered = torch.cat([colors, rendered[:, 3:]], dim=1)
         return rendered, mine
 
-    def _render(self, bundle: RayBundle) -> torch.Tensor:
-        """Colours on black and opacity (R, 4) of R rays."""
+    def _render(self, bundle: RayBundle, wanted: torch.Tensor | None = None) -> torch.Tensor:
+        """Colours on black and opacity (R, 4) of R rays; wanted: what ``_wanted`` says of them, where it is known."""
         if isinstance(self.field, HashGridField):
             return self.field.render_rays(bundle.origins, bundle.directions)
         if self.occupancy is None:
             return self._march(*self.field(bundle))
-        return self._march(*self.field(bundle, self._wanted(bundle)))
+        return self._march(*self.field(bundle, self._wanted(bundle) if wanted is None else wanted))
 
     def _wanted(self, rays: RayBundle) -> torch.Tensor | None:
         """(R, P) bool: the samples in occupied cells; None for all."""

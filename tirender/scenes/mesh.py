@@ -75,7 +75,9 @@ class MeshScene(Scene):
             self.mesh.textures = TexturesVertex([torch.full_like(self.mesh.verts_packed(), GREY)])
         if not isinstance(self.mesh.textures, TexturesMaterial):
             self.mesh.textures = as_material(self.mesh) or self.mesh.textures
-        if isinstance(self.mesh.textures, TexturesMaterial) and self.mesh.textures.is_physical:
+        textures = self.mesh.textures
+        self._is_single_sided = isinstance(textures, TexturesMaterial) and textures.is_single_sided
+        if isinstance(textures, TexturesMaterial) and textures.is_physical:
             self.shaders = ("pbr", *(name for name in MeshScene.shaders if name != "pbr"))
 
     @property
@@ -91,9 +93,7 @@ class MeshScene(Scene):
         return self._landmarks
 
     def draw(self, cameras: CamerasBase, shader: str, look: Look) -> torch.Tensor:
-        textures = self.mesh.textures
-        is_single_sided = isinstance(textures, TexturesMaterial) and textures.is_single_sided
-        culls = shader == "pbr" and is_single_sided and not look.backfaces
+        culls = shader == "pbr" and self._is_single_sided and not look.backfaces
         fragments, meshes = self._rasterize(cameras, look.image_size, culls)
         if shader in ("depth", "normals"):
             seen = _Seen(fragments, meshes)
