@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -15,6 +16,7 @@ from tirender.io.file_mesh import FileCamera
 from tirender.renderer import OrthographicCameras, PerspectiveCameras
 from tirender.renderer.cameras import CamerasBase
 
+FLIP = (-1.0, 1.0, -1.0)  # view space has +X left and looks along +Z, cameras of files +X right and -Z
 FRUSTUM_DEPTH = 0.08  # of the cameras' distance from the scene's middle
 MAX_CAMERAS = 100_000
 """The largest number of cameras that are read from a checkpoint."""
@@ -72,7 +74,7 @@ def from_file(cameras: Sequence[FileCamera], centre: torch.Tensor, scale: float)
     for i, camera in enumerate(cameras):
         matrix = torch.from_numpy(camera.matrix).double()
         axes = F.normalize(matrix[:3, :3], dim=0)
-        R = axes * axes.new_tensor([-1, 1, -1])  # it looks along -z, and x points right
+        R = axes * axes.new_tensor(FLIP)
         eye = (matrix[:3, 3] - centre) / scale
         if camera.kind == "orthographic":
             focal, is_flat = scale / max(camera.half_height or 1.0, 1e-12), True
@@ -86,6 +88,26 @@ def from_file(cameras: Sequence[FileCamera], centre: torch.Tensor, scale: float)
         name = camera.name or str(i)
         found.append(SceneCamera(name, R.float(), -(eye @ R).float(), (focal, focal), (0.0, 0.0), aspect, is_flat))
     return tuple(found)
+
+
+def to_file(camera: SceneCamera, centre: np.ndarray, scale: float) -> FileCamera:
+    """A camera as files have it, for a scene that is moved and scaled back; see :func:`from_file`.
+
+    Args:
+        camera: whose axis meets the middle of its pictures.
+        centre, scale: of the scene, see ``Scene``.
+    """
+    R, T = camera.R.double(), camera.T.double()
+    matrix = np.eye(4)
+    matrix[:3, :3] = (R * R.new_tensor(FLIP)).numpy()
+    matrix[:3, 3] = (-(R @ T)).numpy() * scale + centre
+    near = 0.01 * scale
+    if camera.is_orthographic:
+        half = scale / camera.focal[1]
+        width = half * (camera.aspect or 1.0)
+        return FileCamera(camera.name, "orthographic", matrix, None, camera.aspect, width, half, near, 100.0 * scale)
+    fov = 2 * math.atan(1 / camera.focal[1])
+    return FileCamera(camera.name, "perspective", matrix, fov, camera.aspect, near=near)
 
 
 def from_views(saved: Any) -> tuple[SceneCamera, ...]:

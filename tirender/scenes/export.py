@@ -15,12 +15,12 @@ from tirender.checks import fail
 from tirender.fit.baking import bake, bake_material
 from tirender.fit.extract import colors_along_normals, extract_mesh
 from tirender.fit.fusion import DepthPicture, colors_from, fuse, vertex_colors
-from tirender.io.file_mesh import FileCamera, FileMesh, centered
+from tirender.io.file_mesh import FileMesh, centered
 from tirender.io.mesh_records import record_of_mesh
 from tirender.io.orientation import Orientation
 from tirender.renderer import TexturesAtlas, TexturesMaterial, TexturesVertex, VolumeSampler
 from tirender.scenes.base import Look
-from tirender.scenes.cameras import SceneCamera
+from tirender.scenes.cameras import SceneCamera, to_file
 from tirender.scenes.fitted import RestoredFit
 from tirender.scenes.gaussians import GaussianScene
 from tirender.structures import Gaussians, Meshes, Volumes
@@ -80,7 +80,7 @@ def record_of(placed: RestoredFit, options: ExportOptions, name: str) -> FileMes
     mesh.verts_normals_packed()  # which are written, so that others light it alike
     record = record_of_mesh(mesh.cpu(), name)
     centre = np.array([*placed.centre], dtype=np.float64)
-    cameras = tuple(_file_camera(camera, centre, placed.scale) for camera in placed.cameras)
+    cameras = tuple(to_file(camera, centre, placed.scale) for camera in placed.cameras)
     _warn_of_principal_points(placed.cameras, name)
     record = replace(
         record, verts=record.verts * placed.scale + centre, orientation=placed.orientation, cameras=cameras
@@ -179,20 +179,6 @@ def _around(n: int, orientation: Orientation) -> list[OrbitCamera]:
         OrbitCamera(azimuth=i * golden % 360.0, elevation=math.degrees(math.asin(height)), orientation=orientation)
         for i, height in enumerate(heights)
     ]
-
-
-def _file_camera(camera: SceneCamera, centre: np.ndarray, scale: float) -> FileCamera:
-    R, T = camera.R.double(), camera.T.double()
-    matrix = np.eye(4)
-    matrix[:3, :3] = (R * R.new_tensor([-1.0, 1.0, -1.0])).numpy()
-    matrix[:3, 3] = (-(R @ T)).numpy() * scale + centre
-    near = 0.01 * scale
-    if camera.is_orthographic:
-        half = scale / camera.focal[1]
-        width = half * (camera.aspect or 1.0)
-        return FileCamera(camera.name, "orthographic", matrix, None, camera.aspect, width, half, near, 100.0 * scale)
-    fov = 2 * math.atan(1 / camera.focal[1])
-    return FileCamera(camera.name, "perspective", matrix, fov, camera.aspect, near=near)
 
 
 def _warn_of_principal_points(cameras: Sequence[SceneCamera], name: str) -> None:

@@ -93,10 +93,7 @@ class Client:
 
     def offer(self, picture: np.ndarray, name: str) -> str:
         """Give the browser a picture (H, W, 3) uint8 to save; returns the name."""
-        with self._changed:
-            if self.is_open:
-                self._waiting.setdefault("file", deque(maxlen=FILES_MAX)).append((picture, name))
-                self._changed.notify_all()
+        self._put("file", (picture, name))
         return name
 
     def events(self) -> list[Event]:
@@ -118,7 +115,10 @@ class Client:
             if self.is_open:
                 if kind == "picture":
                     self._waiting.pop("notes", None)  # they are older
-                self._waiting[kind] = message
+                if kind == "file":
+                    self._waiting.setdefault(kind, deque(maxlen=FILES_MAX)).append(message)
+                else:
+                    self._waiting[kind] = message
                 self._changed.notify_all()
 
     def _attach(self, socket: WebSocket) -> None:
