@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+import textwrap
 from typing import NamedTuple
 
 import pytest
 import taichi as ti
 import torch
 
-from tirender.engine import runtime
+from tirender.engine import compiler, runtime
 from tirender.engine.device_arrays import DeviceArray
 from tirender.engine.device_copies import DeviceCopies
 from tirender.engine.kernels.types import struct_of
@@ -191,3 +192,11 @@ def test_scratch_memory_stays_where_kernels_run(shape) -> None:
         runtime.launch(move, source, memory)
         runtime.launch(move, memory, result)
     assert torch.equal(result, source)
+
+
+def test_sources_are_quoted_as_taichi_quotes_them():
+    lines = ["", "  x = 1  # §", "    " + "a + " * 30, "\tx", "      ^^^^", " " * 90, "a" * 200, "é" * 79 + " b"]
+    for width in (20, 80):
+        wrapper, expected = compiler._LineWrapper(width), textwrap.TextWrapper(width=width)
+        for line in lines:
+            assert wrapper.wrap(line) == expected.wrap(line), (width, line)

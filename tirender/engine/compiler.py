@@ -5,6 +5,7 @@ The fork keeps Taichi's names. Where they are used, ``import taichi`` gives the 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import importlib
@@ -12,7 +13,9 @@ import os
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 NAMES = ("taichi", "taichi_forge")
@@ -54,27 +57,55 @@ def free_cache(folder: str | os.PathLike[str]) -> None:
                 lock.unlink()
 
 
-def remember_wrapped_lines() -> None:
-    """Have Taichi wrap each line of a kernel's source once.
+def remember_sources() -> None:
+    """Have Taichi read and format each piece of a kernel's source once.
 
-    It does so for each name and operator on it, in case there will be an error to report. That was half of the time
-    that a kernel's first launch took, however often it had been compiled.
+    It reads the source of a function at each call of it, and quotes the line of each name and operator, in case there
+    will be an error to report. That was more than half of the time that a kernel's first launch took, however often it
+    had been compiled.
     """
+    from taichi.lang import kernel_impl
     from taichi.lang.ast import ast_transformer_utils as transformer
 
-    if transformer.TextWrapper is textwrap.TextWrapper:
-        transformer.TextWrapper = _LineWrapper
+    if transformer.TextWrapper is not textwrap.TextWrapper:
+        return  # they are remembered already
+    transformer.TextWrapper = _LineWrapper
+    kernel_impl.getsourcelines = functools.cache(kernel_impl.getsourcelines)
+    kernel_impl.getsourcefile = functools.cache(kernel_impl.getsourcefile)
+    kernel_impl.textwrap = SimpleNamespace(dedent=textwrap.dedent, fill=functools.lru_cache(4096)(textwrap.fill))
+    context = transformer.ASTTransformerContext
+    context.get_pos_info = _remembering_places(context.get_pos_info)
+
+
+def _remembering_places(quote: Callable[[Any, ast.AST], str]) -> Callable[[Any, ast.AST], str]:
+    """``ASTTransformerContext.get_pos_info``, which remembers what it has said of a place in a function."""
+    said: dict[Any, str] = {}
+
+    def quote_once(context: Any, node: Any) -> str:
+        key = (context.func.func, type(node), node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
+        if key not in said:
+            said[key] = quote(context, node)
+        return said[key]
+
+    return quote_once
 
 
 class _LineWrapper:
-    """A ``textwrap.TextWrapper`` that remembers; its results are only read."""
+    """A ``textwrap.TextWrapper`` that leaves short lines alone and remembers long ones; its results are only read."""
 
     def __init__(self, width: int) -> None:
-        self.wrap = _wrapping(width)
+        self.width = width
+        self.wrap_long = _wrapping(width)
+
+    def wrap(self, text: str) -> list[str]:
+        if len(text) > self.width or not text.isprintable():
+            return self.wrap_long(text)
+        line = text.rstrip()
+        return [line] if line else []
 
 
 @functools.cache
-def _wrapping(width: int) -> Any:
+def _wrapping(width: int) -> Callable[[str], list[str]]:
     return functools.lru_cache(4096)(textwrap.TextWrapper(width=width).wrap)
 
 

@@ -242,7 +242,7 @@ def _start(wanted: str | None, options: dict[str, Any]) -> str:
     compiler.choose()
     import taichi as ti
 
-    compiler.remember_wrapped_lines()
+    compiler.remember_sources()
 
     by_name = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}
     if _has_program():

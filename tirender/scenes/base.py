@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.functional import avg_pool2d
 
 from tirender.checks import check_choice, fail
 from tirender.io.orientation import Orientation
@@ -130,7 +131,7 @@ class Scene(ABC):
             fail("image_size, supersample", "fewer than 2^29 samples: make one of them smaller", got)
         images = self.draw(cameras, shader, replace(look, image_size=(n * height, n * width))).clamp(0, 1)
         if n > 1:
-            images = images.unflatten(1, (height, n)).unflatten(3, (width, n)).mean((2, 4))
+            images = avg_pool2d(images.permute(0, 3, 1, 2), n).permute(0, 2, 3, 1)
         if images.shape[3] == 1:
             return images.expand(-1, -1, -1, 3)
         colors, alpha = images[..., :3], images[..., 3:]
