@@ -7,6 +7,9 @@ import os
 import signal
 from pathlib import Path
 
+if n_workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # share the cores, before torch counts them
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(n_workers))))
+
 import numpy as np
 import pytest
 import torch
