@@ -275,9 +275,10 @@ def test_all_endings_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
     assert all(suffix.removeprefix(".") in text for suffix in SUFFIXES)
 
 
-def test_everything_that_a_scene_holds_goes_through_glb(tmp_path: Path) -> None:
+def test_everything_that_a_scene_holds_goes_through_glb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_mesh_file(rich(), tmp_path / "a.glb")
     assert convert(tmp_path / "a.glb", tmp_path / "b.glb") == 0
+    assert capsys.readouterr().out.endswith(" textures, 3 cameras, 3 lights\n")
     assert convert(tmp_path / "b.glb", tmp_path / "c.gltf") == 0
     assert_valid(tmp_path / "b.glb", tmp_path / "c.gltf")
     there, back = read_mesh_file(tmp_path / "a.glb"), read_mesh_file(tmp_path / "c.gltf")

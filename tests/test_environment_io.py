@@ -122,6 +122,20 @@ def test_exr(tmp_path):
         load_environment(tmp_path / "b.exr")
 
 
+def test_light_of_an_exr_that_no_lamp_has_is_cut_with_a_warning(tmp_path):
+    openexr = pytest.importorskip("OpenEXR", reason="OpenEXR is not installed")
+    light = np.array([[[-1e-3, 0.5, 2], [np.inf, np.inf, 3]]], np.float32)
+    header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}
+    openexr.File(header, {"RGB": light}).write(str(tmp_path / "sun.exr"))
+    with pytest.warns(UserWarning, match="sun.exr: negative or infinite light is cut in 2 pixels"):
+        picture = load_environment(tmp_path / "sun.exr")
+    assert torch.equal(picture, torch.tensor([[[0, 0.5, 2], [65504, 65504, 3]]]))
+    light[0, 0] = np.nan
+    openexr.File(header, {"RGB": light}).write(str(tmp_path / "sun.exr"))
+    with pytest.raises(ValueError, match="sun.exr: expected light, got NaN"):
+        load_environment(tmp_path / "sun.exr")
+
+
 def test_all_parts_of_an_exr_count(tmp_path):
     openexr = pytest.importorskip("OpenEXR", reason="OpenEXR is not installed")
     header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}

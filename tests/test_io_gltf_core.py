@@ -396,6 +396,19 @@ def test_images_with_alpha(tmp_path) -> None:
         load(tmp_path, builder)
 
 
+@pytest.mark.parametrize(
+    ("factor", "value", "cut"),
+    [("roughnessFactor", 1.5, 1.0), ("metallicFactor", -0.5, 0.0), ("baseColorFactor", [2, 0, 0, 1], (1, 0, 0, 1))],
+)
+def test_factors_outside_of_their_range_are_cut_with_a_warning(tmp_path, factor, value, cut) -> None:
+    builder = GltfBuilder()
+    index = material(builder, pbrMetallicRoughness={factor: value})
+    builder.mesh({**triangle(builder), "material": index})
+    with pytest.warns(UserWarning, match=rf"{factor}: .* is cut to \[0, 1\]"):
+        record = read(tmp_path, builder).materials[0]
+    assert {"r": record.roughness, "m": record.metallic, "b": record.base_color}[factor[0]] == pytest.approx(cut)
+
+
 def test_specular_glossiness_is_read_as_its_diffuse_part(tmp_path) -> None:
     builder = GltfBuilder()
     older = {

@@ -129,6 +129,13 @@ def test_the_kernel_and_its_twin_draw_the_same(twin, tone_mapping, mipmaps):
     assert (flat[0] - flat[1]).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("light", [-0.1, float("nan"), float("inf")])
+def test_light_that_is_no_light_is_refused_where_it_is_not_learned(light):
+    with pytest.raises(ValueError, match="radiance: expected finite numbers of at least 0"):
+        r.EnvironmentLights(torch.full((4, 8, 3), light))
+    r.EnvironmentLights(torch.full((4, 8, 3), -0.1, requires_grad=True))  # a step of a fit may lead there
+
+
 def test_normals_without_a_direction_see_nothing(twin):
     mesh = quad(Material(metallic=0.0, roughness=0.5))
     without = Meshes(mesh.verts_list(), mesh.faces_list(), mesh.textures, verts_normals=[torch.zeros(4, 3)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from tirender.budget import bounded, spend
 from tirender.checks import check_tensor, fail
 from tirender.io.files import Source, decode_bytes, read_source, write_file
 from tirender.renderer.tone_mapping import decode_srgb
+from tirender.structures.words import several
 
 HDR_SUFFIXES = (".hdr", ".rgbe", ".pic")
 MAGIC = (b"#?RADIANCE", b"#?RGBE")
 MAX_HEADER = 1 << 16
 MAX_SIDE = 1 << 16
 RUN_LENGTHS = (8, 32767)  # widths of rows that may be coded by runs of each component
+GREATEST_HALF = 65504.0
 EXR_MAGIC = b"\x76\x2f\x31\x01"
 
 
@@ -38,9 +41,11 @@ def load_environment(f: Any, *, path_manager: Any = None) -> torch.Tensor:
     Returns:
         (H, W, 3) float32, linear, the first row on top.
     Raises:
-        ValueError: naming the file: a damaged one, or light that is negative or not finite.
+        ValueError: naming the file: a damaged one, or NaN.
         OSError: it cannot be opened.
         ImportError: an EXR, without OpenEXR.
+    Warns:
+        where light is negative, as filters leave it, or infinite, as half floats of the sun are: it is cut.
     """
     source = read_source(f, path_manager)
     if source.data.startswith(MAGIC):
@@ -49,9 +54,12 @@ def load_environment(f: Any, *, path_manager: Any = None) -> torch.Tensor:
         picture = _read_exr(source)
     else:
         return decode_srgb(decode_bytes(source.data, source.name) / 255)
-    if not np.isfinite(picture).all() or picture.min(initial=0.0) < 0.0:
-        fail(source.name, "finite light of at least 0", "NaN, infinity or negative numbers")
-    return torch.from_numpy(picture)
+    if np.isnan(picture).any():
+        fail(source.name, "light", "NaN")
+    light = np.where(np.isinf(picture), np.sign(picture) * GREATEST_HALF, picture).clip(0.0).astype(np.float32)
+    if n_cut := int((light != picture).any(-1).sum()):
+        warnings.warn(f"{source.name}: negative or infinite light is cut in {several(n_cut, 'pixel')}", stacklevel=2)
+    return torch.from_numpy(light)
 
 
 def save_environment(f: Any, picture: torch.Tensor, *, path_manager: Any = None) -> None:

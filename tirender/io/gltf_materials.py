@@ -13,6 +13,7 @@ from tirender.renderer.mesh.material import Material, TextureMap
 
 _WRAPS = {33071: "clamp", 33648: "mirror", 10497: "repeat"}
 _NEAREST = 9728
+_SHARES = ("metallicFactor", "roughnessFactor")
 _ALPHA_MODES = {"OPAQUE": "opaque", "MASK": "mask", "BLEND": "blend"}
 _IMAGE_EXTENSIONS = ("EXT_texture_webp", "MSFT_texture_dds")
 
@@ -29,15 +30,12 @@ def read_material(gltf: GltfFile, index: int) -> Material:
     place, material = f"materials[{index}]", gltf.item("materials", index)
     pbr = gltf.get(place, material, "pbrMetallicRoughness", dict, {})
     color_key, map_key = "baseColorFactor", "baseColorTexture"
-    metallic, roughness = (
-        gltf.number(place, pbr, "metallicFactor", 1.0),
-        gltf.number(place, pbr, "roughnessFactor", 1.0),
-    )
+    metallic, roughness = (_share(gltf, f"{place}.pbrMetallicRoughness", pbr, key) for key in _SHARES)
     older = gltf.extension(place, material, "KHR_materials_pbrSpecularGlossiness")
     if older is not None:
         pbr, color_key, map_key = older, "diffuseFactor", "diffuseTexture"
-        metallic, roughness = 0.0, 1.0 - gltf.number(place, older, "glossinessFactor", 1.0)
-    factor = gltf.floats(place, pbr, color_key, [1.0, 1.0, 1.0, 1.0]).clip(0.0, 1.0)
+        metallic, roughness = 0.0, 1.0 - _share(gltf, place, older, "glossinessFactor")
+    factor = _cut(gltf, f"{place}.{color_key}", gltf.floats(place, pbr, color_key, [1.0, 1.0, 1.0, 1.0]))
     red, green, blue = encode_srgb(factor[:3]).tolist()
     mode = gltf.get(place, material, "alphaMode", str, "OPAQUE")
     if mode not in _ALPHA_MODES:
@@ -65,6 +63,18 @@ def read_material(gltf: GltfFile, index: int) -> Material:
         double_sided=gltf.get(place, material, "doubleSided", bool, False),
         unlit=gltf.extension(place, material, "KHR_materials_unlit") is not None,
     )
+
+
+def _share(gltf: GltfFile, place: str, owner: dict, key: str) -> float:
+    """Return ``owner[key]``, 1 where it is missing, cut to [0, 1]."""
+    return float(_cut(gltf, f"{place}.{key}", np.array(gltf.number(place, owner, key, 1.0))))
+
+
+def _cut(gltf: GltfFile, place: str, values: np.ndarray) -> np.ndarray:
+    cut = values.clip(0.0, 1.0)
+    if (cut != values).any():
+        warnings.warn(f"{gltf.where(place)}: {values.tolist()} is cut to [0, 1]", stacklevel=3)
+    return cut
 
 
 def _texture(gltf: GltfFile, place: str, owner: dict, key: str) -> TextureMap | None:

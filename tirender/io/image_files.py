@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from PIL import Image
 
 from tirender.budget import spend
 from tirender.io.files import MAX_IMAGE_PIXELS, MAX_IMAGE_SIDE, encode_png
-from tirender.renderer.mesh.material import TextureMap
+from tirender.renderer.mesh.material import MAPS, Material, TextureMap
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _NEEDED_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
@@ -38,6 +38,12 @@ def image_file(found: TextureMap, name: str) -> tuple[bytes, str]:
 def source_of(found: TextureMap) -> Any:
     """What maps with the same image share: a function that reads it."""
     return found.read if found.stored is None else found.stored
+
+
+def count_images(materials: Iterable[Material], maps: Sequence[str] = MAPS) -> int:
+    """How many images the named maps of materials show."""
+    found = (getattr(material, name) for material in materials for name in maps)
+    return len({id(source_of(texture)) for texture in found if texture is not None})
 
 
 def plain_image(data: bytes) -> tuple[bytes, str] | None:

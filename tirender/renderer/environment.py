@@ -91,6 +91,8 @@ class EnvironmentLights(nn.Module):
         is_cube = radiance.dim() == 4 and radiance.shape[0] == 6 and radiance.shape[1] == radiance.shape[2]
         if radiance.shape[-1:] != (3,) or not (is_cube or radiance.dim() == 3) or 0 in radiance.shape:
             fail("radiance", "a picture (H, W, 3) or a cube map (6, S, S, 3)", f"shape {tuple(radiance.shape)}")
+        if not radiance.requires_grad and not bool((radiance >= 0).all() & all_finite(radiance)):
+            fail("radiance", "finite numbers of at least 0", "negative ones, NaN or infinity")
         self.size = radiance.shape[1] if is_cube else size
         check_side("size", self.size)
         if isinstance(intensity, int | float) and not (check_number("intensity", intensity) >= 0):

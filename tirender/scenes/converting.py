@@ -21,12 +21,13 @@ from tirender.io.display import display_mesh, with_shown_normals
 from tirender.io.file_mesh import FileMesh
 from tirender.io.files import not_found
 from tirender.io.gaussians_io import gaussian_chunks, holds_gaussians
+from tirender.io.image_files import count_images
 from tirender.io.mesh_records import record_of_mesh
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.io.writing import WRITTEN_SUFFIXES, NewFile, files_for
-from tirender.renderer.mesh.material import Material
+from tirender.renderer.mesh.material import MAPS, Material
 from tirender.scenes.export import ExportOptions, record_of
 from tirender.scenes.fitted import CHECKPOINT, RestoredFit, restore_fit
 from tirender.scenes.load import GAUSSIANS
@@ -34,7 +35,12 @@ from tirender.structures import Gaussians, Meshes, Volumes
 from tirender.structures.words import several
 
 GLTF = (".glb", ".gltf")
-TEXTURED = (*GLTF, ".obj", ".ply")
+WRITTEN_MAPS = {
+    ".glb": MAPS,
+    ".gltf": MAPS,
+    ".obj": ("base_map", "emission_map", "normal_map"),
+    ".ply": ("base_map",),
+}
 SUFFIXES = tuple(dict.fromkeys([*WRITTEN_SUFFIXES, ".splat"]))
 """The endings of files that are written."""
 
@@ -127,12 +133,13 @@ def _of_record(mesh: FileMesh, output: Path) -> Converted:
     if output.suffix.lower() == ".splat":
         fail("OUT", "Gaussians for .splat", "a mesh" if len(mesh.faces) else "a point cloud")
     ending = output.suffix.lower()
-    n_textures = ending in TEXTURED and len(
-        {id(m.base_map) for i in mesh.used_materials() if (m := mesh.materials[i]).base_map is not None}
-    )
-    count = several(len(mesh.faces), "face") if len(mesh.faces) else several(len(mesh.verts), "point")
-    parts = [count, *([several(n_textures, "texture")] if n_textures else [])]
-    parts += [several(len(mesh.cameras), "camera")] * (bool(mesh.cameras) and ending in GLTF)
+    used = [mesh.materials[i] for i in mesh.used_materials()]
+    parts = [several(len(mesh.faces), "face") if len(mesh.faces) else several(len(mesh.verts), "point")]
+    if n_textures := count_images(used, WRITTEN_MAPS.get(ending, ())):
+        parts.append(several(n_textures, "texture"))
+    if ending in GLTF:
+        things = (("camera", mesh.cameras), ("light", mesh.lights))
+        parts += [several(len(those), name) for name, those in things if those]
     return Converted(files_for(mesh, output), ", ".join(parts))
 
 

@@ -19,10 +19,11 @@ from tirender.io import load_gaussians, load_volume
 from tirender.io.file_mesh import FileMesh, without_strays
 from tirender.io.files import not_found
 from tirender.io.gaussians_io import holds_gaussians
+from tirender.io.image_files import source_of
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
-from tirender.renderer.mesh.material import TextureMap
+from tirender.renderer.mesh.material import MAPS
 from tirender.scenes.cameras import from_views
 from tirender.scenes.fitted import CHECKPOINT
 from tirender.scenes.gaussians import VISIBLE
@@ -143,8 +144,8 @@ def _axis(vector: Any) -> str:
 
 
 def _textures(mesh: FileMesh) -> str:
-    values = [value for material in mesh.materials for value in vars(material).values()]
-    maps = {id(value): value for value in values if isinstance(value, TextureMap)}
+    found = [getattr(material, name) for material in mesh.materials for name in MAPS]
+    maps = {id(source_of(texture)): texture for texture in found if texture is not None}
     sizes = []
     for texture in maps.values():
         height, width = texture.image.shape[:2]
