@@ -323,6 +323,7 @@ def test_info_on_gaussians(tmp_path, capsys):
     assert facts["Gaussians"] == "3 (2 of an opacity above 0.05)"
     assert facts["colours"] == "harmonics of degree 1"
     assert facts["extent"] == "1 x 1 x 0 (x, y, z)"
+    assert facts["up"] == "-y, front -z"
 
 
 def test_info_on_a_volume_and_on_what_is_none(tmp_path, capsys):

@@ -206,16 +206,23 @@ def test_gaussians(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert convert(tmp_path / "g.ply", tmp_path / "g.splat") == 0
     assert len(load_gaussians(tmp_path / "g.splat")) == 2562
     assert convert(tmp_path / "g.splat", tmp_path / "h.ply") == 0
+    assert convert(tmp_path / "g.splat", tmp_path / "h.compressed.ply") == 0
+    assert (tmp_path / "h.compressed.ply").stat().st_size < 18 * 2562
+    assert capsys.readouterr().err == ""
+    assert convert(tmp_path / "h.ply", tmp_path / "i.ply", "--up", "z") == 0
+    assert convert(tmp_path / "i.ply", tmp_path / "j.splat") == 0
+    assert "j.splat: which way up they stand: no part of SPLAT files" in capsys.readouterr().err
     assert torch.allclose(load_gaussians(tmp_path / "h.ply").scales, torch.tensor(0.02))
     assert convert(tmp_path / "g.ply", tmp_path / "p.glb", "--points") == 0
     assert len(read_mesh_file(tmp_path / "p.glb").verts) == 2562
     assert "of Gaussians the centres, colours and opacities are kept" in capsys.readouterr().err
     assert convert(tmp_path / "g.ply", tmp_path / "m.glb", "--voxels", 40) == 0
     mesh = IO().load_mesh(tmp_path / "m.glb")
-    places = mesh.verts_packed() - torch.tensor([1.0, 2.0, 3.0])
+    turn = torch.tensor([1.0, -1.0, -1.0])  # glTF has +Y up, Gaussians of photos -Y
+    places = mesh.verts_packed() * turn - torch.tensor([1.0, 2.0, 3.0])
     assert abs(float(places.norm(dim=1).median()) - 0.52) < 0.02  # a standard deviation outside of the centres
     assert float((places.norm(dim=1) - 0.5).abs().max()) < 0.08
-    assert ((mesh.verts_normals_packed() * places).sum(1) > 0).float().mean() > 0.99
+    assert ((mesh.verts_normals_packed() * turn * places).sum(1) > 0).float().mean() > 0.99
     colors = mesh.textures.verts_features_packed()
     sure = places[:, 0].abs() > 0.1
     assert ((colors[:, 0] > 0.7) == (places[:, 0] > 0))[sure].float().mean() > 0.99

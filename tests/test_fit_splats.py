@@ -235,6 +235,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "size" not in facts["settings"]
     assert 120 <= facts["quality"]["gaussians"] <= 150
     found = load_gaussians(output / "splats.ply")
+    up, of_fit = (load_scene(path).orientation.up for path in (output / "splats.ply", output))
+    assert up == pytest.approx(of_fit, abs=1e-5)
     assert len(found) == facts["quality"]["gaussians"]
     assert {"comparison.png", "iter_00000.png", "iter_00020.png", "losses.png"} <= {p.name for p in output.iterdir()}
     page = (output / "results.html").read_text("utf-8")

@@ -268,3 +268,31 @@ def test_the_same_bits_again():
         colors, alphas, _ = rasterization(*given, render_mode="RGB+ED")
         runs.append((colors, alphas, *torch.autograd.grad(colors.sum() + alphas.sum(), given[:6])))
     assert all(torch.equal(a, b) for a, b in zip(*runs))
+
+
+@pytest.mark.parametrize("format", ["ply", "splat", "ply_compressed"])
+def test_export_splats(tmp_path: Path, format: str):
+    from tirender.gsplat import export_splats
+    from tirender.io import load_gaussians
+
+    n = 20
+    means, quats, scales, logits = torch.randn(n, 3), torch.randn(n, 4), torch.randn(n, 3) - 3, torch.randn(n)
+    sh0, shN = torch.randn(n, 1, 3), torch.randn(n, 8, 3)
+    shN[3, 2, 1], means[5] = float("nan"), float("inf")
+    logits[7] = -9.0  # which the compressed kind leaves out
+    path = tmp_path / {"ply": "a.ply", "splat": "a.splat", "ply_compressed": "a.compressed.ply"}[format]
+    leaves = [x.requires_grad_() for x in (means, scales, quats, logits, sh0, shN)]
+    data = export_splats(*leaves, format=format, save_to=str(path))
+    assert path.read_bytes() == data
+    again = load_gaussians(path)
+    kept = [i for i in range(n) if i not in (3, 5, *([7] if format == "ply_compressed" else []))]
+    assert len(again) == len(kept)
+    if format == "ply":
+        assert torch.equal(again.means, means[kept])
+        assert torch.equal(again.log_scales, scales[kept])
+        assert torch.equal(again.harmonics, torch.cat([sh0, shN], 1)[kept])
+    assert (torch.cdist(means[kept].detach(), again.means).amin(0) < 0.01).all()
+    with pytest.raises(ValueError, match="format: expected 'ply' or 'splat' or 'ply_compressed', got 'spz'"):
+        export_splats(*leaves, format="spz")
+    with pytest.raises(ValueError, match="sh0: expected shape"):
+        export_splats(*leaves[:4], sh0[:, 0], shN)

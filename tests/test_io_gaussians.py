@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from tirender.io import IO, load_gaussians, save_gaussians
-from tirender.io.gaussians_io import holds_gaussians
+from tirender.io.gaussians_io import holds_gaussians, orientation_of_gaussians
+from tirender.io.orientation import oriented, to_comment
+from tirender.scenes import load_scene
 from tirender.structures import Gaussians
 
 
@@ -99,13 +101,111 @@ def test_which_files_hold_gaussians(tmp_path: Path):
     assert found == [True, True, False, False]
 
 
+@pytest.mark.parametrize("name", ["a.ply", "a.splat", "a.compressed.ply"])
+def test_flat_opaque_and_invisible_ones_are_saved(tmp_path: Path, name: str):
+    g = gaussians(3)
+    flat = g.scales * torch.tensor([1.0, 1, 0])
+    save_gaussians(tmp_path / name, Gaussians(g.means, g.quats, flat, torch.tensor([0.0, 0.5, 1]), g.harmonics))
+    again = load_gaussians(tmp_path / name)
+    assert (again.scales.amin(1) < 1e-8).all()
+    torch.testing.assert_close(again.opacities.sort()[0], torch.tensor([0, 0.5, 1]), atol=0.003, rtol=0)
+
+
+def unpacked(path: Path) -> dict[str, np.ndarray]:
+    """What a compressed PLY holds, one number after the other, read by another reader."""
+    data = pytest.importorskip("plyfile").PlyData.read(path)
+    chunks, rows = data["chunk"].data, data["vertex"].data
+    out: dict[str, list] = {"means": [], "log_scales": [], "quats": [], "rgba": []}
+    for i, (position, rotation, scale, color) in enumerate(rows.tolist()):
+        chunk = chunks[i // 256]
+        for name, word, suffix in (("means", position, ""), ("log_scales", scale, "scale_")):
+            shares = (word >> 21) / 2047, (word >> 11 & 1023) / 1023, (word & 2047) / 2047
+            ends = [(chunk[f"min_{suffix}{a}"], chunk[f"max_{suffix}{a}"]) for a in "xyz"]
+            out[name].append([a + (b - a) * t for (a, b), t in zip(ends, shares)])
+        kept = [((rotation >> k & 1023) / 1023 - 0.5) * 2**0.5 for k in (20, 10, 0)]
+        kept.insert(rotation >> 30, max(0, 1 - sum(x * x for x in kept)) ** 0.5)
+        out["quats"].append(kept)
+        shares = [(color >> k & 255) / 255 for k in (24, 16, 8)]
+        ends = [(chunk[f"min_{a}"], chunk[f"max_{a}"]) for a in "rgb"]
+        out["rgba"].append([a + (b - a) * t for (a, b), t in zip(ends, shares)] + [(color & 255) / 255])
+    return {name: np.array(values) for name, values in out.items()}
+
+
+@pytest.mark.parametrize("degree", range(4))
+def test_compressed_ply_is_close(tmp_path: Path, degree: int):
+    g, path = gaussians(600, degree), tmp_path / "a.compressed.ply"
+    save_gaussians(path, g, comment="by hand")
+    assert holds_gaussians(path)
+    again = load_gaussians(path)
+    for name, values in unpacked(path).items():
+        rgb = again.harmonics[:, 0] * 0.28209479177387814 + 0.5
+        ours = torch.cat([rgb, again.opacities[:, None]], 1) if name == "rgba" else getattr(again, name)
+        assert np.allclose(ours, values, atol=1e-5), name
+    nearest = torch.cdist(again.means, g.means).argmin(1)  # the order is another
+    assert len(nearest.unique()) == 600
+    g = g[nearest]
+    assert ((again.means - g.means).abs() < 0.006).all()
+    assert ((again.log_scales - g.log_scales).abs() < 0.006).all()
+    assert ((again.opacities - g.opacities).abs() < 0.003).all()
+    assert ((again.harmonics[:, 0] - g.harmonics[:, 0]).abs() < 0.02).all()
+    turns = (again.quats * torch.nn.functional.normalize(g.quats, dim=1)).sum(1).abs()
+    assert (turns > 0.99999).all()
+    assert ((again.harmonics[:, 1:] - g.harmonics[:, 1:].clamp(-4, 4)).abs() <= 1 / 64 + 1e-6).all()
+
+
+def test_compressed_ply_of_old_versions_has_colours_between_0_and_1(tmp_path: Path):
+    names = [f"{end}_{s}{a}" for s in ("", "scale_") for end in ("min", "max") for a in "xyz"]
+    header = ["ply", "format binary_little_endian 1.0", "element chunk 1", *(f"property float {n}" for n in names)]
+    packed = (f"property uint packed_{n}" for n in ("position", "rotation", "scale", "color"))
+    header += ["element vertex 1", *packed, "end_header", ""]
+    bounds = np.array([0, 0, 0, 1, 2, 4, -1, -1, -1, 1, 1, 1], "<f4")
+    words = np.array([2047 << 21 | 1023 << 11, 3 << 30 | 512 << 20 | 512 << 10 | 512, 0, 0xFF008033], "<u4")
+    (tmp_path / "a.ply").write_bytes("\n".join(header).encode() + bounds.tobytes() + words.tobytes())
+    g = load_gaussians(tmp_path / "a.ply")
+    assert g.means.tolist() == [[1, 2, 0]]
+    torch.testing.assert_close(g.log_scales, torch.full((1, 3), -1.0))
+    torch.testing.assert_close(g.quats, torch.tensor([[0.0, 0, 0, 1]]), atol=2e-3, rtol=0)
+    torch.testing.assert_close(g.colors, torch.tensor([[1, 0, 128 / 255]]))
+    torch.testing.assert_close(g.opacities, torch.tensor([0.2]))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "match"),
+    [
+        (b"element chunk 2", b"element chink 2", "2 rows of element 'chunk', got none"),
+        (b"property uint packed_scale", b"property uint packed_wide_", "properties packed_position"),
+        (b"property uint packed_scale", b"property int  packed_scale", "properties packed_position"),
+        (b"max_scale_y", b"mid_scale_y", "'chunk'"),
+        (b"f_rest_8", b"g_rest_8", "f_rest"),
+    ],
+)
+def test_damaged_compressed_ply(tmp_path: Path, before: bytes, after: bytes, match: str):
+    path = tmp_path / "a.compressed.ply"
+    save_gaussians(path, gaussians(300, 1))
+    assert before in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(before, after))
+    with pytest.raises(ValueError, match=match):
+        load_gaussians(path)
+
+
+def test_compressed_ply_with_bounds_that_are_no_numbers(tmp_path: Path):
+    path = tmp_path / "a.compressed.ply"
+    save_gaussians(path, gaussians(3))
+    header, mark, body = path.read_bytes().partition(b"end_header\n")
+    for place, value, match in ((4, np.nan, "'chunk', row 0"), (36, 1000.0, "scales within float32")):
+        path.write_bytes(header + mark + body[:place] + np.float32(value).tobytes() + body[place + 4 :])
+        with pytest.raises(ValueError, match=match):
+            load_gaussians(path)
+
+
 def test_what_cannot_be_saved(tmp_path: Path):
     g = gaussians(2)
-    flat = Gaussians(g.means, g.quats, g.scales * torch.tensor([1.0, 1, 0]), g.opacities, g.harmonics)
-    with pytest.raises(ValueError, match="gaussians: expected scales above 0"):
-        save_gaussians(tmp_path / "a.ply", flat)
-    save_gaussians(tmp_path / "a.splat", flat)
-    assert load_gaussians(tmp_path / "a.splat").scales[0, 2] == 0
+    vast = Gaussians(*(x.double() for x in (g.means, g.quats, g.scales, g.opacities, g.harmonics)))
+    vast.means *= 1e40
+    with pytest.raises(ValueError, match="gaussians: expected numbers within float32"):
+        save_gaussians(tmp_path / "a.ply", vast)
+    with pytest.raises(ValueError, match="gaussians: expected harmonics of a degree up to 3"):
+        save_gaussians(tmp_path / "a.compressed.ply", gaussians(2, degree=4))
     for function, arguments in ((save_gaussians, (tmp_path / "a.obj", g)), (load_gaussians, (tmp_path / "a.obj",))):
         with pytest.raises(ValueError, match=r"^f: expected a path that ends in .ply or .splat"):
             function(*arguments)
@@ -166,7 +266,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("n", [600, pytest.param(20_000, marks=pytest.mark.long)])
-@pytest.mark.parametrize("ending", ["ply", "splat"])
+@pytest.mark.parametrize("ending", ["ply", "splat", "compressed.ply"])
 def test_mutated_files_are_read_or_refused(tmp_path: Path, ending: str, n: int):
     rng = random.Random(0)
     path = tmp_path / f"a.{ending}"
@@ -180,3 +280,13 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path, ending: str, n: int):
         except ValueError:
             refused += 1
     assert refused > n // 10
+
+
+@pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.splat"])
+def test_they_stand_as_a_comment_says_or_as_photos_do(tmp_path: Path, name: str):
+    path, standing = tmp_path / name, oriented("z")
+    save_gaussians(path, gaussians(5))
+    assert load_scene(path).orientation == orientation_of_gaussians(path) == oriented("-y", (0, 0, -1))
+    assert load_scene(path, up="x").orientation.up == (1, 0, 0)
+    save_gaussians(path, gaussians(5), comment=to_comment(standing))
+    assert orientation_of_gaussians(path) == (oriented("-y", (0, 0, -1)) if name == "a.splat" else standing)

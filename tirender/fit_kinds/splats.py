@@ -78,11 +78,11 @@ class SplatFit(FitKind):
         if target.centre is not None:
             back = Scale(target.scale, device=target.centre.device).compose(Translate(target.centre[None]))
             gaussians = gaussians.transform(back)
-        comment = ""
+        comments = [target.comment()]
         if target.origin is not None:
-            comment = f"origin {' '.join(f'{x:.17g}' for x in target.origin.tolist())}"
-            warnings.warn(f"splats.ply: add its {comment} for the place in the photos' files", stacklevel=2)
-        save_gaussians(folder / "splats.ply", gaussians, comment=comment)
+            comments.append(f"origin {' '.join(f'{x:.17g}' for x in target.origin.tolist())}")
+            warnings.warn(f"splats.ply: add its {comments[1]} for the place in the photos' files", stacklevel=2)
+        save_gaussians(folder / "splats.ply", gaussians, comment="\n".join(comments))
         write_cameras(run, target, target.photos, folder)
         return "splats.ply"
 

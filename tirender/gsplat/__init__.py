@@ -27,6 +27,7 @@ from tirender.gsplat.cuda._wrapper import (
     spherical_harmonics,
     world_to_cam,
 )
+from tirender.gsplat.exporter import export_splats
 from tirender.gsplat.names import install
 from tirender.gsplat.not_built import (
     accumulate,
@@ -56,6 +57,7 @@ __all__ = [
     "__version__",
     "accumulate",
     "accumulate_2dgs",
+    "export_splats",
     "fully_fused_projection",
     "fully_fused_projection_2dgs",
     "fully_fused_projection_with_ut",

@@ -11,6 +11,7 @@ MODULES = (
     ".cuda",
     ".cuda._wrapper",
     ".distributed",
+    ".exporter",
     ".optimizers",
     ".relocation",
     ".rendering",

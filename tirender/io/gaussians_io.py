@@ -1,4 +1,4 @@
-"""Gaussians in files: ``.ply`` with the properties of the original (Kerbl et al. 2023), and ``.splat``."""
+"""Gaussians in files: ``.ply`` with the properties of the original (Kerbl et al. 2023), packed ones, and ``.splat``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from tirender.budget import bounded, spend
 from tirender.checks import check_kind, fail
 from tirender.io.colors import HARMONIC
 from tirender.io.files import Source, is_path, read_source, write_file
+from tirender.io.orientation import Orientation, from_comment
+from tirender.io.packed_gaussians import PACKED, comment_lines, packed_contents, read_packed
 from tirender.io.pluggable_formats import has_suffix
 from tirender.io.ply_parser import Element, parse_ply
 from tirender.io.text import finite_float32
 from tirender.structures.gaussians import Gaussians
 
 SUFFIXES = (".ply", ".splat")
+PACKED_SUFFIX = ".compressed.ply"
 POSITION, NORMAL = ("x", "y", "z"), ("nx", "ny", "nz")
 FIRST = ("f_dc_0", "f_dc_1", "f_dc_2")
 SCALES, QUAT = ("scale_0", "scale_1", "scale_2"), ("rot_0", "rot_1", "rot_2", "rot_3")
 REST = {3 * (n - 1): n for n in (1, 4, 9, 16, 25)}  # harmonics a channel, by how many f_rest there are
 SPLAT = np.dtype([("position", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
 HEADER_BYTES = 1 << 16
+COLMAP = Orientation((0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # its cameras look along +Z with +Y down
+LEAST_LOG_SCALE, GREATEST_LOGIT = -87.0, 40.0  # for a scale of 0, and an opacity of 1, as nearly as float32 has them
 
 
 @bounded
@@ -31,7 +36,8 @@ def load_gaussians(f: Any, device: torch.device | str = "cpu", path_manager: Any
     """Load Gaussians.
 
     Args:
-        f: a path that ends in ``.ply`` or ``.splat``, or a binary stream, which is read as PLY.
+        f: a path that ends in ``.ply`` or ``.splat``, or a binary stream, which is read as PLY. PLY may be
+            PlayCanvas's compressed one (SuperSplat's ``.compressed.ply``).
         device: of the result.
         path_manager: an iopath ``PathManager``, or None for the local file system.
     Returns:
@@ -53,25 +59,27 @@ def save_gaussians(f: Any, gaussians: Gaussians, path_manager: Any = None, comme
     """Save Gaussians.
 
     Args:
-        f: a path that ends in ``.ply`` or ``.splat``, or a binary stream, for PLY.
-        gaussians: what to save. PLY holds all parameters in float32; ``.splat`` holds 32 bytes a Gaussian: colours,
-            opacity and rotation with 8 bits a number, no harmonics, the large and opaque ones first.
+        f: a path that ends in ``.ply``, ``.compressed.ply`` or ``.splat``, or a binary stream, for PLY.
+        gaussians: what to save. PLY holds all parameters in float32; ``.compressed.ply`` (PlayCanvas's) 8 to 11 bits a
+            number, and harmonics of a degree up to 3; ``.splat`` 32 bytes a Gaussian: colours, opacity and rotation
+            with 8 bits a number, no harmonics, the large and opaque ones first.
         path_manager: an iopath ``PathManager``, or None for the local file system.
-        comment: a line for the header of PLY; ``.splat`` has none.
+        comment: lines for the header of PLY; ``.splat`` has none.
     Raises:
-        ValueError: another ending, or for PLY a scale of 0 or an opacity of 0 or 1, whose logarithms are infinite.
+        ValueError: another ending, harmonics of a higher degree, or numbers beyond float32.
     """
     check_kind("gaussians", gaussians, Gaussians)
     if is_path(f) and not has_suffix(f, SUFFIXES):
         fail("f", f"a path that ends in {' or '.join(SUFFIXES)}", repr(f))
-    is_splat = is_path(f) and has_suffix(f, (".splat",))
-    write_file(f, gaussian_chunks(gaussians, is_splat, comment), path_manager)
+    write_file(f, gaussian_chunks(gaussians, f if is_path(f) else "", comment), path_manager)
 
 
-def gaussian_chunks(gaussians: Gaussians, is_splat: bool, comment: str = "") -> list[bytes]:
-    """The contents of a file, SPLAT or PLY; raises as :func:`save_gaussians` does."""
+def gaussian_chunks(gaussians: Gaussians, path: str | os.PathLike[str], comment: str = "") -> list[bytes]:
+    """The contents of a file with this ending; raises as :func:`save_gaussians` does."""
     g = gaussians.detach().cpu()
-    return [_splat_rows(g).tobytes()] if is_splat else _ply_contents(g, comment)
+    if has_suffix(path, (".splat",)):
+        return [_splat_rows(g).tobytes()]
+    return packed_contents(g, comment) if has_suffix(path, (PACKED_SUFFIX,)) else _ply_contents(g, comment)
 
 
 def holds_gaussians(path: str | os.PathLike[str]) -> bool:
@@ -82,7 +90,13 @@ def holds_gaussians(path: str | os.PathLike[str]) -> bool:
         return False
     with open(path, "rb") as stream:
         header = stream.read(HEADER_BYTES).partition(b"end_header")[0].split()
-    return all(name.encode() in header for name in (*SCALES, *QUAT, "opacity"))
+    return any(all(name.encode() in header for name in names) for names in ((*SCALES, *QUAT, "opacity"), PACKED))
+
+
+def orientation_of_gaussians(path: str | os.PathLike[str]) -> Orientation:
+    """How a file of Gaussians stands: as a comment of it says, else as the first photo that COLMAP has placed."""
+    with open(path, "rb") as stream:
+        return from_comment(stream.read(HEADER_BYTES)) or COLMAP
 
 
 def _read_ply(source: Source) -> Gaussians:
@@ -90,6 +104,8 @@ def _read_ply(source: Source) -> Gaussians:
     vertex = elements.get("vertex")
     if vertex is None:
         fail(source.name, "an element 'vertex'", "none")
+    if PACKED[0] in vertex.scalars:
+        return read_packed(source, elements)
     n_rest = sum(name.startswith("f_rest_") for name in vertex.scalars)
     if n_rest not in REST:
         fail(source.name, f"{', '.join(map(str, REST))} properties f_rest", n_rest)
@@ -126,16 +142,16 @@ def _ply_contents(g: Gaussians, comment: str) -> list[bytes]:
         torch.zeros(n, 3),
         g.harmonics[:, 0],
         g.harmonics[:, 1:].transpose(1, 2).reshape(n, n_rest),
-        g.logits[:, None],
-        g.log_scales,
+        g.logits.nan_to_num(posinf=GREATEST_LOGIT, neginf=-GREATEST_LOGIT)[:, None],
+        g.log_scales.nan_to_num(neginf=LEAST_LOG_SCALE),
         g.quats,
     ]
     rows = torch.cat([part.float() for part in parts], 1)
     if not bool(rows.isfinite().all()):
-        fail("gaussians", "scales above 0, and opacities above 0 and below 1", "others")
+        fail("gaussians", "numbers within float32", "larger ones")
     properties = "".join(f"property float {name}\n" for name in names)
-    line = f"comment {' '.join(comment.split())}\n" if comment else ""
-    header = f"ply\nformat binary_little_endian 1.0\n{line}element vertex {n}\n{properties}end_header\n"
+    lines = comment_lines(comment)
+    header = f"ply\nformat binary_little_endian 1.0\n{lines}element vertex {n}\n{properties}end_header\n"
     return [header.encode(), rows.numpy().astype("<f4").tobytes()]
 
 

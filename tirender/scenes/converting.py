@@ -20,11 +20,11 @@ from tirender.io.colors import HARMONIC
 from tirender.io.display import display_mesh, with_shown_normals
 from tirender.io.file_mesh import FileMesh
 from tirender.io.files import not_found
-from tirender.io.gaussians_io import gaussian_chunks, holds_gaussians
+from tirender.io.gaussians_io import COLMAP, gaussian_chunks, holds_gaussians, orientation_of_gaussians
 from tirender.io.image_files import count_images
 from tirender.io.mesh_records import record_of_mesh
 from tirender.io.npz_io import array_names
-from tirender.io.orientation import Orientation, oriented
+from tirender.io.orientation import Orientation, oriented, to_comment
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
 from tirender.io.writing import WRITTEN_SUFFIXES, NewFile, files_for
 from tirender.renderer.mesh.material import MAPS, Material
@@ -115,8 +115,9 @@ def convert(path: str | os.PathLike[str], output: str | os.PathLike[str], option
         volume = RestoredFit(load_volume(path, options.device), orientation=standing(Orientation()))
         return convert_fit(volume, output, options)
     if kind in GAUSSIANS and holds_gaussians(path):
-        gaussians = RestoredFit(load_gaussians(path, options.device), orientation=standing(Orientation()))
-        return convert_fit(gaussians, output, options)
+        gaussians = load_gaussians(path, options.device)
+        fit = RestoredFit(gaussians, orientation=standing(orientation_of_gaussians(path)))
+        return convert_fit(fit, output, options)
     if kind not in KNOWN_SUFFIXES:
         endings = ", ".join([*KNOWN_SUFFIXES, ".splat", CHECKPOINT])
         fail("IN", f"one that ends in {endings}, or the folder of a fit", repr(str(path)))
@@ -148,7 +149,10 @@ def convert_fit(fit: RestoredFit, output: Path, options: ConvertOptions) -> Conv
     thing, ending = fit.fitted, output.suffix.lower()
     if isinstance(thing, Gaussians):
         if ending in GAUSSIANS and not options.points:
-            chunks = gaussian_chunks(_in_place(thing, fit), ending == ".splat")
+            lost = {"harmonics": thing.degree > 0, "which way up they stand": fit.orientation != COLMAP}
+            for feature in (name for name, is_lost in lost.items() if is_lost and ending == ".splat"):
+                warnings.warn(f"{output}: {feature}: no part of SPLAT files, left out", stacklevel=2)
+            chunks = gaussian_chunks(_in_place(thing, fit), output, to_comment(fit.orientation))
             return Converted([NewFile(output, chunks)], f"{len(thing)} Gaussians")
         if options.points:
             return _of_record(_centres(_in_place(thing, fit), fit, str(output)), output)

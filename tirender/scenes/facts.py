@@ -18,7 +18,7 @@ from tirender.engine.edge_partners import edge_partners
 from tirender.io import load_gaussians, load_volume
 from tirender.io.file_mesh import FileMesh, without_strays
 from tirender.io.files import not_found
-from tirender.io.gaussians_io import holds_gaussians
+from tirender.io.gaussians_io import holds_gaussians, orientation_of_gaussians
 from tirender.io.image_files import source_of
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
@@ -62,7 +62,7 @@ def facts_of(name_or_path: str, allow_parent: bool = False) -> list[tuple[str, s
         elif ending == ".npz" and "densities" in array_names(path):
             facts = _facts_of_volume(path)
         elif ending in GAUSSIANS and holds_gaussians(path):
-            facts = _facts_of_gaussians(load_gaussians(path))
+            facts = _facts_of_gaussians(load_gaussians(path), known or orientation_of_gaussians(path))
         elif ending in KNOWN_SUFFIXES:
             facts = _facts_of_mesh(read_mesh_file(path, allow_parent=allow_parent), known)
         else:
@@ -101,7 +101,7 @@ def _facts_of_mesh(mesh: FileMesh, known: Orientation | None) -> list[tuple[str,
     return facts
 
 
-def _facts_of_gaussians(gaussians: Gaussians) -> list[tuple[str, str]]:
+def _facts_of_gaussians(gaussians: Gaussians, standing: Orientation) -> list[tuple[str, str]]:
     seen = gaussians.opacities > VISIBLE
     places = gaussians.means[seen] if bool(seen.any()) else gaussians.means
     degree = math.isqrt(gaussians.harmonics.shape[1]) - 1
@@ -110,6 +110,7 @@ def _facts_of_gaussians(gaussians: Gaussians) -> list[tuple[str, str]]:
         ("Gaussians", f"{len(gaussians):,} ({int(seen.sum()):,} of an opacity above {VISIBLE})"),
         ("colours", f"harmonics of degree {degree}"),
         *(_extent(places.numpy()) if len(places) else []),
+        ("up", f"{_axis(standing.up)}, front {_axis(standing.front)}"),
     ]
 
 

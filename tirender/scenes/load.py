@@ -16,7 +16,7 @@ from tirender.io import IO, load_gaussians, load_volume
 from tirender.io.display import display_mesh
 from tirender.io.file_mesh import FileMesh
 from tirender.io.files import not_found
-from tirender.io.gaussians_io import holds_gaussians
+from tirender.io.gaussians_io import holds_gaussians, orientation_of_gaussians
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
@@ -51,7 +51,8 @@ def load_scene(
         io: a registry of formats of your own; by default the formats of tirender, with all that they say of materials.
         allow_parent: whether materials and images may lie in the folder above the file's.
         up: the axis of the file that points up (x, y, z, -x, -y or -z), or a vector; None: what the file says, or its
-            format has, see :func:`tirender.io.orientation.orientation_of_format`.
+            format has, see :func:`tirender.io.orientation.orientation_of_format` and, for Gaussians,
+            :func:`tirender.io.gaussians_io.orientation_of_gaussians`.
     Raises:
         ValueError: another kind of file, or a damaged one; the message names it.
         OSError: the file cannot be opened.
@@ -75,7 +76,7 @@ def load_scene(
     if ending == ".npz" and "densities" in array_names(path):
         return make_scene(load_volume(path, device), str(path), orientation(Orientation()))
     if ending in GAUSSIANS and holds_gaussians(path):
-        return make_scene(load_gaussians(path, device), str(path), orientation(Orientation()))
+        return make_scene(load_gaussians(path, device), str(path), orientation(orientation_of_gaussians(path)))
     if is_default and ending in KNOWN_SUFFIXES:
         mesh = read_mesh_file(path, allow_parent=allow_parent, center_far=True)
         return _scene_of(mesh, device, orientation(mesh.orientation))
