@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -296,3 +297,27 @@ def test_export_splats(tmp_path: Path, format: str):
         export_splats(*leaves, format="spz")
     with pytest.raises(ValueError, match="sh0: expected shape"):
         export_splats(*leaves[:4], sh0[:, 0], shN)
+
+
+def test_save_ply(tmp_path: Path):
+    from tirender.gsplat.utils import get_projection_matrix, save_ply
+    from tirender.io import load_gaussians
+
+    n = 5
+    splats = torch.nn.ParameterDict(
+        {
+            "means": torch.randn(n, 3),
+            "scales": torch.randn(n, 3),
+            "quats": torch.randn(n, 4),
+            "opacities": torch.randn(n),
+            "sh0": torch.randn(n, 1, 3),
+            "shN": torch.randn(n, 3, 3),
+        }
+    )
+    save_ply(splats, str(tmp_path / "a.ply"))
+    assert torch.equal(load_gaussians(tmp_path / "a.ply").harmonics[:, 1:], splats["shN"])
+    save_ply(splats, tmp_path / "a.ply", torch.full((n, 3), 0.75))
+    assert torch.allclose(load_gaussians(tmp_path / "a.ply").colors, torch.tensor(0.75))
+    corner = torch.tensor([[math.tan(0.5) * z, math.tan(1.0) * z, z, 1] for z in (1.0, 9.0)])
+    clip = corner @ get_projection_matrix(1.0, 9.0, 1.0, 2.0).T
+    torch.testing.assert_close(clip / clip[:, 3:], torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1.0]]), atol=1e-6, rtol=0)

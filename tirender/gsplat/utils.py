@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Mapping
+
 import torch
 
+from tirender.gsplat.exporter import export_splats
 from tirender.transforms.rotation_conversions import quaternion_to_matrix
 
 __all__ = [
     "depth_to_normal",
     "depth_to_points",
+    "get_projection_matrix",
     "inverse_log_transform",
     "log_transform",
     "normalized_quat_to_rotmat",
+    "save_ply",
 ]
+
+Y00 = math.sqrt(1 / (4 * math.pi))  # the harmonic of degree 0
 
 
 def normalized_quat_to_rotmat(quat: torch.Tensor) -> torch.Tensor:
@@ -68,3 +77,31 @@ def depth_to_normal(
     right = points[..., 1:-1, 2:, :] - points[..., 1:-1, :-2, :]
     normals = torch.nn.functional.normalize(torch.linalg.cross(down, right), dim=-1)
     return torch.nn.functional.pad(normals, (0, 0, 1, 1, 1, 1))
+
+
+def get_projection_matrix(
+    znear: float, zfar: float, fovX: float, fovY: float, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """(4, 4) from camera space, z forward, to clip space with z in [0, w]; angles in radians."""
+    matrix = torch.zeros(4, 4, device=device)
+    matrix[0, 0], matrix[1, 1] = 1 / math.tan(fovX / 2), 1 / math.tan(fovY / 2)
+    matrix[2, 2], matrix[2, 3] = zfar / (zfar - znear), -zfar * znear / (zfar - znear)
+    matrix[3, 2] = 1.0
+    return matrix
+
+
+def save_ply(
+    splats: Mapping[str, torch.Tensor], dir: str | os.PathLike[str], colors: torch.Tensor | None = None
+) -> None:
+    """Save Gaussians as PLY; :func:`~tirender.gsplat.export_splats` does more.
+
+    Args:
+        splats: ``means``, ``scales``, ``quats``, ``opacities``, ``sh0`` and ``shN``, as for ``export_splats``.
+        dir: the file.
+        colors: (N, 3) in place of the harmonics.
+    """
+    if colors is None:
+        sh0, shN = splats["sh0"], splats["shN"]
+    else:
+        sh0, shN = ((colors - 0.5) / Y00)[:, None], colors.new_zeros(len(colors), 0, 3)
+    export_splats(splats["means"], splats["scales"], splats["quats"], splats["opacities"], sh0, shN, save_to=dir)

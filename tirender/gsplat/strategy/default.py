@@ -89,11 +89,11 @@ class DefaultStrategy(Strategy):
         """
         if step >= self.refine_stop_iter:
             return
-        self._remember(params, state, info, packed)
+        self._update_state(params, state, info, packed)
         is_paused = step % self.reset_every < self.pause_refine_after_reset
         if step > self.refine_start_iter and step % self.refine_every == 0 and not is_paused:
-            cloned, divided = self._grow(params, optimizers, state, step)
-            removed = self._prune(params, optimizers, state, step)
+            cloned, divided = self._grow_gs(params, optimizers, state, step)
+            removed = self._prune_gs(params, optimizers, state, step)
             if self.verbose:
                 n = len(params["means"])
                 print(f"step {step}: {cloned} cloned, {divided} split, {removed} removed, {n} in all")
@@ -104,7 +104,7 @@ class DefaultStrategy(Strategy):
             growth.reset_opacities(params, optimizers, 2 * self.prune_opa)
 
     @torch.no_grad()
-    def _remember(
+    def _update_state(
         self, params: growth.Parameters, state: dict[str, Any], info: Mapping[str, Any], packed: bool
     ) -> None:
         """Add the gradients of the Gaussians that were drawn."""
@@ -130,7 +130,7 @@ class DefaultStrategy(Strategy):
             state["radii"].scatter_reduce_(0, index, sizes, "amax")
 
     @torch.no_grad()
-    def _grow(
+    def _grow_gs(
         self, params: growth.Parameters, optimizers: growth.Optimizers, state: dict[str, Any], step: int
     ) -> tuple[int, int]:
         is_high = state["grad2d"] / state["count"].clamp(min=1) > self.grow_grad2d
@@ -147,7 +147,9 @@ class DefaultStrategy(Strategy):
         return n_cloned, n_divided
 
     @torch.no_grad()
-    def _prune(self, params: growth.Parameters, optimizers: growth.Optimizers, state: dict[str, Any], step: int) -> int:
+    def _prune_gs(
+        self, params: growth.Parameters, optimizers: growth.Optimizers, state: dict[str, Any], step: int
+    ) -> int:
         removed = params["opacities"].flatten().sigmoid() < self.prune_opa
         if step > self.reset_every:
             too_big = params["scales"].exp().amax(-1) > self.prune_scale3d * state["scene_scale"]

@@ -58,20 +58,24 @@ class MCMCStrategy(Strategy):
             lr: the learning rate of the means.
         """
         if self.refine_start_iter < step < self.refine_stop_iter and step % self.refine_every == 0:
-            moved, added = relocate_and_add(params, optimizers, self.cap_max, self.min_opacity)
+            moved = self._relocate_gs(params, optimizers, state["binoms"])
+            added = self._add_new_gs(params, optimizers, state["binoms"])
             if self.verbose:
                 print(f"step {step}: {moved} Gaussians moved, {added} added, {len(params['means'])} in all")
         growth.disturb(params, lr * self.noise_lr)
 
+    @torch.no_grad()
+    def _relocate_gs(self, params: growth.Parameters, optimizers: growth.Optimizers, binoms: torch.Tensor) -> int:
+        """Move transparent Gaussians; how many."""
+        dead = params["opacities"].flatten().sigmoid() <= self.min_opacity
+        growth.relocate(params, optimizers, {}, dead, self.min_opacity)
+        return int(dead.sum())
 
-def relocate_and_add(
-    params: growth.Parameters, optimizers: growth.Optimizers, most: int, min_opacity: float
-) -> tuple[int, int]:
-    """Move transparent Gaussians, add a twentieth up to a greatest number; how many of each."""
-    dead = params["opacities"].detach().flatten().sigmoid() <= min_opacity
-    growth.relocate(params, optimizers, {}, dead, min_opacity)
-    n = len(params["means"])
-    added = max(min(most, int(1.05 * n)) - n, 0)
-    if added:
-        growth.add(params, optimizers, {}, added, min_opacity)
-    return int(dead.sum()), added
+    @torch.no_grad()
+    def _add_new_gs(self, params: growth.Parameters, optimizers: growth.Optimizers, binoms: torch.Tensor) -> int:
+        """Add a twentieth, up to the greatest number; how many."""
+        n = len(params["means"])
+        added = max(min(self.cap_max, int(1.05 * n)) - n, 0)
+        if added:
+            growth.add(params, optimizers, {}, added, self.min_opacity)
+        return added
