@@ -274,7 +274,8 @@ def test_of_several_files_the_good_ones_are_drawn(
     assert main(["render", "word.obj", "mesh.obj", "missing.obj", "-o", f"{tmp_path}/", "--size", "16"]) == 1
     printed = capsys.readouterr()
     assert [line.split(":")[0] for line in printed.out.splitlines()] == [str(tmp_path / "mesh.png")]
-    assert [line.split(",")[0] for line in printed.err.splitlines()] == [
+    said = [line for line in printed.err.splitlines() if "compiling kernels" not in line]  # which a slow machine adds
+    assert [line.split(",")[0] for line in said] == [
         "tirender render: word.obj",
         "tirender render: missing.obj: No such file or directory",
     ]
