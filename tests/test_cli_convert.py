@@ -107,9 +107,18 @@ def test_what_is_read_is_not_overwritten(cube: Path, capsys: pytest.CaptureFixtu
     before = {file: file.read_bytes() for file in cube.parent.iterdir()}
     assert convert(cube, cube) == 2
     assert f"OUT: expected another file than those that {cube} reads" in capsys.readouterr().err
-    assert convert(cube, cube.with_suffix(".ply"), "--bake", 64) == 2  # would write another cube.png
-    assert f"OUT: expected a name whose cube.png is not what {cube} reads" in capsys.readouterr().err
-    assert {file: file.read_bytes() for file in cube.parent.iterdir()} == before
+    for said in ("with cube_2.png", "(replaced), with cube_2.png"):  # as cube.png is another
+        assert convert(cube, cube.with_suffix(".ply"), "--bake", 64) == 0
+        assert said in capsys.readouterr().out
+    assert {file: file.read_bytes() for file in before} == before
+    for name in ("cube.ply", "cube_2.png"):
+        cube.with_name(name).unlink()
+    assert convert(cube.with_suffix(".glb"), cube.with_name("b.obj")) == 0
+    assert convert(cube.with_name("b.obj"), cube.with_name("b.glb")) == 0
+    (cube.parent / "c.obj").write_text("mtllib d.mtl\n" + cube.read_text())
+    (cube.parent / "d.mtl").write_text(cube.with_suffix(".mtl").read_text())
+    assert convert(cube.parent / "c.obj", cube.parent / "d.obj") == 2
+    assert f"OUT: expected a name whose d.mtl is not what {cube.parent / 'c.obj'} reads" in capsys.readouterr().err
 
 
 def test_meshes_without_normals_get_those_that_are_shown(tmp_path: Path) -> None:
@@ -292,3 +301,30 @@ def test_everything_that_a_scene_holds_goes_through_glb(tmp_path: Path, capsys: 
     assert np.array_equal(there.verts[there.faces], back.verts[back.faces])
     assert [m.name for m in there.materials] == [m.name for m in back.materials]
     assert len(back.cameras) == len(back.lights) == 3
+
+
+def test_what_a_file_holds_besides_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from gltf_files import GltfBuilder
+
+    builder = GltfBuilder()
+    place = builder.array(np.eye(3, dtype=np.float32))
+    builder.mesh({"attributes": {"POSITION": place}})
+    builder.root["scenes"].append({"nodes": []})
+    builder.root |= {"animations": [{}], "skins": [{}, {}], "extensionsUsed": ["KHR_materials_variants"]}
+    builder.root["extensions"] = {"KHR_materials_variants": {"variants": [{"name": "red"}]}}
+    (tmp_path / "a.glb").write_bytes(builder.glb())
+    (tmp_path / "a.obj").write_text("o a\nv 0 0 0\nv 1 0 0\nv 0 1 0\ng b\nf 1 2 3\n")
+    properties = "".join(f"property float {name}\n" for name in ("x", "y", "z", "intensity", "ring"))
+    (tmp_path / "a.ply").write_text(
+        f"ply\nformat ascii 1.0\nelement vertex 2\n{properties}end_header\n" + "0 1 2 3 4\n" * 2
+    )
+    for name, expected in (
+        ("a.glb", ["1 animation", "2 skins", "1 other scene", "variants of materials"]),
+        ("a.obj", ["the 2 names of objects and groups"]),
+        ("a.ply", ["properties intensity, ring of vertices"]),
+    ):
+        assert convert(tmp_path / name, tmp_path / "b.ply") == 0
+        said = capsys.readouterr().err.splitlines()
+        assert said == [f"tirender: {tmp_path / 'b.ply'}: {e} of {tmp_path / name}: left out" for e in expected]
+        assert main(["info", str(tmp_path / name)]) == 0
+        assert "; ".join(expected) in capsys.readouterr().out

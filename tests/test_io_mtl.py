@@ -39,7 +39,9 @@ def test_properties(tmp_path) -> None:
         "# c\nnewmtl a\n\tKa 0.1 0.2 0.3\nKd 1 0 0.5 # red\nKs 0.5\nNs 10\nKe 9 9 9\nillum 2\n\n"
         "newmtl b\r\nKd spectral x.rfl\r\nKs xyz 1 1 1\r\nnewmtl unused\nKd 0 0 0\n"
     )
-    aux = load(tmp_path, "mtllib m.mtl\nusemtl b\n" + QUAD + "f 1 2 3\nusemtl a\nf 1 2 3\n", mtl)
+    with pytest.warns(UserWarning, match=r"m.mtl, line \d+: k. \w+ is not read") as said:
+        aux = load(tmp_path, "mtllib m.mtl\nusemtl b\n" + QUAD + "f 1 2 3\nusemtl a\nf 1 2 3\n", mtl)
+    assert len(said) == 2
     assert set(aux.material_colors) == {"a", "b"}
     a = aux.material_colors["a"]
     assert set(a) == {"ambient_color", "diffuse_color", "specular_color", "shininess"}

@@ -116,7 +116,7 @@ ONE = text(CORNERS[:1])
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "expected 0 triangles in 84 bytes, or text that starts with 'solid', got 0"),
+        (b"", "expected an STL file: text that starts with 'solid', or triangles, got b''"),
         (binary(CORNERS)[:-1], "expected 12 triangles in 684 bytes"),
         (b"\0" * 80 + b"\xff\xff\xff\xff", "expected 4294967295 triangles"),
         (binary(np.full((1, 3, 3), np.nan)), "triangle 0: expected corners finite in float32"),
@@ -124,7 +124,7 @@ ONE = text(CORNERS[:1])
         (ONE.replace("0.000000e+00", "inf", 1), "triangle 0: expected corners finite"),
         (ONE.replace("endloop", "vertex 1 1 1\nendloop"), "line 8: expected facets of three corners, got 4"),
         (ONE.partition("endloop")[0], "expected facets of three corners, got the end of the file"),
-        ("hello", "expected 0 triangles in 84 bytes, or text that starts with 'solid'"),
+        ("hello", "expected an STL file: text that starts with 'solid', or triangles, got b'hello"),
     ],
 )
 def test_broken(tmp_path, data: bytes | str, message: str) -> None:

@@ -283,3 +283,11 @@ def test_a_lock_that_may_be_held_is_waited_for(tmp_path, monkeypatch):
     assert lock.exists()
     assert time.monotonic() - begin >= 0.2
     compiler.free_cache(tmp_path / "none")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="HOME is of POSIX")
+def test_it_starts_without_a_home():
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    code = "import tirender; print(tirender.init('cpu'))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "cpu\n", done.stderr

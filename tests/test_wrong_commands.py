@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -120,6 +121,9 @@ render notes.txt                                     | expected one that ends in
 render rgb.png                                       | expected one that ends in .obj
 render photos                                        | expected a file, or the folder of a fit
 render empty                                         | expected a file, or the folder of a fit
+fit mesh photos                                      | SOURCE: expected a mesh file, got photos, a folder
+capture missing                                      | missing: No such file or directory
+capture notes.txt                                    | notes.txt: expected a folder of photos, got a file
 render mesh.obj -o a.xyz                             | expected a picture, such as .png or .jpg
 render mesh.obj -o a.mp4                             | --turntable N makes a video
 render mesh.obj -o notes.txt/a.png                   | expected a file in a folder
@@ -279,3 +283,20 @@ def test_of_several_files_the_good_ones_are_drawn(
         "tirender render: word.obj",
         "tirender render: missing.obj: No such file or directory",
     ]
+
+
+@pytest.mark.parametrize("command", ["render", "info", "view"])
+def test_an_empty_name_is_no_file(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, ""]) == 2
+    assert capsys.readouterr().err == f"tirender {command}: FILE: expected a path or a name, got ''\n"
+
+
+def test_a_fit_is_not_taken_for_photos(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(folder / "full", tmp_path / "fit")
+    (tmp_path / "fit" / "checkpoint.pt").write_bytes(b"")
+    shutil.copy(folder / "rgb.png", tmp_path / "fit")
+    before = {*(tmp_path / "fit").iterdir()}
+    for command in (["fit", "silhouette"], ["capture"]):
+        assert main([*command, str(tmp_path / "fit")]) == 2
+        assert "fit: expected photos, got the folder of a fit" in capsys.readouterr().err
+    assert {*(tmp_path / "fit").iterdir()} == before

@@ -119,7 +119,11 @@ def path_of(name_or_path: str | os.PathLike[str]) -> Path:
 
     Args:
         name_or_path: a path, or one of these names; a file or folder of that name in the working folder comes first.
+    Raises:
+        ValueError: an empty name, which would be the working folder.
     """
+    if not str(name_or_path):
+        fail("FILE", "a path or a name", "''")
     path = Path(name_or_path)
     return SHORT_NAMES[str(path)]() if str(path) in SHORT_NAMES and not path.exists() else path
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tirender.captures.loading import IMAGES
 from tirender.checks import check_choice, fail
-from tirender.io.files import read_image_header, write_file
+from tirender.io.files import not_found, read_image_header, write_file
 from tirender.progress import followed
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -68,6 +68,12 @@ class Report:
 def photos_in(folder: str | os.PathLike[str]) -> tuple[Path, list[str]]:
     """The folder below this one, or itself, that has photos, and their names in it, also in its own folders."""
     folder = Path(folder)
+    if not folder.exists():
+        raise not_found(folder)
+    if not folder.is_dir():
+        fail(str(folder), "a folder of photos", "a file")
+    if (folder / "checkpoint.pt").exists():
+        fail(str(folder), "photos", "the folder of a fit")
     for place in (folder / name for name in IMAGES):
         names = [p.relative_to(place).as_posix() for p in sorted(place.rglob("*")) if _is_photo(p, place)]
         if names:

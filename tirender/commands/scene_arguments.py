@@ -187,7 +187,7 @@ def load_scene_of(args: argparse.Namespace, file: str | None = None) -> tuple[Pa
     from tirender.checks import fail
     from tirender.scenes import load_scene
 
-    name = file or args.file or "creature"
+    name = next((name for name in (file, args.file) if name is not None), "creature")
     scene = load_scene(name, device_of(args.arch), allow_parent=args.allow_parent, up=args.up)
     if args.shader not in (None, *scene.shaders):
         fail("--shader", f"{', '.join(scene.shaders)} for {scene.facts}", args.shader)

@@ -12,7 +12,13 @@
 """
 
 import inspect
+import os
+import tempfile
 
 # Each of Taichi's decorators asks inspect for the source of the frame that imports the module, which has none. Inspect
 # looks for it among all modules, each time, which took half of the time to import tirender: tell it the answer.
 getattr(inspect, "modulesbyfile", {}).setdefault("<frozen importlib._bootstrap>", "importlib._bootstrap")
+
+if os.name == "posix" and "HOME" not in os.environ:  # as in a service; Taichi ends the process where there is none
+    home = os.path.expanduser("~")
+    os.environ["HOME"] = home if os.path.isdir(home) else tempfile.gettempdir()

@@ -82,6 +82,8 @@ def load_mesh_target(path: str, device: str, given: Mapping[str, Any], with_look
     file = datasets.path_of(path)
     if not file.exists():  # before the ending is looked at
         raise not_found(path)
+    if file.is_dir():
+        fail("SOURCE", "a mesh file", f"{path}, a folder")
     read = without_strays(read_mesh_file(file, allow_parent=bool(given.get("allow_parent")), center_far=True))
     if not len(read.faces):
         fail(path, "at least one face", f"none: {len(read.verts)} points, which tirender render and view show")

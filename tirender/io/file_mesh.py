@@ -89,6 +89,7 @@ class FileMesh:
         lights: those that the file lists.
         origin: (3,) float64, what was taken off all positions, not off the cameras' and lights'.
         orientation: which way up it stands.
+        unread: what else its file holds, in words; files that are written lack it.
     """
 
     name: str
@@ -106,6 +107,7 @@ class FileMesh:
     lights: tuple[FileLight, ...] = ()
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
     orientation: Orientation = Orientation()
+    unread: tuple[str, ...] = ()
 
     def placed_verts(self) -> np.ndarray:
         """Return (V, 3) positions, ``origin`` included; to the bit where there is none, which keeps -0."""

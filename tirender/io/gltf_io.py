@@ -29,6 +29,7 @@ from tirender.renderer.cameras import CamerasBase
 from tirender.renderer.mesh.material import Material
 from tirender.structures.meshes import Meshes
 from tirender.structures.pointclouds import Pointclouds
+from tirender.structures.words import several
 
 _POINTS, _TRIANGLES, _TRIANGLE_STRIP, _TRIANGLE_FAN = 0, 4, 5, 6
 _MAX_SETS = 8
@@ -41,8 +42,8 @@ def read_gltf(source: Source) -> FileMesh:
     """Read the scene's triangles as one mesh in world space, with materials, normals, colours, cameras and lights.
 
     A scene of points without triangles is a cloud. Skinned meshes stand in the pose of their joints' nodes, morph
-    targets at their default weights; animations are not looked at, lines, and points beside triangles, left out with a
-    warning. Linear factors and vertex colours are encoded as sRGB.
+    targets at their default weights. Animations, skins and other scenes are named in ``unread``. Lines, and points
+    beside triangles, are left out with a warning. Linear factors and vertex colours are encoded as sRGB.
 
     Raises:
         ValueError: naming the file and where: lengths or offsets that do not fit, indices out of range, nodes that
@@ -63,7 +64,16 @@ def read_gltf(source: Source) -> FileMesh:
     if meshes and clouds:
         warnings.warn(f"{gltf.name}: points beside triangles, left out", stacklevel=3)
     joined = join(gltf.name, meshes) if meshes else join_points(gltf.name, clouds)
-    return replace(joined, cameras=tuple(scene.cameras), lights=tuple(scene.lights))
+    return replace(joined, cameras=tuple(scene.cameras), lights=tuple(scene.lights), unread=_unread(gltf))
+
+
+def _unread(gltf: GltfFile) -> tuple[str, ...]:
+    """What a file holds beside the scene as it stands."""
+    found = {name: len(gltf.get("", gltf.root, name, list, [])) for name in ("animations", "skins", "scenes")}
+    parts = [several(found[name], name[:-1]) for name in ("animations", "skins") if found[name]]
+    parts += [several(found["scenes"] - 1, "other scene")] * (found["scenes"] > 1)
+    has_variants = gltf.extension("", gltf.root, "KHR_materials_variants") is not None
+    return (*parts, *["variants of materials"] * has_variants)
 
 
 class MeshGlbFormat(MeshRecordFormat):

@@ -70,7 +70,9 @@ class GltfFile:
         try:
             self.root = json.loads(text.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
-            fail(self.name, "glTF JSON", error)
+            fail(
+                self.name, "glTF JSON", error if text.lstrip()[:1] == b"{" else f"a file that starts with {text[:12]!r}"
+            )
         if not isinstance(self.root, dict):
             fail(self.name, "glTF JSON with an object", type(self.root).__name__)
         version = self.get("asset", self.get("", self.root, "asset", dict), "version", str)

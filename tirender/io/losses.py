@@ -22,6 +22,8 @@ _HOLDS = {
 
 def warn_of_losses(mesh: FileMesh, name: str, ending: str) -> None:
     """Warn of each thing that a mesh has and a file with this ending does not hold."""
+    for feature in mesh.unread:
+        warnings.warn(f"{name}: {feature} of {mesh.name}: left out", stacklevel=3)
     if ending in _HOLDS:
         for feature in dict.fromkeys(_losses(mesh, ending)):
             warnings.warn(

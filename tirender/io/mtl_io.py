@@ -189,6 +189,8 @@ def parse_mtl(source: Source) -> dict[str, MtlMaterial]:
                 current.emission = tuple(color.tolist())
             else:
                 current.colors[_COLORS[keyword]] = color
+        else:
+            warnings.warn(f"{where}: {keyword} {argument.split()[0]} is not read", stacklevel=3)
     return materials
 
 

@@ -193,6 +193,7 @@ def _file_mesh(name: str, text: ObjText, materials: Materials | None) -> FileMes
         None if text.verts_rgb is None else with_alpha(text.verts_rgb),
         materials=tuple(known.values()),
         faces_material=index[text.materials_idx] if known else None,
+        unread=(f"the {text.n_parts} names of objects and groups",) if text.n_parts > 1 else (),
     )
 
 

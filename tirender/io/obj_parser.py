@@ -37,7 +37,8 @@ class ObjText:
         materials_idx: (F,) int64 into ``material_names``; -1 before the first usemtl.
         material_names: in the order of their first use.
         material_files: what the mtllib statements name.
-        not_read: other elements that it has: lines, points, curves, surfaces.
+        not_read: other elements that it has: lines, points (beside faces), curves, surfaces.
+        n_parts: how many names of objects and groups.
     """
 
     verts: np.ndarray
@@ -49,6 +50,7 @@ class ObjText:
     material_names: list[str]
     material_files: list[str]
     not_read: list[str]
+    n_parts: int = 0
 
 
 def parse_obj(source: Source) -> ObjText:
@@ -78,8 +80,19 @@ def parse_obj(source: Source) -> ObjText:
     material_files = [argument for _, argument in lines.arguments("mtllib")]
     initials = np.bincount(lines.initials(), minlength=256)
     found = {_NOT_READ[word] for word in _NOT_READ if initials[ord(word[0])] and lines.starting_with(word).any()}
+    found -= {"points"} if not len(corners) else set()  # they are drawn
+    parts = {(word, name) for word in "og" if initials[ord(word)] for _, name in lines.arguments(word) if name}
     return ObjText(
-        verts, colors, normals, verts_uvs, corners, materials_idx, list(names), material_files, sorted(found)
+        verts,
+        colors,
+        normals,
+        verts_uvs,
+        corners,
+        materials_idx,
+        list(names),
+        material_files,
+        sorted(found),
+        len(parts),
     )
 
 

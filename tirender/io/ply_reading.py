@@ -61,8 +61,9 @@ def read_ply(source: Source, with_faces: bool = True, with_looks: bool = True) -
     finite_float32(verts, "x, y, z", lambda row: _where(source, vertex, row))
     normals = next((n for n in (_single(source, vertex, names) for names in _NORMALS) if n is not None), None)
     rgba = _colors(source, vertex, elements.get("material")) if with_looks else None
+    none, unread = np.zeros((0, 3), np.int64), _unread(vertex)
     if not with_faces:
-        return FileMesh(source.name, verts.astype(np.float64), np.zeros((0, 3), np.int64), normals, verts_rgba=rgba)
+        return FileMesh(source.name, verts.astype(np.float64), none, normals, verts_rgba=rgba, unread=unread)
     for name, what in _NOT_READ.items():
         if name in elements and elements[name].count:
             warnings.warn(f"{source.name}: {what} are not read", stacklevel=3)
@@ -75,8 +76,17 @@ def read_ply(source: Source, with_faces: bool = True, with_looks: bool = True) -
         np.concatenate([faces, strips]) if len(strips) else faces,
         normals,
         verts_rgba=rgba,
+        unread=unread,
     )
     return replace(mesh, **_of_faces(source, elements, comments, mesh, triangles, polygon, with_looks))
+
+
+def _unread(vertex: Element) -> tuple[str, ...]:
+    """The properties of vertices that mean nothing here."""
+    known = {"x", "y", "z", "material_index", *_ALPHAS, *_HARMONICS}
+    known.update(*_NORMALS, *_UVS, *_COLORS)
+    names = [name for name in [*vertex.scalars, *vertex.lists] if name not in known]
+    return (f"properties {', '.join(names)} of vertices",) if names else ()
 
 
 def _of_faces(

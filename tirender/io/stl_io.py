@@ -47,6 +47,8 @@ def read_stl(source: Source) -> FileMesh:
         corners, rgba = _text_corners(source), None
     else:
         if len(data) < max(size, _HEADER_BYTES):
+            if len(data) < _HEADER_BYTES or data[:_HEADER_BYTES].isascii() and b"\0" not in data[:_HEADER_BYTES]:
+                fail(source.name, "an STL file: text that starts with 'solid', or triangles", f"{data[:12]!r} ...")
             fail(source.name, f"{n_triangles} triangles in {size} bytes, or text that starts with 'solid'", len(data))
         if len(data) > size:
             warnings.warn(f"{source.name}: {len(data) - size} bytes behind the triangles are not read", stacklevel=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from tirender.renderer.mesh.material import TextureMap
 
 class TextureFiles:
     """Names the images of a file that is to be written: STEM.png, STEM_2.jpg ...; equal ones are one.
+
+    A file that is there and holds something else keeps its name, unless the mesh file that is replaced names it.
 
     Args:
         path: of the mesh.
@@ -42,11 +45,20 @@ class TextureFiles:
             found = TextureMap(lambda: changed)
         data, ending = image_file(found, str(self.path))
         if data not in self._names:
-            number = f"_{len(self._names) + 1}" if self._names else ""
-            self._names[data] = f"{self.stem}{number}{ending}"
+            numbers = (f"_{i}" if i > 1 else "" for i in itertools.count(len(self._names) + 1))
+            self._names[data] = next(name for n in numbers if self._is_free(name := f"{self.stem}{n}{ending}", data))
         self._kept.append(read)
         self._known[key] = self._names[data]
         return self._names[data]
+
+    def _is_free(self, name: str, data: bytes) -> bool:
+        path = self.path.with_name(name)
+        if name in self._names.values() or path.is_dir():
+            return False
+        if not path.exists() or path.read_bytes() == data:
+            return True
+        names = [self.path, self.path.with_suffix(".mtl")][: 1 + (self.path.suffix.lower() == ".obj")]
+        return any(name.encode() in place.read_bytes() for place in names if place.is_file())
 
     def files(self) -> Iterator[tuple[Path, list[bytes]]]:
         """The files that are to be written."""

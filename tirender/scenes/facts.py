@@ -98,6 +98,8 @@ def _facts_of_mesh(mesh: FileMesh, known: Orientation | None) -> list[tuple[str,
         facts.append(("cameras", _listed(names)))
     if mesh.lights:
         facts.append(("lights", _listed([f"{light.name} {light.kind}".strip() for light in mesh.lights])))
+    if mesh.unread:
+        facts.append(("not read", "; ".join(mesh.unread)))
     return facts
 
 
@@ -126,7 +128,8 @@ def _watertight(mesh: FileMesh) -> str:
 def _extent(places: np.ndarray) -> list[tuple[str, str]]:
     low, high = places.min(0), places.max(0)
     lines = [" x ".join(f"{x:.6g}" for x in high - low) + " (x, y, z)"]
-    lines.append(", ".join(f"{a:.6g} to {b:.6g}" for a, b in zip(low, high)))
+    digits = 6 + max(0, math.ceil(math.log10(max(np.abs(places).max(), 1e-300) / max((high - low).max(), 1e-300))))
+    lines.append(", ".join(f"{a:.{min(digits, 15)}g} to {b:.{min(digits, 15)}g}" for a, b in zip(low, high)))
     return list(zip(("extent", "from, to"), lines))
 
 
