@@ -20,5 +20,5 @@ import tempfile
 getattr(inspect, "modulesbyfile", {}).setdefault("<frozen importlib._bootstrap>", "importlib._bootstrap")
 
 if os.name == "posix" and "HOME" not in os.environ:  # as in a service; Taichi ends the process where there is none
-    home = os.path.expanduser("~")
-    os.environ["HOME"] = home if os.path.isdir(home) else tempfile.gettempdir()
+    _home = os.path.expanduser("~")
+    os.environ["HOME"] = _home if os.path.isdir(_home) else tempfile.gettempdir()
