@@ -35,10 +35,9 @@ def plain(field: NeuralRadianceField, rays: RayBundle) -> tuple[torch.Tensor, to
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 7), (3, 2, 4)])
-@pytest.mark.parametrize("sizes", [(1 << 16, 1 << 13), (60, 25), (6, 1)])
-def test_values_and_gradients(shape, sizes, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", sizes[0])
-    monkeypatch.setattr(module, "BLOCK", sizes[1])
+@pytest.mark.parametrize("size", [1 << 13, 60, 6])
+def test_values_and_gradients(shape, size, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", size)
     field = NeuralRadianceField(n_harmonic_functions=20, n_hidden_neurons=16)
     rays = bundle(*shape)
     found, expected = field(rays), plain(field, rays)

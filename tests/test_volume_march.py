@@ -93,12 +93,12 @@ def test_volumes_of_different_sizes():
 def test_a_row_of_lengths_for_all_rays_is_not_copied(monkeypatch):
     seen = []
     launch = volume_march.runtime.launch
-    monkeypatch.setattr(volume_march.runtime, "launch", lambda k, *a: (seen.append(a[5].shape), launch(k, *a)))
+    monkeypatch.setattr(volume_march.runtime, "launch", lambda k, *a: (seen.append(len(a[5])), launch(k, *a)))
     rays = bundle()
     row = rays.lengths[0, 0, 0]
     leaves = volume_leaves()
     expanded = render(EmissionAbsorptionRaymarcher(), rays._replace(lengths=row.expand(2, 4, 5, -1)), *leaves)
-    assert set(seen) == {(1, 20)}
+    assert set(seen) == {1}
     copied = render(EmissionAbsorptionRaymarcher(), rays._replace(lengths=row.repeat(2, 4, 5, 1)), *leaves)
     torch.testing.assert_close(expanded, copied, rtol=0, atol=0)
 

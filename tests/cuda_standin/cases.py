@@ -41,9 +41,9 @@ TEMPLATES: dict[str, tuple[Any, ...]] = {
         spherical_harmonics.Variant(degree, clamped=True, atomic=True) for degree in range(4)
     ),
     "volume_march.variant": (
-        volume_march.Variant(n_vec4=1, thickness=1, rays_wanted=False, atomic=True),
-        volume_march.Variant(n_vec4=1, thickness=2, rays_wanted=True, atomic=True),
-        volume_march.Variant(n_vec4=4, thickness=1, rays_wanted=True, atomic=True),
+        volume_march.Variant(n_vec4=1, thickness=1, lanes=1, rays_wanted=False, atomic=True),
+        volume_march.Variant(n_vec4=1, thickness=2, lanes=1, rays_wanted=True, atomic=True),
+        volume_march.Variant(n_vec4=4, thickness=1, lanes=1, rays_wanted=True, atomic=True),
     ),
 }
 TYPES = {ti.i32: torch.int32, ti.i64: torch.int64, ti.f32: torch.float32, ti.f64: torch.float64}
@@ -82,12 +82,12 @@ def cases() -> list[Case]:
 
 
 def kernels() -> Iterator[tuple[str, Any]]:
-    """Every kernel of ``tirender/engine/kernels/`` but those for a CPU alone, whose vectors are compiled whole."""
+    """Every kernel of ``tirender/engine/kernels/`` but those for a CPU alone, whose files are named after its lanes."""
     for file in pkgutil.iter_modules(tirender.engine.kernels.__path__):
         module = importlib.import_module(f"tirender.engine.kernels.{file.name}")
         for name, kernel in vars(module).items():
             is_own = hasattr(kernel, "_primal") and kernel.__module__ == module.__name__
-            if is_own and not getattr(kernel, "whole_vectors", False):
+            if is_own and not file.name.endswith("_lanes"):
                 yield f"{file.name}.{name}", kernel
 
 

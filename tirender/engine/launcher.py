@@ -38,7 +38,9 @@ class Launcher:
     def __init__(self, kernel: Any, copies: DeviceCopies | None = None) -> None:
         self._copies = copies
         self._kernel = kernel._primal
-        self._whole_vectors = getattr(kernel, "whole_vectors", False)  # see kernels/lanes.py
+        from tirender.engine.kernels.tasks import is_cpu  # imports Taichi
+
+        self._whole_vectors = getattr(kernel, "whole_vectors", False) and is_cpu()  # see kernels/lanes.py
         self._names = [argument.name for argument in self._kernel.arguments]
         self._kinds = [_kind(a.name, a.annotation) for a in self._kernel.arguments]
         self._members = {a.name: _members(a) for a, kind in zip(self._kernel.arguments, self._kinds) if kind == STRUCT}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
@@ -15,6 +17,7 @@ MAX_CHANNELS = 32  # of densities and features together: kernels are compiled fo
 MAX_THICKNESS = 8
 PARTS_BYTES = 128 << 20  # for copies of the volumes' gradient
 TASKS = 16384  # on a GPU
+LANES = 8  # on a CPU
 
 
 @runtime.not_compiled
@@ -74,8 +77,10 @@ class _MarchVolumes(FirstOrder):
         ctx.settings = kernels.MarchSettings(
             depth=depth, height=height, width=width, rays_per_volume=len(origins) // n_volumes, eps=eps
         )
-        ctx.variant = kernels.Variant(n_vec4=n_channels // 4, thickness=thickness)
-        values = padded.view(-1, n_channels // 4, 4)
+        lanes = 1 if runtime.is_parallel_device() else LANES
+        ctx.variant = kernels.Variant(n_vec4=n_channels // 4, thickness=thickness, lanes=lanes)
+        values = padded.view(-1, 4)
+        lengths = F.pad(lengths, (0, -lengths.shape[1] % lanes), value=math.inf)
         rays = kernels.MarchRays(origins.detach().contiguous(), directions.detach().contiguous(), lengths.contiguous())
         ctx.save_for_backward(values, *rays)
         image = values.new_empty(len(origins), n_channels // 4, 4)
@@ -87,13 +92,12 @@ class _MarchVolumes(FirstOrder):
     def backward(ctx: Any, grad_image: torch.Tensor) -> Any:
         values, origins, directions, lengths = ctx.saved_tensors
         rays = kernels.MarchRays(origins, directions, lengths)
-        n_voxels, n_vec4, _ = values.shape
         rays_wanted = bool(ctx.needs_input_grad[2] or ctx.needs_input_grad[3])
         atomic = runtime.is_parallel_device()
         n_parts = 1 if atomic else _part_count(values)
         n_tasks = min(TASKS, len(grad_image)) if atomic else n_parts
         tape = values.new_empty(n_tasks, lengths.shape[1], 4)
-        grad_values = values.new_zeros(n_parts, n_voxels * n_vec4, 4)
+        grad_values = values.new_zeros(n_parts, *values.shape)
         grad_origins, grad_directions = (
             torch.empty_like(x) if rays_wanted else x.new_empty(1, 3) for x in (origins, directions)
         )
@@ -104,9 +108,9 @@ class _MarchVolumes(FirstOrder):
                 ctx.variant._replace(rays_wanted=rays_wanted, atomic=atomic),
                 values,
                 *rays,
-                grad_image.contiguous().view(-1, n_vec4, 4),
+                grad_image.contiguous().view(-1, ctx.variant.n_vec4, 4),
                 tape,
-                grad_values,
+                grad_values.view(-1, 4),
                 grad_origins,
                 grad_directions,
             )

@@ -17,8 +17,8 @@ from tirender.fields.harmonics import Harmonics
 Embed = Callable[[torch.Tensor], torch.Tensor]
 BETA = 10.0
 DENSITY_BIAS = -1.5  # the initial field is mostly transparent
-CHUNK = 1 << 16  # points that pass through the layers at once; bounds the working memory of the backward pass
-BLOCK = 1 << 13  # points of a matrix product; few enough that sums and results stay in a CPU's cache
+CHUNK = 1 << 13  # points that pass through the layers at once; few enough for a CPU's cache, and to reuse its memory
+CHUNK_ON_GPU = 1 << 16  # bounds the working memory of the backward pass
 
 
 class NeuralRadianceField(nn.Module):
@@ -83,7 +83,7 @@ class NeuralRadianceField(nn.Module):
             lengths = lengths.reshape(-1, 1).index_select(0, chosen)
             origins, directions, shifts = (x.index_select(0, ray) for x in (origins, directions, shifts))
         # chunks have one size, so that each reuses the memory that the one before has freed
-        n_chunks = math.ceil(lengths.numel() / CHUNK) or 1
+        n_chunks = math.ceil(lengths.numel() / _chunk_size(lengths)) or 1
         chunks = [
             self._sample(torch.addcmul(origin[:, None], length[..., None], direction[:, None]), shift, of_point)
             for origin, direction, length, shift in zip(
@@ -111,7 +111,7 @@ class NeuralRadianceField(nn.Module):
     def opacities(self, points: torch.Tensor) -> torch.Tensor:
         """The opacities (M,) of samples at points (M, 3) in world space, whatever the direction; without gradients."""
         with torch.no_grad():
-            parts = [self.density_layer(self._features(part)) for part in points[:, None].split(CHUNK)]
+            parts = [self.density_layer(self._features(part)) for part in points[:, None].split(_chunk_size(points))]
         return -torch.expm1(-torch.cat(parts)[:, 0, 0])
 
     def _features(self, points: torch.Tensor) -> torch.Tensor:
@@ -158,11 +158,8 @@ class _SoftplusLinear(FirstOrder):
     def forward(
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None
     ) -> torch.Tensor:
-        y = x.new_empty(*x.shape[:2], len(weight))
         with torch.autocast(x.device.type, enabled=False):
-            for rows in _blocks(x):
-                z = torch.matmul(x[rows] if embed is None else embed(x[rows]), weight.T).add_(shift[rows])
-                y[rows] = F.softplus(z, BETA)
+            y = F.softplus(torch.matmul(x if embed is None else embed(x), weight.T).add_(shift), BETA)
         ctx.embed = embed
         ctx.save_for_backward(x, weight, y)
         return y
@@ -170,20 +167,12 @@ class _SoftplusLinear(FirstOrder):
     @staticmethod
     def backward(ctx: Any, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, None]:
         x, weight, y = ctx.saved_tensors
-        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight)
-        grad_shift = y.new_empty(len(y), 1, y.shape[2])
-        for rows in _blocks(x):
-            inputs = x[rows] if ctx.embed is None else ctx.embed(x[rows])
-            grad_z = torch.mul(y[rows], -BETA).expm1_().mul_(grad_y[rows]).neg_()  # softplus' = 1 - exp(-softplus)
-            if grad_x is not None:
-                torch.matmul(grad_z, weight, out=grad_x[rows])
-            grad_weight.addmm_(grad_z.flatten(0, 1).T, inputs.flatten(0, 1))
-            torch.sum(grad_z, 1, keepdim=True, out=grad_shift[rows])
-        return grad_x, grad_weight, grad_shift, None
+        inputs = x if ctx.embed is None else ctx.embed(x)
+        grad_z = torch.mul(y, -BETA).expm1_().mul_(grad_y).neg_()  # softplus' = 1 - exp(-softplus)
+        grad_x = torch.matmul(grad_z, weight) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.matmul(grad_z.flatten(0, 1).T, inputs.flatten(0, 1))
+        return grad_x, grad_weight, grad_z.sum(1, keepdim=True), None
 
 
-def _blocks(x: torch.Tensor) -> list[slice]:
-    """Slices of (R, P, .) with about BLOCK points each; one slice on a GPU."""
-    step = len(x) if x.is_cuda else max(BLOCK // max(x.shape[1], 1), 1)
-    return [slice(start, start + step) for start in range(0, len(x), max(step, 1))]
+def _chunk_size(like: torch.Tensor) -> int:
+    return CHUNK_ON_GPU if like.is_cuda else CHUNK

@@ -33,6 +33,7 @@ The files, from geometry to pictures::
     antialias                              pixels blended across the outlines between them
     volume_march, emission_absorption      samples of volumes and fields composited along rays
     hash_grid, occupancy                   radiance fields: features of points, samples that are not empty
+    harmonic_phases                        points at frequencies that double
     hilbert, bvh, heap                     search trees
     knn, ball_query, point_mesh            nearest points and triangles
     sample_farthest_points, points_to_volumes

@@ -4,11 +4,11 @@ Taichi takes vectors apart into numbers before it compiles, and what the compile
 slower. A kernel under ``@whole_vectors`` keeps its vectors whole: each operation is one vector instruction, or a few
 where the machine's are shorter.
 
-Such a kernel is for the CPU only. Its arrays are of numbers or of lanes; the latter begin at multiples of 64 bytes, as
-torch places every tensor that is no view of another. It is bound to what Taichi 1.7 can do with whole vectors:
-``+ - * /``, comparisons, ``&``, ``ti.select``, ``ti.sqrt``, and one lane by its index. At negation, casts, ``ti.exp``
-or ``ti.abs`` of a vector the process stops while it compiles. ``ti.select(a < b, a, b)`` is one instruction, ``ti.min``
-three.
+A GPU has no vectors: there such a kernel is compiled like all others. Its arrays are of numbers, or of vectors of 2, 4,
+8 or 16 numbers; the latter begin at multiples of 64 bytes, as torch places every tensor that is no view of another. It
+is bound to what Taichi 1.7 can do with whole vectors: ``+ - * /``, comparisons, ``&``, ``ti.select``, ``ti.sqrt``, and
+one lane by its index. At negation, casts, ``ti.exp`` or ``ti.abs`` of a vector the process stops while it compiles.
+``ti.select(a < b, a, b)`` is one instruction, ``ti.min`` three.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ IntLanesArray = ti.types.ndarray(dtype=ti.types.vector(LANES, ti.i32), ndim=1)  
 
 
 def whole_vectors(function: Any) -> Any:
-    """Decorates a kernel whose vectors are compiled as they are."""
+    """Decorates a kernel whose vectors a CPU has as they are."""
     kernel = ti.kernel(function)
     kernel.whole_vectors = True
     return kernel
