@@ -225,6 +225,18 @@ def test_gaussians(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert convert(tmp_path / "g.ply", tmp_path / "p.glb", "--points") == 0
     assert len(read_mesh_file(tmp_path / "p.glb").verts) == 2562
     assert "of Gaussians the centres, colours and opacities are kept" in capsys.readouterr().err
+    for target, words, message in (
+        (
+            "k.ply",
+            ("--voxels", 40),
+            "--voxels: expected a surface of a volume, radiance field or Gaussians, got Gaussians",
+        ),
+        ("k.glb", ("--points", "--crop", 0, 0, 0, 1, 1, 1), "--crop: expected a surface of a volume"),
+        ("k.glb", ("--isolevel", 0.2), "--isolevel: expected a surface of a volume or radiance field, got Gaussians"),
+    ):
+        assert convert(tmp_path / "g.ply", tmp_path / target, *words) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / target).exists()
     assert convert(tmp_path / "g.ply", tmp_path / "m.glb", "--voxels", 40) == 0
     mesh = IO().load_mesh(tmp_path / "m.glb")
     turn = torch.tensor([1.0, -1.0, -1.0])  # glTF has +Y up, Gaussians of photos -Y

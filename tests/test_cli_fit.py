@@ -73,7 +73,8 @@ def test_to_silhouettes(tmp_path: Path, ring: Path, of_folder: bool) -> None:
         source = tmp_path / "photos"
         shown = mesh.offset_verts(torch.tensor([-5.0, -6, -7])).scale_verts(0.4)
         write_folder(source, render_views(shown, 4, 32), scale=2.5)
-    assert fit("silhouette", source, "-o", out, "--views", 4, "--size", 24, *FEW) == 0
+    views = () if of_folder else ("--views", 4)
+    assert fit("silhouette", source, "-o", out, *views, "--size", 24, *FEW) == 0
     facts = check_results(out, set())
     assert list(facts["losses"]) == ["silhouette", "edge", "normal", "laplacian", "total"]
     assert 0 < facts["quality"]["silhouette_iou"] < 1
@@ -145,6 +146,10 @@ def test_what_cannot_be_exported_is_told_before_the_fit(
         assert fit("mesh", ring, "-o", tmp_path / "out", *FEW, *words) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+    pytest.importorskip("xatlas")
+    for kind, ending in (("splats", "ply"), ("volume", "npz")):
+        assert fit(kind, ring, "-o", tmp_path / "out", "--export", tmp_path / f"a.{ending}", "--bake", 64) == 2
+        assert "--bake: expected an --export of a surface, got " in capsys.readouterr().err
 
 
 def test_a_mesh_without_colours_is_grey(tmp_path: Path) -> None:
@@ -152,7 +157,7 @@ def test_a_mesh_without_colours_is_grey(tmp_path: Path) -> None:
     assert fit("images", tmp_path / "ring.obj", "-o", tmp_path / "out", "--views", 2, "--size", 16, *FEW) == 0
 
 
-def test_resumed_it_gives_the_same_mesh(tmp_path: Path, ring: Path) -> None:
+def test_resumed_it_gives_the_same_mesh(tmp_path: Path, ring: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     args = ("silhouette", ring, "--views", 4, "--size", 24, "--level", 1, "--checkpoint", 2, "--every", 3)
     assert fit(*args, "-o", whole, "--steps", 7) == 0
@@ -160,6 +165,12 @@ def test_resumed_it_gives_the_same_mesh(tmp_path: Path, ring: Path) -> None:
     assert fit(*args, "-o", parts, "--steps", 7, "--resume") == 0
     assert (whole / "mesh.obj").read_bytes() == (parts / "mesh.obj").read_bytes()
     assert (whole / "losses.json").read_bytes() == (parts / "losses.json").read_bytes()
+    capsys.readouterr()
+    assert fit(*args, "-o", parts, "--steps", 2, "--resume") == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{parts}: mesh.obj after 7 steps")
+    assert printed.err == f"tirender: {parts}: has 7 steps already, none were made\n"
+    assert (whole / "mesh.obj").read_bytes() == (parts / "mesh.obj").read_bytes()
 
 
 def test_resuming_another_fit_is_refused_in_words(
@@ -180,6 +191,8 @@ def test_resuming_another_fit_is_refused_in_words(
         assert "checkpoint.pt: expected the settings that its fit was started with, got " in error
         assert difference in error
         assert "digest" not in error
+    assert fit(*args, "--seed", 1, "--steps", 9, "--resume") == 2
+    assert capsys.readouterr().err.endswith("got seed 1 instead of 0\n")
     ring.write_bytes(other.read_bytes())
     assert fit(*args, "--resume") == 2
     assert capsys.readouterr().err.endswith("got a source whose content has changed\n")

@@ -18,8 +18,9 @@ from tirender.io.orientation import Orientation, from_comment, oriented, to_comm
 from tirender.scenes import load_scene
 from tirender.scenes.base import framed
 from tirender.scenes.cameras import SceneCamera, path_through
+from tirender.structures import Pointclouds
 from tirender.transforms import axis_angle_to_matrix
-from tirender.utils import ico_sphere, torus
+from tirender.utils import ico_sphere
 
 SIZE = ("--size", 48)
 
@@ -142,6 +143,17 @@ class TestPictures:
         assert render(cone, "-o", tmp_path / "out.jpg", *SIZE) == 0
         assert pixels(tmp_path / "out.jpg")[0, 0, :3].min() > 250
 
+    @pytest.mark.filterwarnings("default::UserWarning")
+    @pytest.mark.parametrize("words", [(), ("--shader", "silhouette"), ("--shader", "depth")])
+    def test_an_empty_one_is_told(
+        self, tmp_path: Path, cone: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+    ) -> None:
+        out = tmp_path / "out.png"
+        assert render(cone, "-o", out, *SIZE, "--look-at", 1e9, 0, 0, *words) == 0
+        assert capsys.readouterr().err == f"tirender: {out}: nothing of the object is in view\n"
+        assert render(cone, "-o", out, *SIZE, *words) == 0
+        assert not capsys.readouterr().err
+
     def test_white_shows_on_white(self, tmp_path: Path) -> None:
         verts = ico_sphere(3).verts_packed().tolist()
         lines = [f"v {x} {y} {z} 1 1 1" for x, y, z in verts]
@@ -182,9 +194,10 @@ class TestPictures:
         assert depth[np.isfinite(depth)].max() < 30
 
     def test_several_files_go_to_a_folder(self, tmp_path: Path, cone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        IO().save_mesh(torus(0.3, 1.0, 8, 12), tmp_path / "cone.ply")
-        for _ in range(2):
-            assert render(cone, tmp_path / "cone.ply", "-o", tmp_path / "new" / "pictures", *SIZE) == 0
+        """Points have a radius, and meshes a light: an option that one of the files uses is not refused."""
+        IO().save_pointcloud(Pointclouds([torch.randn(9, 3)]), tmp_path / "cone.ply")
+        for words in (("--radius", 0.1), ("--light", 0, 0, 9)):
+            assert render(cone, tmp_path / "cone.ply", "-o", tmp_path / "new" / "pictures", *SIZE, *words) == 0
         folder = tmp_path / "new" / "pictures"
         assert sorted(path.name for path in folder.iterdir()) == ["cone.png", "cone_2.png"]
         lines = capsys.readouterr().out.splitlines()

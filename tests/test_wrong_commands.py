@@ -169,12 +169,21 @@ render mesh.obj --shadow --shader depth              | expected a shader that sh
 render mesh.obj --camera 0 --look-at 0 0 0           | --look-at: expected a camera around the object, got --camera
 render mesh.obj --camera-path 9 --azimuth 0 -o a.gif | --azimuth: expected a camera around the object
 render mesh.obj --background red --shader depth      | --background: expected a shader that shows colours
+render mesh.obj --light 0 0 9 --shader normals       | --light: expected a shader with light: phong, pbr
+render mesh.obj points.obj --light 0 0 9 --shader unlit -o a/ | --light: expected a shader with light
+render points.obj --light 0 0 9                      | gouraud, flat, got unlit for 3 points
+render mesh.obj --radius 0.1                         | --radius: expected a point cloud, got 1 faces
+render mesh.obj --supersample 2 --shader depth       | --supersample: expected a picture that shows colours
 render mesh.obj --size 16384                         | got 16384 x 16384 px of 2 x 2 samples
 render mesh.obj --arch tpu                           | expected cpu, cuda, vulkan, got 'tpu'
 view missing.obj --web                               | missing.obj: No such file or directory
 view mesh.obj --size 2                               | each 64 to 8192 pixels, got '2'
 view mesh.obj dot.obj                                | unknown argument 'dot.obj'
 view mesh.obj --turntable 3                          | unknown argument '--turntable'
+view mesh.obj --port 0                               | --port: expected --web with it, got none
+view mesh.obj --host 0.0.0.0                         | --host: expected --web with it, got none
+view mesh.obj --web -o full                          | --output: expected a window, got --web
+view mesh.obj --web --size 640                       | --size: expected a window, got --web
 fit                                                  | expected KIND
 fit statue mesh.obj                                  | got 'statue'
 fit mesh                                             | expected TARGET
@@ -202,6 +211,12 @@ fit volume mesh.obj --isolevel 2                     | got '2'
 fit nerf mesh.obj --crop 1 2 3                       | expected 6 numbers, got '1 2 3'
 fit nerf mesh.obj --field grid                       | expected harmonic, hashgrid, got 'grid'
 fit nerf mesh.obj --preview tv                       | unknown argument 'tv'
+fit images photos --views 4                          | --views: expected a mesh file as SOURCE, with it, got photos
+fit images none.json --size 64 --downscale 2         | --size, --downscale: expected one of them, got both
+fit images mesh.obj --downscale 2                    | --downscale: expected photos as SOURCE, with it, got mesh.obj
+fit images missing.obj --downscale 2                 | missing.obj: No such file or directory
+fit mesh mesh.obj --port 0                           | --port: expected --preview web with it, got none
+fit mesh mesh.obj --host 0.0.0.0 --preview video     | --host: expected --preview web with it, got video
 convert mesh.obj                                     | expected OUT
 convert mesh.obj mesh.xyz                            | OUT: expected a file that ends in .glb
 convert mesh.obj mesh.obj                            | OUT: expected another file than those that mesh.obj reads
@@ -210,6 +225,13 @@ convert word.obj mesh.glb                            | word.obj, line 1
 convert missing.obj mesh.glb                         | missing.obj: No such file or directory
 convert notes.txt mesh.glb                           | IN: expected one that ends in .obj
 convert mesh.obj mesh.glb --bake 1                   | expected 16 to 16384 texels, got '1'
+convert mesh.obj mesh.glb --voxels 32                | radiance field or Gaussians, got a mesh
+convert mesh.obj mesh.glb --crop 0 0 0 1 1 1         | --crop: expected a surface of a volume
+convert mesh.obj mesh.glb --isolevel 0.2             | --isolevel: expected a surface of a volume or radiance field
+convert points.obj points.ply --voxels 32            | radiance field or Gaussians, got a point
+convert mesh.obj mesh.glb --points                   | --points: expected Gaussians, got a mesh
+convert volume.npz mesh.glb --points                 | --points: expected Gaussians, got Volumes
+convert volume.npz copy.npz --isolevel 0.2           | got Volumes in .npz
 fit mesh mesh.obj --export mesh.xyz                  | --export: expected a file that ends in .glb
 tour --only 8                                        | expected 1, 2, 3, 4, 5, 6, 7
 tour --data mine                                     | expected creature, tutorials, got 'mine'

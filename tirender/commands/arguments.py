@@ -123,6 +123,9 @@ def device_of(arch: str | None) -> str:
     return "cuda" if tirender.init(arch) == "cuda" else "cpu"
 
 
+LOCALHOST = "127.0.0.1"
+
+
 def add_web_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--port`` and ``--host``, of a page."""
     parser.add_argument(
@@ -133,7 +136,6 @@ def add_web_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--host",
-        default="127.0.0.1",
         metavar="ADDRESS",
-        help="where the page is served (default: 127.0.0.1, this machine only; 0.0.0.0: the whole network)",
+        help=f"where the page is served (default: {LOCALHOST}, this machine only; 0.0.0.0: the whole network)",
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tirender.commands.arguments import (
+    LOCALHOST,
     add_allow_parent,
     add_arch,
     add_up,
@@ -27,6 +28,7 @@ from tirender.commands.fit_folder import CHECKPOINTS, choose_folder, locked
 from tirender.commands.fit_page import N_FRAMES, Flight, Page
 from tirender.commands.parsing import takes_numbers
 from tirender.fit_kinds import KINDS, PRESETS, FitKind, Numbers, Option
+from tirender.fit_kinds.photos import is_photos
 from tirender.progress import prints_lines, shows_bar
 
 if TYPE_CHECKING:
@@ -143,6 +145,7 @@ def _fit(args: argparse.Namespace) -> None:
     from tirender.fit.distributed import is_main, process_group
 
     kind = KINDS[args.kind]
+    _check_used(args)
     _check_export(args)
     names = ("steps", "seed", "allow_parent", "up", *(option.name.replace("-", "_") for option in kind.options))
     given = {name: getattr(args, name) for name in names}
@@ -207,11 +210,32 @@ def _run(job: _Job, args: argparse.Namespace) -> None:
             raise
         except Interrupted as error:
             raise KeyboardInterrupt(f"{error}; the same command with --resume continues") from error
+    if run.step > config.steps:
+        print(f"tirender: {folder}: has {run.step} steps already, none were made", file=sys.stderr)
     name = _write(job, run)
     losses = ", ".join(f"{name} {value:.6f}" for name, value in run.losses.items())
     print(f"{folder}: {name} after {run.step} steps; {losses}")
     if args.export is not None:
         print(_export(job, run, args))
+
+
+def _check_used(args: argparse.Namespace) -> None:
+    """Raise for an option that this fit has no use for."""
+    from tirender.checks import fail
+    from tirender.datasets import SHORT_NAMES
+
+    for name in ("port", "host"):
+        if getattr(args, name) is not None and args.preview != "web":
+            fail(f"--{name}", "--preview web with it", args.preview or "none")
+    if "source" not in args:
+        return
+    if args.views is not None and is_photos(args.source):
+        fail("--views", "a mesh file as SOURCE, with it", f"photos, {args.source}")
+    if args.downscale is not None:
+        if args.size is not None:
+            fail("--size, --downscale", "one of them", "both")
+        if not is_photos(args.source) and (args.source in SHORT_NAMES or Path(args.source).is_file()):
+            fail("--downscale", "photos as SOURCE, with it", args.source)
 
 
 def _check_export(args: argparse.Namespace) -> None:
@@ -226,10 +250,14 @@ def _check_export(args: argparse.Namespace) -> None:
         check_xatlas()
     if args.export is not None:
         from tirender.commands.places import check_place
-        from tirender.scenes.converting import SUFFIXES
+        from tirender.scenes.converting import KEPT, SUFFIXES
+        from tirender.structures import Gaussians, Volumes
 
         if args.export.suffix.lower() not in SUFFIXES:
             fail("--export", f"a file that ends in {', '.join(SUFFIXES)}", repr(str(args.export)))
+        kept = {"splats": KEPT[Gaussians], "volume": KEPT[Volumes]}.get(args.kind, ())
+        if args.bake is not None and args.export.suffix.lower() in kept:
+            fail("--bake", "an --export of a surface", repr(str(args.export)))
         check_place("--export", vars(args).get("source") or args.target, args.export)
 
 
@@ -267,7 +295,7 @@ def _preview(job: _Job, args: argparse.Namespace) -> Preview:
     def scene(module: Any) -> Scene:
         return fitted_scene(job.kind.result(module), job.config, oriented(job.target.up, job.target.front), place=False)
 
-    return LivePreview(scene, title, getattr(job.target, "views", None), args.host, args.port)
+    return LivePreview(scene, title, getattr(job.target, "views", None), args.host or LOCALHOST, args.port)
 
 
 def _write(job: _Job, run: FitRun) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 TURN_SECONDS = 3  # of a turntable
 MAX_FPS, PATH_FPS = 60, 24
 ANGLES = {"azimuth": -30.0, "elevation": 10.0, "fov": 40.0, "zoom": 1.0}  # of the camera, where none is given
+LIT = ("phong", "pbr", "gouraud", "flat")
 ANIMATED = "a turntable's or path's file to end in .gif, .webp, .png or .mp4"
 
 
@@ -176,6 +178,8 @@ def _check(args: argparse.Namespace) -> None:
     for name, shaders in colorless.items():
         if getattr(args, name) and args.shader in shaders:
             fail(f"--{name}", "a shader that shows colours", args.shader)
+    if args.light and args.shader not in (None, *LIT):
+        fail("--light", f"a shader with light: {', '.join(LIT)}", args.shader)
     if args.turntable or args.camera_path:
         color_of(args)
 
@@ -234,12 +238,17 @@ def _check_kind(output: Path, is_animated: bool, shader: str | None) -> None:
 
 def _draw(args: argparse.Namespace, file: str, output: Path) -> str:
     """Draw one FILE; returns what was written, in words."""
+    from tirender.checks import fail
     from tirender.scenes import CloudScene
     from tirender.scenes.shots import camera_shot, orbit_shot, path_shots, turntable_shots
 
     _, scene = load_scene_of(args, file)
     if args.radius and isinstance(scene, CloudScene):
         scene.radius = args.radius
+    elif args.radius and len(args.file) < 2:  # others may be clouds
+        fail("--radius", "a point cloud", scene.facts)
+    if args.light and scene.shaders[0] not in LIT and len(args.file) < 2:
+        fail("--light", f"a shader with light: {', '.join(LIT)}", f"{scene.shaders[0]} for {scene.facts}")
     size = None if args.size is None else args.size[::-1]
     angles: dict[str, Any] = {n: v if getattr(args, n) is None else getattr(args, n) for n, v in ANGLES.items()}
     angles |= {"look_at": args.look_at, "distance": args.distance, "shadow": args.shadow}
@@ -282,7 +291,10 @@ def _save_one(args: argparse.Namespace, scene: Scene, shot: Shot, output: Path) 
     ending = output.suffix.lower()
     if args.shader == "depth" and ending in (*DEPTH_SUFFIXES, ".png"):
         environment_of(args, scene)  # refuses options that depths ignore
+        if (args.supersample or 1) > 1:
+            fail("--supersample", "a picture that shows colours", f"depths in {ending}")
         depth = scene.depth(shot.cameras(scene.device), shot.image_size)[0] * scene.scale
+        _warn_if(not bool(depth.isfinite().any()), output)
         return f", {save_depth(output, depth)}"
     usual = (TRANSPARENT,) if scene.backdrop else (None, TRANSPARENT)
     is_transparent = args.background in usual and ending in TRANSPARENT_SUFFIXES
@@ -290,8 +302,16 @@ def _save_one(args: argparse.Namespace, scene: Scene, shot: Shot, output: Path) 
         able = ", ".join(TRANSPARENT_SUFFIXES)
         fail("--background", f"a colour for {ending} (only {able} may be transparent)", TRANSPARENT)
     look = _look(args, scene, shot, is_transparent)
-    save_picture(output, scene.render(shot.cameras(scene.device), look)[0])
+    picture = scene.render(shot.cameras(scene.device), look)[0]
+    _warn_if(is_transparent and not bool(picture[..., -1].any()), output)
+    save_picture(output, picture)
     return ""
+
+
+def _warn_if(is_empty: bool, output: Path) -> None:
+    """Warn of a picture that shows nothing."""
+    if is_empty:
+        warnings.warn(f"{output}: nothing of the object is in view", stacklevel=2)
 
 
 def _pictures(args: argparse.Namespace, scene: Scene, shots: list[Shot]) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tirender.commands.arguments import add_arch, add_web_arguments
+from tirender.commands.arguments import LOCALHOST, add_arch, add_web_arguments
 from tirender.commands.scene_arguments import (
     FILES,
     add_camera_arguments,
@@ -45,9 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_scene_arguments(parser, range(64, 8193), (960, 640))
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path(), metavar="FOLDER", help="for pictures saved with p (default: here)"
-    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for pictures saved with p (default: here)")
     parser.add_argument(
         "--web", action="store_true", help="show a page in browsers instead of a window; pictures are downloaded"
     )
@@ -58,6 +56,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _view(args: argparse.Namespace) -> None:
+    from tirender.checks import fail
     from tirender.scenes.cameras import frusta_of
     from tirender.scenes.controls import CAMERA_HELP, CONTROLS, HELP, WITH_CAMERAS
     from tirender.scenes.page import show_on_page
@@ -67,6 +66,10 @@ def _view(args: argparse.Namespace) -> None:
     from tirender.vis.web import WebPage
     from tirender.vis.window import NoWindow, Window
 
+    expected, got = ("a window", "--web") if args.web else ("--web with it", "none")
+    for name in ("output", "size") if args.web else ("port", "host"):
+        if getattr(args, name) is not None:
+            fail(f"--{name}", expected, got)
     if args.camera is not None:
         check_one_camera(args, ("azimuth", "elevation", "zoom", "look_at"), "--camera")
     size = size_of(args)
@@ -87,7 +90,9 @@ def _view(args: argparse.Namespace) -> None:
     with threads_for(scene):
         if args.web:
             controls = WITH_CAMERAS if scene.cameras else CONTROLS
-            page = WebPage(title, controls, frusta=frusta_of(scene.cameras), host=args.host, port=args.port)
+            page = WebPage(
+                title, controls, frusta=frusta_of(scene.cameras), host=args.host or LOCALHOST, port=args.port
+            )
             show_on_page(page, viewer)
             return
         try:
@@ -95,4 +100,4 @@ def _view(args: argparse.Namespace) -> None:
         except NoWindow as error:
             hint = "tirender view --web shows a page in a browser, tirender render writes a file"
             raise NoWindow(f"{error}; {hint}") from error
-        viewer(saver(args.output)).run(window)
+        viewer(saver(args.output or Path())).run(window)

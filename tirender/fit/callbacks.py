@@ -134,9 +134,9 @@ class Checkpoint(Callback):
 
 
 def _asked(about: Any) -> dict[str, Any]:
-    """The entry ``asked`` of what a checkpoint says, if it has one."""
+    """The entry ``asked`` of what a checkpoint says, if it has one; without the steps, of which there may be more."""
     asked = about.get("asked") if isinstance(about, dict) else None
-    return asked if isinstance(asked, dict) else {}
+    return {name: value for name, value in asked.items() if name != "steps"} if isinstance(asked, dict) else {}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,8 @@ WRITTEN_MAPS = {
     ".obj": ("base_map", "emission_map", "normal_map"),
     ".ply": ("base_map",),
 }
+KEPT: dict[type, tuple[str, ...]] = {Gaussians: GAUSSIANS, Volumes: (".npz",)}
+"""The endings of files that hold the thing itself, and not a surface of it."""
 SUFFIXES = tuple(dict.fromkeys([*WRITTEN_SUFFIXES, ".splat"]))
 """The endings of files that are written."""
 
@@ -108,26 +111,45 @@ def convert(path: str | os.PathLike[str], output: str | os.PathLike[str], option
         return usual if options.up is None else oriented(options.up, usual.front)
 
     kind = path.suffix.lower()
+    fit: RestoredFit | None = None
     if kind == CHECKPOINT:
         fit = restore_fit(path, options.device)
-        return convert_fit(replace(fit, orientation=standing(fit.orientation)), output, options)
-    if kind == ".npz" and "densities" in array_names(path):
-        volume = RestoredFit(load_volume(path, options.device), orientation=standing(Orientation()))
-        return convert_fit(volume, output, options)
-    if kind in GAUSSIANS and holds_gaussians(path):
-        gaussians = load_gaussians(path, options.device)
-        fit = RestoredFit(gaussians, orientation=standing(orientation_of_gaussians(path)))
-        return convert_fit(fit, output, options)
-    if kind not in KNOWN_SUFFIXES:
+    elif kind == ".npz" and "densities" in array_names(path):
+        fit = RestoredFit(load_volume(path, options.device))
+    elif kind in GAUSSIANS and holds_gaussians(path):
+        fit = RestoredFit(load_gaussians(path, options.device), orientation=orientation_of_gaussians(path))
+    elif kind not in KNOWN_SUFFIXES:
         endings = ", ".join([*KNOWN_SUFFIXES, ".splat", CHECKPOINT])
         fail("IN", f"one that ends in {endings}, or the folder of a fit", repr(str(path)))
+    if fit is not None:
+        _check_used(fit.fitted, ending, options)
+        return convert_fit(replace(fit, orientation=standing(fit.orientation)), output, options)
     mesh = read_mesh_file(path, allow_parent=options.allow_parent, center_far=True)
     mesh = replace(mesh, orientation=standing(mesh.orientation))
+    _check_used(mesh, ending, options)
     if options.export.bake is not None:
         mesh = _baked(mesh, options)
     if ending in GLTF and kind not in GLTF and len(mesh.faces):
         mesh = with_shown_normals(mesh)
     return _of_record(mesh, output)
+
+
+def _check_used(thing: Any, ending: str, options: ConvertOptions) -> None:
+    """Raise for an option that is given, and that this thing has no use for in a file with this ending."""
+    export = options.export
+    is_cloud = isinstance(thing, FileMesh) and not len(thing.faces)
+    got = "a point cloud" if is_cloud else "a mesh" if isinstance(thing, FileMesh | Meshes) else type(thing).__name__
+    if options.points and not isinstance(thing, Gaussians):
+        fail("--points", "Gaussians", got)
+    is_kept = options.points or ending in KEPT.get(type(thing), ())
+    if export.bake is not None and is_kept:
+        fail("--bake", "a file of a surface", f"{got} in {ending}")
+    is_cut = not is_kept and not isinstance(thing, FileMesh | Meshes)
+    if (export.voxels is not None or export.box is not None) and not is_cut:
+        name = "--crop" if export.voxels is None else "--voxels"
+        fail(name, "a surface of a volume, radiance field or Gaussians", f"{got} in {ending}")
+    if export.isolevel != ExportOptions.isolevel and (not is_cut or isinstance(thing, Gaussians)):
+        fail("--isolevel", "a surface of a volume or radiance field", f"{got} in {ending}")
 
 
 def _of_record(mesh: FileMesh, output: Path) -> Converted:
@@ -156,8 +178,6 @@ def convert_fit(fit: RestoredFit, output: Path, options: ConvertOptions) -> Conv
             return Converted([NewFile(output, chunks)], f"{len(thing)} Gaussians")
         if options.points:
             return _of_record(_centres(_in_place(thing, fit), fit, str(output)), output)
-    elif options.points:
-        fail("--points", "Gaussians", "something else")
     if isinstance(thing, Volumes) and ending == ".npz":
         stream = io.BytesIO()
         save_volume(stream, thing)
