@@ -71,6 +71,19 @@ def test_points_outside_count_as_the_nearest_and_have_no_gradient_across():
     assert (grad[0] != 0).tolist() == [False, True, False]
 
 
+def test_what_is_known_is_not_computed_again_and_has_the_same_gradients():
+    points, table = inputs(24)
+    expected = hash_encode(points, table, LAYOUT)
+    known = expected.detach().clone()
+    found = hash_encode(points, table, LAYOUT, known)
+    assert found.data_ptr() == known.data_ptr()
+    up = torch.randn_like(expected)
+    grads = [torch.autograd.grad(out, (points, table), up) for out in (found, expected)]
+    assert all(map(torch.equal, *grads))
+    with pytest.raises(ValueError, match="known"):
+        hash_encode(points, table, LAYOUT, known[1:])
+
+
 def test_any_shape_of_points_non_contiguous_used_twice():
     points, table = inputs(24)
     expected = hash_encode(points, table, LAYOUT)

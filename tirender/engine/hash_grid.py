@@ -79,13 +79,16 @@ class HashGridLayout:
 
 
 @runtime.not_compiled
-def hash_encode(points: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
+def hash_encode(
+    points: torch.Tensor, table: torch.Tensor, layout: HashGridLayout, known: torch.Tensor | None = None
+) -> torch.Tensor:
     """Features of points from a multiresolution hash grid (Müller et al., "Instant Neural Graphics Primitives", 2022).
 
     Args:
         points: (..., 3) float32 or float64, in the unit cube; one outside counts as the nearest on its surface.
         table: (layout.n_rows, layout.n_features), same dtype and device.
         layout: see :class:`HashGridLayout`.
+        known: the result, where it was computed before without gradients.
     Returns:
         (..., layout.n_channels), coarse levels first; differentiable in ``table`` and, within cells and the cube, in
         ``points``. Gradients are the same to the bit on the CPU whatever the number of threads.
@@ -94,18 +97,23 @@ def hash_encode(points: torch.Tensor, table: torch.Tensor, layout: HashGridLayou
     """
     check_tensor("points", points, ("...", 3), FLOATS)
     check_tensor("table", table, (layout.n_rows, layout.n_features), like=points)
+    if known is not None:
+        check_tensor("known", known, (*points.shape[:-1], layout.n_channels), like=points)
+        known = known.reshape(-1, layout.n_channels)
     with torch.autocast(points.device.type, enabled=False):
-        encoding = _HashEncode.apply(points.reshape(-1, 3), table, layout)
+        encoding = _HashEncode.apply(points.reshape(-1, 3), table, layout, known)
     return encoding.view(*points.shape[:-1], layout.n_channels)
 
 
 class _HashEncode(FirstOrder):
     @staticmethod
-    def forward(ctx: Any, points: torch.Tensor, table: torch.Tensor, layout: HashGridLayout) -> torch.Tensor:
+    def forward(
+        ctx: Any, points: torch.Tensor, table: torch.Tensor, layout: HashGridLayout, known: torch.Tensor | None
+    ) -> torch.Tensor:
         points, table = points.detach().contiguous(), table.detach().contiguous()
         levels = torch.tensor(layout.levels, dtype=torch.int32, device=points.device)
-        encoding = points.new_empty(len(points), layout.n_channels)
-        if len(points):
+        encoding = points.new_empty(len(points), layout.n_channels) if known is None else known
+        if len(points) and known is None:
             runtime.launch(
                 kernels.hash_grid_forward,
                 layout.n_features,
@@ -149,4 +157,4 @@ class _HashEncode(FirstOrder):
                     part_bounds(len(points), 1, points.device),
                     grad_table.view(-1),
                 )
-        return grad_points, grad_table, None
+        return grad_points, grad_table, None, None

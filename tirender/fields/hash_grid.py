@@ -110,7 +110,7 @@ class HashGridField(nn.Module):
             gaps = torch.cat([gaps, gaps[..., -1:]], dim=-1)
         unit = self._to_unit(points.reshape(-1, 3))
         occupied = self.occupancy.contains(unit).nonzero()[:, 0]
-        sigma, geometry = self._density(unit.index_select(0, occupied))
+        sigma, geometry = self._density(self._encode(unit.index_select(0, occupied)))
         opacity = -torch.expm1(-sigma * gaps.reshape(-1).index_select(0, occupied))
         harmonics = spherical_harmonics(F.normalize(directions.reshape(-1, 3), dim=-1))
         colors = self._color(geometry, harmonics.index_select(0, occupied // max(lengths.shape[-1], 1)))
@@ -163,11 +163,13 @@ class HashGridField(nn.Module):
         """Render r rays from their samples, the second half of :meth:`render_rays`."""
         rays = self._rays(origins, directions)
         with torch.no_grad():
-            sigma, geometry = self._density(self._points(*rays, samples))
+            encoding = self._encode(self._points(*rays, samples))
+            sigma, geometry = self._density(encoding)
             opacity = -torch.expm1(-sigma * self.step)
             seen, index = samples.first(count_visible(samples.offsets, opacity, self.config.min_transmittance))
         if torch.is_grad_enabled():
-            sigma, geometry = self._density(self._points(*rays, seen))
+            known = encoding.index_select(0, index)
+            sigma, geometry = self._density(self._encode(self._points(*rays, seen), known))
         else:
             sigma, geometry = sigma.index_select(0, index), geometry.index_select(0, index)
         samples = seen
@@ -193,7 +195,7 @@ class HashGridField(nn.Module):
 
     def update_occupancy(self) -> None:
         """Update the occupancy grid from the field. Call this every few steps of a fit."""
-        self.occupancy.update(lambda unit: self._density(unit)[0])
+        self.occupancy.update(lambda unit: self._density(self._encode(unit))[0])
 
     def _rays(self, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rays in world space to those that samples are placed on, with directions of length 1."""
@@ -219,13 +221,16 @@ class HashGridField(nn.Module):
         points = torch.addcmul(start, samples.lengths[:, None], ahead)
         return contract(points) / 4 + 0.5 if self.config.unbounded else points
 
-    def _density(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Density per world unit (M,) and features (M, N_GEOMETRY) of points in the unit cube."""
-        features = hash_encode(unit, self.table, self.config.layout)
+    def _encode(self, unit: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
+        """The encoding of points in the unit cube, looked up unless it is known."""
+        return hash_encode(unit, self.table, self.config.layout, known)
+
+    def _density(self, encoding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Density per world unit (M,) and features (M, N_GEOMETRY) of points."""
         if self._shares:
-            shares = features.new_tensor(self._shares).repeat_interleave(self.config.layout.n_features)
-            features = features * shares
-        raw = self.density_net(features)
+            shares = encoding.new_tensor(self._shares).repeat_interleave(self.config.layout.n_features)
+            encoding = encoding * shares
+        raw = self.density_net(encoding)
         return torch.exp(raw[:, 0].clamp(max=MAX_LOG_DENSITY)), raw[:, 1:]
 
     def _color(self, geometry: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from tirender.checks import check_kind, fail
 from tirender.engine.project_gaussians import Projection
 from tirender.engine.splatting import Drawing, Drawn, World, draw_gaussians
 from tirender.fit import distributed, growth
+from tirender.fit.adam import has_fused_adam
 from tirender.fit.exposure import Exposure
 from tirender.fit.first_gaussians import first_gaussians, scene_extent
 from tirender.fit.loop import fit
@@ -268,7 +269,7 @@ def make_optimizer(module: SplatModel, config: SplatConfig, extent: float) -> to
         groups.append({"params": [*module.exposure.parameters()], "lr": config.lr_exposure})
     if module.refinement is not None:
         groups += [{**group, "eps": 1e-8} for group in module.refinement.groups(config.lr_cameras)]
-    return torch.optim.Adam(groups, eps=1e-15, fused=_has_fused_adam(module.values["means"].device) or None)
+    return torch.optim.Adam(groups, eps=1e-15, fused=has_fused_adam(module.values["means"].device) or None)
 
 
 @torch.no_grad()
@@ -360,9 +361,3 @@ def _photos(step: int, n: int, config: SplatConfig) -> list[int]:
             orders[turn] = torch.randperm(n, generator=generator).tolist()
         chosen.append(orders[turn][place % n])
     return chosen
-
-
-def _has_fused_adam(device: torch.device) -> bool:
-    """Whether torch can update all parameters of a kind in one pass."""
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    return device.type == "cuda" or version >= (2, 4)
