@@ -84,7 +84,7 @@ def outputs(selection: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     record("silhouette", [soft_silhouette(soft.triangles, soft.mode, offsets, index, 1e-3)], [verts])
     record_shading(record, soft, verts, offsets, index)
     offsets, index = chosen["point_offsets"], chosen["point_index"]
-    record("points", point_fragments(points, SIZE, pixels_of(offsets), index), [points])
+    record("points", point_fragments(points, SIZE, offsets, index), [points])
     alphas, features = torch.rand(len(index), requires_grad=True), torch.rand(len(points), 5, requires_grad=True)
     for mode in ("alpha", "norm", "sum"):
         record(f"composite_{mode}", [composite(offsets, index, alphas, features, mode)], [alphas, features])

@@ -9,7 +9,7 @@ import torch
 
 from tirender.engine import runtime
 from tirender.engine.kernels import rasterize_meshes as kernels
-from tirender.engine.kernels.tiles import Listing, Scratch
+from tirender.engine.kernels.tiles import Listing, Scratch, compact_nearest
 from tirender.engine.kernels.triangle import Raster
 from tirender.engine.tiles import Bins, TileGrid, bin_primitives, check_loops, list_overlaps, prefix_sum
 
@@ -74,12 +74,13 @@ def select_nearest_triangles(triangles: Triangles, mode: RasterMode) -> tuple[to
     """
     verts = triangles.verts_ndc.detach().contiguous()
     n_pixels = triangles.n_images * mode.image_size[0] * mode.image_size[1]
-    nearest, depth = triangles.faces.new_full((n_pixels,), -1), verts.new_zeros(n_pixels)
     sharp = replace(mode, blur_radius=0.0)
-    if n_pixels and len(triangles.faces):
-        grid, binned, _ = _bin(triangles, verts, sharp)
-        runtime.launch(kernels.select_nearest_triangles, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
-        check_loops(nearest)
+    if n_pixels == 0 or len(triangles.faces) == 0:
+        return triangles.faces.new_full((n_pixels,), -1), verts.new_zeros(n_pixels)
+    nearest, depth = triangles.faces.new_empty(n_pixels), verts.new_empty(n_pixels)
+    grid, binned, _ = _bin(triangles, verts, sharp)
+    runtime.launch(kernels.select_nearest_triangles, sharp.raster, grid.sizes, *binned[:-1], depth, nearest)
+    check_loops(nearest)
     return nearest, depth
 
 
@@ -119,8 +120,11 @@ def select_triangles(
 
 def compact(nearest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The offsets (pixels + 1,) and members (M,) of fragments of which each pixel has one, or none (-1)."""
-    hit = nearest >= 0
-    return prefix_sum(hit), nearest[hit]
+    offsets = prefix_sum(nearest >= 0)
+    members = nearest.new_empty(int(offsets[-1]))
+    if len(members):
+        runtime.launch(compact_nearest, nearest, offsets, 256, members)
+    return offsets, members
 
 
 def _bin(triangles: Triangles, verts: torch.Tensor, mode: RasterMode) -> tuple[TileGrid, kernels.Binned, Bins]:

@@ -12,8 +12,7 @@ from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import rasterize_points as kernels
 from tirender.engine.kernels.tiles import Listing, Scratch
-from tirender.engine.packed_fragments import pixels_of
-from tirender.engine.partial_sums import part_bounds, part_count
+from tirender.engine.partial_sums import part_bounds_by_work, part_count
 from tirender.engine.tiles import TileGrid, bin_primitives, list_overlaps
 
 
@@ -43,8 +42,7 @@ class PointRasterization:
 
     def evaluate(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Depth and squared distance, (M,) each, of what was selected."""
-        offsets, index = self._selection
-        return point_fragments(self.points_ndc, self.image_size, pixels_of(offsets, len(index)), index)
+        return point_fragments(self.points_ndc, self.image_size, *self._selection)
 
     @cached_property
     def _selection(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,43 +82,42 @@ def select_points(rasterization: PointRasterization) -> tuple[torch.Tensor, torc
 
 @runtime.not_compiled
 def point_fragments(
-    points_ndc: torch.Tensor, image_size: tuple[int, int], pixels: torch.Tensor, index: torch.Tensor
+    points_ndc: torch.Tensor, image_size: tuple[int, int], offsets: torch.Tensor, index: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Where pixel centres lie beside the points selected for them.
 
     Args:
         points_ndc: (P, 3).
         image_size: (H, W).
-        pixels: (M,) int32, counted in row-major order through all images.
-        index: (M,) int32 points.
+        offsets, index: from :func:`select_points`.
     Returns:
         zbuf: (M,) depth in view space.
         dists: (M,) squared NDC distance.
         Both differentiable in ``points_ndc``, the selection held fixed.
     """
     with torch.autocast(points_ndc.device.type, enabled=False):
-        return _PointFragments.apply(points_ndc, image_size, pixels, index)
+        return _PointFragments.apply(points_ndc, image_size, offsets, index)
 
 
 class _PointFragments(FirstOrder):
     @staticmethod
-    def forward(ctx: Any, points: torch.Tensor, image_size: tuple[int, int], pixels: Any, index: Any) -> Any:
+    def forward(ctx: Any, points: torch.Tensor, image_size: tuple[int, int], offsets: Any, index: Any) -> Any:
         points = points.detach().contiguous()
         zbuf, dists = points.new_empty(len(index)), points.new_empty(len(index))
-        ctx.save_for_backward(points, pixels, index)
+        ctx.save_for_backward(points, offsets, index)
         ctx.image_size = image_size
         if len(index):
-            runtime.launch(kernels.point_fragments_forward, points, pixels, index, *image_size, zbuf, dists)
+            runtime.launch(kernels.point_fragments_forward, points, offsets, index, *image_size, zbuf, dists)
         return zbuf, dists
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        points, pixels, index = ctx.saved_tensors
+        points, offsets, index = ctx.saved_tensors
         n_parts = part_count(points.numel(), len(index))
         grad_points = points.new_zeros(n_parts, *points.shape)
         if len(index):
-            fragments, grads = (points, pixels, index, *ctx.image_size), tuple(g.contiguous() for g in grads)
-            bounds = part_bounds(len(index), n_parts, points.device)
+            fragments, grads = (points, offsets, index, *ctx.image_size), tuple(g.contiguous() for g in grads)
+            bounds = part_bounds_by_work(offsets, n_parts)
             atomic = runtime.is_parallel_device()
             runtime.launch(kernels.point_fragments_adjoint, *fragments, *grads, bounds, atomic, grad_points)
         return grad_points.sum(0), None, None, None

@@ -87,15 +87,16 @@ def bin_primitives(boxes: torch.Tensor, image: torch.Tensor, grid: TileGrid) -> 
     # a GPU wants many short chunks; each costs a count for every tile
     most = min(1024, COUNTS // max(grid.n_tiles, 1)) if runtime.is_parallel_device() else 64
     n_chunks = max(1, min(most, len(boxes) // 64))
-    counts = boxes.new_zeros(2, grid.n_tiles, n_chunks)
+    counts = boxes.new_zeros(2, n_chunks, grid.n_tiles)  # threads do not share the lines of memory that they write
     runtime.launch(kernels.count_bins, grid.sizes, boxes, image, counts)
-    check_loops(counts[0, 0])
+    check_loops(counts[0, :, 0])
     _check_total(int(counts[0].sum(dtype=torch.int64)), "with tiles")
-    cursor = prefix_sum(counts[0].view(-1))
-    members = boxes.new_empty(int(cursor[-1]))
-    offsets = cursor[::n_chunks].clone()  # fill_bins moves the cursor
-    runtime.launch(kernels.fill_bins, grid.sizes, boxes, image, cursor[:-1].view(grid.n_tiles, n_chunks), members)
-    return Bins(offsets, members, counts[1].sum(1))
+    begins = prefix_sum(counts[0].t().reshape(-1))
+    members = boxes.new_empty(int(begins[-1]))
+    offsets = begins[::n_chunks].clone()
+    cursor = begins[:-1].view(grid.n_tiles, n_chunks).t().contiguous()  # fill_bins moves it
+    runtime.launch(kernels.fill_bins, grid.sizes, boxes, image, cursor, members)
+    return Bins(offsets, members, counts[1].sum(0))
 
 
 def list_overlaps(
@@ -147,7 +148,7 @@ def list_overlaps(
         part = count.new_empty(int(offsets[-1]))
         runtime.launch(kernels.compact_fragments, scratch.members, begin, offsets, pixels.start, 256, part)
         parts.append(part)
-    return prefix_sum(count), parts[0] if len(parts) == 1 else torch.cat(parts)
+    return (offsets, part) if len(parts) == 1 else (prefix_sum(count), torch.cat(parts))
 
 
 def prefix_sum(counts: torch.Tensor) -> torch.Tensor:

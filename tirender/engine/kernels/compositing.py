@@ -17,7 +17,7 @@ import taichi as ti
 
 from tirender.engine.kernels.partial_sums import accumulate_at
 from tirender.engine.kernels.scalars import cast_like
-from tirender.engine.kernels.tasks import task_block
+from tirender.engine.kernels.tasks import round_pixels, task_block
 from tirender.engine.kernels.types import FloatArray, FloatArray2D, FloatArray3D, I32Array, struct_of
 
 ALPHA, NORM, SUM = 0, 1, 2
@@ -50,19 +50,22 @@ def composite_forward(
     image: FloatArray2D,  # (pixels, C)
 ):
     """Colours of pixels, 0 where there is no point."""
-    for pixel in range(image.shape[0]):
+    n_pixels, run = image.shape[0], round_pixels(256)
+    ti.loop_config(block_dim=ti.static(task_block()))
+    for i in range((n_pixels + run - 1) // run):
         mode = settings.mode
-        for c in range(image.shape[1]):
-            image[pixel, c] = 0
-        begin, end = offsets[pixel], offsets[pixel + 1]
-        if begin < end:
-            scale = first_scale(alphas, begin, end, mode)
-            for m in range(begin, end):
-                a = alphas[m]
-                for c in range(image.shape[1]):
-                    image[pixel, c] = image[pixel, c] + scale * a * features[index[m], c]
-                if mode == ALPHA:
-                    scale *= 1 - a
+        for pixel in range(i * run, ti.min((i + 1) * run, n_pixels)):
+            for c in range(image.shape[1]):
+                image[pixel, c] = 0
+            begin, end = offsets[pixel], offsets[pixel + 1]
+            if begin < end:
+                scale = first_scale(alphas, begin, end, mode)
+                for m in range(begin, end):
+                    a = alphas[m]
+                    for c in range(image.shape[1]):
+                        image[pixel, c] = image[pixel, c] + scale * a * features[index[m], c]
+                    if mode == ALPHA:
+                        scale *= 1 - a
 
 
 @ti.kernel

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
+from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.tiles import (
     CUT,
@@ -28,12 +29,12 @@ from tirender.engine.kernels.triangle import (
     FAR,
     RasterStruct,
     covers,
-    edge_bounds,
     edge_distance,
     edge_function,
-    edge_functions,
-    may_touch,
+    edge_offsets,
+    is_turned_out,
     pixel_ndc,
+    reach_in_row,
     surface_coords,
 )
 from tirender.engine.kernels.types import FloatArray, I32Array, I32Array2D, IVec3Array, IVec4Array, Vec3Array
@@ -174,7 +175,12 @@ def record_overlaps(
     """
     f = binned.faces[t]
     v0, v1, v2 = binned.verts[f[0]], binned.verts[f[1]], binned.verts[f[2]]
-    orientation, bounds = edge_bounds(v0, v1, v2, ti.sqrt(raster.blur), raster)
+    reach = ti.sqrt(cast_like(raster.blur, v0.x))
+    offsets = edge_offsets(v0, v1, v2, reach)
+    # what is near a triangle is convex, so that the pixels of a row that see it are all between two ends; unless these
+    # are rounded so much that pixels inside may be lost
+    size = ti.max(ti.abs(v0.xy).max(), ti.abs(v1.xy).max(), ti.abs(v2.xy).max())
+    is_convex = reach > 1e-6 * size and not is_turned_out(v0, v1, v2, raster)
     # most depths need not be known: of a pixel that keeps all its triangles, in any order
     depth_later = not listing.by_depth and raster.clip_bary and ti.min(v0.z, v1.z, v2.z) >= 0
     box = overlap_box(binned.boxes[t], window)
@@ -183,19 +189,30 @@ def record_overlaps(
         sibling = binned.siblings[t]
     place = end
     for y in range(box[2], box[3] + 1):
-        for x in range(box[0], box[1] + 1):
+        first, last = box[0], box[1]
+        if is_convex:
+            low, high = reach_in_row(pixel_ndc(0, y, raster.height, raster.width, v0.x).y, v0, v1, v2, offsets, reach)
+            short = ti.min(raster.height, raster.width)
+            left, right = (raster.width - 1 - short * high) / 2, (raster.width - 1 - short * low) / 2
+            first = ti.cast(ti.ceil(ti.math.clamp(left, box[0], box[1] + 1)), ti.i32)
+            last = ti.cast(ti.floor(ti.math.clamp(right, box[0] - 1, box[1])), ti.i32)
+        for x in range(first, last + 1):
             p = pixel_ndc(x, y, raster.height, raster.width, v0.x)
-            if raster.blur == 0 or may_touch(edge_functions(p, v0, v1, v2), orientation, bounds):
-                if covers(p, v0, v1, v2, raster) or edge_distance(p, v0, v1, v2) < raster.blur:
-                    z = 0 * v0.z
-                    if not depth_later:
-                        z = depth_at(p, v0, v1, v2, raster)
-                    is_new = z >= 0
-                    if sibling >= 0 and is_new:
-                        is_new = not is_seen_before(binned, sibling, t, x, y, raster)
-                    if is_new:
-                        record(scratch, place, base + y * raster.width + x, t, z)
-                        place += 1
+            is_seen = is_convex
+            if not is_seen:  # not by "or", of which Taichi computes both sides
+                is_seen = covers(p, v0, v1, v2, raster)
+            if not is_seen and raster.blur > 0:
+                is_seen = edge_distance(p, v0, v1, v2) < raster.blur
+            if is_seen:
+                z = 0 * v0.z
+                if not depth_later:
+                    z = depth_at(p, v0, v1, v2, raster)
+                is_new = z >= 0
+                if sibling >= 0 and is_new:
+                    is_new = not is_seen_before(binned, sibling, t, x, y, raster)
+                if is_new:
+                    record(scratch, place, base + y * raster.width + x, t, z)
+                    place += 1
     return place
 
 

@@ -6,7 +6,7 @@ A point is (x_ndc, y_ndc, z_view). Selection is discrete, over the tiles of ``ke
 import taichi as ti
 
 from tirender.engine.kernels.partial_sums import accumulate
-from tirender.engine.kernels.tasks import task_block
+from tirender.engine.kernels.tasks import round_pixels, task_block
 from tirender.engine.kernels.tiles import (
     CUT,
     GridStruct,
@@ -85,37 +85,45 @@ def list_points(
 @ti.kernel
 def point_fragments_forward(
     points: Vec3Array,  # (P, 3) in NDC
-    pixels: I32Array,  # (M,) the pixel of each fragment
-    index: I32Array,  # (M,) its point
+    offsets: I32Array,  # (pixels + 1,) where the fragments of each pixel begin
+    index: I32Array,  # (M,) the point of each fragment
     height: ti.i32,
     width: ti.i32,
     zbuf: FloatArray,  # (M,)
     dists: FloatArray,  # (M,) squared
 ):
-    for m in index:
-        point = points[index[m]]
-        p = pixel_ndc(pixels[m] % width, pixels[m] // width % height, height, width, point.x)
-        zbuf[m] = point.z
-        dists[m] = (p - point.xy).norm_sqr()
+    run = round_pixels(width)
+    ti.loop_config(block_dim=ti.static(task_block()))
+    for i in range((offsets.shape[0] - 1) // run):
+        for pixel in range(i * run, (i + 1) * run):
+            begin, end = offsets[pixel], offsets[pixel + 1]
+            if begin < end:
+                p = pixel_ndc(pixel % width, pixel // width % height, height, width, points[0].x)
+                for m in range(begin, end):
+                    point = points[index[m]]
+                    zbuf[m] = point.z
+                    dists[m] = (p - point.xy).norm_sqr()
 
 
 @ti.kernel
 def point_fragments_adjoint(
-    points: Vec3Array,  # as for the forward kernel
-    pixels: I32Array,
+    points: Vec3Array,  # these three as for the forward kernel
+    offsets: I32Array,
     index: I32Array,
     height: ti.i32,
     width: ti.i32,
     grad_zbuf: FloatArray,
     grad_dists: FloatArray,
-    bounds: I32Array,  # (parts + 1,) the fragments of each part
+    bounds: I32Array,  # (parts + 1,) the pixels of each part
     atomic: ti.template(),
     grad_points: Vec3Array2D,  # (part, P, 3), zero before
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for part in range(bounds.shape[0] - 1):
-        for m in range(bounds[part], bounds[part + 1]):
-            point = points[index[m]]
-            p = pixel_ndc(pixels[m] % width, pixels[m] // width % height, height, width, point.x)
-            g = 2 * grad_dists[m] * (point.xy - p)
-            accumulate(grad_points, part, index[m], ti.Vector([g.x, g.y, grad_zbuf[m]]), atomic)
+        for pixel in range(bounds[part], bounds[part + 1]):
+            begin, end = offsets[pixel], offsets[pixel + 1]
+            if begin < end:
+                p = pixel_ndc(pixel % width, pixel // width % height, height, width, points[0].x)
+                for m in range(begin, end):
+                    g = 2 * grad_dists[m] * (points[index[m]].xy - p)
+                    accumulate(grad_points, part, index[m], ti.Vector([g.x, g.y, grad_zbuf[m]]), atomic)

@@ -2,7 +2,7 @@
 
 The image is cut into tiles; on a CPU a tile is a band of whole rows. ``count_bins`` and ``fill_bins`` list the
 primitives of each tile in ascending order from their pixel boxes. This is a counting sort: each chunk of primitives
-owns a column of the counts, so that the order never depends on the threads. Then each tile is the work of one thread.
+owns a row of the counts, so that the order never depends on the threads. Then each tile is the work of one thread.
 It records all overlaps in ``Scratch``, ``group_by_pixel`` and ``keep_nearest`` order them, and ``compact_fragments``
 writes out those that are kept.
 """
@@ -64,11 +64,12 @@ def count_bins(
     grid: GridStruct,
     boxes: IVec4Array,  # (primitives, 4) first and last column, first and last row; empty where last < first
     image: I32Array,  # (primitives,)
-    counts: I32Array3D,  # (2, tile, chunk) primitives, and pixels of their boxes, at most INT32_MAX; zero before
-    # counts[0, 0, chunk] is CUT where the driver has ended the chunk's loops
+    counts: I32Array3D,  # (2, chunk, tile) primitives, and pixels of their boxes, at most INT32_MAX; zero before
+    # counts[0, chunk, 0] is CUT where the driver has ended the chunk's loops
 ):
-    n_chunks = counts.shape[2]
+    n_chunks = counts.shape[1]
     chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
+    tiles_x, tiles_y = tiles_of(grid)
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(n_chunks):
         for t in range(chunk * chunk_len, ti.min((chunk + 1) * chunk_len, boxes.shape[0])):
@@ -78,13 +79,13 @@ def count_bins(
                     rows = ti.min(box[3], (ty + 1) * grid.tile_h - 1) - ti.max(box[2], ty * grid.tile_h) + 1
                     for tx in range(box[0] // grid.tile_w, box[1] // grid.tile_w + 1):
                         columns = ti.min(box[1], (tx + 1) * grid.tile_w - 1) - ti.max(box[0], tx * grid.tile_w) + 1
-                        tile = tile_at(image[t], ty, tx, grid)
-                        # not +=, which would be atomic: the chunk owns its column
-                        counts[0, tile, chunk] = counts[0, tile, chunk] + 1
+                        tile = (image[t] * tiles_y + ty) * tiles_x + tx
+                        # not +=, which would be atomic: the chunk owns its row
+                        counts[0, chunk, tile] = counts[0, chunk, tile] + 1
                         pixels = rows * columns
-                        counts[1, tile, chunk] = ti.min(counts[1, tile, chunk], INT32_MAX - pixels) + pixels
+                        counts[1, chunk, tile] = ti.min(counts[1, chunk, tile], INT32_MAX - pixels) + pixels
         if loops_were_cut(grid.tile_h):
-            counts[0, 0, chunk] = CUT
+            counts[0, chunk, 0] = CUT
 
 
 @ti.kernel
@@ -92,11 +93,12 @@ def fill_bins(
     grid: GridStruct,
     boxes: IVec4Array,  # as for count_bins
     image: I32Array,
-    cursor: I32Array2D,  # (tile, chunk) where its primitives begin, moved to where they end
+    cursor: I32Array2D,  # (chunk, tile) where its primitives begin, moved to where they end
     binned: I32Array,  # the primitives of each tile
 ):
-    n_chunks = cursor.shape[1]
+    n_chunks = cursor.shape[0]
     chunk_len = (boxes.shape[0] + n_chunks - 1) // n_chunks
+    tiles_x, tiles_y = tiles_of(grid)
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(n_chunks):
         for t in range(chunk * chunk_len, ti.min((chunk + 1) * chunk_len, boxes.shape[0])):
@@ -104,10 +106,10 @@ def fill_bins(
             if box[0] <= box[1] and box[2] <= box[3]:
                 for ty in range(box[2] // grid.tile_h, box[3] // grid.tile_h + 1):
                     for tx in range(box[0] // grid.tile_w, box[1] // grid.tile_w + 1):
-                        tile = tile_at(image[t], ty, tx, grid)
-                        place = cursor[tile, chunk]
+                        tile = (image[t] * tiles_y + ty) * tiles_x + tx
+                        place = cursor[chunk, tile]
                         binned[place] = t
-                        cursor[tile, chunk] = place + 1
+                        cursor[chunk, tile] = place + 1
 
 
 @ti.kernel
@@ -127,6 +129,21 @@ def compact_fragments(
                 packed[offsets[pixel] + k] = members[begin[first_pixel + pixel] + k]
 
 
+@ti.kernel
+def compact_nearest(
+    nearest: I32Array,  # (pixels,) a primitive, or less than 0
+    offsets: I32Array,  # (pixels + 1,) how many pixels before each have one
+    block: ti.i32,  # pixels of a task
+    packed: I32Array,  # the primitives
+):
+    n_pixels = nearest.shape[0]
+    ti.loop_config(block_dim=ti.static(task_block()))
+    for i in range((n_pixels + block - 1) // block):
+        for pixel in range(i * block, ti.min((i + 1) * block, n_pixels)):
+            if nearest[pixel] >= 0:
+                packed[offsets[pixel]] = nearest[pixel]
+
+
 @ti.func
 def loops_were_cut(n):
     """Whether the driver has ended loops of this thread early. It then ends one of n rounds, n > 1, after its first.
@@ -140,18 +157,15 @@ def loops_were_cut(n):
 
 
 @ti.func
-def tile_at(image: ti.i32, row: ti.i32, column: ti.i32, grid):
-    """A tile, counted in row-major order through all images."""
-    tiles_x = (grid.width + grid.tile_w - 1) // grid.tile_w
-    tiles_y = (grid.height + grid.tile_h - 1) // grid.tile_h
-    return (image * tiles_y + row) * tiles_x + column
+def tiles_of(grid):
+    """How many tiles an image has side by side, and one below the other; tiles are counted in row-major order."""
+    return (grid.width + grid.tile_w - 1) // grid.tile_w, (grid.height + grid.tile_h - 1) // grid.tile_h
 
 
 @ti.func
 def tile_window(tile: ti.i32, grid):
     """First and last column, first and last row of a tile in its image; and the first pixel of that image."""
-    tiles_x = (grid.width + grid.tile_w - 1) // grid.tile_w
-    tiles_y = (grid.height + grid.tile_h - 1) // grid.tile_h
+    tiles_x, tiles_y = tiles_of(grid)
     x = tile % tiles_x * grid.tile_w
     y = tile // tiles_x % tiles_y * grid.tile_h
     window = ti.math.ivec4(x, ti.min(x + grid.tile_w, grid.width) - 1, y, ti.min(y + grid.tile_h, grid.height) - 1)

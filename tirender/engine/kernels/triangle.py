@@ -87,25 +87,45 @@ def affine_coords(p, v0, v1, v2):
 
 
 @ti.func
-def edge_bounds(v0, v1, v2, margin, raster):
-    """Orientation (1 or -1), and bounds that each edge function times it reaches within ``margin`` of the triangle.
-
-    They let most pixels of the box be left out without a division. Where a perspective triangle reaches behind the
-    camera its inside lies outside, and the bounds are open.
-    """
-    orientation = cast_like(1, v0.x)
-    if edge_function(v2, v0, v1) < 0:
-        orientation = -orientation
-    reach = -1.001 * margin  # the exact test comes after
-    bounds = reach * ti.Vector([(v2 - v1).xy.norm(), (v0 - v2).xy.norm(), (v1 - v0).xy.norm()])
-    if raster.perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
-        bounds = bounds - FAR
-    return orientation, bounds
+def is_turned_out(v0, v1, v2, raster):
+    """Whether a perspective triangle reaches behind the camera, so that its inside lies outside of its edges."""
+    return raster.perspective and ti.min(v0.z, v1.z, v2.z) <= 0
 
 
 @ti.func
-def may_touch(e, orientation, bounds):
-    return (e * orientation - bounds).min() >= 0
+def edge_offsets(v0, v1, v2, reach):
+    """For each edge the vector of length ``reach`` that leads straight out of the triangle, a row each."""
+    out = reach
+    if edge_function(v2, v0, v1) < 0:
+        out = -reach
+    return ti.Matrix.rows([edge_offset(v1, v2, out), edge_offset(v2, v0, out), edge_offset(v0, v1, out)])
+
+
+@ti.func
+def edge_offset(a, b, out):
+    ab = b.xy - a.xy
+    return out / ti.max(ab.norm(), 1e-30) * ti.Vector([-ab.y, ab.x])
+
+
+@ti.func
+def reach_in_row(y, v0, v1, v2, offsets, reach):
+    """The least and greatest x at height y of what is nearer than ``reach`` to a triangle: low > high where none is.
+
+    The outline of it are arcs around the corners and the edges moved out.
+    """
+    far = cast_like(FAR, y)
+    low, high = far, -far
+    # chosen, not branched to: a core would guess wrong too often
+    for v in ti.static((v0, v1, v2)):
+        half_sqr = reach * reach - (y - v.y) * (y - v.y)
+        half = ti.select(half_sqr >= 0, ti.sqrt(ti.abs(half_sqr)), -far)
+        low, high = ti.min(low, v.x - half), ti.max(high, v.x + half)
+    for i, a, b in ti.static(((0, v1, v2), (1, v2, v0), (2, v0, v1))):
+        above_a, above_b = y - offsets[i, 1] - a.y, y - offsets[i, 1] - b.y
+        x = a.x + offsets[i, 0] + above_a / (above_a - above_b) * (b.x - a.x)
+        crosses = (above_a < 0) != (above_b < 0)
+        low, high = ti.min(low, ti.select(crosses, x, far)), ti.max(high, ti.select(crosses, x, -far))
+    return low, high
 
 
 @ti.func
@@ -220,9 +240,11 @@ def nearest_on_edge(p, a, b):
     """Place in [0, 1] of the point of edge ab nearest to p, and the vector from p to it."""
     ab = b.xy - a.xy
     length_sqr = ab.norm_sqr()
-    t = 0 * p.x + 1
-    if length_sqr > EDGE_EPS:
-        t = ti.math.clamp(ab.dot(p - a.xy) / length_sqr, 0 * t, 0 * t + 1)
+    zero, one = cast_like(0, p.x), cast_like(1, p.x)
+    # chosen, not branched to, and without ti.min and ti.max, which take four instructions each
+    t = ab.dot(p - a.xy) / length_sqr
+    t = ti.select(t > 0, ti.select(t < 1, t, one), zero)
+    t = ti.select(length_sqr > EDGE_EPS, t, one)
     return t, a.xy + t * ab - p
 
 
@@ -240,8 +262,8 @@ def nearest_edge(p, v0, v1, v2):
     t02, d02 = nearest_on_edge(p, v0, v2)
     t12, d12 = nearest_on_edge(p, v1, v2)
     s01, s02, s12 = d01.norm_sqr(), d02.norm_sqr(), d12.norm_sqr()
-    d = ti.min(s01, s02, s12)
-    return ti.select(s01 == d, 2, ti.select(s02 == d, 1, 0)), d
+    corner, d = ti.select(s02 < s01, 1, 2), ti.select(s02 < s01, s02, s01)
+    return ti.select(s12 < d, 0, corner), ti.select(s12 < d, s12, d)
 
 
 @ti.func
@@ -293,7 +315,7 @@ def contains(p, v0, v1, v2, raster):
     """Whether all coordinates of p are positive; in front of the eye the edge functions tell, without a division."""
     e = edge_functions(p, v0, v1, v2)
     area = edge_function(v2, v0, v1) + AREA_EPS
-    if raster.perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
+    if is_turned_out(v0, v1, v2, raster):
         e = perspective_coords(e / area, ti.Vector([v0.z, v1.z, v2.z])) * area
     return (e if area > 0 else -e).min() > 0
 
@@ -308,7 +330,7 @@ def covers(p, v0, v1, v2, raster):
     a, b, c = v0.xy - p, v1.xy - p, v2.xy - p
     side = side_of_edge(a, b)
     inside = side == side_of_edge(b, c) and side == side_of_edge(c, a)
-    if raster.perspective and ti.min(v0.z, v1.z, v2.z) <= 0:
+    if is_turned_out(v0, v1, v2, raster):
         inside = contains(p, v0, v1, v2, raster)
     return inside
 
