@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from test_capture_matrix import colmap_folder
 
 from tirender.captures import load_capture, photo_cache, photos, shots
+from tirender.io.files import decode_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +89,11 @@ def test_nowhere_to_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert not (tmp_path / "cache").exists()
     monkeypatch.delenv("TIRENDER_CACHE")
     assert photo_cache.cache_folder() == Path.home() / ".cache" / "tirender" / "photos"
+
+
+def test_images_decoded_in_threads_leave_the_filters_of_warnings(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    data, before = (tmp_path / "a.png").read_bytes(), list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: decode_bytes(data, f"{i}"), range(500)))
+    assert list(warnings.filters) == before

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import stat
+import threading
 import unicodedata
 import uuid
 import warnings
@@ -310,11 +311,39 @@ def decode_bytes(data: bytes, name: str, alpha: bool = False, turn: int = 1) -> 
             return torch.from_numpy(np.array(image if how is None else image.transpose(how)))
 
 
+class _Quiet:
+    """While some thread is within it, nothing is warned of.
+
+    ``warnings.catch_warnings`` keeps filters for all threads: of several that overlap, the last to end would restore
+    those of another, and the process would stay silent.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_within = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._n_within:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._n_within += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_within -= 1
+            if not self._n_within:
+                self._filters.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def _opened(stream: Any, name: str, n_bytes: int) -> Iterator[Image.Image]:
     """An image file whose pixels are not decoded yet."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's own, laxer size warning, and remarks on odd metadata
+    with _quiet:  # Pillow has its own, laxer size warning, and remarks on odd metadata
         try:
             image = Image.open(stream, formats=_IMAGE_FORMATS)
         except UnidentifiedImageError:
