@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from tirender.engine.kernels.scalars import cast_like
-from tirender.engine.kernels.tasks import task_block
+from tirender.engine.kernels.tasks import is_cpu, task_block
 from tirender.engine.kernels.tiles import (
     CUT,
     GridStruct,
@@ -175,12 +175,14 @@ def record_overlaps(
     """
     f = binned.faces[t]
     v0, v1, v2 = binned.verts[f[0]], binned.verts[f[1]], binned.verts[f[2]]
+    # what is near a triangle is convex, so that the pixels of a row that see it are all between two ends; unless these
+    # are rounded so much that pixels inside may be lost. A GPU, of many threads, has no registers to spare for it
     reach = ti.sqrt(cast_like(raster.blur, v0.x))
     offsets = edge_offsets(v0, v1, v2, reach)
-    # what is near a triangle is convex, so that the pixels of a row that see it are all between two ends; unless these
-    # are rounded so much that pixels inside may be lost
     size = ti.max(ti.abs(v0.xy).max(), ti.abs(v1.xy).max(), ti.abs(v2.xy).max())
-    is_convex = reach > 1e-6 * size and not is_turned_out(v0, v1, v2, raster)
+    is_convex = False
+    if ti.static(is_cpu()):
+        is_convex = reach > 1e-6 * size and not is_turned_out(v0, v1, v2, raster)
     # most depths need not be known: of a pixel that keeps all its triangles, in any order
     depth_later = not listing.by_depth and raster.clip_bary and ti.min(v0.z, v1.z, v2.z) >= 0
     box = overlap_box(binned.boxes[t], window)
@@ -190,12 +192,15 @@ def record_overlaps(
     place = end
     for y in range(box[2], box[3] + 1):
         first, last = box[0], box[1]
-        if is_convex:
-            low, high = reach_in_row(pixel_ndc(0, y, raster.height, raster.width, v0.x).y, v0, v1, v2, offsets, reach)
-            short = ti.min(raster.height, raster.width)
-            left, right = (raster.width - 1 - short * high) / 2, (raster.width - 1 - short * low) / 2
-            first = ti.cast(ti.ceil(ti.math.clamp(left, box[0], box[1] + 1)), ti.i32)
-            last = ti.cast(ti.floor(ti.math.clamp(right, box[0] - 1, box[1])), ti.i32)
+        if ti.static(is_cpu()):
+            if is_convex:
+                low, high = reach_in_row(
+                    pixel_ndc(0, y, raster.height, raster.width, v0.x).y, v0, v1, v2, offsets, reach
+                )
+                short = ti.min(raster.height, raster.width)
+                left, right = (raster.width - 1 - short * high) / 2, (raster.width - 1 - short * low) / 2
+                first = ti.cast(ti.ceil(ti.math.clamp(left, box[0], box[1] + 1)), ti.i32)
+                last = ti.cast(ti.floor(ti.math.clamp(right, box[0] - 1, box[1])), ti.i32)
         for x in range(first, last + 1):
             p = pixel_ndc(x, y, raster.height, raster.width, v0.x)
             is_seen = is_convex
