@@ -126,10 +126,11 @@ def _watertight(mesh: FileMesh) -> str:
 
 
 def _extent(places: np.ndarray) -> list[tuple[str, str]]:
-    low, high = places.min(0), places.max(0)
+    low, high = places.min(0).astype(np.float64), places.max(0).astype(np.float64)
     lines = [" x ".join(f"{x:.6g}" for x in high - low) + " (x, y, z)"]
-    digits = 6 + max(0, math.ceil(math.log10(max(np.abs(places).max(), 1e-300) / max((high - low).max(), 1e-300))))
-    lines.append(", ".join(f"{a:.{min(digits, 15)}g} to {b:.{min(digits, 15)}g}" for a, b in zip(low, high)))
+    spread, top = float((high - low).max()), float(np.abs(places).max())
+    digits = 15 if top >= 1e9 * spread else 6 + max(0, math.ceil(math.log10(top / spread)))
+    lines.append(", ".join(f"{a:.{digits}g} to {b:.{digits}g}" for a, b in zip(low, high)))
     return list(zip(("extent", "from, to"), lines))
 
 
