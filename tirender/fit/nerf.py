@@ -13,7 +13,7 @@ from tirender.captures import Capture
 from tirender.checks import check_choice, check_kind, fail
 from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
-from tirender.fit.adam import has_fused_adam
+from tirender.fit.adam import adam
 from tirender.fit.distributed import Part
 from tirender.fit.exposure import EXPOSURES
 from tirender.fit.nerf_model import NerfModel, some_cameras
@@ -108,16 +108,15 @@ class NerfConfig(RadianceConfig):
         Cameras and exposures have groups of their own, after the field's.
         """
         eps = 1e-8 if self.field == "harmonic" else 1e-15
-        fused = has_fused_adam(next(module.parameters()).device) or None
         refinement, exposure = getattr(module, "refinement", None), getattr(module, "exposure", None)
         if refinement is None and exposure is None:
-            return torch.optim.Adam(module.parameters(), lr=self.lr, eps=eps, fused=fused)
+            return adam(module, lr=self.lr, eps=eps)
         groups: list[dict[str, Any]] = [{"params": [*module.field.parameters()], "lr": self.lr}]  # type: ignore[union-attr]
         if exposure is not None:
             groups.append({"params": [*exposure.parameters()], "lr": self.lr_exposure})
         if refinement is not None:
             groups += [{**group, "eps": 1e-8} for group in refinement.groups(self.lr_cameras)]
-        return torch.optim.Adam(groups, lr=self.lr, eps=eps, fused=fused)
+        return adam(module, groups, lr=self.lr, eps=eps)
 
     @property
     def weights(self) -> dict[str, float]:

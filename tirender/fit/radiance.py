@@ -10,7 +10,7 @@ from torch import nn
 
 from tirender.captures import Capture
 from tirender.checks import check_integer, fail
-from tirender.fit.adam import has_fused_adam
+from tirender.fit.adam import adam
 from tirender.fit.loop import Losses, fit
 from tirender.fit.run import Callback, FitConfig, FitRun
 from tirender.fit.views import Views
@@ -94,8 +94,7 @@ class RadianceConfig(FitConfig):
 
     def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         """Adam over a module's parameters."""
-        fused = has_fused_adam(next(module.parameters()).device) or None
-        return torch.optim.Adam(module.parameters(), lr=self.lr, fused=fused)
+        return adam(module, lr=self.lr)
 
     def fit(
         self,

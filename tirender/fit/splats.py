@@ -14,7 +14,7 @@ from tirender.checks import check_kind, fail
 from tirender.engine.project_gaussians import Projection
 from tirender.engine.splatting import Drawing, Drawn, World, draw_gaussians
 from tirender.fit import distributed, growth
-from tirender.fit.adam import has_fused_adam
+from tirender.fit.adam import adam
 from tirender.fit.exposure import Exposure
 from tirender.fit.first_gaussians import first_gaussians, scene_extent
 from tirender.fit.loop import fit
@@ -269,7 +269,7 @@ def make_optimizer(module: SplatModel, config: SplatConfig, extent: float) -> to
         groups.append({"params": [*module.exposure.parameters()], "lr": config.lr_exposure})
     if module.refinement is not None:
         groups += [{**group, "eps": 1e-8} for group in module.refinement.groups(config.lr_cameras)]
-    return torch.optim.Adam(groups, eps=1e-15, fused=has_fused_adam(module.values["means"].device) or None)
+    return adam(module, groups, eps=1e-15)
 
 
 @torch.no_grad()

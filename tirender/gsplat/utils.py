@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from tirender.gsplat.exporter import export_splats
+from tirender.structures.gaussians import Y00
 from tirender.transforms.rotation_conversions import quaternion_to_matrix
 
 __all__ = [
@@ -20,8 +21,6 @@ __all__ = [
     "normalized_quat_to_rotmat",
     "save_ply",
 ]
-
-Y00 = math.sqrt(1 / (4 * math.pi))  # the harmonic of degree 0
 
 
 def normalized_quat_to_rotmat(quat: torch.Tensor) -> torch.Tensor:

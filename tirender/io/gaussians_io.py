@@ -13,7 +13,7 @@ from tirender.checks import check_kind, fail
 from tirender.io.colors import HARMONIC
 from tirender.io.files import Source, is_path, read_source, write_file
 from tirender.io.orientation import Orientation, from_comment
-from tirender.io.packed_gaussians import PACKED, comment_lines, packed_contents, read_packed
+from tirender.io.packed_gaussians import PACKED, comment_lines, packed_contents, read_packed, unit_quaternions
 from tirender.io.pluggable_formats import has_suffix
 from tirender.io.ply_parser import Element, parse_ply
 from tirender.io.text import finite_float32
@@ -178,9 +178,7 @@ def _splat_rows(g: Gaussians) -> np.ndarray:
     rows = np.zeros(len(g), SPLAT)
     colors = (g.harmonics[:, 0] * HARMONIC + 0.5).clamp(0, 1)
     rgba = torch.cat([colors, g.opacities[:, None]], 1)
-    length = g.quats.norm(dim=1, keepdim=True)
-    unit = torch.where(length > 0, g.quats / length.where(length > 0, 1), g.quats.new_tensor([1.0, 0, 0, 0]))
-    quat = (unit * 128 + 128).round().clamp(0, 255)
+    quat = (unit_quaternions(g.quats) * 128 + 128).round().clamp(0, 255)
     for name, values in (("position", g.means), ("scale", g.scales), ("rgba", (rgba * 255).round()), ("quat", quat)):
         rows[name] = values[order].numpy()
     return rows

@@ -27,7 +27,7 @@ BOUNDS = tuple(tuple(f"{end}_{name}" for end in ("min", "max") for name in names
 BITS = (11, 10, 11)  # of three numbers in one
 ROTATION_BITS, COLOR_BITS = (2, 10, 10, 10), (8, 8, 8, 8)
 KEPT = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])  # numbers of a quaternion, by which is left out
-HARMONICS, HARMONIC_SPAN = {0: 0, 9: 3, 24: 8, 45: 15}, 8.0
+N_REST, HARMONIC_SPAN = (0, 9, 24, 45), 8.0
 LOG_SCALE = 20.0  # the greatest that is written
 
 
@@ -42,7 +42,7 @@ def read_packed(source: Source, elements: dict[str, Element]) -> Gaussians:
     n, n_rest = vertex.count, 0 if rest is None else len(rest.properties)
     if chunks is None or chunks.count != math.ceil(n / CHUNK):
         fail(source.name, f"{math.ceil(n / CHUNK)} rows of element 'chunk'", "none" if chunks is None else chunks.count)
-    if n_rest not in HARMONICS or (rest is not None and rest.count != n):
+    if n_rest not in N_REST or (rest is not None and rest.count != n):
         fail(source.name, f"0, 9, 24 or 45 properties f_rest of {n} rows of element 'sh'", f"{n_rest}")
     spend(source.name, n * 4 * (14 + n_rest), f"{n} Gaussians")
     words = _integers(source, vertex, PACKED, np.uint32).astype(np.int64)
@@ -66,10 +66,10 @@ def read_packed(source: Source, elements: dict[str, Element]) -> Gaussians:
 
 
 def packed_contents(gaussians: Gaussians, comment: str = "") -> list[bytes]:
-    """The contents of a file, in parts. Gaussians that are near to each other are near in the file."""
-    g = gaussians[_morton_order(gaussians.means)].detach().cpu()
+    """The contents of a file, in parts, of Gaussians on the CPU. Those near to each other are so in the file."""
+    g = gaussians[_morton_order(gaussians.means)]
     n, n_rest = len(g), 3 * (g.harmonics.shape[1] - 1)
-    if n_rest not in HARMONICS:
+    if n_rest not in N_REST:
         fail("gaussians", "harmonics of a degree up to 3 for compressed PLY", g.degree)
     log_scales = g.log_scales.float().clamp(-LOG_SCALE, LOG_SCALE)
     colors = g.harmonics[:, 0].float() * HARMONIC + 0.5
@@ -100,6 +100,12 @@ def packed_contents(gaussians: Gaussians, comment: str = "") -> list[bytes]:
 def comment_lines(comment: str) -> str:
     """Lines of the header of a PLY file."""
     return "".join(f"comment {' '.join(line.split())}\n" for line in comment.splitlines())
+
+
+def unit_quaternions(quats: torch.Tensor) -> torch.Tensor:
+    """(N, 4) quaternions of length 1; the identity for those of length 0."""
+    length = quats.norm(dim=1, keepdim=True)
+    return torch.where(length > 0, quats / length.where(length > 0, 1), quats.new_tensor([1.0, 0, 0, 0]))
 
 
 def _integers(source: Source, element: Element, names: tuple[str, ...], kind: type) -> np.ndarray:
@@ -152,8 +158,7 @@ def _unpack(words: torch.Tensor, bits: tuple[int, ...]) -> torch.Tensor:
 
 
 def _packed_rotations(quats: torch.Tensor) -> torch.Tensor:
-    length = quats.norm(dim=1, keepdim=True)
-    unit = torch.where(length > 0, quats / length.where(length > 0, 1), quats.new_tensor([1.0, 0, 0, 0]))
+    unit = unit_quaternions(quats)
     largest = unit.abs().argmax(1)
     unit = unit * torch.where(unit.gather(1, largest[:, None]) < 0, -1, 1)
     shares = unit.gather(1, KEPT[largest]) * math.sqrt(0.5) + 0.5

@@ -23,7 +23,6 @@ from tirender.io.image_files import source_of
 from tirender.io.npz_io import array_names
 from tirender.io.orientation import Orientation, orientation_of_format, oriented
 from tirender.io.reading import KNOWN_SUFFIXES, read_mesh_file
-from tirender.renderer.mesh.material import MAPS
 from tirender.scenes.cameras import from_views
 from tirender.scenes.fitted import CHECKPOINT
 from tirender.scenes.gaussians import VISIBLE
@@ -149,8 +148,7 @@ def _axis(vector: Any) -> str:
 
 
 def _textures(mesh: FileMesh) -> str:
-    found = [getattr(material, name) for material in mesh.materials for name in MAPS]
-    maps = {id(source_of(texture)): texture for texture in found if texture is not None}
+    maps = {id(source_of(found)): found for material in mesh.materials for found in material.maps()}
     sizes = []
     for texture in maps.values():
         height, width = texture.image.shape[:2]
