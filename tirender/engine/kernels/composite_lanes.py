@@ -20,10 +20,12 @@ from tirender.engine.kernels.composite_gaussians import (
     tile_at,
 )
 from tirender.engine.kernels.lanes import (
+    EXP_SCALE,
+    EXP_SHIFT,
     LANES,
     IntLanesArray,
     LanesArray,
-    exp_of_eighths,
+    exp_of_scaled,
     greatest_lane,
     sum_of_lanes,
     whole_vectors,
@@ -72,10 +74,7 @@ def composite_lanes_forward(
                 scratch[i] = columns[0] * 0
             blend_tile(tile, variant, limits, columns[0], lists, pixels, scratch, index)
             for row in range(ti.min(ROWS, tile.height - tile.y0)):
-                t, ended = transmittances[tile.row + row], columns[0] * 0 - transmittances[tile.row + row]
-                t = ti.select(t > ended, t, ended)
-                transmittances[tile.row + row] = t
-                sums = tile.scratch + STATE + row * variant.n_channels
+                t, sums = transmittances[tile.row + row], tile.scratch + STATE + row * variant.n_channels
                 for c in ti.static(range(variant.n_channels)):
                     scratch[sums + c] = scratch[sums + c] + t * backgrounds[tile.image, c]
                 first = (tile.image * tile.height + tile.y0 + row) * tile.width + tile.x0
@@ -90,35 +89,39 @@ def composite_lanes_forward(
 def write_terms(tile: ti.template(), lists: ti.template(), lane_x, scratch: ti.template(), first, n):
     """What all pixels of a row share, for all rows of a tile at once: a lane is a row.
 
-    log(alpha) / 8 is height - (side - slope x)^2, x the pixel centres of a row. Records are read for several entries
-    together, as a core waits longer for one that is far than it takes to read many.
+    EXP_SCALE log(alpha) + EXP_SHIFT is height - (side - slope x)^2, x the pixel centres of a row. Records are read for
+    several entries together, as a core waits longer for one that is far than it takes to read many.
     """
     for k in range(n):
         shape = ti.static(shape_of(lists.records, lists.entries[first + k, 0], tile.x0, tile.y0 + 0.5))
-        at, slope = tile.scratch + k * TERMS, ti.sqrt(shape.wide * 0.125)
+        at, slope = tile.scratch + k * TERMS, ti.sqrt(shape.wide * EXP_SCALE)
         dy = shape.y - (lane_x - 0.5)
         scratch[at + DY] = dy
         scratch[at + SIDE] = (shape.x + shape.shear * dy) * slope
-        scratch[at + HEIGHT] = (shape.log - shape.tall * dy * dy) * 0.125
+        scratch[at + HEIGHT] = (shape.log - shape.tall * dy * dy) * EXP_SCALE + EXP_SHIFT
         scratch[at + SLOPE] = lane_x * slope
 
 
 @ti.func
-def alpha_of(scratch: ti.template(), at, slopes, row, exact: ti.template()):
-    """The alpha of a row before it is cut."""
+def alpha_of(scratch: ti.template(), at, slopes, row, least, exact: ti.template()):
+    """The alpha of a row before it is cut at the greatest one, 0 below the least one, which is given as height."""
     u = scratch[at + SIDE][row] - slopes
-    return exp_of_eighths(scratch[at + HEIGHT][row] - u * u, exact)
+    height = scratch[at + HEIGHT][row] - u * u
+    return ti.select(height >= least, exp_of_scaled(height, exact), slopes * 0)
+
+
+@ti.func
+def height_of(alpha):
+    return ti.log(alpha) * EXP_SCALE + EXP_SHIFT
 
 
 @ti.func
 def open_rows(tile: ti.template(), pixels: ti.template(), lane_x):
-    """Start the pixels of a tile. While it is blended, those that have ended have their transmittance times -1."""
-    one = lane_x * 0 + 1
+    """Start the pixels of a tile."""
     for row in range(ROWS):
         width = ti.select(tile.y0 + row < tile.height, tile.width, 0)
-        is_inside = lane_x + tile.x0 < width
-        pixels.transmittances[tile.row + row] = ti.select(is_inside, one, lane_x * 0 - one)
-        pixels.stops[tile.row + row] = ti.select(is_inside, NEVER, 0)
+        pixels.transmittances[tile.row + row] = lane_x * 0 + 1
+        pixels.stops[tile.row + row] = ti.select(lane_x + tile.x0 < width, NEVER, 0)
 
 
 @ti.func
@@ -133,7 +136,7 @@ def blend_tile(
     index,
 ):
     """Blend the entries of a tile, front to back, until all its pixels have ended."""
-    alpha_max, alpha_min, transmittance_min = limits[0], limits[1], limits[2]
+    alpha_max, least, transmittance_min = limits[0], height_of(limits[1]), limits[2]
     zero = lane_x * 0
     k, end = lists.offsets[index], lists.offsets[index + 1]
     first, last = 0, ti.min(ROWS, tile.height - tile.y0) - 1
@@ -147,18 +150,16 @@ def blend_tile(
             slopes = scratch[terms + SLOPE]
             # two loops: a core computes few rows at once if it has to wait for each from end to end
             for row in range(begin, end_row):
-                alpha = alpha_of(scratch, terms, slopes, row, variant.exact)
-                alpha = ti.select(alpha < alpha_max, alpha, alpha_max)
-                scratch[tile.scratch + ALPHAS + row] = ti.select(alpha >= alpha_min, alpha, zero)
+                alpha = alpha_of(scratch, terms, slopes, row, least, variant.exact)
+                scratch[tile.scratch + ALPHAS + row] = ti.select(alpha < alpha_max, alpha, alpha_max)
             for row in range(begin, end_row):
                 at = tile.row + row
                 alpha, t, stop = scratch[tile.scratch + ALPHAS + row], pixels.transmittances[at], pixels.stops[at]
                 after = t * (1 - alpha)
-                drawn = after > transmittance_min
+                drawn = (after > transmittance_min) & (stop == NEVER)
                 weight = ti.select(drawn, alpha * t, zero)
-                ended, last_stop = zero - t, ti.select(stop < entry, stop, entry)
-                pixels.transmittances[at] = ti.select(drawn, after, ti.select(ended < t, ended, t))
-                pixels.stops[at] = ti.select(drawn, stop, last_stop)
+                pixels.transmittances[at] = ti.select(drawn, after, t)
+                pixels.stops[at] = ti.select(drawn, stop, ti.select(stop < entry, stop, entry))
                 sums = tile.scratch + STATE + row * variant.n_channels
                 for c in ti.static(range(variant.n_channels)):
                     scratch[sums + c] = scratch[sums + c] + weight * lists.records[g, COLOR + c]
@@ -278,7 +279,7 @@ def entry_adjoint(
 ):
     """Take a Gaussian off the tile's pixels, and write down its moments."""
     per_row = ti.static(variant.n_channels + 2)
-    alpha_max, alpha_min = limits[0], limits[1]
+    alpha_max, least = limits[0], height_of(limits[1])
     g, rows, place = lists.entries[entry.index, 0], lists.entries[entry.index, 1], lists.entries[entry.index, 2]
     first, last = ti.max(entry.first, rows & 0xFFFF), ti.min(entry.last, rows >> 16)
     terms, zero = tile.scratch + entry.place * TERMS, lane_x * 0
@@ -288,8 +289,7 @@ def entry_adjoint(
     shape = ti.static(shape_of(lists.records, g, tile.x0, tile.y0 + 0.5))
     dx = shape.x - lane_x
     for row in range(first, last + 1):
-        raw = alpha_of(state, terms, slopes, row, variant.exact)
-        raw = ti.select(raw >= alpha_min, raw, zero)
+        raw = alpha_of(state, terms, slopes, row, least, variant.exact)
         state[tile.scratch + ALPHAS + row] = ti.select(pixels.stops[tile.row + row] > entry.index, raw, zero)
     for row in range(first, last + 1):
         at = tile.scratch + STATE + row * per_row
