@@ -49,7 +49,7 @@ FULL = TourConfig(
         silhouette={"steps": 1000},
         images={"steps": 1000},
         volume={"steps": 300, "views_per_step": 5, "double_at": (60, 120)},
-        splats={"steps": 5000, "n_random": 10_000, "max_gaussians": 40_000},
+        splats={"steps": 3000, "n_random": 10_000, "max_gaussians": 30_000},
     )
 )
 """The sizes of the tutorials, with our own presets, some of them shortened."""
