@@ -50,6 +50,20 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda *x: view_colors(*x, 4, drawn), leaves)
 
 
+def test_coefficients_in_two_parts():
+    points, centres, coefficients = scene(3000, 2, 3)
+    first, rest = (x.detach().clone().requires_grad_() for x in (coefficients[:, :1], coefficients[:, 1:]))
+    drawn = everything(3000, 2)
+    for degree in range(4):
+        whole = view_colors(points, centres, coefficients, degree, drawn)
+        parts = view_colors(points, centres, first, degree, drawn, rest=rest)
+        assert torch.equal(whole, parts)
+        up = torch.rand_like(whole)
+        grads = torch.autograd.grad(parts, (points, centres, first, rest), up)
+        ours = [*grads[:2], torch.cat(grads[2:], 1)]
+        torch.testing.assert_close(ours, [*torch.autograd.grad(whole, (points, centres, coefficients), up)])
+
+
 def test_a_point_at_the_centre_is_finite():
     points, centres, coefficients = scene(3, 1, 3)
     with torch.no_grad():

@@ -38,7 +38,9 @@ TEMPLATES: dict[str, tuple[Any, ...]] = {
     "segments": (False, True),
     "single": (False, True),
     "spherical_harmonics.variant": tuple(  # degree 4 compiles, but its adjoint spills in float64
-        spherical_harmonics.Variant(degree, clamped=True, atomic=True) for degree in range(4)
+        spherical_harmonics.Variant(degree, clamped=True, n_first=n, atomic=True)
+        for degree in range(4)
+        for n in (1, 25)
     ),
     "volume_march.variant": (
         volume_march.Variant(n_vec4=1, thickness=1, lanes=1, rays_wanted=False, atomic=True),

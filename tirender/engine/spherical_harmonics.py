@@ -24,6 +24,7 @@ def view_colors(
     degree: int,
     drawn: torch.Tensor,
     clamped: bool = True,
+    rest: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The colours of points seen from cameras.
 
@@ -34,11 +35,12 @@ def view_colors(
         degree: up to ``MAX_DEGREE``.
         drawn: (I, N, any) int32, the first positive where a colour is wanted.
         clamped: whether colours are ``max(1/2 + sum, 0)``, else the sum.
+        rest: (N, L, 3) further coefficients, after those; together as many as said above.
     Returns:
-        (I, N, 3), 0 where no colour is wanted; differentiable in the first three.
+        (I, N, 3), 0 where no colour is wanted; differentiable in the first three, and in the rest.
     """
     with torch.autocast(points.device.type, enabled=False):
-        return _ViewColors.apply(points, centres, coefficients, drawn, degree, clamped)
+        return _ViewColors.apply(points, centres, coefficients, rest, drawn, degree, clamped)
 
 
 @functools.cache
@@ -63,19 +65,22 @@ class _ViewColors(torch.autograd.Function):
         points: torch.Tensor,
         centres: torch.Tensor,
         coefficients: torch.Tensor,
+        rest: torch.Tensor | None,
         drawn: torch.Tensor,
         degree: int,
         clamped: bool,
     ) -> torch.Tensor:
+        n_first = (MAX_DEGREE + 1) ** 2 if rest is None else coefficients.shape[1]
         inputs = kernels.Inputs(
             constants(points.dtype, points.device),
             points.detach().contiguous(),
             centres.detach().contiguous(),
             coefficients.detach().contiguous(),
+            points.new_empty(len(points), 0, 3) if rest is None else rest.detach().contiguous(),
             drawn.contiguous(),
         )
         ctx.save_for_backward(*inputs)
-        ctx.variant = kernels.Variant(degree=degree, clamped=clamped)
+        ctx.variant = kernels.Variant(degree, clamped, n_first)
         colors = inputs.points.new_empty(len(centres), len(points), 3)
         if colors.numel():
             runtime.launch(kernels.spherical_harmonics_forward, ctx.variant, *inputs, colors)
@@ -88,7 +93,7 @@ class _ViewColors(torch.autograd.Function):
         n_points, n_centres = len(inputs.points), len(inputs.centres)
         n_parts = part_count(3 * n_centres, n_points)
         grad_points = inputs.points.new_zeros(n_points, 3)
-        grad_coefficients = torch.empty_like(inputs.coefficients)
+        grad_coefficients, grad_rest = (torch.empty_like(x) for x in (inputs.coefficients, inputs.rest))
         grad_centres = inputs.points.new_zeros(n_parts, 3 * n_centres)
         if grad_colors.numel():
             runtime.launch(
@@ -99,8 +104,11 @@ class _ViewColors(torch.autograd.Function):
                 part_bounds(n_points, n_parts, grad_points.device),
                 grad_points,
                 grad_coefficients,
+                grad_rest,
                 grad_centres,
             )
         else:
             grad_coefficients.zero_()
-        return grad_points, grad_centres.sum(0).view(n_centres, 3), grad_coefficients, None, None, None
+            grad_rest.zero_()
+        given = grad_rest if ctx.needs_input_grad[3] else None
+        return grad_points, grad_centres.sum(0).view(n_centres, 3), grad_coefficients, given, None, None, None

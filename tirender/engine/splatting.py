@@ -44,6 +44,7 @@ class World(NamedTuple):
         shapes: (N, 3) scales, or (N, 6) covariances.
         opacities: (N,).
         colors: (N, C), or the coefficients (N, K, 3) of harmonics; or one of these an image, (I, N, ...).
+        rest: (N, L, 3) further coefficients, after those (N, K, 3); or None.
     """
 
     means: torch.Tensor
@@ -51,6 +52,7 @@ class World(NamedTuple):
     shapes: torch.Tensor
     opacities: torch.Tensor
     colors: torch.Tensor
+    rest: torch.Tensor | None = None
 
 
 class Drawn(NamedTuple):
@@ -136,6 +138,6 @@ def _colors(world: World, viewmats: torch.Tensor, radii: torch.Tensor, degree: i
         return world.colors.expand(n_images, n, world.colors.shape[-1])
     centres = torch.inverse(viewmats)[:, :3, 3]
     if world.colors.dim() == 3:
-        return view_colors(world.means, centres, world.colors, degree, radii)
+        return view_colors(world.means, centres, world.colors, degree, radii, rest=world.rest)
     each = zip(centres.split(1), world.colors, radii.split(1))
     return torch.cat([view_colors(world.means, c, coefficients, degree, r) for c, coefficients, r in each])

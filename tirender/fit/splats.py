@@ -107,10 +107,8 @@ class SplatModel(nn.Module):
     ) -> Drawn:
         """Draw the Gaussians, with harmonics to a degree, on backgrounds (I, 3) or that of the settings."""
         config, v = self._config, self.values
-        n_used = (degree + 1) ** 2
-        rest = v["rest"] if n_used == 1 + v["rest"].shape[1] else v["rest"][:, : n_used - 1]
-        harmonics = torch.cat([v["first"], rest], 1) if degree else v["first"]
-        world = World(v["means"], v["quats"], v["scales"].exp(), v["opacities"].sigmoid(), harmonics)
+        rest = v["rest"] if degree else None
+        world = World(v["means"], v["quats"], v["scales"].exp(), v["opacities"].sigmoid(), v["first"], rest)
         height, width = image_size or self.image_size
         projection = Projection(width, height, near=self._near, compensated=config.antialiased)
         if backgrounds is None and self.background is not None:

@@ -8,7 +8,7 @@ import math
 
 import taichi as ti
 
-from tirender.engine.kernels.types import FloatArray, FloatArray2D, I64Array
+from tirender.engine.kernels.types import F32Array, F32Array2D, I64Array
 
 WORD = 32
 MASK = (1 << WORD) - 1
@@ -18,9 +18,9 @@ TURN = 2 * math.pi / (1 << WORD)
 
 @ti.kernel
 def harmonic_phases(
-    lowest: FloatArray,  # (coordinates,) float32, finite, radians
+    lowest: F32Array,  # (coordinates,) finite, radians
     two_over_pi: I64Array,  # (words,) the bits of 2 / pi behind words of 0, 32 a word
-    phases: FloatArray2D,  # (coordinates, n)
+    phases: F32Array2D,  # (coordinates, n)
 ):
     """The phases ``lowest`` times 2^k, minus the nearest whole turns."""
     for i in range(phases.shape[0]):

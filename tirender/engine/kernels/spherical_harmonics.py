@@ -28,6 +28,7 @@ class Variant(NamedTuple):
 
     degree: int  # 0 to 4
     clamped: bool  # whether colours are max(1/2 + the sum, 0)
+    n_first: int  # how many coefficients are in the first of their two arrays; a greater number than there are for all
     atomic: bool = False  # whether all parts share one sum
 
 
@@ -38,7 +39,8 @@ class Inputs(NamedTuple):
         constants: (25,) of the harmonics.
         points: (N, 3).
         centres: (I, 3) of cameras.
-        coefficients: (N, K, 3).
+        coefficients: (N, n_first, 3), or (N, K, 3) if that is greater.
+        rest: (N, L, 3) those after them.
         drawn: (I, N, 1 or more) int32, the first positive where a colour is wanted.
     """
 
@@ -46,20 +48,22 @@ class Inputs(NamedTuple):
     points: Any
     centres: Any
     coefficients: Any
+    rest: Any
     drawn: Any
 
 
 @ti.kernel
 def spherical_harmonics_forward(
     variant: ti.template(),
-    constants: FloatArray,  # these five as in Inputs
+    constants: FloatArray,  # these six as in Inputs
     points: Vec3Array,
     centres: Vec3Array,
     coefficients: Vec3Array2D,
+    rest: Vec3Array2D,
     drawn: I32Array3D,
     colors: Vec3Array2D,  # (I, N, 3), 0 where no colour is wanted
 ):
-    inputs = ti.static(Inputs(constants, points, centres, coefficients, drawn))
+    inputs = ti.static(Inputs(constants, points, centres, coefficients, rest, drawn))
     for n in points:
         for i in range(centres.shape[0]):
             color = 0 * points[n]
@@ -79,41 +83,56 @@ def color_of(inputs: ti.template(), n, d, variant: ti.template()):
         color += ti.Vector([0.5, 0.5, 0.5])
     values = polynomials(d, variant.degree)
     for k in ti.static(range((variant.degree + 1) ** 2)):
-        color += inputs.constants[k] * values[k] * inputs.coefficients[n, k]
+        if ti.static(k < variant.n_first):
+            color += inputs.constants[k] * values[k] * inputs.coefficients[n, k]
+        else:
+            color += inputs.constants[k] * values[k] * inputs.rest[n, k - variant.n_first]
     return color
 
 
 @ti.kernel
 def spherical_harmonics_adjoint(
     variant: ti.template(),
-    constants: FloatArray,  # these five as in Inputs
+    constants: FloatArray,  # these six as in Inputs
     points: Vec3Array,
     centres: Vec3Array,
     coefficients: Vec3Array2D,
+    rest: Vec3Array2D,
     drawn: I32Array3D,
     grad_colors: Vec3Array2D,  # (I, N, 3)
     bounds: I32Array,  # (parts + 1,) the points of each part
     grad_points: Vec3Array,  # (N, 3)
-    grad_coefficients: Vec3Array2D,  # (N, K, 3)
+    grad_coefficients: Vec3Array2D,  # as the coefficients
+    grad_rest: Vec3Array2D,  # as the rest
     grad_centres: FloatArray2D,  # (parts, 3 * I) zero before
 ):
-    inputs = ti.static(Inputs(constants, points, centres, coefficients, drawn))
+    inputs = ti.static(Inputs(constants, points, centres, coefficients, rest, drawn))
     ti.loop_config(block_dim=ti.static(task_block()))
     for part in range(bounds.shape[0] - 1):
         for n in range(bounds[part], bounds[part + 1]):
             for k in range(coefficients.shape[1]):
                 grad_coefficients[n, k] = 0 * points[n]
+            for k in range(rest.shape[1]):
+                grad_rest[n, k] = 0 * points[n]
             grad_point = 0 * points[n]
             for i in range(centres.shape[0]):
                 if drawn[i, n, 0] > 0:
-                    grad = color_adjoint(inputs, n, i, grad_colors[i, n], grad_coefficients, variant)
+                    grad = color_adjoint(inputs, n, i, grad_colors[i, n], grad_coefficients, grad_rest, variant)
                     grad_point += grad
                     add_row(ti.static(Sums(grad_centres, part, variant.atomic)), 3 * i, -grad)
             grad_points[n] = grad_point
 
 
 @ti.func
-def color_adjoint(inputs: ti.template(), n, i, grad_color, grad_coefficients: ti.template(), variant: ti.template()):
+def color_adjoint(
+    inputs: ti.template(),
+    n,
+    i,
+    grad_color,
+    grad_coefficients: ti.template(),
+    grad_rest: ti.template(),
+    variant: ti.template(),
+):
     """Add the gradients in the coefficients; return that in the point."""
     offset = inputs.points[n] - inputs.centres[i]
     scale = inverse_length(offset)
@@ -124,8 +143,14 @@ def color_adjoint(inputs: ti.template(), n, i, grad_color, grad_coefficients: ti
     values = polynomials(d, variant.degree)
     weights = 0 * values
     for k in ti.static(range((variant.degree + 1) ** 2)):
-        grad_coefficients[n, k] = grad_coefficients[n, k] + inputs.constants[k] * values[k] * g
-        weights[k] = inputs.constants[k] * g.dot(inputs.coefficients[n, k])
+        grad = inputs.constants[k] * values[k] * g
+        if ti.static(k < variant.n_first):
+            grad_coefficients[n, k] = grad_coefficients[n, k] + grad
+            weights[k] = inputs.constants[k] * g.dot(inputs.coefficients[n, k])
+        else:
+            m = ti.static(k - variant.n_first)
+            grad_rest[n, m] = grad_rest[n, m] + grad
+            weights[k] = inputs.constants[k] * g.dot(inputs.rest[n, m])
     grad_d = gradient_of_polynomials(d, weights, variant.degree)
     return (grad_d - grad_d.dot(d) * d) * scale
 

@@ -10,6 +10,8 @@ import taichi as ti
 FloatArray = ti.types.ndarray(ndim=1)
 FloatArray2D = ti.types.ndarray(ndim=2)
 FloatArray3D = ti.types.ndarray(ndim=3)
+F32Array = ti.types.ndarray(dtype=ti.f32, ndim=1)  # never f64
+F32Array2D = ti.types.ndarray(dtype=ti.f32, ndim=2)
 Vec2Array = ti.types.ndarray(dtype=ti.math.vec2, ndim=1)  # torch (n, 2)
 Vec2Array2D = ti.types.ndarray(dtype=ti.math.vec2, ndim=2)  # torch (n, m, 2)
 Vec3Array = ti.types.ndarray(dtype=ti.math.vec3, ndim=1)  # torch (n, 3)
