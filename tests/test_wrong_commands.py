@@ -233,6 +233,7 @@ convert mesh.obj mesh.glb --points                   | --points: expected Gaussi
 convert volume.npz mesh.glb --points                 | --points: expected Gaussians, got Volumes
 convert volume.npz copy.npz --isolevel 0.2           | got Volumes in .npz
 fit mesh mesh.obj --export mesh.xyz                  | --export: expected a file that ends in .glb
+fit mesh mesh.obj --export mesh.splat                | --export: expected a file that shows what fit mesh finds
 tour --only 8                                        | expected 1, 2, 3, 4, 5, 6, 7
 tour --data mine                                     | expected creature, tutorials, got 'mine'
 tour more                                            | unknown argument 'more'

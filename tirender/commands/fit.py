@@ -255,6 +255,9 @@ def _check_export(args: argparse.Namespace) -> None:
 
         if args.export.suffix.lower() not in SUFFIXES:
             fail("--export", f"a file that ends in {', '.join(SUFFIXES)}", repr(str(args.export)))
+        owner = {".splat": "splats", ".npz": "volume"}.get(args.export.suffix.lower(), args.kind)
+        if owner != args.kind:
+            fail("--export", f"a file that shows what fit {args.kind} finds", repr(str(args.export)))
         kept = {"splats": KEPT[Gaussians], "volume": KEPT[Volumes]}.get(args.kind, ())
         if args.bake is not None and args.export.suffix.lower() in kept:
             fail("--bake", "an --export of a surface", repr(str(args.export)))
