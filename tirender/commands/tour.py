@@ -26,7 +26,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         epilog=(
             "examples:\n"
             "  tirender tour --quick -o out/tour     # minutes\n"
-            "  tirender tour                         # half an hour on two cores\n"
+            "  tirender tour                         # ten minutes on two cores\n"
             "  tirender tour --data tutorials        # the cow, the dolphin and the bridge, downloaded\n"
             "  tirender tour --quick --only 2 5      # sections 2 and 5"
         ),

@@ -122,7 +122,7 @@ class ImageConfig(SilhouetteConfig):
 # the start, and smooth less. Adam finds thin parts, and its steps shrink as the gradients at sharp edges grow. With
 # soft edges, they sharpen on the way.
 BEST_SILHOUETTE = SilhouetteConfig(
-    edges="antialias", optimizer="adam", lr=0.02, decay=0.02, sigma_final=1e-5, w_laplacian=0.3
+    edges="antialias", optimizer="adam", lr=0.02, decay=0.02, sigma_final=1e-5, w_laplacian=0.3, w_silhouette=3.0
 )
 BEST_IMAGES = ImageConfig(
     edges="antialias", optimizer="adam", lr=0.02, decay=0.02, sigma_final=1e-5, w_laplacian=0.3, lr_texture=0.02
