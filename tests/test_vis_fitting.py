@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tirender.utils import ico_sphere
-from tirender.vis import plot_losses, plot_pointcloud, visualize_prediction
+from tirender.vis import compare_view, plot_losses, plot_pointcloud, visualize_prediction
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +80,14 @@ def test_plot_losses_draws_each_curve(wrap) -> None:
 def test_plot_losses_of_none() -> None:
     plot_losses({})
     assert plt.gcf().axes[0].get_lines() == []
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 8), (8, 12)])
+def test_compare_view_without_a_silhouette_shows_colours_alone(height: int, width: int) -> None:
+    rendered, target = torch.rand(height, width, 4), torch.rand(height, width, 3)
+    compare_view(rendered, target, None, "iter: 7")
+    axes = plt.gcf().axes
+    assert [axis.get_title() for axis in axes] == ["rendered image", "target image"]
+    torch.testing.assert_close(torch.as_tensor(axes[1].images[0].get_array()), target)
+    compare_view(rendered, target, torch.ones(height, width))
+    assert len(plt.gcf().axes) == 4

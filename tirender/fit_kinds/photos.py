@@ -130,10 +130,9 @@ def draw_photo(run: FitRun, target: PhotosTarget, most: int | None = None) -> No
     height, width = (round(side * scale) for side in truth.sizes[0])
     rendered = run.module(truth.cameras[[0]], (height, width))[0]
     image, mask = image_on(truth, 0), truth.mask(0)
-    covered = torch.ones_like(image[..., 0]) if mask is None else mask
-    both = torch.cat([image, covered[..., None]], 2).movedim(2, 0)[None]
-    both = F.interpolate(both, (height, width), mode="area")[0].movedim(0, 2)
-    vis.compare_view(rendered, both[..., :3], both[..., 3], f"iter: {run.step}")
+    both = image if mask is None else torch.cat([image, mask[..., None]], 2)
+    both = F.interpolate(both.movedim(2, 0)[None], (height, width), mode="area")[0].movedim(0, 2)
+    vis.compare_view(rendered, both[..., :3], None if mask is None else both[..., 3], f"iter: {run.step}")
 
 
 def quality_of_photos(run: FitRun, target: PhotosTarget, watch: Watch | None = None) -> dict[str, float]:

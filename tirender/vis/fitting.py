@@ -73,7 +73,7 @@ def visualize_prediction(
 
 
 def compare_view(
-    rendered: torch.Tensor, target_image: torch.Tensor, target_silhouette: torch.Tensor, title: str = ""
+    rendered: torch.Tensor, target_image: torch.Tensor, target_silhouette: torch.Tensor | None, title: str = ""
 ) -> None:
     """Draw a rendered view's colours and opacity beside their targets, as section 5.4 of the tutorials does.
 
@@ -82,7 +82,7 @@ def compare_view(
     Args:
         rendered: (H, W, 4).
         target_image: (H, W, 3), in [0, 1].
-        target_silhouette: (H, W), in [0, 1].
+        target_silhouette: (H, W), in [0, 1]; None to compare colours alone.
         title: of the figure.
     Raises:
         ValueError: the shapes do not fit together.
@@ -91,14 +91,12 @@ def compare_view(
 
     height, width, _ = check_tensor("rendered", rendered, ("H", "W", 4)).shape
     check_tensor("target_image", target_image, (height, width, 3))
-    check_tensor("target_silhouette", target_silhouette, (height, width))
-    figure, axes = plt.subplots(2, 2, figsize=(10, 10), layout="constrained")
-    shown = {
-        "rendered image": rendered[..., :3],
-        "target image": target_image,
-        "rendered silhouette": rendered[..., 3],
-        "target silhouette": target_silhouette,
-    }
+    shown = {"rendered image": rendered[..., :3], "target image": target_image}
+    if target_silhouette is not None:
+        check_tensor("target_silhouette", target_silhouette, (height, width))
+        shown |= {"rendered silhouette": rendered[..., 3], "target silhouette": target_silhouette}
+    tall = 10.0 if len(shown) > 2 else 1 + 5 * min(height / width, 3)
+    figure, axes = plt.subplots(len(shown) // 2, 2, figsize=(10, tall), layout="constrained")
     for axis, (name, image) in zip(axes.ravel(), shown.items()):
         axis.imshow(image.detach().clamp(0, 1).cpu().numpy(), vmin=0, vmax=1)
         axis.set_title(name)
