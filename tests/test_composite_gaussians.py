@@ -126,6 +126,20 @@ def test_a_pixel_ends_before_the_gaussian_that_would_fill_it():
 
 
 @pytest.mark.usefixtures("needs_f64")
+def test_far_from_a_tiny_gaussian_there_is_nothing():
+    means, conics, colors, opacities, depths, _ = scene(1)
+    means[:], opacities[:] = torch.tensor([8.5, 8.5]), 0.5
+    for size in (1.0, 1e4, 1e15):
+        conics[:] = torch.tensor([size, 0.0, size])
+        leaves = [v.clone().requires_grad_() for v in (means, conics, colors, opacities)]
+        image, alphas = draw([*leaves, depths])
+        far = torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
+        far[4:13, 4:13] = False
+        assert not alphas[0, far].any()
+        torch.testing.assert_close(alphas[0, 8, 8, 0], torch.tensor(0.5))
+        assert all(g.isfinite().all() for g in torch.autograd.grad(image.sum(), leaves))
+
+
 def test_absgrad_is_the_sum_of_each_pixels_absolute_gradient():
     leaves = [v.requires_grad_() for v in scene(40, 1, 3, torch.float64)]
     gaussians = flat(*leaves[:5])

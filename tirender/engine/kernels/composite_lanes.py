@@ -112,6 +112,7 @@ def alpha_of(scratch: ti.template(), at, slopes, row, least, exact: ti.template(
 
 @ti.func
 def height_of(alpha):
+    """What ``write_terms`` calls the height of an alpha."""
     return ti.log(alpha) * EXP_SCALE + EXP_SHIFT
 
 
@@ -196,6 +197,8 @@ def composite_lanes_adjoint(
     ti.loop_config(block_dim=1)
     for task in range(row_ends.shape[0]):
         n_tiles, n_tasks = offsets.shape[0] - 1, row_ends.shape[0]
+        greatest, least = limits[0], height_of(limits[1])
+        cuts = ti.static(Cuts(greatest, least))
         for turn in range((n_tiles - task + n_tasks - 1) // n_tasks):
             index = task + turn * n_tasks
             tile = ti.static(tile_at(sizes, index, task * ti.static(scratch_size(per_row))))
@@ -224,8 +227,15 @@ def composite_lanes_adjoint(
                     last -= 1
                 for back in range(end - begin):
                     entry = ti.static(Entry(end - 1 - back, end - 1 - back - begin, first, last))
-                    entry_adjoint(tile, variant, limits, columns[0], lists, pixels, state, moments, entry)
+                    entry_adjoint(tile, variant, cuts, columns[0], lists, pixels, state, moments, entry)
                 end = begin
+
+
+class Cuts(NamedTuple):
+    """Where alphas are cut: the greatest one, and the height of the least."""
+
+    greatest: Any
+    least: Any
 
 
 class Entry(NamedTuple):
@@ -269,7 +279,7 @@ def load_gradients(
 def entry_adjoint(
     tile: ti.template(),
     variant: ti.template(),
-    limits: ti.template(),
+    cuts: ti.template(),
     lane_x,
     lists: ti.template(),
     pixels: ti.template(),
@@ -279,7 +289,6 @@ def entry_adjoint(
 ):
     """Take a Gaussian off the tile's pixels, and write down its moments."""
     per_row = ti.static(variant.n_channels + 2)
-    alpha_max, least = limits[0], height_of(limits[1])
     g, rows, place = lists.entries[entry.index, 0], lists.entries[entry.index, 1], lists.entries[entry.index, 2]
     first, last = ti.max(entry.first, rows & 0xFFFF), ti.min(entry.last, rows >> 16)
     terms, zero = tile.scratch + entry.place * TERMS, lane_x * 0
@@ -289,12 +298,12 @@ def entry_adjoint(
     shape = ti.static(shape_of(lists.records, g, tile.x0, tile.y0 + 0.5))
     dx = shape.x - lane_x
     for row in range(first, last + 1):
-        raw = alpha_of(state, terms, slopes, row, least, variant.exact)
+        raw = alpha_of(state, terms, slopes, row, cuts.least, variant.exact)
         state[tile.scratch + ALPHAS + row] = ti.select(pixels.stops[tile.row + row] > entry.index, raw, zero)
     for row in range(first, last + 1):
         at = tile.scratch + STATE + row * per_row
         raw, dy = state[tile.scratch + ALPHAS + row], state[terms + DY][row]
-        alpha = ti.select(raw < alpha_max, raw, alpha_max)
+        alpha = ti.select(raw < cuts.greatest, raw, cuts.greatest)
         t = state[at] / (1 - alpha)
         weight = alpha * t
         nearer = zero - state[at + 1]
@@ -302,7 +311,7 @@ def entry_adjoint(
             nearer += state[at + 2 + c] * lists.records[g, COLOR + c]
             grads[c] += weight * state[at + 2 + c]
         state[at], state[at + 1] = t, state[at + 1] + alpha * nearer
-        v = ti.select(raw <= alpha_max, zero - weight * nearer, zero)  # dL/dsigma
+        v = ti.select(raw <= cuts.greatest, zero - weight * nearer, zero)  # dL/dsigma
         m += v
         m_y += v * dy
         m_yy += v * (dy * dy)
