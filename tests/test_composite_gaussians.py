@@ -125,7 +125,6 @@ def test_a_pixel_ends_before_the_gaussian_that_would_fill_it():
     torch.testing.assert_close(alphas[0, 9, 9], torch.tensor([0.999]))
 
 
-@pytest.mark.usefixtures("needs_f64")
 def test_far_from_a_tiny_gaussian_there_is_nothing():
     means, conics, colors, opacities, depths, _ = scene(1)
     means[:], opacities[:] = torch.tensor([8.5, 8.5]), 0.5
@@ -140,6 +139,7 @@ def test_far_from_a_tiny_gaussian_there_is_nothing():
         assert all(g.isfinite().all() for g in torch.autograd.grad(image.sum(), leaves))
 
 
+@pytest.mark.usefixtures("needs_f64")
 def test_absgrad_is_the_sum_of_each_pixels_absolute_gradient():
     leaves = [v.requires_grad_() for v in scene(40, 1, 3, torch.float64)]
     gaussians = flat(*leaves[:5])

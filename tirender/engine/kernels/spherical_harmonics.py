@@ -83,10 +83,8 @@ def color_of(inputs: ti.template(), n, d, variant: ti.template()):
         color += ti.Vector([0.5, 0.5, 0.5])
     values = polynomials(d, variant.degree)
     for k in ti.static(range((variant.degree + 1) ** 2)):
-        if ti.static(k < variant.n_first):
-            color += inputs.constants[k] * values[k] * inputs.coefficients[n, k]
-        else:
-            color += inputs.constants[k] * values[k] * inputs.rest[n, k - variant.n_first]
+        array, column = ti.static(place(k, inputs.coefficients, inputs.rest, variant))
+        color += inputs.constants[k] * values[k] * array[n, column]
     return color
 
 
@@ -143,16 +141,17 @@ def color_adjoint(
     values = polynomials(d, variant.degree)
     weights = 0 * values
     for k in ti.static(range((variant.degree + 1) ** 2)):
-        grad = inputs.constants[k] * values[k] * g
-        if ti.static(k < variant.n_first):
-            grad_coefficients[n, k] = grad_coefficients[n, k] + grad
-            weights[k] = inputs.constants[k] * g.dot(inputs.coefficients[n, k])
-        else:
-            m = ti.static(k - variant.n_first)
-            grad_rest[n, m] = grad_rest[n, m] + grad
-            weights[k] = inputs.constants[k] * g.dot(inputs.rest[n, m])
+        array, column = ti.static(place(k, inputs.coefficients, inputs.rest, variant))
+        grads, _ = ti.static(place(k, grad_coefficients, grad_rest, variant))
+        grads[n, column] = grads[n, column] + inputs.constants[k] * values[k] * g
+        weights[k] = inputs.constants[k] * g.dot(array[n, column])
     grad_d = gradient_of_polynomials(d, weights, variant.degree)
     return (grad_d - grad_d.dot(d) * d) * scale
+
+
+def place(k: int, first: Any, rest: Any, variant: Variant) -> tuple[Any, int]:
+    """Which of two arrays holds coefficient k, and its column there."""
+    return (first, k) if k < variant.n_first else (rest, k - variant.n_first)
 
 
 @ti.func
