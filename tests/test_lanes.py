@@ -11,8 +11,11 @@ from tirender.engine.kernels.lanes import (
     LANES,
     IntLanesArray,
     LanesArray,
+    exp_of_lanes,
     exp_of_scaled,
     greatest_lane,
+    lane_numbers,
+    product_of_lanes,
     sum_of_lanes,
     whole_vectors,
 )
@@ -49,6 +52,29 @@ def test_double_precision():
     _, out, total, _ = run(values, True)
     torch.testing.assert_close(out, values.exp(), rtol=1e-14, atol=0)
     torch.testing.assert_close(total, values.sum(1), rtol=1e-14, atol=0)
+
+
+@whole_vectors
+def exponentials(values: LanesArray, exact: ti.template(), numbers: LanesArray, product: FloatArray):
+    for i in values:
+        numbers[i] = lane_numbers(values[i][0])
+        product[i] = product_of_lanes(values[i])
+        values[i] = exp_of_lanes(values[i], exact)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 1e-14)])
+def test_exponentials(dtype: torch.dtype, tolerance: float):
+    if runtime.arch() != "cpu":
+        pytest.skip("for the CPU only")
+    values = torch.linspace(-87, 87, 1000 * LANES, dtype=dtype).view(1000, LANES)
+    values[0, :4] = torch.tensor([-1e30, 1e30, torch.nan, 0])
+    out, numbers, product = values.clone(), torch.empty_like(values), values.new_empty(len(values))
+    runtime.launch(exponentials, out, dtype == torch.float64, numbers, product)
+    torch.testing.assert_close(
+        out.double(), values.double().exp().to(dtype).double(), rtol=tolerance, atol=0, equal_nan=True
+    )
+    assert torch.equal(numbers, torch.arange(LANES, dtype=dtype).expand_as(values))
+    torch.testing.assert_close(product[1:], values[1:].prod(1))
 
 
 def test_other_kernels_are_compiled_as_ever():

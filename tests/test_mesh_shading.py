@@ -9,6 +9,7 @@ from conftest import random_scene, rasterization
 
 from tirender.engine import runtime
 from tirender.engine.kernels import mesh_shading as kernels
+from tirender.engine.kernels.lanes import LANES
 from tirender.engine.kernels.lighting import (
     AMBIENT,
     BACKGROUND,
@@ -21,6 +22,7 @@ from tirender.engine.kernels.lighting import (
     ZFAR,
     ZNEAR,
 )
+from tirender.engine.kernels.mesh_shading_lanes import mesh_shading_lanes_forward
 from tirender.engine.mesh_shading import PADDINGS, ShadingMode, SurfaceSource, TextureSource, padding_code, shade_mesh
 from tirender.engine.packed_fragments import PackedFragments
 from tirender.renderer.blending import BlendParams, hard_rgb_blend, softmax_rgb_blend
@@ -167,26 +169,37 @@ class Scene:
 
 
 def compare(scene, *, soft, k, perspective=True, rtol=1e-6):
+    """With the gradient in the parameters and without: there other kernels may do the same."""
     r = scene.fragments(k=k, perspective=perspective)
-    ours, expected = scene.fused(r, soft), scene.twin(r, soft)
-    torch.testing.assert_close(ours, expected, rtol=rtol, atol=rtol)
-    up = torch.randn_like(ours)
-    gradients = zip(
-        torch.autograd.grad(ours, scene.leaves, up, allow_unused=True, retain_graph=True),
-        torch.autograd.grad(expected, scene.leaves, up, allow_unused=True, retain_graph=True),
-    )
-    for a, b in gradients:
-        if a is None or b is None:  # an input that this kind does not read
-            assert a is None or not a.any()
-            assert b is None or not b.any()
-            continue
-        torch.testing.assert_close(a, b, rtol=100 * rtol, atol=10 * rtol * max(float(b.abs().max()), 1.0))
+    for leaves in (scene.leaves, scene.leaves[:-1]):
+        scene.params.requires_grad_(len(leaves) == len(scene.leaves))
+        ours, expected = scene.fused(r, soft), scene.twin(r, soft)
+        torch.testing.assert_close(ours, expected, rtol=rtol, atol=rtol)
+        up = torch.randn_like(ours)
+        gradients = zip(
+            torch.autograd.grad(ours, leaves, up, allow_unused=True, retain_graph=True),
+            torch.autograd.grad(expected, leaves, up, allow_unused=True, retain_graph=True),
+        )
+        for a, b in gradients:
+            if a is None or b is None:  # an input that this kind does not read
+                assert a is None or not a.any()
+                assert b is None or not b.any()
+                continue
+            torch.testing.assert_close(a, b, rtol=100 * rtol, atol=10 * rtol * max(float(b.abs().max()), 1.0))
 
 
 @pytest.mark.parametrize("sigma", [SIGMA, 1e7])  # at the second the coverage is a half, inside and outside
 def test_coverage_in_single_precision_matches_the_twin(monkeypatch, sigma):
     monkeypatch.setattr("test_mesh_shading.SIGMA", sigma)
     compare(Scene(40), soft=True, k=6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("light", LIGHTS)
+def test_pixels_of_many_fragments_in_single_precision_match_the_twin(monkeypatch, light):
+    monkeypatch.setattr("test_mesh_shading.GAMMA", 10.0)  # all are seen
+    scene = Scene(2000, light=light)
+    assert int(scene.fragments(k=50).selection()[0].diff().max()) > 2 * LANES
+    compare(scene, soft=True, k=50, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("needs_f64")
@@ -205,18 +218,20 @@ def test_lights_match_the_twin(light, flat, soft, k):
 
 
 @pytest.mark.usefixtures("needs_f64")
-def test_depths_that_count_backwards_match_the_twin():
+@pytest.mark.parametrize(("n_faces", "k"), [(60, 6), (2000, 50)])
+def test_depths_that_count_backwards_match_the_twin(n_faces, k):
     """With zfar below znear the farthest face has the most weight, as orthographic cameras of PyTorch3D's users do."""
-    scene = Scene(60, dtype=torch.float64)
+    scene = Scene(n_faces, dtype=torch.float64)
     with torch.no_grad():
         scene.params[0, ZNEAR], scene.params[0, ZFAR] = 10.0, -10.0  # the other image as ever
-    compare(scene, soft=True, k=6)
+    compare(scene, soft=True, k=k)
     assert scene.fused(scene.fragments(k=6), True).isfinite().all()
 
 
 @pytest.mark.parametrize("n_faces", [0, 1])
 def test_few_faces(n_faces):
     scene = Scene(n_faces)
+    scene.params.requires_grad_(False)
     r = scene.fragments(k=4)
     image = scene.fused(r, True)
     grads = torch.autograd.grad(image.sum(), scene.leaves[:4])
@@ -233,17 +248,23 @@ def test_fragments_are_kept_for_soft_gradients_alone(monkeypatch, soft, with_gra
     r = scene.fragments(k=4)
     with torch.set_grad_enabled(with_grad):
         scene.fused(r, soft)
-    ((*_, pixels, weights, edges),) = [args for args in launched if args[0] is kernels.mesh_shading_forward]
+    ((*_, pixels, weights, edges),) = [
+        args for args in launched if args[0] in (kernels.mesh_shading_forward, mesh_shading_lanes_forward)
+    ]
     n_pixels, n = (2 * SIZE[0] * SIZE[1], len(PackedFragments.of(r))) if soft and with_grad else (0, 0)
     assert [len(pixels), len(weights), len(edges)] == [n_pixels, n, n]
 
 
-def test_repeats_are_equal_to_the_bit():
-    scene = Scene(300, kind="bilinear")
+@pytest.mark.parametrize("kind", ["bilinear", "vertex"])
+def test_repeats_are_equal_to_the_bit(kind):
+    scene = Scene(300, kind=kind)
+    scene.params.requires_grad_(kind == "bilinear")
+    leaves = [leaf for leaf in scene.leaves if leaf.requires_grad]
     runs = []
     for _ in range(3):
         image = scene.fused(scene.fragments(k=8), True)
-        runs.append([image, *torch.autograd.grad(image.cos().sum(), scene.leaves)])
+        grads = torch.autograd.grad(image.cos().sum(), leaves, allow_unused=True)
+        runs.append([image, *(g for g in grads if g is not None)])
     assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run))
 
 
@@ -270,8 +291,10 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(image, tuple(scene.leaves), eps=1e-7, atol=1e-4, rtol=1e-3)
 
 
-def test_a_black_hole_of_a_normal_and_a_light_at_the_surface_stay_finite():
+@pytest.mark.parametrize("with_params", [True, False])
+def test_a_black_hole_of_a_normal_and_a_light_at_the_surface_stay_finite(with_params):
     scene = Scene(40)
+    scene.params.requires_grad_(with_params)
     with torch.no_grad():
         scene.normals.zero_()
         vector(scene.params, LIGHT)[:] = scene.positions[0]

@@ -12,7 +12,9 @@ from tirender.checks import check_tensor
 from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
 from tirender.engine.kernels import mesh_shading as kernels
+from tirender.engine.kernels.lanes import LANES
 from tirender.engine.kernels.lighting import N_PARAMS
+from tirender.engine.kernels.mesh_shading_lanes import ROWS, mesh_shading_lanes_adjoint, mesh_shading_lanes_forward
 from tirender.engine.kernels.surface import Owners, Shading
 from tirender.engine.kernels.texture import (
     ATLAS,
@@ -37,6 +39,7 @@ TEXTURES = {
     "trilinear": UV_TRILINEAR,
     "atlas": ATLAS,
 }
+TASKS = 64  # on a CPU
 PADDINGS = {"zeros": ZEROS, "border": BORDER, "reflection": REFLECTION, "repeat": REPEAT}
 
 
@@ -178,7 +181,10 @@ class _ShadeMesh(FirstOrder):
             weights=verts.new_empty(n_fragments, 2),
             edges=inputs.triangles.new_empty(n_fragments),
         )
-        if n_pixels:
+        if n_pixels and _has_lanes(numbers):
+            exact = verts.dtype == torch.float64
+            runtime.launch(mesh_shading_lanes_forward, *numbers[:2], exact, *_for_lanes(inputs), TASKS, image, *kept)
+        elif n_pixels:
             runtime.launch(kernels.mesh_shading_forward, *numbers, *inputs, image, *kept)
         ctx.numbers = numbers
         ctx.save_for_backward(*inputs, *kept)
@@ -198,16 +204,23 @@ class _ShadeMesh(FirstOrder):
         grads = inputs.verts.new_zeros(n_parts, sum(columns))
         if len(inputs.offsets) > 1:
             bounds, atomic = part_bounds_by_work(inputs.offsets, n_parts), runtime.is_parallel_device()
-            runtime.launch(
-                kernels.mesh_shading_adjoint,
-                *ctx.numbers,
-                owners,
-                *inputs,
-                *kept,
-                grad_image.contiguous(),
-                bounds,
-                atomic,
-                grads,
-            )
+            given = (*kept, grad_image.contiguous(), bounds)
+            if _has_lanes(ctx.numbers) and owners.params < 0:
+                scratch = grads.new_empty(n_parts * ROWS, LANES)
+                lanes = (*_for_lanes(inputs), *given, scratch, scratch.view(-1))
+                runtime.launch(mesh_shading_lanes_adjoint, *ctx.numbers[:2], owners, *lanes, grads)
+            else:
+                runtime.launch(kernels.mesh_shading_adjoint, *ctx.numbers, owners, *inputs, *given, atomic, grads)
         sums = {name: part.view_as(wanted[name]) for name, part in zip(wanted, grads.sum(0).split(columns))}
         return (None, None, *(sums.get(name) for name in kernels.ShadingInputs._fields))
+
+
+def _has_lanes(numbers: Any) -> bool:
+    """Whether the kernels of ``kernels/mesh_shading_lanes.py`` shade this: on a CPU, soft, coloured at vertices."""
+    _raster, shading, sampling, _mipmaps = numbers
+    return shading.soft and not shading.flat and sampling.kind == VERTEX and not runtime.is_parallel_device()
+
+
+def _for_lanes(inputs: kernels.ShadingInputs) -> tuple[torch.Tensor, ...]:
+    """What these kernels take of the inputs."""
+    return tuple(t for name, t in inputs._asdict().items() if name not in ("map_index", "layout", "texels"))

@@ -15,6 +15,8 @@ from typing import Any
 
 import taichi as ti
 
+from tirender.engine.kernels.scalars import cast_like
+
 LANES = 16
 EXP_SCALE, EXP_SHIFT = 0.06679546905106895, 0.5005953496174356  # of what exp_of_scaled takes
 
@@ -50,6 +52,47 @@ def greatest_lane(values):
     for i in ti.static(range(1, LANES)):
         greatest = ti.max(greatest, values[i])
     return greatest
+
+
+@ti.func
+def product_of_lanes(values):
+    """The product, of the lanes in turn."""
+    product = values[0]
+    for i in ti.static(range(1, LANES)):
+        product *= values[i]
+    return product
+
+
+@ti.func
+def lane_numbers(like):
+    """0, 1, 2, ... in the float type of ``like``."""
+    return ti.Vector([cast_like(i, like) for i in ti.static(range(LANES))])
+
+
+@ti.func
+def exp_of_lanes(x, exact: ti.template()):
+    """exp(x).
+
+    Unless ``exact``, relative errors reach 3e-7, and it is 0 below -87 and infinite above 87. The whole part of the
+    exponent in base 2 is taken out (by Cody and Waite), and multiplied bit by bit to the series of the rest.
+    """
+    out = x
+    if ti.static(exact):
+        out = ti.Vector([ti.exp(x[i]) for i in ti.static(range(LANES))])
+    else:
+        t = ti.select(x > 0.0, 0.0 - x, x)
+        whole = ti.floor(ti.select(t < -87.0, -87.0, t) * 1.44269504 + 0.5)
+        rest = (t - whole * 0.693359375) - whole * -2.12194440e-4
+        series = ((rest * 1.9875691500e-4 + 1.3981999507e-3) * rest + 8.3334519073e-3) * rest + 4.1665795894e-2
+        series = (series * rest + 1.6666665459e-1) * rest + 5.0000001201e-1
+        out = series * (rest * rest) + rest + 1.0
+        for bit in ti.static([64, 32, 16, 8, 4, 2, 1]):
+            has_bit = whole < 0.5 - bit
+            out = ti.select(has_bit, out * 0.5**bit, out)
+            whole = ti.select(has_bit, whole + bit, whole)
+        out = ti.select(t < -87.0, 0.0, out)
+        out = ti.select(x > 0.0, 1.0 / out, out)
+    return out
 
 
 @ti.func

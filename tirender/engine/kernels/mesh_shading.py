@@ -329,11 +329,18 @@ def blended(fragments: ti.template(), pixel: ti.template()):
 def background_adjoint(fragments: ti.template(), sums: ti.template(), mode: ti.template(), pixel: ti.template(), zmax):
     """The gradient in the nearest fragment's inverse depth through the background's weight; that in the background's
     colour is added to sums."""
-    share = background_weight(ti.max(zmax, BLEND_EPS), mode.shading.inv_gamma)
+    behind = blended(fragments, pixel) - vector(fragments.surface.params, pixel.n, BACKGROUND)
+    share, grad_zmax = background_vjp(zmax, mode.shading.inv_gamma, pixel.grad_color.dot(behind))
     if mode.owners.params >= 0:
         add_row(sums, mode.owners.params + pixel.n * N_PARAMS + BACKGROUND, share * pixel.grad_color)
-    grad_zmax = 0 * zmax
-    if zmax > BLEND_EPS and share <= BLEND_EPS:
-        behind = blended(fragments, pixel) - vector(fragments.surface.params, pixel.n, BACKGROUND)
-        grad_zmax -= share * mode.shading.inv_gamma * pixel.grad_color.dot(behind)
     return grad_zmax
+
+
+@ti.func
+def background_vjp(zmax, inv_gamma, grad):
+    """The background's weight, and the gradient in the nearest fragment's inverse depth through it; ``grad`` is that in
+    the nearness of the blend to the background's colour, with its sign turned."""
+    share, grad_zmax = background_weight(ti.max(zmax, BLEND_EPS), inv_gamma), 0 * zmax
+    if zmax > BLEND_EPS and share <= BLEND_EPS:
+        grad_zmax = -share * inv_gamma * grad
+    return share, grad_zmax

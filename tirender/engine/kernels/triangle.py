@@ -296,12 +296,18 @@ def encode_edge(corner: ti.i32, inside: ti.i32):
 
 
 @ti.func
+def edge_ends(f, edge: ti.i32):
+    """The vertices of face f at the ends of an encoded edge, and the sign of the distance."""
+    corner = edge % 3
+    return f[1] if corner == 0 else f[0], f[1] if corner == 2 else f[2], -1 if edge >= 3 else 1
+
+
+@ti.func
 def encoded_edge_vjp(p, f, edge: ti.i32, verts: ti.template(), g):
     """The vertices of face f at the ends of an encoded edge; and the gradients, in their xy, of g times the signed
     squared distance (negative inside) from p."""
-    corner = edge % 3
-    i, j = f[1] if corner == 0 else f[0], f[1] if corner == 2 else f[2]
-    gi, gj = nearest_on_edge_vjp(p, verts[i], verts[j], -g if edge >= 3 else g)
+    i, j, sign = edge_ends(f, edge)
+    gi, gj = nearest_on_edge_vjp(p, verts[i], verts[j], sign * g)
     return i, j, gi, gj
 
 
