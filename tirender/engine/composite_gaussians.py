@@ -76,7 +76,8 @@ def composite_gaussians(
         for c in range(0, max(n_channels, 1), MAX_CHANNELS):
             part = slice(c, c + MAX_CHANNELS)
             leaves = (g.means2d, g.conics, g.colors[:, part], g.opacities, backgrounds[:, part])
-            parts.append(_CompositeGaussians.apply(*leaves, tiles.with_channels(part), canvas, absgrad_of))
+            keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
+            parts.append(_CompositeGaussians.apply(*leaves, tiles.with_channels(part), canvas, absgrad_of, keep))
     return parts[0][0] if len(parts) == 1 else torch.cat([colors for colors, _ in parts], -1), parts[0][1]
 
 
@@ -92,19 +93,21 @@ class _CompositeGaussians(torch.autograd.Function):
         tiles: TileLists,
         canvas: Canvas,
         absgrad_of: torch.Tensor | None,
+        keep: bool,
     ) -> Any:
-        n_channels = colors.shape[1]
+        n_channels, is_parallel = colors.shape[1], runtime.is_parallel_device()
         ctx.tiles, ctx.absgrad_of = tiles, absgrad_of
-        ctx.variant = Variant(n_channels, exact=colors.dtype == torch.float64)
+        ctx.variant = Variant(n_channels, exact=colors.dtype == torch.float64, kept=keep or is_parallel)
         n_rows = (len(tiles.lists.offsets) - 1) * ROWS
-        pixels = kernels.Pixels(colors.new_empty(n_rows, LANES), tiles.order.new_empty(n_rows, LANES))
+        stops = tiles.order.new_empty(n_rows if ctx.variant.kept else 0, LANES)
+        pixels = kernels.Pixels(colors.new_empty(n_rows, LANES), stops)
         size = (canvas.n_images, canvas.height, canvas.width)
         image, alphas = colors.new_empty(*size, n_channels), colors.new_empty(*size, 1)
         given = (limits_of(canvas, colors), *tiles.lists, backgrounds.detach().contiguous())
         ctx.save_for_backward(conics, opacities, *given, *pixels)
         if alphas.numel():
             drawn = (image.view(-1, n_channels), alphas.view(-1))
-            if runtime.is_parallel_device():
+            if is_parallel:
                 state = (x.view(-1) for x in pixels)
                 runtime.launch(kernels.composite_pixels_forward, tiles.sizes, ctx.variant, *given, *state, *drawn)
                 check_loops(pixels.stops)
@@ -148,7 +151,7 @@ class _CompositeGaussians(torch.autograd.Function):
             ctx.absgrad_of.absgrad = absolute.view(ctx.absgrad_of.shape)
         grad_means2d, grad_conics, grad_opacities, grad_colors = sums
         grad_background = grad_backgrounds.view(n_images, -1, n_channels).sum(1)
-        return grad_means2d, grad_conics, grad_colors, grad_opacities, grad_background, None, None, None
+        return grad_means2d, grad_conics, grad_colors, grad_opacities, grad_background, None, None, None, None
 
 
 def limits_of(canvas: Canvas, like: torch.Tensor) -> torch.Tensor:

@@ -95,17 +95,23 @@ def list_tiles(gaussians: Gaussians2D, height: int, width: int, n_images: int, l
     if runtime.is_parallel_device():  # short ones: on lavapipe eight threads share 65,535 rounds
         n_chunks = min(max(min(n, 1024), n // 256), COUNTS // n_tiles)
     counts = order.new_zeros(max(1, n_chunks), n_tiles)
-    per_gaussian = order.new_empty(n)
-    runtime.launch(kernels.count_entries, sizes, limits, records, spans, counts, per_gaussian)
+    widths = spans[:, 1] - spans[:, 0] + 1
+    strips, begins, per_gaussian = order.new_empty(_total(widths), 2), prefix_sum(widths), order.new_empty(n)
+    runtime.launch(kernels.count_entries, sizes, limits, records, spans, begins, strips, counts, per_gaussian)
     check_loops(counts[:, 0])
     per_tile = counts.sum(0)  # int64
-    if (n_entries := int(per_tile.sum())) >= MAX_ENTRIES:
-        raise ValueError(f"means: expected fewer than 2^31 - 1 Gaussians in all tiles, got {n_entries}")
+    entries = order.new_empty(_total(per_tile), 3)
     offsets, places = prefix_sum(per_tile), prefix_sum(per_gaussian)
     cursor = (offsets[:-1] + counts.cumsum(0) - counts).int()
-    entries = order.new_empty(n_entries, 3)
-    runtime.launch(kernels.fill_entries, sizes, limits, records, spans, cursor, places, entries)
+    runtime.launch(kernels.fill_entries, sizes, spans, begins, strips, cursor, places, entries)
     return TileLists(sizes, order, places, Lists(records, offsets, entries))
+
+
+def _total(counts: torch.Tensor) -> int:
+    """How many there are in all, fewer than int32 can count."""
+    if (total := int(counts.sum())) >= MAX_ENTRIES:
+        raise ValueError(f"means: expected fewer than 2^31 - 1 Gaussians in all tiles, got {total}")
+    return total
 
 
 def given_tiles(

@@ -53,6 +53,7 @@ class Variant(NamedTuple):
 
     n_channels: int
     exact: bool  # with the library's exponential, which float64 needs
+    kept: bool = True  # whether a CPU keeps what the adjoint needs
     absolute: bool = False  # whether the adjoint adds up |dL/dx| and |dL/dy| of each pixel too
 
 

@@ -55,7 +55,7 @@ def composite_lanes_forward(
     columns: LanesArray,  # (1,) the pixel centres of a row of a tile, from its edge
     scratch: LanesArray,  # (tasks, STATE + ROWS * C) scratch memory; in the last the colour of each row
     transmittances: LanesArray,  # (tiles * ROWS,) as in Pixels, as the next
-    stops: IntLanesArray,  # (tiles * ROWS,)
+    stops: IntLanesArray,  # (tiles * ROWS,); empty where not kept
     colors: FloatArray2D,  # (pixels, C)
     alphas: FloatArray,  # (pixels,)
 ):
@@ -69,12 +69,14 @@ def composite_lanes_forward(
         for turn in range((n_tiles - task + n_tasks - 1) // n_tasks):
             index = task + turn * n_tasks
             tile = ti.static(tile_at(sizes, index, task * per_task))
-            open_rows(tile, pixels, columns[0])
+            open_rows(tile, variant, pixels, columns[0])
             for i in range(tile.scratch + STATE, tile.scratch + per_task):
                 scratch[i] = columns[0] * 0
             blend_tile(tile, variant, limits, columns[0], lists, pixels, scratch, index)
             for row in range(ti.min(ROWS, tile.height - tile.y0)):
                 t, sums = transmittances[tile.row + row], tile.scratch + STATE + row * variant.n_channels
+                t = ti.select(t < 0, 0 - t, t)
+                transmittances[tile.row + row] = t
                 for c in ti.static(range(variant.n_channels)):
                     scratch[sums + c] = scratch[sums + c] + t * backgrounds[tile.image, c]
                 first = (tile.image * tile.height + tile.y0 + row) * tile.width + tile.x0
@@ -117,12 +119,13 @@ def height_of(alpha):
 
 
 @ti.func
-def open_rows(tile: ti.template(), pixels: ti.template(), lane_x):
-    """Start the pixels of a tile."""
+def open_rows(tile: ti.template(), variant: ti.template(), pixels: ti.template(), lane_x):
+    """Start the pixels of a tile. While it is blended, what has ended has its transmittance with the other sign."""
     for row in range(ROWS):
         width = ti.select(tile.y0 + row < tile.height, tile.width, 0)
-        pixels.transmittances[tile.row + row] = lane_x * 0 + 1
-        pixels.stops[tile.row + row] = ti.select(lane_x + tile.x0 < width, NEVER, 0)
+        pixels.transmittances[tile.row + row] = ti.select(lane_x + tile.x0 < width, lane_x * 0 + 1, lane_x * 0 - 1)
+        if ti.static(variant.kept):
+            pixels.stops[tile.row + row] = ti.select(lane_x + tile.x0 < width, NEVER, 0)
 
 
 @ti.func
@@ -155,19 +158,21 @@ def blend_tile(
                 scratch[tile.scratch + ALPHAS + row] = ti.select(alpha < alpha_max, alpha, alpha_max)
             for row in range(begin, end_row):
                 at = tile.row + row
-                alpha, t, stop = scratch[tile.scratch + ALPHAS + row], pixels.transmittances[at], pixels.stops[at]
+                alpha, t = scratch[tile.scratch + ALPHAS + row], pixels.transmittances[at]
                 after = t * (1 - alpha)
-                drawn = (after > transmittance_min) & (stop == NEVER)
+                drawn = after > transmittance_min
                 weight = ti.select(drawn, alpha * t, zero)
-                pixels.transmittances[at] = ti.select(drawn, after, t)
-                pixels.stops[at] = ti.select(drawn, stop, ti.select(stop < entry, stop, entry))
+                pixels.transmittances[at] = ti.select(drawn, after, ti.select(t < 0, t, 0 - t))
+                if ti.static(variant.kept):
+                    stop = pixels.stops[at]
+                    pixels.stops[at] = ti.select(drawn, stop, ti.select(stop < entry, stop, entry))
                 sums = tile.scratch + STATE + row * variant.n_channels
                 for c in ti.static(range(variant.n_channels)):
                     scratch[sums + c] = scratch[sums + c] + weight * lists.records[g, COLOR + c]
         k += BATCH
-        while first <= last and greatest_lane(pixels.stops[tile.row + first]) < NEVER:
+        while first <= last and greatest_lane(pixels.transmittances[tile.row + first]) < 0:
             first += 1
-        while first <= last and greatest_lane(pixels.stops[tile.row + last]) < NEVER:
+        while first <= last and greatest_lane(pixels.transmittances[tile.row + last]) < 0:
             last -= 1
 
 

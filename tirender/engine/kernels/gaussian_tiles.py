@@ -1,9 +1,9 @@
 """Which Gaussians each tile of an image may show, nearest first.
 
 Gaussians come sorted by image and depth. ``write_records`` puts what tiles read of each into one place, and finds the
-columns of tiles that it reaches. In a column, the rows that its ellipse alpha = least alpha reaches are known exactly.
-``count_entries`` and ``fill_entries`` list the Gaussians of each tile: a counting sort, in which a chunk of Gaussians
-owns a row of the counts, so that the order never depends on the threads.
+columns of tiles that it reaches. In a column, the rows that its ellipse alpha = least alpha reaches are known exactly;
+``count_entries`` finds them. It and ``fill_entries`` list the Gaussians of each tile: a counting sort, in which a chunk
+of Gaussians owns a row of the counts, so that the order never depends on the threads.
 """
 
 from typing import Any, NamedTuple
@@ -96,6 +96,8 @@ def count_entries(
     limits: FloatArray,  # as for write_records, as the next two
     records: FloatArray2D,
     spans: IVec3Array,
+    begins: I32Array,  # (n + 1,) where the strips of each Gaussian begin
+    strips: I32Array2D,  # (strips, 2) first and last row of pixels in each column of its span; 0 and -1 for none
     counts: I32Array2D,  # (chunks, tiles) zero before; CUT for a chunk's first where the driver has ended its loops
     places: I32Array,  # (n,) in how many tiles each Gaussian is listed
 ):
@@ -109,6 +111,8 @@ def count_entries(
             ellipse = ti.static(ellipse_of(records, r, log_least))
             for column in range(span[0], span[1] + 1):
                 first, last = reached_rows(ellipse, column, height)
+                strip = begins[r] + column - span[0]
+                strips[strip, 0], strips[strip, 1] = first, last
                 for row in range(first // ROWS, last // ROWS + 1):
                     tile = span[2] * tiles_per_image + row * tiles_x + column
                     counts[chunk, tile] = counts[chunk, tile] + 1  # not +=, which would be atomic
@@ -121,23 +125,22 @@ def count_entries(
 @ti.kernel
 def fill_entries(
     sizes: SizesStruct,
-    limits: FloatArray,  # as for write_records, as the next two
-    records: FloatArray2D,
-    spans: IVec3Array,
+    spans: IVec3Array,  # these three as for count_entries
+    begins: I32Array,
+    strips: I32Array2D,
     cursor: I32Array2D,  # (chunks, tiles) where the entries of a chunk begin in a tile, moved to where they end
     places: I32Array,  # (n,) where the places of each Gaussian's moments begin
     entries: I32Array2D,  # (entries, 3) as in Lists
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(cursor.shape[0]):
-        tiles_x, tiles_per_image, height = sizes.tiles_x, sizes.tiles_per_image, sizes.height
-        log_least = ti.log(limits[1])
+        tiles_x, tiles_per_image = sizes.tiles_x, sizes.tiles_per_image
         begin, end = chunk_range(chunk, cursor.shape[0], spans.shape[0])
         for r in range(begin, end):
             span, place = spans[r], places[r]
-            ellipse = ti.static(ellipse_of(records, r, log_least))
             for column in range(span[0], span[1] + 1):
-                first, last = reached_rows(ellipse, column, height)
+                strip = begins[r] + column - span[0]
+                first, last = strips[strip, 0], strips[strip, 1]
                 for row in range(first // ROWS, last // ROWS + 1):
                     tile = span[2] * tiles_per_image + row * tiles_x + column
                     entry = cursor[chunk, tile]
@@ -171,7 +174,7 @@ def reached_rows(ellipse: ti.template(), column, height):
     """The first and the last row of pixels that an ellipse reaches in a column of tiles; 0 and -1 for none."""
     left = column * LANES + 0.5 - SLACK - ellipse.x
     right = left + (LANES - 1 + 2 * SLACK)
-    low, high, is_met = strip(ellipse, left, right)
+    low, high, is_met = heights_between(ellipse, left, right)
     first, last = 0, -1
     top = ti.max(ti.ceil(ellipse.y + low - SLACK - 0.5), 0)
     bottom = ti.min(ti.floor(ellipse.y + high + SLACK - 0.5), height - 1)
@@ -181,7 +184,7 @@ def reached_rows(ellipse: ti.template(), column, height):
 
 
 @ti.func
-def strip(ellipse: ti.template(), left, right):
+def heights_between(ellipse: ti.template(), left, right):
     """The least and greatest v of an ellipse where u is in [left, right], and whether there is any."""
     low, high, is_met = -ellipse.peak, ellipse.peak, True
     tip = ellipse.shear * ellipse.peak
