@@ -116,7 +116,12 @@ def volume_step(device: str, size: int = 128, views: int = 10, image_size: int =
 
 
 def nerf_step(
-    device: str, views: int = 6, rays_per_view: int = 750, n_pts_per_ray: int = 128, image_size: int = 128
+    device: str,
+    views: int = 6,
+    rays_per_view: int = 750,
+    n_pts_per_ray: int = 128,
+    image_size: int = 128,
+    precision: str = "float32",
 ) -> Work:
     """Section 6: rays through the tutorial's network."""
     config = NerfConfig(
@@ -125,6 +130,7 @@ def nerf_step(
         views_per_step=views,
         rays_per_view=rays_per_view,
         n_pts_per_ray=n_pts_per_ray,
+        precision=precision,
     )
     targets = views_of(device, image_size)
     field: Any = config.make_field().to(device)
@@ -135,13 +141,15 @@ def nerf_step(
     return Work.of_fit(
         lambda callbacks: fit_nerf(targets, config, callbacks, field),
         n_units=views * rays_per_view * n_pts_per_ray,
-        needs=(GEMM, float(needs)),
+        needs=(GEMM, float(needs)) if precision == "float32" else None,
     )
 
 
-def hash_grid_step(device: str, samples: int = 1 << 16, image_size: int = 128) -> Work:
+def hash_grid_step(device: str, samples: int = 1 << 16, image_size: int = 128, precision: str = "float32") -> Work:
     """Section 6 with a hash grid: as many rays as have this number of samples in all."""
-    config = dataclasses.replace(HASHGRID_NERF, steps=FOREVER, progress=False, samples_per_step=samples)
+    config = dataclasses.replace(
+        HASHGRID_NERF, steps=FOREVER, progress=False, samples_per_step=samples, precision=precision
+    )
     targets = views_of(device, image_size)
     return Work.of_fit(lambda callbacks: fit_nerf(targets, config, callbacks), samples)
 

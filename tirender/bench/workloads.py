@@ -30,9 +30,12 @@ class Workload:
 
 
 BACK: dict[str, Any] = {"adjoint": True}
+BF16: dict[str, Any] = {"precision": "bf16"}
 ANTIALIAS: dict[str, Any] = {"edges": "antialias"}
 TINY = {"image_size": 16}
 FEW_POINTS = {"image_size": 32, "n_points": 20_000}  # enough that some cover the centre of a pixel
+FEW_RAYS = {"views": 2, "rays_per_view": 3, "n_pts_per_ray": 4, "image_size": 8}
+FEW_SAMPLES = {"samples": 4096, "image_size": 8}
 FEW_GAUSSIANS = {"n": 50, "image_size": 16}
 TINY_MARCH = {"size": 8, "views": 2, "image_size": 8, "samples": 5}
 STEPS: dict[str, Workload] = {
@@ -71,15 +74,19 @@ STEPS: dict[str, Workload] = {
         "6 radiance field: 6 x 750 rays, 128 a ray",
         "samples",
         steps.nerf_step,
-        {"views": 2, "rays_per_view": 3, "n_pts_per_ray": 4, "image_size": 8},
+        FEW_RAYS,
     ),
-    "hashgrid": Workload(
-        "6 with a hash grid: 65 k samples",
-        "samples",
-        steps.hash_grid_step,
-        {"samples": 4096, "image_size": 8},
+    "nerf-bf16": Workload("6 radiance field, bf16", "samples", steps.nerf_step, FEW_RAYS, BF16),
+    "hashgrid": Workload("6 with a hash grid: 65 k samples", "samples", steps.hash_grid_step, FEW_SAMPLES),
+    "hashgrid-bf16": Workload("6 with a hash grid, bf16", "samples", steps.hash_grid_step, FEW_SAMPLES, BF16),
+    "splats": Workload("7 Gaussians: 10 k, 360 x 360", "pixels", steps.splats_step, FEW_GAUSSIANS),
+    "splats-100k": Workload(
+        "7 Gaussians: 100 k, 720 x 720",
+        "pixels",
+        steps.splats_step,
+        FEW_GAUSSIANS,
+        {"n": 100_000, "image_size": 720},
     ),
-    "splats": Workload("7 Gaussians: 10 k, 360 x 360", "pixels", steps.splats_step, {"n": 50, "image_size": 16}),
 }
 OPERATIONS: dict[str, Workload] = {
     "op-nearest-faces": Workload("nearest faces, 512 x 512", "pixels hit", operations.nearest_faces, TINY),

@@ -16,6 +16,7 @@ from tirender.engine.emission_absorption import count_visible, emission_absorpti
 from tirender.engine.hash_grid import HashGridLayout, hash_encode
 from tirender.engine.occupancy import RaySamples, sample_occupied
 from tirender.fields.occupancy import OccupancyGrid
+from tirender.fields.precision import PRECISIONS, factor_dtype
 
 MAX_LOG_DENSITY = 11.0  # a larger one is opaque at any step size, and exp could overflow
 N_GEOMETRY = 15  # features that the density network passes to the colour network
@@ -32,6 +33,8 @@ class HashGridConfig:
         unbounded: whether the field fills all of space, contracted around that cube (Barron et al. 2022): the cube is
             the inner half of the grid's side, and samples along a ray are the further apart the further out they are.
         background: "none", or "learned" for a colour that depends on the direction, behind all else.
+        precision: of the products of the networks: "float32", or "bf16" for bfloat16 on machines that multiply these
+            faster. Parameters and their gradients are float32.
         layout: the levels and table size of the hash grid.
         hidden: width of the networks: one hidden layer for the density, two for the colour.
         steps_per_extent: number of samples along a side of the cube.
@@ -51,9 +54,11 @@ class HashGridConfig:
     grid_resolution: int = 64
     unbounded: bool = False
     background: str = "none"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         check_choice("background", self.background, BACKGROUNDS)
+        check_choice("precision", self.precision, PRECISIONS)
         for name in ("extent", "hidden", "steps_per_extent"):
             if not getattr(self, name) > 0:
                 fail(name, "a number above 0", getattr(self, name))
@@ -230,11 +235,19 @@ class HashGridField(nn.Module):
         if self._shares:
             shares = encoding.new_tensor(self._shares).repeat_interleave(self.config.layout.n_features)
             encoding = encoding * shares
-        raw = self.density_net(encoding)
+        raw = self._through(self.density_net, encoding)
         return torch.exp(raw[:, 0].clamp(max=MAX_LOG_DENSITY)), raw[:, 1:]
 
     def _color(self, geometry: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(self.color_net(torch.cat([geometry, harmonics], dim=-1)))
+        return torch.sigmoid(self._through(self.color_net, torch.cat([geometry, harmonics], dim=-1)))
+
+    def _through(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """What a network makes of x, in the dtype of x."""
+        dtype = factor_dtype(self.config.precision, x)
+        if dtype == x.dtype:
+            return net(x)
+        with torch.autocast(x.device.type, dtype):
+            return net(x).to(x.dtype)
 
 
 def spherical_harmonics(directions: torch.Tensor) -> torch.Tensor:

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tirender.checks import fail
+from tirender.checks import check_choice, fail
 from tirender.engine.first_order import FirstOrder
 from tirender.fields.harmonics import Harmonics
+from tirender.fields.precision import PRECISIONS, factor_dtype
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 BETA = 10.0
@@ -32,18 +33,28 @@ class NeuralRadianceField(nn.Module):
         n_harmonic_functions: number of frequencies that embed each coordinate, from 1 to 128.
         n_hidden_neurons: width of the hidden layers.
         omega_0: the lowest frequency, in radians per world unit.
+        precision: of the products of the hidden layers: "float32", or "bf16" for bfloat16 on machines that multiply
+            these faster. Hidden layers then have outputs of bfloat16; parameters and their gradients are float32.
     Raises:
-        ValueError: if ``n_hidden_neurons`` is below 1, or the number of frequencies is out of range.
+        ValueError: if ``n_hidden_neurons`` is below 1, the number of frequencies is out of range, or the precision is
+            none of these.
     """
 
     mlp: Any
     color_layer: Any
     density_layer: Any
 
-    def __init__(self, n_harmonic_functions: int = 60, n_hidden_neurons: int = 256, omega_0: float = 0.1) -> None:
+    def __init__(
+        self,
+        n_harmonic_functions: int = 60,
+        n_hidden_neurons: int = 256,
+        omega_0: float = 0.1,
+        precision: str = "float32",
+    ) -> None:
         super().__init__()
         if n_hidden_neurons < 1:
             fail("n_hidden_neurons", "a positive integer", n_hidden_neurons)
+        self.precision = check_choice("precision", precision, PRECISIONS)
         self.harmonic_embedding = Harmonics(n_harmonic_functions, omega_0)
         embedding_dim = self.harmonic_embedding.get_output_dim()
         width = n_hidden_neurons
@@ -111,14 +122,16 @@ class NeuralRadianceField(nn.Module):
     def opacities(self, points: torch.Tensor) -> torch.Tensor:
         """The opacities (M,) of samples at points (M, 3) in world space, whatever the direction; without gradients."""
         with torch.no_grad():
-            parts = [self.density_layer(self._features(part)) for part in points[:, None].split(_chunk_size(points))]
+            chunks = points[:, None].split(_chunk_size(points))
+            parts = [self.density_layer(self._features(chunk).to(points.dtype)) for chunk in chunks]
         return -torch.expm1(-torch.cat(parts)[:, 0, 0])
 
     def _features(self, points: torch.Tensor) -> torch.Tensor:
         """(R, P, width): what the network knows of points (R, P, 3)."""
         first, _, second, _ = self.mlp
-        features = softplus_linear(points, first.weight, first.bias, self.harmonic_embedding)
-        return softplus_linear(features, second.weight, second.bias)
+        dtype = factor_dtype(self.precision, first.weight)
+        features = softplus_linear(points, first.weight, first.bias, self.harmonic_embedding, dtype)
+        return softplus_linear(features, second.weight, second.bias, dtype=dtype)
 
     def _sample(
         self, points: torch.Tensor, shift: torch.Tensor, of_point: torch.Tensor
@@ -131,12 +144,18 @@ class NeuralRadianceField(nn.Module):
             of_point: (width, width), the colour layer's weights for the features of a point.
         """
         features = self._features(points)
-        densities = -torch.expm1(-self.density_layer(features))
-        return densities, self.color_layer[2:](softplus_linear(features, of_point, shift[:, None]))
+        densities = -torch.expm1(-self.density_layer(features.to(points.dtype)))
+        dtype = factor_dtype(self.precision, of_point)
+        hidden = softplus_linear(features, of_point, shift[:, None], dtype=dtype)
+        return densities, self.color_layer[2:](hidden.to(points.dtype))
 
 
 def softplus_linear(
-    x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None = None
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    shift: torch.Tensor,
+    embed: Embed | None = None,
+    dtype: torch.dtype | None = None,
 ) -> torch.Tensor:
     """softplus(embed(x) W^T + shift), which stores only ``x`` and the result for the backward pass.
 
@@ -145,33 +164,35 @@ def softplus_linear(
         weight: (L, K).
         shift: (L,) or (R, 1, L).
         embed: a function without parameters; it is called again in the backward pass.
+        dtype: of the factors of the products, and of the result; None for that of the weights.
     Returns:
         (R, P, L): log(1 + exp(10 z)) / 10; differentiable once.
     """
     if embed is not None and x.requires_grad:
         x, embed = embed(x), None
-    return _SoftplusLinear.apply(x, weight, shift.expand(len(x), 1, -1), embed)
+    return _SoftplusLinear.apply(x, weight, shift.expand(len(x), 1, -1), embed, dtype or weight.dtype)
 
 
 class _SoftplusLinear(FirstOrder):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None, dtype: torch.dtype
     ) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            y = F.softplus(torch.matmul(x if embed is None else embed(x), weight.T).add_(shift), BETA)
+            inputs = x if embed is None else embed(x)
+            y = F.softplus(torch.matmul(inputs.to(dtype), weight.T.to(dtype)).add_(shift.to(dtype)), BETA)
         ctx.embed = embed
         ctx.save_for_backward(x, weight, y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, None]:
+    def backward(ctx: Any, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, None, None]:
         x, weight, y = ctx.saved_tensors
-        inputs = x if ctx.embed is None else ctx.embed(x)
+        inputs = (x if ctx.embed is None else ctx.embed(x)).to(y.dtype)
         grad_z = torch.mul(y, -BETA).expm1_().mul_(grad_y).neg_()  # softplus' = 1 - exp(-softplus)
-        grad_x = torch.matmul(grad_z, weight) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.matmul(grad_z.flatten(0, 1).T, inputs.flatten(0, 1))
-        return grad_x, grad_weight, grad_z.sum(1, keepdim=True), None
+        grad_x = torch.matmul(grad_z, weight.to(y.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.matmul(grad_z.flatten(0, 1).T, inputs.flatten(0, 1)).to(weight.dtype)
+        return grad_x, grad_weight, grad_z.sum(1, keepdim=True).to(weight.dtype), None, None
 
 
 def _chunk_size(like: torch.Tensor) -> int:

@@ -13,6 +13,7 @@ from tirender.captures import Capture
 from tirender.checks import check_choice, check_kind, fail
 from tirender.engine.hash_grid import HashGridLayout
 from tirender.fields import HashGridConfig, HashGridField, NeuralRadianceField
+from tirender.fields.precision import PRECISIONS
 from tirender.fit.adam import adam
 from tirender.fit.distributed import Part
 from tirender.fit.exposure import EXPOSURES
@@ -56,6 +57,7 @@ class NerfConfig(RadianceConfig):
         refine_cameras: whether cameras are fitted with the scene: their places, directions and focal lengths.
         exposure: of each photo: "none", "gain" or "affine", see :class:`~tirender.fit.exposure.Exposure`.
         lr_cameras, lr_exposure: learning rates of Adam, of these.
+        precision: of the products of networks: "float32", or "bf16" on machines that multiply bfloat16 faster.
     """
 
     steps: int = 3000
@@ -72,12 +74,14 @@ class NerfConfig(RadianceConfig):
     exposure: str = "none"
     lr_cameras: float = 5e-4
     lr_exposure: float = 1e-3
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("field", self.field, FIELDS)
         check_choice("background", self.background, BACKGROUNDS)
         check_choice("exposure", self.exposure, EXPOSURES)
+        check_choice("precision", self.precision, PRECISIONS)
         if self.skip_empty and self.field != "harmonic":
             fail("skip_empty", "False for a hash grid, which skips empty cells anyway", True)
         if self.unbounded and self.field != "hashgrid":
@@ -89,17 +93,12 @@ class NerfConfig(RadianceConfig):
     def make_field(self) -> nn.Module:
         """The field before the first step."""
         if self.field == "harmonic":
-            return NeuralRadianceField()
-        if not self.unbounded:
-            return HashGridField(HashGridConfig(extent=self.extent, steps_per_extent=self.n_pts_per_ray))
-        config = HashGridConfig(
-            self.extent,
-            SCENE_LAYOUT,
-            steps_per_extent=self.n_pts_per_ray,
-            min_depth=self.min_depth or NEAREST,
-            unbounded=True,
-            background="learned" if self.background == "learned" else "none",
-        )
+            return NeuralRadianceField(precision=self.precision)
+        config = HashGridConfig(self.extent, steps_per_extent=self.n_pts_per_ray, precision=self.precision)
+        if self.unbounded:
+            background = "learned" if self.background == "learned" else "none"
+            nearest = self.min_depth or NEAREST
+            config = replace(config, layout=SCENE_LAYOUT, min_depth=nearest, unbounded=True, background=background)
         return HashGridField(config)
 
     def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:

@@ -118,7 +118,7 @@ class NerfModel(nn.Module):
         seen = sample_images_at_mc_locs(images, bundle.xys).transpose(0, 1).flatten(0, 1)
         rays = RayBundle(*(x.transpose(0, 1).flatten(0, 1) for x in bundle))
         photo = None if chosen is None else chosen.repeat_interleave(len(seen) // len(chosen))
-        rendered, mine = self._rendersome_cameras(rays, photo)
+        rendered, mine = self._render_part(rays, photo)
         return rendered, seen[mine.rows], mine
 
     def sample_pixels(
@@ -144,7 +144,7 @@ class NerfModel(nn.Module):
         origins, directions = rays_of_pixels(cameras, sizes, *place)
         lengths = torch.linspace(*self._depths, self._n_points, device=seen.device).expand(len(seen), -1)
         rays = RayBundle(origins, directions, lengths, torch.stack([place[1], place[0]], 1))
-        rendered, mine = self._rendersome_cameras(rays, photo.to(seen.device) if exposed else None)
+        rendered, mine = self._render_part(rays, photo.to(seen.device) if exposed else None)
         return rendered, seen[mine.rows], mine
 
     def photo_loss(self, photos: Capture, i: int, camera: PerspectiveCameras) -> torch.Tensor:
@@ -155,7 +155,7 @@ class NerfModel(nn.Module):
         rendered, seen, _ = self.sample_pixels(photos, cameras, photo, row, column, exposed=False)
         return (rendered[:, :3] - seen[:, :3]).abs().mean()
 
-    def _rendersome_cameras(self, rays: RayBundle, photo: torch.Tensor | None) -> tuple[torch.Tensor, Part]:
+    def _render_part(self, rays: RayBundle, photo: torch.Tensor | None) -> tuple[torch.Tensor, Part]:
         """Render this process's part of rays, as photos show them."""
         if isinstance(self.field, HashGridField):
             # each process samples all rays, to know how many fit into the step, and renders its part of them

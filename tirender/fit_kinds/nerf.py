@@ -34,8 +34,11 @@ FIELD = Option(
     "photos without masks)",
     ("harmonic", "hashgrid"),
 )
-
-
+PRECISION = Option(
+    "precision",
+    "what networks multiply: float32 (the default), or bf16 (bfloat16), where this machine is faster with it",
+    ("float32", "bf16"),
+)
 SIDE = 160  # of figures of a fit in progress, in pixels at most: a field takes seconds to draw a photo
 WATCHED = 2  # photos that measure quality while a field is fitted
 
@@ -46,7 +49,7 @@ class NerfFit(RadianceFit):
     name = "nerf"
     finds = "a radiance field: the tutorial's network, or a hash grid, which learns much faster"
     so_that = "it looks the same in every view"
-    options = (*RADIANCE_OPTIONS, FIELD, *REFINEMENT_OPTIONS)
+    options = (*RADIANCE_OPTIONS, FIELD, PRECISION, *REFINEMENT_OPTIONS)
 
     def presets(self) -> dict[str, NerfConfig]:
         from tirender.fit.nerf import HASHGRID_NERF, NerfConfig
