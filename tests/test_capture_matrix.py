@@ -150,6 +150,44 @@ def test_lenses_of_nerfstudio_and_instant_ngp(tmp_path: Path, more: dict, model:
     torch.testing.assert_close(focal, torch.full_like(focal, 50.0))
 
 
+LENS = {"fl_x": 50.0, "fl_y": 40.0, "cx": 31.0, "cy": 19.0, "w": 60, "h": 40, "k1": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("lens", "pose"),
+    [
+        ({key: str(value) for key, value in LENS.items()}, POSE.tolist()),
+        ({**LENS, "k2": None, "p1": None, "camera_model": None, "mask_path": None}, POSE.tolist()),
+        (LENS, POSE.flatten().tolist()),
+        (LENS, POSE[:3].flatten().tolist()),
+        (LENS, (POSE @ np.diag([3.0, 3, 3, 1])).tolist()),  # as of a camera that is scaled in Blender
+    ],
+)
+def test_what_can_only_mean_one_thing(tmp_path: Path, lens: dict, pose: list):
+    def change(content: dict) -> None:
+        for frame in content["frames"]:
+            frame |= {**lens, "transform_matrix": pose}
+
+    expected = load_capture(folder_of(tmp_path, **LENS))
+    found = load_capture(edit(tmp_path, change))
+    for name in ("R", "T", "focal_length", "principal_point"):
+        torch.testing.assert_close(getattr(found.cameras, name), getattr(expected.cameras, name))
+    assert torch.equal(found.image(0), expected.image(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [("poses_bounds.npy", "LLFF"), ("cameras_sphere.npz", "IDR and NeuS"), ("cams/00000000_cam.txt", "MVSNet")],
+)
+def test_cameras_of_other_programs_are_named(tmp_path: Path, name: str, program: str):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=rf"sparse/0 .*; not read: {name} \({program}\)"):
+        load_capture(tmp_path)
+    with pytest.raises(ValueError, match=rf"{name}: expected a folder of photos, or a transforms.json"):
+        load_capture(tmp_path / name)
+
+
 def test_points_and_names_that_are_set_aside(tmp_path: Path):
     more = {"ply_file_path": "p.ply", "test_filenames": ["./2.png"], "applied_transform": [[0, 1, 0, 0]]}
     folder = folder_of(tmp_path, n=4, **more)

@@ -518,7 +518,7 @@ def test_read_mesh_file(tmp_path) -> None:
         assert np.array_equal(near.verts + near.origin, mesh.verts)
         assert np.abs(near.verts).max() <= 1
         assert len(meshes_of(near, "cpu").verts_packed()) == 3
-    with pytest.raises(ValueError, match="f: expected a path that ends in .obj, .off, .* got 'x.txt'"):
+    with pytest.raises(ValueError, match="x.txt: expected a path that ends in .obj, .off, .* got '.txt'"):
         read_mesh_file("x.txt")
 
 

@@ -11,11 +11,26 @@ from tirender.captures.capture import Capture
 from tirender.captures.colmap import load_colmap
 from tirender.captures.shots import Reduction, Shot, capture_of, check_new, warn_of_missing
 from tirender.captures.transforms_json import load_transforms
+from tirender.checks import fail
 from tirender.io.files import Source
 
 IMAGES = ("images", "input", "rgb", ".")
 RECONSTRUCTIONS = ("sparse/0", "sparse", ".", "distorted/sparse/0", "colmap/sparse/0")
 TRANSFORMS = ("transforms.json", "transforms_train.json")
+OF_OTHERS = {
+    "poses_bounds.npy": "LLFF",
+    "cameras*.npz": "IDR and NeuS",
+    "cameras*.xml": "Metashape",
+    "bundle*.out": "Bundler",
+    "*.nvm": "VisualSFM",
+    "*.sfm": "Meshroom",
+    "reconstruction.json": "OpenSfM",
+    "cameras.json": "3D Gaussian splatting",
+    "keyframes/corrected_cameras": "Polycam",
+    "cams/*_cam.txt": "MVSNet",
+    "*.p4p": "Pix4D",
+}
+"""Cameras that are not read, and the programs that have written them."""
 
 
 def cameras_in(path: str | os.PathLike[str]) -> list[Path]:
@@ -32,6 +47,13 @@ def cameras_in(path: str | os.PathLike[str]) -> list[Path]:
     of_nerf = [path / name for name in TRANSFORMS if (path / name).is_file()]
     own = [f for f in found if f != path / "colmap/sparse/0"]
     return [*own, *of_nerf[:1], *(f for f in found if f not in own)]
+
+
+def cameras_of_others(folder: str | os.PathLike[str]) -> str:
+    """What to say of the cameras in a folder that only other programs read; "" where there are none."""
+    found = ((next(Path(folder).glob(pattern), None), program) for pattern, program in OF_OTHERS.items())
+    known = [f"{path.relative_to(folder)} ({program})" for path, program in found if path is not None]
+    return f"; not read: {', '.join(known)}" if known else ""
 
 
 def is_capture(path: str | os.PathLike[str]) -> bool:
@@ -67,9 +89,13 @@ def load_capture(
     reduction = Reduction(short_side, downscale)
     found = cameras_in(path)
     if not found:
-        words = f"{os.strerror(errno.ENOENT)}; photos need it or COLMAP's sparse/0 (tirender capture FOLDER makes it)"
-        place = path / TRANSFORMS[0] if path.is_dir() else path
-        raise FileNotFoundError(errno.ENOENT, words if path.is_dir() else os.strerror(errno.ENOENT), str(place))
+        if path.is_file():
+            fail(str(path), "a folder of photos, or a transforms.json", "another file")
+        words = os.strerror(errno.ENOENT)
+        if not path.is_dir():
+            raise FileNotFoundError(errno.ENOENT, words, str(path))
+        words += "; photos need it or COLMAP's sparse/0 (tirender capture FOLDER makes it)" + cameras_of_others(path)
+        raise FileNotFoundError(errno.ENOENT, words, str(path / TRANSFORMS[0]))
     if found[0].suffix.lower() == ".json":
         read = load_transforms(found[0], allow_parent)
         return capture_of(str(path), read.shots, read.points, read.colors, reduction)

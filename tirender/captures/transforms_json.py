@@ -24,12 +24,13 @@ from tirender.io.ply_reading import read_ply
 MAX_JSON_BYTES = 64 << 20
 MAX_NUMBER = 1e12
 ROTATION_TOLERANCE = 1e-3
+MIN_VOLUME = 1e-12  # of the axes of a camera
 ENDINGS = ("", ".png", ".jpg", ".jpeg", ".JPG")  # that a path may leave out
 OTHER_PARTS = ("test", "val")  # of NeRF's synthetic scenes; the first that exists is set aside
 FOR_QUALITY = ("test_filenames", "val_filenames")
 RADIAL = ("k1", "k2", "k3", "k4", "k5", "k6")
 COEFFICIENTS = (*RADIAL, "p1", "p2")
-NOT_SUPPORTED = ("s1", "s2", "s3", "s4")
+NOT_SUPPORTED = ("s1", "s2", "s3", "s4", "sk_x", "sk_y")
 STRAIGHT_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "OPENCV", "FULL_OPENCV", "SIMPLE_RADIAL", "RADIAL")
 FISHEYE_MODELS = ("OPENCV_FISHEYE", "FISHEYE", "SIMPLE_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 """What ``camera_model`` may be, in upper or lower case; their coefficients have the same names."""
@@ -58,8 +59,9 @@ def load_transforms(path: Path, allow_parent: bool = False) -> Transforms:
     to world, +X right, +Y up, looking along -Z) and optionally a ``mask_path``. For all frames or for each there is,
     along x, along y or both, ``fl_x`` (pixels of an image of ``w`` x ``h``), ``camera_angle_x`` (radians across the
     image) or ``x_fov`` (degrees), maybe ``cx`` and ``cy``, and a ``camera_model`` with k1 to k6, p1 and p2. An axis
-    without a focal length has that of the other. Entries that only concern other programs (``aabb_scale``,
-    ``applied_transform``, depth) are not read: poses and points share one space.
+    without a focal length has that of the other. Numbers may be in quotes, the rows of a matrix in one list, and axes
+    of a camera of any length, if of the same; ``null`` is as nothing. Entries that only concern other programs
+    (``aabb_scale``, ``applied_transform``, depth) are not read: poses and points share one space.
 
     Args:
         path: of the file. Of ``transforms_train.json``, the photos of ``transforms_test.json``, or else of
@@ -100,7 +102,12 @@ def _frames(source: Source) -> tuple[list[Any], dict[str, Any]]:
         fail(source.name, "an object with a list of frames", "none")
     if len(frames) > MAX_PHOTOS:
         fail(source.name, f"at most {MAX_PHOTOS} frames", f"{len(frames)}, too large")
-    return frames, {key: value for key, value in content.items() if key != "frames"}
+    return frames, _given({key: value for key, value in content.items() if key != "frames"})
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries without those of null, which some programs write for what they do not know."""
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _shots(source: Source, frames: list[Any], shared: Mapping[str, Any], word: str = "frame") -> list[Shot]:
@@ -110,6 +117,7 @@ def _shots(source: Source, frames: list[Any], shared: Mapping[str, Any], word: s
         where = f"{source.name}, {word} {i}"
         if not isinstance(frame, dict):
             fail(where, "an object", type(frame).__name__)
+        frame = _given(frame)
         path, mask = _sibling(source, frame, "file_path", where), None
         rotation, translation = _pose(frame, where)
         if path is None:
@@ -148,13 +156,15 @@ def _pose(frame: Mapping[str, Any], where: str) -> tuple[np.ndarray, np.ndarray]
     """Rotation and translation from world to camera, x right, y down, z forward."""
     where = f"{where}, transform_matrix"
     rows: Any = frame.get("transform_matrix")
-    is_list = isinstance(rows, list) and len(rows) in (3, 4) and all(isinstance(r, list) and len(r) == 4 for r in rows)
-    if not is_list or not all(_is_finite(value) for row in rows for value in row):
+    is_nested = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 4 for row in rows)
+    numbers = _numbers([value for row in rows for value in row] if is_nested else rows)
+    if len(numbers) not in (12, 16):
         fail(where, "4 rows of 4 finite numbers", str(rows)[:200])
-    matrix = np.array((rows + [[0, 0, 0, 1]])[:4], dtype=np.float64)
-    rotation = matrix[:3, :3]
+    matrix = np.array([*numbers, 0, 0, 0, 1][:16]).reshape(4, 4)
+    volume = float(np.linalg.det(matrix[:3, :3]))
+    rotation = matrix[:3, :3] / max(volume, MIN_VOLUME) ** (1 / 3)  # a program may have scaled the camera itself
     off = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
-    if off > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0 or matrix[3].tolist() != [0, 0, 0, 1]:
+    if not volume > MIN_VOLUME or off > ROTATION_TOLERANCE or matrix[3].tolist() != [0, 0, 0, 1]:
         fail(where, "a rotation and a translation above the row 0 0 0 1", str(rows)[:200])
     to_camera = (rotation * [1, -1, -1]).T
     return to_camera, -to_camera @ matrix[:3, 3]
@@ -166,9 +176,10 @@ def _lens(values: Mapping[str, Any], frame: Mapping[str, Any], path: str, where:
 
     def number(key: str, default: float | None = None, positive: bool = True) -> float:
         value = values.get(key, default)
-        if not _is_finite(value) or (positive and value <= 0):
+        found = _number(value)
+        if found is None or (positive and found <= 0):
             fail(f"{where}, {key}", "a finite number" + " above 0" * positive, repr(value)[:100])
-        return float(value)
+        return found
 
     stored: dict[str, float] = {}
     if not ("w" in values and "h" in values):
@@ -189,7 +200,9 @@ def _lens(values: Mapping[str, Any], frame: Mapping[str, Any], path: str, where:
         return None
 
     fl_x, fl_y = focal("x", width), focal("y", height)
-    fl_x = fl_x or fl_y or number("camera_angle_x")  # which is missing, as are its alternatives
+    fl_x = fl_x or fl_y
+    if fl_x is None:
+        fail(where, "fl_x, camera_angle_x or x_fov, or one of them along y", "none of them")
     focals = (fl_x, fl_y or fl_x)
     centre = number("cx", width / 2, positive=False), number("cy", height / 2, positive=False)
     try:
@@ -222,18 +235,19 @@ def _coefficients(values: Mapping[str, Any], where: str) -> tuple[str, dict[str,
             fail(f"{where}, {key}", "the images of a camera (false, 0, or nothing)", repr(values[key])[:100])
     found = {}
     for key in (*COEFFICIENTS, *NOT_SUPPORTED):
-        number = values.get(key, 0.0)
-        if not _is_finite(number):
-            fail(f"{where}, {key}", "a finite number", repr(number)[:100])
+        number = _number(values.get(key, 0.0))
+        if number is None:
+            fail(f"{where}, {key}", "a finite number", repr(values[key])[:100])
         if number and key in NOT_SUPPORTED:
-            fail(f"{where}, {key}", "a lens without thin prisms (0, or nothing)", number)
-        found[key] = float(number)
+            fail(f"{where}, {key}", "a lens without thin prisms and skew (0, or nothing)", number)
+        found[key] = number
     k = {key: found[key] for key in COEFFICIENTS}
     listed = values.get("distortion_params")
     if listed is not None:
-        if not isinstance(listed, list) or len(listed) != 6 or not all(map(_is_finite, listed)):
+        numbers = _numbers(listed)
+        if len(numbers) != 6:
             fail(f"{where}, distortion_params", "the numbers k1, k2, k3, k4, p1, p2", repr(listed)[:100])
-        k |= {key: float(value) for key, value in zip(("k1", "k2", "k3", "k4", "p1", "p2"), listed)}
+        k |= zip(("k1", "k2", "k3", "k4", "p1", "p2"), numbers)
     if is_fisheye or model.upper() in FISHEYE_MODELS:
         return "OPENCV_FISHEYE", k
     if not any(k.values()):
@@ -265,6 +279,17 @@ def _is_set(value: Any) -> bool:
     return any(value) if isinstance(value, list) else bool(value)
 
 
-def _is_finite(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) < MAX_NUMBER  # False for NaN
+def _numbers(values: Any) -> list[float]:
+    """The finite numbers of a list; none unless all are."""
+    numbers = [_number(value) for value in values] if isinstance(values, list) else []
+    finite = [number for number in numbers if number is not None]
+    return finite if len(finite) == len(numbers) else []
+
+
+def _number(value: Any) -> float | None:
+    """The finite number that a value is, or has in quotes; None for others."""
+    try:
+        number = None if isinstance(value, bool | list) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number is not None and abs(number) < MAX_NUMBER else None  # as NaN is not

@@ -78,13 +78,15 @@ def load_photos(given: Mapping[str, Any], device: str, default_size: int | None 
 def _reconstructed(source: str) -> list[Path]:
     """The cameras of plain photos, found now; none where there are no photos or no pycolmap."""
     from tirender.captures import cameras_in
+    from tirender.captures.loading import cameras_of_others
     from tirender.captures.reconstruct import LEAST_PHOTOS, has_pycolmap, photos_in, reconstruct
 
     names = photos_in(source)[1] if Path(source).is_dir() and has_pycolmap() else []
     if not names:
         return []
     if len(names) >= LEAST_PHOTOS:
-        print(f"tirender: {source}: photos without cameras; these are found first (tirender capture)", file=sys.stderr)
+        words = f"photos without cameras; these are found first (tirender capture){cameras_of_others(source)}"
+        print(f"tirender: {source}: {words}", file=sys.stderr)
     print(f"tirender: {reconstruct(source)}", file=sys.stderr)
     return cameras_in(source)
 

@@ -48,4 +48,4 @@ def read_mesh_file(
             mesh = centered(read(source)) if center_far else read(source)
             usual = orientation_of_format(splitext(source.name)[1])
             return replace(mesh, orientation=from_comment(source.data) or usual)
-    return fail("f", f"a path that ends in {', '.join(KNOWN_SUFFIXES)}", repr(str(f)))
+    return fail(str(f), f"a path that ends in {', '.join(KNOWN_SUFFIXES)}", repr(splitext(str(f))[1]))
