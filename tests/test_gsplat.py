@@ -15,6 +15,7 @@ from splat_cases import CASES, load_case, views, world
 from tirender import gsplat
 from tirender.engine import runtime
 from tirender.gsplat import rasterization
+from tirender.gsplat.strategy.ops import _update_param_with_optimizer
 
 SIZE = (48, 40)
 SHAPES = ("means", "quats", "scales", "opacities", "colors")
@@ -232,6 +233,105 @@ def test_harmonics():
         gsplat.spherical_harmonics(4, dirs, coeffs)
 
 
+@pytest.mark.parametrize("batch", [(3,), (2, 1)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_batches_of_scenes(batch: tuple[int, ...], packed: bool):
+    scenes = [scene(30 + 0 * i) for i in range(math.prod(batch))]
+    for i, each in enumerate(scenes):
+        each[0] = (each[0].detach() + 0.2 * i).requires_grad_()
+    expected = [rasterization(*each, packed=packed, render_mode="RGB+ED") for each in scenes]
+    tensors = [torch.stack(parts).view(*batch, *parts[0].shape) for parts in zip(*(each[:-2] for each in scenes))]
+    colors, alphas, meta = rasterization(*tensors, *SIZE, packed=packed, render_mode="RGB+ED")
+    assert colors.shape == (*batch, 2, SIZE[1], SIZE[0], 4)
+    assert torch.equal(colors.flatten(0, len(batch) - 1), torch.stack([c for c, _, _ in expected]))
+    assert torch.equal(alphas.flatten(0, len(batch) - 1), torch.stack([a for _, a, _ in expected]))
+    assert meta["n_batches"] == len(scenes)
+    assert meta["isect_offsets"].shape[: len(batch) + 1] == (*batch, 2)
+    if packed:
+        assert torch.equal(meta["depths"], torch.cat([m["depths"] for _, _, m in expected]))
+        counts = torch.tensor([len(m["depths"]) for _, _, m in expected])
+        assert torch.equal(meta["batch_ids"], torch.arange(len(scenes)).repeat_interleave(counts))
+        assert torch.equal(meta["camera_ids"], torch.cat([m["camera_ids"] for _, _, m in expected]))
+        assert torch.equal(meta["gaussian_ids"], torch.cat([m["gaussian_ids"] for _, _, m in expected]))
+    else:
+        assert meta["means2d"].shape == (*batch, 2, 30, 2)
+    up = torch.randn_like(colors)
+    grads = torch.autograd.grad(colors, [each[0] for each in scenes], up)
+    for part, grad, (own, _, _), each in zip(up.flatten(0, len(batch) - 1), grads, expected, scenes):
+        torch.testing.assert_close(grad, torch.autograd.grad(own, each[0], part)[0])
+    with pytest.raises(ValueError, match="quats: expected batch dimensions"):
+        rasterization(tensors[0], scenes[0][1], *tensors[2:], *SIZE)
+    with pytest.raises(ValueError, match="absgrad: expected False with batch dimensions"):
+        rasterization(*tensors, *SIZE, absgrad=True)
+
+
+def test_functions_of_the_first_version():
+    means, quats, scales, opacities, colors, viewmats, Ks, width, height = scene(60, 1)
+    fx, fy, cx, cy = Ks[0, 0, 0], Ks[0, 1, 1], Ks[0, 0, 2], Ks[0, 1, 2]
+    expected, alphas, meta = rasterization(
+        means,
+        quats,
+        1.5 * scales,
+        opacities,
+        colors,
+        viewmats,
+        Ks,
+        width,
+        height,
+        packed=False,
+        backgrounds=torch.ones(1, colors.shape[1]),
+    )
+    outputs = gsplat.project_gaussians(means, scales, 1.5, quats, viewmats[0, :3], fx, fy, cx, cy, height, width, 16)
+    xys, depths, radii, conics, compensation, hit, covars = outputs
+    xys.retain_grad()
+    image, alpha = gsplat.rasterize_gaussians(
+        xys, depths, radii, conics, hit, colors, opacities[:, None], height, width, 16, return_alpha=True
+    )
+    torch.testing.assert_close(image, expected[0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(alpha, alphas[0, ..., 0], atol=1e-6, rtol=1e-5)
+    assert torch.equal(radii > 0, (meta["radii"][0] > 0).any(-1))
+    assert hit.shape == compensation.shape == (60,)
+    assert covars.shape == (60, 6)
+    up = torch.randn_like(image)
+    leaves = [means, quats, scales, opacities, colors]
+    found = torch.autograd.grad(image, [*leaves, xys], up)
+    for a, b in zip(found, torch.autograd.grad(expected, leaves, up[None])):
+        torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=1e-4)
+    assert found[-1].any()
+    as_bytes = (colors.detach() * 255).byte()
+    grey = gsplat.rasterize_gaussians(
+        xys, depths, radii, conics, hit, as_bytes, opacities[:, None], height, width, 16, torch.zeros(colors.shape[1])
+    )
+    torch.testing.assert_close(grey + (1 - alpha)[..., None], image, atol=0.01, rtol=0)
+    with pytest.raises(ValueError, match="opacity: expected shape"):
+        gsplat.rasterize_gaussians(xys, depths, radii, conics, hit, colors, opacities, height, width, 16)
+    directions, coefficients = torch.randn(5, 3), torch.randn(5, gsplat.num_sh_bases(2), 3)
+    torch.testing.assert_close(
+        gsplat.legacy.spherical_harmonics(2, 3 * directions, coefficients, method="poly"),
+        gsplat.spherical_harmonics(2, directions, coefficients),
+    )
+
+
+def test_an_own_operation_on_parameters_and_optimizers():
+    params = torch.nn.ParameterDict({"means": torch.randn(4, 3), "opacities": torch.randn(4)})
+    optimizers = {name: torch.optim.Adam([value]) for name, value in params.items()}
+    sum(value.sum() for value in params.values()).backward()
+    for optimizer in optimizers.values():
+        optimizer.step()
+    seen = []
+    _update_param_with_optimizer(
+        lambda name, p: torch.nn.Parameter(p[:2]),
+        lambda key, v: seen.append(key) or v[:2],
+        params,
+        optimizers,
+        names=["means"],
+    )
+    assert params["means"].shape == (2, 3)
+    assert params["opacities"].shape == (4,)
+    assert {*seen} == {"exp_avg", "exp_avg_sq"}
+    assert optimizers["means"].state[params["means"]]["exp_avg"].shape == (2, 3)
+
+
 def test_the_name_gsplat(tmp_path: Path):
     script = tmp_path / "program.py"
     script.write_text(
@@ -248,6 +348,12 @@ def test_the_name_gsplat(tmp_path: Path):
         "from gsplat.strategy.ops import relocate\n"
         "from gsplat.relocation import compute_relocation\n"
         "from gsplat.utils import depth_to_normal\n"
+        "from gsplat.cuda_legacy._wrapper import num_sh_bases\n"
+        "from gsplat.cuda_legacy._torch_impl import quat_to_rotmat\n"
+        "from gsplat.project_gaussians import project_gaussians\n"
+        "from gsplat.rasterize import rasterize_gaussians\n"
+        "from gsplat.sh import spherical_harmonics\n"
+        "assert project_gaussians is gsplat.project_gaussians\n"
         "assert same is rasterization is tirender.gsplat.rasterization and gsplat.__version__ == '1.5.3'\n"
         "cli(lambda *ranks: print(ranks[:3]), None)\n"
         "sys.modules['gsplat'] = sys\n"

@@ -29,14 +29,14 @@ def rebuild(
     parameters: Parameters,
     optimizers: Optimizers,
     new: Callable[[str, torch.Tensor], torch.Tensor],
-    moments: Callable[[torch.Tensor], torch.Tensor],
+    moments: Callable[[str, torch.Tensor], torch.Tensor],
     names: list[str] | None = None,
 ) -> None:
     """Replace parameters, and what optimizers remember of each Gaussian.
 
     Args:
         new: a new value from the name and the old one.
-        moments: the same for a tensor of an optimizer's state.
+        moments: the same for a tensor of an optimizer's state, which has names of its own.
         names: of the parameters; None for all.
     Raises:
         ValueError: if a parameter that wants gradients has no optimizer.
@@ -52,7 +52,7 @@ def rebuild(
         state = optimizer.state.pop(old, {})
         for key, value in state.items():
             if key != "step":
-                state[key] = moments(value)
+                state[key] = moments(key, value)
         optimizer.param_groups[0]["params"] = [parameter]
         if state:
             optimizer.state[parameter] = state
@@ -65,7 +65,7 @@ def duplicate(parameters: Parameters, optimizers: Optimizers, state: State, mask
         parameters,
         optimizers,
         lambda _, old: torch.cat([old, old.index_select(0, chosen)]),
-        lambda old: torch.cat([old, old.new_zeros(len(chosen), *old.shape[1:])]),
+        lambda _, old: torch.cat([old, old.new_zeros(len(chosen), *old.shape[1:])]),
     )
     _each_tensor(state, lambda old: torch.cat([old, old.index_select(0, chosen)]))
 
@@ -101,7 +101,7 @@ def split(
         parameters,
         optimizers,
         halves,
-        lambda old: torch.cat([old.index_select(0, rest), old.new_zeros(2 * len(chosen), *old.shape[1:])]),
+        lambda _, old: torch.cat([old.index_select(0, rest), old.new_zeros(2 * len(chosen), *old.shape[1:])]),
     )
     _each_tensor(state, lambda old: torch.cat([old.index_select(0, i) for i in (rest, chosen, chosen)]))
 
@@ -109,14 +109,16 @@ def split(
 def remove(parameters: Parameters, optimizers: Optimizers, state: State, mask: torch.Tensor) -> None:
     """Remove the Gaussians of a mask (N,)."""
     rest = (~mask).nonzero()[:, 0]
-    rebuild(parameters, optimizers, lambda _, old: old.index_select(0, rest), lambda old: old.index_select(0, rest))
+    rebuild(parameters, optimizers, lambda _, old: old.index_select(0, rest), lambda _, old: old.index_select(0, rest))
     _each_tensor(state, lambda old: old.index_select(0, rest))
 
 
 def reset_opacities(parameters: Parameters, optimizers: Optimizers, greatest: float) -> None:
     """Lower opacities to at most ``greatest``."""
     limit = math.log(greatest / (1 - greatest))
-    rebuild(parameters, optimizers, lambda _, old: old.clamp(max=limit), torch.zeros_like, ["opacities"])
+    rebuild(
+        parameters, optimizers, lambda _, old: old.clamp(max=limit), lambda _, old: torch.zeros_like(old), ["opacities"]
+    )
 
 
 @torch.no_grad()
@@ -138,7 +140,7 @@ def relocate(
         value[gone] = value.index_select(0, chosen)
         return value
 
-    rebuild(parameters, optimizers, moved, lambda old: old.index_fill(0, chosen, 0))
+    rebuild(parameters, optimizers, moved, lambda _, old: old.index_fill(0, chosen, 0))
     _each_tensor(state, lambda old: old.index_fill(0, chosen, 0))
 
 
@@ -157,7 +159,7 @@ def add(parameters: Parameters, optimizers: Optimizers, state: State, n: int, mi
     def with_zeros(old: torch.Tensor) -> torch.Tensor:
         return torch.cat([old, old.new_zeros(n, *old.shape[1:])])
 
-    rebuild(parameters, optimizers, more, with_zeros)
+    rebuild(parameters, optimizers, more, lambda _, old: with_zeros(old))
     _each_tensor(state, with_zeros)
 
 

@@ -1,7 +1,8 @@
 """gsplat's name for tirender's Gaussian splatting: after ``install()``, ``import gsplat`` means this module.
 
 Functions, arguments, conventions and returns are those of gsplat 1.5.3, so that a trainer written for gsplat runs where
-there is no CUDA: replace its device by ``"cpu"``. Two lines at the top of a program do it::
+there is no CUDA: replace its device by ``"cpu"``. So are those of gsplat 0.1, ``project_gaussians`` and
+``rasterize_gaussians``. Two lines at the top of a program do it::
 
     import tirender.gsplat
     tirender.gsplat.install()
@@ -11,7 +12,8 @@ What differs:
 - tiles are exact, so that they list fewer Gaussians; images are the same. ``tile_size``, ``segmented`` and
   ``channel_chunk`` change nothing;
 - ``DefaultStrategy`` resets opacities, as gsplat's documentation says; its version 1.5.3 never does;
-- not built, and refused by name: batch dimensions, ``sparse_grad``, ``distributed``, ``with_ut``, ``with_eval3d``,
+- with batch dimensions, what ``meta`` holds has no gradient;
+- not built, and refused by name: ``sparse_grad``, ``distributed``, ``with_ut``, ``with_eval3d``,
   lens distortion, rolling shutter, the f-theta camera, 2D Gaussian splatting, PNG compression.
 """
 
@@ -28,6 +30,7 @@ from tirender.gsplat.cuda._wrapper import (
     world_to_cam,
 )
 from tirender.gsplat.exporter import export_splats
+from tirender.gsplat.legacy import num_sh_bases, project_gaussians, rasterize_gaussians
 from tirender.gsplat.names import install
 from tirender.gsplat.not_built import (
     accumulate,
@@ -64,12 +67,15 @@ __all__ = [
     "install",
     "isect_offset_encode",
     "isect_tiles",
+    "num_sh_bases",
     "proj",
+    "project_gaussians",
     "quat_scale_to_covar_preci",
     "rasterization",
     "rasterization_2dgs",
     "rasterization_2dgs_inria_wrapper",
     "rasterization_inria_wrapper",
+    "rasterize_gaussians",
     "rasterize_to_indices_in_range",
     "rasterize_to_indices_in_range_2dgs",
     "rasterize_to_pixels",

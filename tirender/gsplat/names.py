@@ -25,6 +25,18 @@ MODULES = (
 )
 
 
+OTHER_NAMES = {
+    "._torch_impl": ".legacy",
+    ".cuda_legacy": ".legacy",
+    ".cuda_legacy._torch_impl": ".legacy",
+    ".cuda_legacy._wrapper": ".legacy",
+    ".project_gaussians": ".legacy",
+    ".rasterize": ".legacy",
+    ".sh": ".legacy",
+}
+"""Modules that earlier versions of gsplat had, and where their functions are here."""
+
+
 def install() -> None:
     """Make ``import gsplat``, and its modules, mean ``tirender.gsplat`` in this process.
 
@@ -36,5 +48,5 @@ def install() -> None:
     ours = import_module("tirender.gsplat")
     if sys.modules.get("gsplat", ours) is not ours:
         raise ImportError("gsplat is already imported: call tirender.gsplat.install() before that")
-    for name in MODULES:
-        sys.modules[f"gsplat{name}"] = import_module(f"tirender.gsplat{name}")
+    for name, own in ({name: name for name in MODULES} | OTHER_NAMES).items():
+        sys.modules[f"gsplat{name}"] = import_module(f"tirender.gsplat{own}")

@@ -3,7 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NoReturn
+
+
+class FThetaPolynomialType(Enum):
+    """Which way the polynomial of an f-theta lens leads."""
+
+    PIXELDIST_TO_ANGLE = 0
+    ANGLE_TO_PIXELDIST = 1
+
+
+@dataclass
+class FThetaCameraDistortionParameters:
+    """An f-theta lens, for ``ftheta_coeffs``, which is refused."""
+
+    reference_poly: FThetaPolynomialType
+    pixeldist_to_angle_poly: tuple[float, ...]
+    angle_to_pixeldist_poly: tuple[float, ...]
+    max_angle: float
+    linear_cde: tuple[float, float, float]
+
+
+@dataclass
+class UnscentedTransformParameters:
+    """Settings of the projection ``with_ut``, which is refused."""
+
+    alpha: float = 0.1
+    beta: float = 2.0
+    kappa: float = 0.0
+    in_image_margin_factor: float = 0.1
+    require_all_sigma_points_valid: bool = True
 
 
 def _not_built(name: str, instead: str) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import UserDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -96,6 +96,9 @@ def rasterization(
 ) -> tuple[torch.Tensor, torch.Tensor, Meta]:
     """Draw N Gaussians from C cameras.
 
+    All tensors may have the same batch dimensions before those named here, each a scene with its own cameras. Results
+    then have them too, and ``meta`` holds values without gradient.
+
     Args:
         means: (N, 3) float32 or float64, in world space.
         quats: (N, 4) rotations (w, x, y, z) of any length.
@@ -150,15 +153,50 @@ def rasterization(
     check_choice("camera_model", camera_model, list(MODELS))
     check_choice("render_mode", render_mode, MODES)
     check_choice("rasterize_mode", rasterize_mode, ("classic", "antialiased"))
-    shapes = scales if covars is None else _upper(covars, means)
-    world = World(means, quats if covars is None else None, shapes, opacities, colors)
-    _check(world, viewmats, Ks, backgrounds, sh_degree)
+    batch = check_tensor("means", means, ("...", "N", 3), FLOATS).shape[:-2]
+    given = {"means": means, "opacities": opacities, "colors": colors, "viewmats": viewmats, "Ks": Ks}
+    given |= {"quats": quats, "scales": scales} if covars is None else {"covars": covars}
+    if backgrounds is not None:
+        given["backgrounds"] = backgrounds
+    for name, value in given.items():
+        check_tensor(name, value)
+        if batch and value.shape[: len(batch)] != batch:
+            fail(name, f"batch dimensions {tuple(batch)}, as means have", tuple(value.shape))
+    if batch and absgrad:
+        fail("absgrad", "False with batch dimensions", True)
+    scenes = [given]
+    if batch:
+        flat = {name: value.flatten(0, len(batch) - 1) for name, value in given.items()}
+        scenes = [{name: value[i] for name, value in flat.items()} for i in range(math.prod(batch))]
     projection = Projection(
         width, height, camera_model, eps2d, near_plane, far_plane, radius_clip, rasterize_mode == "antialiased"
     )
     drawing = Drawing(sh_degree, render_mode, packed, absgrad)
-    drawn = draw_gaussians(world, viewmats, Ks, backgrounds, projection, drawing)
-    return drawn.images, drawn.alphas, _meta(drawn, len(means), len(viewmats), (width, height, tile_size))
+    found = []
+    for scene in scenes:
+        covars = scene.get("covars")
+        shapes = scene["scales"] if covars is None else _upper(covars, scene["means"])
+        world = World(scene["means"], scene.get("quats"), shapes, scene["opacities"], scene["colors"])
+        behind = scene.get("backgrounds")
+        _check(world, scene["viewmats"], scene["Ks"], behind, sh_degree)
+        found.append(draw_gaussians(world, scene["viewmats"], scene["Ks"], behind, projection, drawing))
+    n, n_cameras = means.shape[-2], viewmats.shape[-3]
+    drawn = found[0] if not batch else _stacked(found, n * n_cameras, batch)
+    return drawn.images, drawn.alphas, _meta(drawn, n, n_cameras, len(found), (width, height, tile_size))
+
+
+def _stacked(found: Sequence[Drawn], rows_of_each: int, batch: torch.Size) -> Drawn:
+    """What was drawn of several scenes, with their batch dimensions in front."""
+
+    def stacked(values: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.stack([*values]).view(*batch, *values[0].shape)
+
+    images, alphas = stacked([d.images for d in found]), stacked([d.alphas for d in found])
+    known = [[value.detach() for value in d[3:] if value is not None] for d in found]
+    if found[0].rows is None:
+        return Drawn(images, alphas, None, *map(stacked, zip(*known)))
+    rows = torch.cat([d.rows + i * rows_of_each for i, d in enumerate(found) if d.rows is not None])
+    return Drawn(images, alphas, rows, *map(torch.cat, zip(*known)))
 
 
 def _upper(covars: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
@@ -197,7 +235,7 @@ def _check(
             fail(name, "finite numbers", "others")
 
 
-def _meta(drawn: Drawn, n: int, n_cameras: int, sizes: tuple[int, int, int]) -> Meta:
+def _meta(drawn: Drawn, n: int, n_cameras: int, n_batches: int, sizes: tuple[int, int, int]) -> Meta:
     width, height, tile_size = sizes
     tile_width, tile_height = math.ceil(width / tile_size), math.ceil(height / tile_size)
     rows = drawn.rows
@@ -211,19 +249,21 @@ def _meta(drawn: Drawn, n: int, n_cameras: int, sizes: tuple[int, int, int]) -> 
             tile_width,
             tile_height,
             packed=rows is not None,
-            n_images=n_cameras,
+            n_images=n_batches * n_cameras,
             image_ids=None if rows is None else rows // max(n, 1),
         )
         return {
             "tiles_per_gauss": tiles_per_gauss,
             "isect_ids": isect_ids,
             "flatten_ids": flatten_ids,
-            "isect_offsets": isect_offset_encode(isect_ids, n_cameras, tile_width, tile_height),
+            "isect_offsets": isect_offset_encode(isect_ids, n_batches * n_cameras, tile_width, tile_height).view(
+                *drawn.images.shape[:-3], tile_height, tile_width
+            ),
         }
 
     values = {
-        "batch_ids": None if rows is None else torch.zeros_like(rows),
-        "camera_ids": None if rows is None else rows // max(n, 1),
+        "batch_ids": None if rows is None else rows // max(n * n_cameras, 1),
+        "camera_ids": None if rows is None else rows // max(n, 1) % max(n_cameras, 1),
         "gaussian_ids": None if rows is None else rows % max(n, 1),
         "radii": drawn.radii,
         "means2d": drawn.means2d,
@@ -235,7 +275,7 @@ def _meta(drawn: Drawn, n: int, n_cameras: int, sizes: tuple[int, int, int]) -> 
         "width": width,
         "height": height,
         "tile_size": tile_size,
-        "n_batches": 1,
+        "n_batches": n_batches,
         "n_cameras": n_cameras,
     }
     return Meta(values, lists)

@@ -16,6 +16,9 @@ from tirender.engine.project_gaussians import MODELS, Projection, project_gaussi
 from tirender.engine.spherical_harmonics import MAX_DEGREE, view_colors
 from tirender.engine.tiles import prefix_sum
 from tirender.gsplat.not_built import (
+    FThetaCameraDistortionParameters,
+    FThetaPolynomialType,
+    UnscentedTransformParameters,
     accumulate,
     fully_fused_projection_2dgs,
     fully_fused_projection_with_ut,
@@ -27,7 +30,10 @@ from tirender.gsplat.not_built import (
 from tirender.transforms.rotation_conversions import quaternion_to_matrix
 
 __all__ = [
+    "FThetaCameraDistortionParameters",
+    "FThetaPolynomialType",
     "RollingShutterType",
+    "UnscentedTransformParameters",
     "accumulate",
     "fully_fused_projection",
     "fully_fused_projection_2dgs",

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from tirender.fit import growth
 from tirender.fit.growth import Optimizers, Parameters, State, duplicate, remove, split
 
 __all__ = ["duplicate", "inject_noise_to_position", "relocate", "remove", "reset_opa", "sample_add", "split"]
+
+
+def _update_param_with_optimizer(
+    param_fn: Callable[[str, torch.Tensor], torch.Tensor],
+    optimizer_fn: Callable[[str, torch.Tensor], torch.Tensor],
+    params: Parameters,
+    optimizers: Optimizers,
+    names: list[str] | None = None,
+) -> None:
+    """Replace parameters, by functions of their names, and the tensors of their optimizers, by functions of these's."""
+    growth.rebuild(params, optimizers, param_fn, optimizer_fn, names)
 
 
 def reset_opa(params: Parameters, optimizers: Optimizers, state: State, value: float) -> None:
