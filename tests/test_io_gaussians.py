@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 from pathlib import Path
 
@@ -217,16 +218,56 @@ def test_damaged_headers(tmp_path: Path, name: str, before: bytes, after: bytes,
         load_gaussians(path)
 
 
-def test_damaged_bodies(tmp_path: Path):
-    g = gaussians(4, 0)
-    g.means[2, 1] = float("nan")
-    values = torch.cat([g.means, torch.zeros(4, 3), g.harmonics[:, 0], g.logits[:, None], g.log_scales, g.quats], 1)
-    path = tmp_path / "a.ply"
-    save_gaussians(path, gaussians(4, 0))
+def write_rows(path: Path, g: Gaussians) -> None:
+    """Write the header of a file of Gaussians, and numbers as they are."""
+    save_gaussians(path, gaussians(len(g), 0))
     header, _, _ = path.read_bytes().partition(b"end_header\n")
+    zeros = torch.zeros(len(g), 3)
+    values = torch.cat([g.means, zeros, g.harmonics[:, 0], g.logits[:, None], g.log_scales, g.quats], 1)
     path.write_bytes(header + b"end_header\n" + values.numpy().tobytes())
-    with pytest.raises(ValueError, match="row 2"):
+
+
+@pytest.mark.parametrize("part", ["means", "quats", "log_scales", "logits", "harmonics"])
+def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path, part: str):
+    path, g = tmp_path / "a.ply", gaussians(4, 0)
+    getattr(g, part).view(4, -1)[2, -1] = math.nan
+    write_rows(path, g)
+    with pytest.warns(UserWarning, match=r"a.ply: 1 of 4 Gaussians have numbers that are not finite, and are left out"):
+        found = load_gaussians(path)
+    expected = g[[0, 1, 3]]
+    for name in ("means", "quats", "log_scales", "logits", "harmonics"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    getattr(g, part).fill_(math.nan)
+    write_rows(path, g)
+    with pytest.raises(ValueError, match=r"a.ply: expected Gaussians of finite numbers, got none"):
         load_gaussians(path)
+
+
+def test_what_is_opaque_or_flat_without_end(tmp_path: Path):
+    path, g = tmp_path / "a.ply", gaussians(3, 0)
+    g.logits[0], g.logits[1], g.log_scales[2, 1] = math.inf, -math.inf, -math.inf
+    write_rows(path, g)
+    found = load_gaussians(path)
+    assert found.opacities[0] == 1
+    assert 0 <= found.opacities[1] < 1e-9
+    assert 0 <= found.scales[2, 1] < 1e-30
+    assert torch.equal(found.means, g.means)
+
+
+def test_2d_gaussians_are_flat(tmp_path: Path):
+    path, g = tmp_path / "a.ply", gaussians(5, 1)
+    save_gaussians(path, g)
+    header, _, body = path.read_bytes().partition(b"end_header\n")
+    names = [line.split()[-1] for line in header.decode().splitlines() if line.startswith("property")]
+    rows = np.delete(np.frombuffer(body, "<f4").reshape(5, -1), names.index("scale_2"), axis=1)
+    path.write_bytes(header.replace(b"property float scale_2\n", b"") + b"end_header\n" + rows.tobytes())
+    assert holds_gaussians(path)
+    found = load_gaussians(path)
+    torch.testing.assert_close(found.scales, torch.cat([g.scales[:, :2], torch.full((5, 1), 1e-6)], 1))
+    assert torch.equal(found.quats, g.quats)
+
+
+def test_damaged_bodies(tmp_path: Path):
     path = tmp_path / "a.splat"
     path.write_bytes(bytes(33))
     with pytest.raises(ValueError, match="multiple of 32"):
@@ -252,6 +293,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     return bytes(broken)
 
 
+@pytest.mark.filterwarnings("ignore:.*numbers that are not finite")
 @pytest.mark.parametrize("n", [600, pytest.param(20_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("ending", ["ply", "splat", "compressed.ply"])
 def test_mutated_files_are_read_or_refused(tmp_path: Path, ending: str, n: int):

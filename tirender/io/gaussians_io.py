@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,6 @@ from tirender.io.orientation import Orientation, from_comment
 from tirender.io.packed_gaussians import PACKED, comment_lines, packed_contents, read_packed, unit_quaternions
 from tirender.io.pluggable_formats import has_suffix
 from tirender.io.ply_parser import Element, parse_ply
-from tirender.io.text import finite_float32
 from tirender.structures.gaussians import Gaussians
 
 SUFFIXES = (".ply", ".splat")
@@ -29,6 +30,7 @@ SPLAT = np.dtype([("position", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4)
 HEADER_BYTES = 1 << 16
 COLMAP = Orientation((0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # its cameras look along +Z with +Y down
 LEAST_LOG_SCALE, GREATEST_LOGIT = -87.0, 40.0  # for a scale of 0, and an opacity of 1, as nearly as float32 has them
+FLAT = math.log(1e-6)  # the logarithm of the scale that files of 2D Gaussians leave out, as PlayCanvas takes it
 
 
 @bounded
@@ -37,14 +39,16 @@ def load_gaussians(f: Any, device: torch.device | str = "cpu", path_manager: Any
 
     Args:
         f: a path that ends in ``.ply`` or ``.splat``, or a binary stream, which is read as PLY. PLY may be
-            PlayCanvas's compressed one (SuperSplat's ``.compressed.ply``).
+            PlayCanvas's compressed one (SuperSplat's ``.compressed.ply``), or of 2D Gaussians, which have two scales
+            (Huang et al. 2024) and become flat.
         device: of the result.
         path_manager: an iopath ``PathManager``, or None for the local file system.
     Returns:
         Gaussians in the parameters that the file holds: of PLY the logarithms of scales and the logits of opacities, to
-        the bit.
+        the bit, except that an infinite one stands for the nearest that float32 can draw. Gaussians with other numbers
+        that are not finite are left out, with a warning.
     Raises:
-        ValueError: naming the file and where: damaged, a missing property, NaN and infinity, or too large for the
+        ValueError: naming the file: damaged, a missing property, no Gaussian with finite numbers, or too large for the
             ``tirender.io.budget``.
         OSError: the file cannot be opened.
     """
@@ -90,7 +94,7 @@ def holds_gaussians(path: str | os.PathLike[str]) -> bool:
         return False
     with open(path, "rb") as stream:
         header = stream.read(HEADER_BYTES).partition(b"end_header")[0].split()
-    return any(all(name.encode() in header for name in names) for names in ((*SCALES, *QUAT, "opacity"), PACKED))
+    return any(all(name.encode() in header for name in names) for names in ((*SCALES[:2], *QUAT, "opacity"), PACKED))
 
 
 def orientation_of_gaussians(path: str | os.PathLike[str]) -> Orientation:
@@ -113,25 +117,44 @@ def _read_ply(source: Source) -> Gaussians:
     first = _columns(source, vertex, FIRST)[:, None]
     rest = _columns(source, vertex, tuple(f"f_rest_{i}" for i in range(n_rest)))
     rest = rest.reshape(len(first), 3, REST[n_rest] - 1).transpose(0, 2, 1)  # channel after channel in the file
+    is_flat = "scale_2" not in vertex.scalars
+    scales = _columns(source, vertex, SCALES[:2] if is_flat else SCALES)
+    if is_flat:
+        scales = np.pad(scales, ((0, 0), (0, 1)), constant_values=FLAT)
+    logits = _columns(source, vertex, ("opacity",))[:, 0]
     parts = [
         _columns(source, vertex, POSITION),
         _columns(source, vertex, QUAT),
-        _columns(source, vertex, SCALES),
-        _columns(source, vertex, ("opacity",))[:, 0],
+        np.where(scales == -np.inf, np.float32(LEAST_LOG_SCALE), scales),
+        np.where(np.isinf(logits), np.copysign(np.float32(GREATEST_LOGIT), logits), logits),
         np.concatenate([first, rest], 1),
     ]
-    return Gaussians.from_raw(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
+    return Gaussians.from_raw(*_finite(source, parts))
+
+
+def _finite(source: Source, parts: list[np.ndarray]) -> list[torch.Tensor]:
+    """The rows of all parts whose numbers are finite."""
+    is_finite = np.all([np.isfinite(part).all(axis=tuple(range(1, part.ndim))) for part in parts], axis=0)
+    n, n_finite = len(is_finite), int(is_finite.sum())
+    if n and not n_finite:
+        fail(source.name, "Gaussians of finite numbers", "none")
+    if n_finite < n:
+        words = f"{n - n_finite} of {n} Gaussians have numbers that are not finite, and are left out"
+        warnings.warn(f"{source.name}: {words}", stacklevel=5)
+        parts = [part[is_finite] for part in parts]
+    return [torch.from_numpy(np.ascontiguousarray(part)) for part in parts]
 
 
 def _columns(source: Source, vertex: Element, names: tuple[str, ...]) -> np.ndarray:
-    """(N, n) float32 values of properties."""
+    """(N, n) values of properties in float32, infinite where that cannot hold them."""
     if not names:
         return np.zeros((vertex.count, 0), dtype=np.float32)
     columns = vertex.columns(*names)
     if columns is None:
         missing = [name for name in names if name not in vertex.scalars]
         fail(source.name, f"properties {', '.join(names)} of 'vertex'", f"no {', '.join(missing)}")
-    return finite_float32(columns, ", ".join(names), lambda row: f"{source.name}, element 'vertex', row {row}")
+    with np.errstate(over="ignore"):
+        return columns.astype(np.float32)
 
 
 def _ply_contents(g: Gaussians, comment: str) -> list[bytes]:
@@ -160,16 +183,13 @@ def _read_splat(source: Source) -> Gaussians:
         fail(source.name, f"a multiple of {SPLAT.itemsize} bytes", len(source.data))
     rows = np.frombuffer(source.data, SPLAT)
     spend(source.name, len(rows) * 4 * 14, f"{len(rows)} Gaussians")
-    where = lambda row: f"{source.name}, row {row}"  # noqa: E731
-    position = finite_float32(rows["position"], "the position", where)
-    scale = finite_float32(rows["scale"], "the scales", where)
-    if (scale < 0).any():
-        fail(where(int(np.argmax((scale < 0).any(1)))), "scales of 0 or more", float(scale.min()))
-    rgba = torch.from_numpy(rows["rgba"].astype(np.float32) / 255)
-    quat = torch.from_numpy((rows["quat"].astype(np.float32) - 128) / 128)
-    return Gaussians.from_colors(
-        torch.from_numpy(position), quat, torch.from_numpy(scale), rgba[:, 3].contiguous(), rgba[:, :3].contiguous()
-    )
+    rgba, quat = rows["rgba"].astype(np.float32) / 255, (rows["quat"].astype(np.float32) - 128) / 128
+    position, scale = rows["position"].astype(np.float32), rows["scale"].astype(np.float32)
+    parts: list[np.ndarray] = [position, quat, scale, rgba[:, 3], rgba[:, :3]]
+    means, quats, scales, opacities, colors = _finite(source, parts)
+    if bool((scales < 0).any()):
+        fail(source.name, "scales of 0 or more", float(scales.min()))
+    return Gaussians.from_colors(means, quats, scales, opacities, colors)
 
 
 def _splat_rows(g: Gaussians) -> np.ndarray:
