@@ -15,10 +15,11 @@ from PIL import Image
 from test_capture import write_binary, write_text
 
 from tirender import budget
-from tirender.captures import Capture, Photos, load_capture
+from tirender.captures import Capture, Photos, cameras_in, load_capture
 from tirender.captures.capture import looked_at
 from tirender.fit import load_views
 from tirender.fit.captured_views import views_of
+from tirender.io import IO
 from tirender.renderer import PerspectiveCameras, look_at_view_transform
 from tirender.structures import Pointclouds
 
@@ -66,13 +67,48 @@ def exact(image: torch.Tensor, expected: np.ndarray, off: float = 0.0) -> None:
 # --- COLMAP ---
 
 
-@pytest.mark.parametrize("place", ["sparse/0", "sparse", ".", "distorted/sparse/0", "colmap/sparse/0"])
-@pytest.mark.parametrize("images", ["images", "input", "."])
+@pytest.mark.parametrize("place", ["sparse/0", "sparse", ".", "distorted/sparse/0", "sparse/1", "colmap/sparse/0"])
+@pytest.mark.parametrize("images", ["images", "input", ".", "images_4", "frames"])
 def test_layouts_of_colmap(tmp_path: Path, place: str, images: str):
     capture = load_capture(colmap_folder(tmp_path, place, images))
     exact(capture.image(0), pixels(0))
     assert capture.points is not None
     assert len(capture.points.points_packed()) == 2
+
+
+def test_photos_beside_a_reconstruction_and_not_in_an_empty_folder(tmp_path: Path):
+    folder = colmap_folder(tmp_path, "dense/sparse", "dense/images")
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    exact(load_capture(folder).image(0), pixels(0))
+
+
+def test_other_endings(tmp_path: Path):
+    folder = colmap_folder(tmp_path)
+    for i in range(2):
+        Image.fromarray(pixels(i)).save(folder / f"images/{i}.jpg", quality=100)
+        (folder / f"images/{i}.png").unlink()
+    assert load_capture(folder).names == ("0.png", "1.png")
+    nerf = edit(folder_of(tmp_path), lambda content: content["frames"][0].update(file_path="0.jpg"))
+    assert len(load_capture(nerf / "transforms.json")) == 2
+
+
+def test_one_of_several_reconstructions(tmp_path: Path):
+    folder = colmap_folder(tmp_path, "sparse/1")
+    colmap_folder(tmp_path, "sparse/0")
+    assert cameras_in(folder) == [folder / "sparse/0", folder / "sparse/1"]
+
+
+def test_points_in_another_file_or_none(tmp_path: Path):
+    folder = colmap_folder(tmp_path)
+    cloud = load_capture(folder).points
+    (folder / "sparse/0/points3D.bin").unlink()
+    with pytest.warns(UserWarning, match="sparse/0: no points3D, so no points are known"):
+        assert load_capture(folder).points is None
+    IO().save_pointcloud(cloud, folder / "sparse/0/points3D.ply", colors_as_uint8=True)
+    found = load_capture(folder).points
+    torch.testing.assert_close(found.points_packed(), cloud.points_packed())
+    torch.testing.assert_close(found.features_packed(), cloud.features_packed())
 
 
 def test_files_of_newer_versions_do_not_disturb(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from tirender.budget import bounded, spend
 from tirender.captures.lenses import COLMAP_MODELS, Lens, n_parameters
+from tirender.captures.shots import points_of_ply
 from tirender.checks import fail
 from tirender.io.files import Source, read_source
 
@@ -57,6 +59,8 @@ class Reconstruction:
 def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
     """Read a folder with ``cameras``, ``images`` and ``points3D``, all ``.bin`` or all ``.txt``.
 
+    Points may be in ``points3D.ply`` instead. Where there are none, there is a warning.
+
     Raises:
         ValueError: naming the file and where: damaged, a camera of another model, no image, or too large for the
             ``tirender.io.budget``.
@@ -64,7 +68,9 @@ def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
     """
     folder = Path(folder)
     suffix = ".bin" if (folder / "cameras.bin").is_file() else ".txt"
-    sources = [read_source(folder / f"{name}{suffix}") for name in ("cameras", "images", "points3D")]
+    has_points = (folder / f"points3D{suffix}").is_file()
+    names = ("cameras", "images", "points3D") if has_points else ("cameras", "images")
+    sources = [read_source(folder / f"{name}{suffix}") for name in names]
     parsers = _BINARY if suffix == ".bin" else _TEXT
     cameras: dict[int, Lens] = {}
     for key, *values in parsers[0](sources[0]):
@@ -78,6 +84,9 @@ def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
         images.append(ColmapImage(name, cameras[camera], *_pose(sources[1].name, name, quat, translation)))
     if not images:
         fail(sources[1].name, "an image", "none")
+    images.sort(key=lambda image: image.name)
+    if not has_points:
+        return Reconstruction(images, *_points_of_ply(folder))
     rows: list[tuple[Any, ...]] = []
     for row in parsers[2](sources[2]):
         if not len(rows) % SPENT_TOGETHER:
@@ -89,7 +98,16 @@ def load_colmap(folder: str | os.PathLike[str]) -> Reconstruction:
     colors = np.array([row[3:] for row in rows], dtype=np.int64).reshape(-1, 3)
     if colors.size and (colors.min() < 0 or colors.max() > 255):
         fail(sources[2].name, "colours of 0 to 255", f"{colors.min()} to {colors.max()}")
-    return Reconstruction(sorted(images, key=lambda image: image.name), points, colors.astype(np.uint8))
+    return Reconstruction(images, points, colors.astype(np.uint8))
+
+
+def _points_of_ply(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The points of ``points3D.ply``, as trainers of Gaussians write them, and their colours."""
+    path = folder / "points3D.ply"
+    if path.is_file():
+        return points_of_ply(read_source(path))
+    warnings.warn(f"{folder}: no points3D, so no points are known", stacklevel=5)
+    return np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
 
 
 def _lens(where: str, model: str, width: int, height: int, parameters: tuple[float, ...]) -> Lens:

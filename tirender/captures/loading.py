@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from tirender.budget import bounded
 from tirender.captures.capture import Capture
 from tirender.captures.colmap import load_colmap
-from tirender.captures.shots import Reduction, Shot, capture_of, check_new, warn_of_missing
+from tirender.captures.shots import Reduction, Shot, capture_of, check_new, photo_path, warn_of_missing
 from tirender.captures.transforms_json import load_transforms
 from tirender.checks import fail
 from tirender.io.files import Source
 
-IMAGES = ("images", "input", "rgb", ".")
-RECONSTRUCTIONS = ("sparse/0", "sparse", ".", "distorted/sparse/0", "colmap/sparse/0")
+IMAGES = ("images", "input", "rgb", ".", "images_2", "images_4", "images_8")  # the first with any of the photos
+RECONSTRUCTIONS = ("sparse/0", "sparse", ".", "dense/sparse", "distorted/sparse/0")
+NERFSTUDIO = "colmap/sparse/0"
+LOOKED_FOR = 100  # photos, in each folder
 TRANSFORMS = ("transforms.json", "transforms_train.json")
 OF_OTHERS = {
     "poses_bounds.npy": "LLFF",
@@ -39,14 +42,15 @@ def cameras_in(path: str | os.PathLike[str]) -> list[Path]:
     Args:
         path: a JSON file; or a folder with one, or with a reconstruction by COLMAP. A reconstruction in ``sparse``
             comes first, as it has points; one in ``colmap/sparse`` comes last, as nerfstudio derives its own from it.
+            COLMAP numbers them where photos do not all hang together.
     """
     path = Path(path)
     if not path.is_dir():
         return [path] if path.suffix.lower() == ".json" and path.is_file() else []
-    found = [f for f in (path / name for name in RECONSTRUCTIONS) if _is_reconstruction(f)]
+    usual = dict.fromkeys([*(path / name for name in RECONSTRUCTIONS), *sorted(path.glob("sparse/*"))])
+    own, of_nerfstudio = ([f for f in folders if _is_reconstruction(f)] for folders in (usual, [path / NERFSTUDIO]))
     of_nerf = [path / name for name in TRANSFORMS if (path / name).is_file()]
-    own = [f for f in found if f != path / "colmap/sparse/0"]
-    return [*own, *of_nerf[:1], *(f for f in found if f not in own)]
+    return [*own, *of_nerf[:1], *of_nerfstudio]
 
 
 def cameras_of_others(folder: str | os.PathLike[str]) -> str:
@@ -104,13 +108,13 @@ def load_capture(
 
 def _of_colmap(folder: Path, sparse: Path, reduction: Reduction) -> Capture:
     reconstruction = load_colmap(sparse)
-    images = next((folder / name for name in IMAGES if (folder / name).is_dir()), folder)
+    images = _images_folder(folder, sparse, [photo.name for photo in reconstruction.images])
     files = Source(b"", str(sparse), str(images))
     masks = Source(b"", str(sparse), str(folder / "masks")) if (folder / "masks").is_dir() else None
     shots, missing = [], []
     seen: set[str] = set()
     for photo in reconstruction.images:
-        path = files.sibling(photo.name)
+        path = photo_path(files, photo.name)
         if path is None:
             missing.append(photo.name)
             continue
@@ -120,6 +124,18 @@ def _of_colmap(folder: Path, sparse: Path, reduction: Reduction) -> Capture:
         shots.append(Shot(photo.name, path, photo.lens, photo.rotation, photo.translation, mask))
     warn_of_missing(str(images), missing, len(reconstruction.images))
     return capture_of(str(folder), shots, reconstruction.points, reconstruction.colors, reduction)
+
+
+def _images_folder(folder: Path, sparse: Path, names: Sequence[str]) -> Path:
+    """Where the photos of a reconstruction are: in a folder with a usual name, or else any in the capture's."""
+    roots = [root for root in (folder, sparse.parent) if root.is_relative_to(folder)]
+    usual = [root / name for root in roots for name in IMAGES]
+    others = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "masks")
+    for candidate in (*usual, *others):
+        files = Source(b"", str(sparse), str(candidate))
+        if candidate.is_dir() and any(photo_path(files, name) for name in names[:: len(names) // LOOKED_FOR + 1]):
+            return candidate
+    return next((path for path in usual if path.is_dir()), folder)
 
 
 def _is_reconstruction(folder: Path) -> bool:

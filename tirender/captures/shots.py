@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +19,13 @@ from tirender.captures.photo_cache import key_of
 from tirender.captures.photos import Photos
 from tirender.captures.undistortion import straight_lens, undistorted
 from tirender.checks import check_tensor, fail
-from tirender.io.files import decode_bytes, read_image_header, read_source
+from tirender.io.files import Source, decode_bytes, read_image_header, read_source
+from tirender.io.ply_reading import read_ply
 from tirender.renderer import PerspectiveCameras
 from tirender.structures import Pointclouds
 
 MAX_PHOTOS = 20_000
+ENDINGS = (".png", ".jpg", ".jpeg", ".JPG")  # that a name may leave out, or have another of
 MAX_DISTANCE = 1e9  # of what is left; beyond, squares and products of float32 overflow
 FAR, MAX_FAR = 256.0, 1e12  # an origin is taken off what is further out: in units of the cameras' extent, and at most
 _QUARTERS = {6: 1, 3: 2, 8: 3}  # to the right, by EXIF's orientation
@@ -150,6 +153,26 @@ def _key_of(plans: Sequence[_Plan], masks: str) -> str | None:
         return key_of(parts, files)
     except OSError:
         return None
+
+
+def photo_path(source: Source, name: str) -> str | None:
+    """The file of a photo that another file names: of this name, or of this name with another ending; None for none."""
+    stem, ending = os.path.splitext(name)
+    with_other = [stem + other for other in ENDINGS] if ending.lower() in map(str.lower, ENDINGS) else []
+    names = [name, *(name + other for other in ENDINGS), *with_other]
+    return next((path for path in map(source.sibling, names) if path), None)
+
+
+def points_of_ply(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """The points (P, 3) of a PLY file, and their colours as bytes, grey where there are none."""
+    read = read_ply(source, with_faces=False)
+    points = np.asarray(read.verts, dtype=np.float64)
+    if not np.isfinite(points).all():
+        fail(source.name, "finite positions", "others")
+    colors: np.ndarray = np.full((len(points), 3), 128, np.uint8)
+    if read.verts_rgba is not None:
+        colors = (np.asarray(read.verts_rgba)[:, :3] * 255).round().clip(0, 255).astype(np.uint8)
+    return points, colors
 
 
 def check_new(seen: set[str], path: str, where: str) -> None:

@@ -16,16 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tirender.captures.lenses import Lens
-from tirender.captures.shots import MAX_PHOTOS, Shot, check_new, warn_of_missing
+from tirender.captures.shots import MAX_PHOTOS, Shot, check_new, photo_path, points_of_ply, warn_of_missing
 from tirender.checks import fail
 from tirender.io.files import Source, read_image_header, read_source
-from tirender.io.ply_reading import read_ply
 
 MAX_JSON_BYTES = 64 << 20
 MAX_NUMBER = 1e12
 ROTATION_TOLERANCE = 1e-3
 MIN_VOLUME = 1e-12  # of the axes of a camera
-ENDINGS = ("", ".png", ".jpg", ".jpeg", ".JPG")  # that a path may leave out
 OTHER_PARTS = ("test", "val")  # of NeRF's synthetic scenes; the first that exists is set aside
 FOR_QUALITY = ("test_filenames", "val_filenames")
 RADIAL = ("k1", "k2", "k3", "k4", "k5", "k6")
@@ -55,12 +53,12 @@ class Transforms(NamedTuple):
 def load_transforms(path: Path, allow_parent: bool = False) -> Transforms:
     """Read the photos and cameras of a file with ``frames``.
 
-    Each frame has a ``file_path`` (its ending may be left out), a ``transform_matrix`` (4x4 or its first 3 rows, camera
-    to world, +X right, +Y up, looking along -Z) and optionally a ``mask_path``. For all frames or for each there is,
-    along x, along y or both, ``fl_x`` (pixels of an image of ``w`` x ``h``), ``camera_angle_x`` (radians across the
-    image) or ``x_fov`` (degrees), maybe ``cx`` and ``cy``, and a ``camera_model`` with k1 to k6, p1 and p2. An axis
-    without a focal length has that of the other. Numbers may be in quotes, the rows of a matrix in one list, and axes
-    of a camera of any length, if of the same; ``null`` is as nothing. Entries that only concern other programs
+    Each frame has a ``file_path`` (its ending may be left out, or be another), a ``transform_matrix`` (4x4 or its first
+    3 rows, camera to world, +X right, +Y up, looking along -Z) and optionally a ``mask_path``. For all frames or for
+    each there is, along x, along y or both, ``fl_x`` (pixels of an image of ``w`` x ``h``), ``camera_angle_x`` (radians
+    across the image) or ``x_fov`` (degrees), maybe ``cx`` and ``cy``, and a ``camera_model`` with k1 to k6, p1 and p2.
+    An axis without a focal length has that of the other. Numbers may be in quotes, the rows of a matrix in one list,
+    and axes of a camera of any length, if of the same; ``null`` is as nothing. Entries that only concern other programs
     (``aabb_scale``, ``applied_transform``, depth) are not read: poses and points share one space.
 
     Args:
@@ -149,7 +147,7 @@ def _sibling(source: Source, frame: Mapping[str, Any], key: str, where: str) -> 
     reference = frame.get(key)
     if not isinstance(reference, str):
         fail(f"{where}, {key}", "a path", repr(reference))
-    return next((path for path in (source.sibling(reference + ending) for ending in ENDINGS) if path), None)
+    return photo_path(source, reference)
 
 
 def _pose(frame: Mapping[str, Any], where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -256,7 +254,7 @@ def _coefficients(values: Mapping[str, Any], where: str) -> tuple[str, dict[str,
 
 
 def _points(source: Source, shared: Mapping[str, Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The points of ``ply_file_path``, and their colours as bytes, grey where there are none."""
+    """The points of ``ply_file_path``, and their colours as bytes."""
     reference = shared.get("ply_file_path")
     if reference is None:
         return None, None
@@ -265,14 +263,7 @@ def _points(source: Source, shared: Mapping[str, Any]) -> tuple[np.ndarray | Non
     found = source.read_sibling(reference)
     if found is None:
         fail(f"{source.name}, ply_file_path", "a file that exists", repr(reference))
-    read = read_ply(found, with_faces=False)
-    points = np.asarray(read.verts, dtype=np.float64)
-    if not np.isfinite(points).all():
-        fail(found.name, "finite positions", "others")
-    colors: np.ndarray = np.full((len(points), 3), 128, np.uint8)
-    if read.verts_rgba is not None:
-        colors = (np.asarray(read.verts_rgba)[:, :3] * 255).round().clip(0, 255).astype(np.uint8)
-    return points, colors
+    return points_of_ply(found)
 
 
 def _is_set(value: Any) -> bool:
