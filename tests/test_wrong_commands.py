@@ -194,6 +194,7 @@ fit mesh mesh.obj --level 9                          | expected 0 to 7, got '9'
 fit mesh mesh.obj --preset good                      | expected tutorial, best, got 'good'
 fit mesh mesh.obj -o full                            | expected an empty or new folder
 fit mesh mesh.obj -o notes.txt                       | notes.txt: File exists
+fit splats notes.txt                                 | SOURCE: expected a folder of photos, a .json, or a file that ends
 fit silhouette harbour                               | which tirender render and view show
 fit silhouette photos                                | photos: expected three or more photos, got 1
 fit silhouette broken.json                           | broken.json: expected JSON

@@ -223,12 +223,17 @@ def _check_used(args: argparse.Namespace) -> None:
     """Raise for an option that this fit has no use for."""
     from tirender.checks import fail
     from tirender.datasets import SHORT_NAMES
+    from tirender.io.pluggable_formats import has_suffix
+    from tirender.io.reading import KNOWN_SUFFIXES
 
     for name in ("port", "host"):
         if getattr(args, name) is not None and args.preview != "web":
             fail(f"--{name}", "--preview web with it", args.preview or "none")
     if "source" not in args:
         return
+    if Path(args.source).is_file() and not is_photos(args.source) and not has_suffix(args.source, KNOWN_SUFFIXES):
+        known = f"a folder of photos, a .json, or a file that ends in {', '.join(KNOWN_SUFFIXES)}"
+        fail("SOURCE", known, repr(args.source))
     if args.views is not None and is_photos(args.source):
         fail("--views", "a mesh file as SOURCE, with it", f"photos, {args.source}")
     if args.downscale is not None:
