@@ -215,7 +215,8 @@ def _facts_of_fit(path: Path) -> list[tuple[str, str]]:
             standing = oriented(about["up"], about["front"])
             facts.append(("up", f"{_axis(standing.up)}, front {_axis(standing.front)}"))
         if "asked" in about:
-            facts.append(("asked for", ", ".join(f"{name} {value}" for name, value in about["asked"].items())))
+            asked = (f"{name} {value}" for name, value in about["asked"].items() if value is not False)
+            facts.append(("asked for", ", ".join(asked)))
     except Exception as error:  # a damaged file may say anything
         fail(str(path), "a checkpoint of tirender fit", " ".join(str(error).split()))
     return facts
