@@ -18,7 +18,7 @@ from tirender.transforms import so3_exp_map
 REFINED_FROM = 0.2  # the fraction of the steps before which a scene has no shape yet, and cameras stay
 SLOW_ZOOM = 0.1  # of the learning rate
 MAX_ZOOM = 5.0  # the logarithm of a factor, in a file
-FINAL_RATE = 0.01  # of the learning rate, at the last step
+FINAL_RATE = 0.05  # of the learning rate, at the last step
 LEAST_DEPTH = 0.1  # of what a camera sees, in units of the reach of all
 
 
