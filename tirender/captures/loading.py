@@ -77,7 +77,8 @@ def load_capture(
     Args:
         path: a folder that holds the photos, in ``images`` or another folder, and a reconstruction by COLMAP, as
             ``.bin`` or ``.txt``, in ``sparse/0``, ``sparse``, ``dense/sparse``, ``sparse/1`` and so on,
-            ``colmap/sparse/0`` or itself, maybe with masks in ``masks``; or a ``transforms.json`` or ``transforms_train.json``, or its folder: see
+            ``colmap/sparse/0`` or itself, maybe with masks in ``masks``; or a ``transforms.json`` or
+            ``transforms_train.json``, or its folder: see
             :func:`~tirender.captures.transforms_json.load_transforms`.
         short_side: of the photos in pixels; larger ones are averaged over areas. None leaves them as they are.
         downscale: a factor by which photos are made smaller.
