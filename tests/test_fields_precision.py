@@ -31,7 +31,7 @@ def outputs(field: torch.nn.Module) -> tuple[list[torch.Tensor], list[torch.Tens
 
 @pytest.mark.parametrize("kind", ["harmonic", "hashgrid"])
 def test_values_and_gradients_are_close(monkeypatch: pytest.MonkeyPatch, kind: str):
-    monkeypatch.setattr(precision, "bf16_is_faster", lambda device: True)
+    monkeypatch.setattr(precision, "bf16_is_faster", lambda *_: True)
     field = field_of(kind, "bf16")
     (values, grads), (expected, expected_grads) = outputs(field), outputs(field_of(kind, "float32"))
     for value, other in zip(values, expected):
@@ -45,7 +45,7 @@ def test_values_and_gradients_are_close(monkeypatch: pytest.MonkeyPatch, kind: s
 
 @pytest.mark.parametrize("kind", ["harmonic", "hashgrid"])
 def test_it_repeats_to_the_bit(monkeypatch: pytest.MonkeyPatch, kind: str):
-    monkeypatch.setattr(precision, "bf16_is_faster", lambda device: True)
+    monkeypatch.setattr(precision, "bf16_is_faster", lambda *_: True)
     runs = [outputs(field_of(kind, "bf16")) for _ in range(2)]
     for a, b in zip(*([*values, *grads] for values, grads in runs)):
         assert torch.equal(a, b)
@@ -53,9 +53,9 @@ def test_it_repeats_to_the_bit(monkeypatch: pytest.MonkeyPatch, kind: str):
 
 @pytest.mark.parametrize("kind", ["harmonic", "hashgrid"])
 def test_where_it_is_slower_float32_is_used(monkeypatch: pytest.MonkeyPatch, kind: str):
-    monkeypatch.setattr(precision, "_seconds", lambda rows, _: 1.0 if rows.dtype == torch.bfloat16 else 1.1)
+    monkeypatch.setattr(precision, "_seconds", lambda _rows, _square, dtype: 1.0 if dtype == torch.bfloat16 else 1.1)
     precision.bf16_is_faster.cache_clear()
-    with pytest.warns(UserWarning, match="precision: bf16 is no faster than float32 on this cpu device"):
+    with pytest.warns(UserWarning, match="precision: bf16 is no faster than float32 for 64 neurons on this cpu device"):
         found = outputs(field_of(kind, "bf16"))
     precision.bf16_is_faster.cache_clear()
     for a, b in zip(*([*values, *grads] for values, grads in (found, outputs(field_of(kind, "float32"))))):
@@ -65,14 +65,14 @@ def test_where_it_is_slower_float32_is_used(monkeypatch: pytest.MonkeyPatch, kin
 def test_what_is_faster_is_measured():
     precision.bf16_is_faster.cache_clear()
     weights = torch.ones(1)
-    assert precision.factor_dtype("float32", weights) == torch.float32
+    assert precision.factor_dtype("float32", weights, 8) == torch.float32
     assert precision.bf16_is_faster.cache_info().currsize == 0
-    assert precision.factor_dtype("bf16", weights.double()) == torch.float64
-    assert precision._seconds(torch.ones(8, 8), torch.ones(8, 8)) > 0
+    assert precision.factor_dtype("bf16", weights.double(), 8) == torch.float64
+    assert precision._seconds(torch.ones(8, 8), torch.ones(8, 8), torch.bfloat16) > 0
 
 
 def test_double_precision_stays(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(precision, "bf16_is_faster", lambda device: True)
+    monkeypatch.setattr(precision, "bf16_is_faster", lambda *_: True)
     field = NeuralRadianceField(4, 8, precision="bf16").double()
     lengths = torch.linspace(0.1, 1.4, 7, dtype=torch.float64).expand(5, 7)
     density, color = field(RayBundle(*torch.randn(2, 5, 3, dtype=torch.float64), lengths, None))

@@ -243,7 +243,7 @@ class HashGridField(nn.Module):
 
     def _through(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """What a network makes of x, in the dtype of x."""
-        dtype = factor_dtype(self.config.precision, x)
+        dtype = factor_dtype(self.config.precision, x, self.config.hidden)
         if dtype == x.dtype:
             return net(x)
         with torch.autocast(x.device.type, dtype):

@@ -129,7 +129,7 @@ class NeuralRadianceField(nn.Module):
     def _features(self, points: torch.Tensor) -> torch.Tensor:
         """(R, P, width): what the network knows of points (R, P, 3)."""
         first, _, second, _ = self.mlp
-        dtype = factor_dtype(self.precision, first.weight)
+        dtype = factor_dtype(self.precision, first.weight, len(first.weight))
         features = softplus_linear(points, first.weight, first.bias, self.harmonic_embedding, dtype)
         return softplus_linear(features, second.weight, second.bias, dtype=dtype)
 
@@ -145,7 +145,7 @@ class NeuralRadianceField(nn.Module):
         """
         features = self._features(points)
         densities = -torch.expm1(-self.density_layer(features.to(points.dtype)))
-        dtype = factor_dtype(self.precision, of_point)
+        dtype = factor_dtype(self.precision, of_point, len(of_point))
         hidden = softplus_linear(features, of_point, shift[:, None], dtype=dtype)
         return densities, self.color_layer[2:](hidden.to(points.dtype))
 
