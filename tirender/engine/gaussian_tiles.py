@@ -1,15 +1,18 @@
-"""Lists of the Gaussians that each tile of an image may show, over ``kernels/gaussian_tiles.py``."""
+"""Lists of the Gaussians that each tile of an image may show, over ``kernels/gaussian_tiles.py`` and
+``kernels/gaussian_tiles_lanes.py``."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from tirender.engine import runtime
 from tirender.engine.kernels import gaussian_tiles as kernels
 from tirender.engine.kernels.composite_gaussians import COLOR, ROWS, Lists, Sizes
+from tirender.engine.kernels.gaussian_tiles_lanes import write_records_lanes
 from tirender.engine.kernels.lanes import LANES
 from tirender.engine.tiles import check_loops, prefix_sum
 
@@ -89,8 +92,7 @@ def list_tiles(gaussians: Gaussians2D, height: int, width: int, n_images: int, l
         order, records = order[:0], records[:0]
         offsets = order.new_zeros(n_tiles + 1)
         return TileLists(sizes, order, order.new_zeros(1), Lists(records, offsets, order.new_empty(0, 3)))
-    gaussian = (x.detach().contiguous() for x in (g.image, g.means2d, g.conics, g.colors, g.opacities))
-    runtime.launch(kernels.write_records, sizes, limits, order, *gaussian, records, spans)
+    _write_records(g, sizes, limits, order, records, spans)
     n_chunks = min(CHUNKS, n // 64)
     if runtime.is_parallel_device():  # short ones: on lavapipe eight threads share 65,535 rounds
         n_chunks = min(max(min(n, 1024), n // 256), COUNTS // n_tiles)
@@ -105,6 +107,14 @@ def list_tiles(gaussians: Gaussians2D, height: int, width: int, n_images: int, l
     cursor = (offsets[:-1] + counts.cumsum(0) - counts).int()
     runtime.launch(kernels.fill_entries, sizes, spans, begins, strips, cursor, places, entries)
     return TileLists(sizes, order, places, Lists(records, offsets, entries))
+
+
+def _write_records(gaussians: Gaussians2D, sizes: Sizes, limits: torch.Tensor, order: torch.Tensor, *out: Any) -> None:
+    """Fill the records and spans of the Gaussians that are drawn."""
+    kernel: Any = kernels.write_records if runtime.is_parallel_device() else write_records_lanes
+    g = gaussians
+    gaussian = (x.detach().contiguous() for x in (g.image, g.means2d, g.conics, g.colors, g.opacities))
+    runtime.launch(kernel, sizes, limits, order, *gaussian, *out)
 
 
 def _total(counts: torch.Tensor) -> int:
@@ -132,8 +142,7 @@ def given_tiles(
     order = torch.arange(len(g.means2d), dtype=torch.int32, device=members.device)
     records, spans = g.colors.new_empty(len(order), COLOR + g.colors.shape[1]), order.new_empty(len(order), 3)
     if len(order):
-        gaussian = (x.detach().contiguous() for x in (g.image, g.means2d, g.conics, g.colors, g.opacities))
-        runtime.launch(kernels.write_records, sizes, limits, order, *gaussian, records, spans)
+        _write_records(g, sizes, limits, order, records, spans)
     is_drawn = (spans[:, 1] >= spans[:, 0]).index_select(0, members.long())
     kept = prefix_sum(is_drawn.int())
     offsets, members = kept.index_select(0, offsets.long()), members[is_drawn]

@@ -1,4 +1,5 @@
-"""Gaussians of the world as Gaussians of the image, over ``kernels/project_gaussians.py``."""
+"""Gaussians of the world as Gaussians of the image, over ``kernels/project_gaussians.py`` and
+``kernels/project_gaussians_lanes.py``."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from tirender.engine import runtime
 from tirender.engine.kernels import project_gaussians as kernels
 from tirender.engine.kernels.gaussian_geometry import FISHEYE, ORTHO, PINHOLE
+from tirender.engine.kernels.project_gaussians_lanes import project_gaussians_lanes_forward
 from tirender.engine.partial_sums import part_bounds, part_count
 
 MODELS = {"pinhole": PINHOLE, "ortho": ORTHO, "fisheye": FISHEYE}
@@ -97,8 +99,9 @@ class _ProjectGaussians(torch.autograd.Function):
         ctx.save_for_backward(limits, *world, *cameras, radii)
         ctx.mark_non_differentiable(radii)
         if radii.numel():
+            has_lanes = not runtime.is_parallel_device() and p.model != "fisheye"
             runtime.launch(
-                kernels.project_gaussians_forward,
+                project_gaussians_lanes_forward if has_lanes else kernels.project_gaussians_forward,
                 ctx.settings,
                 ctx.variant,
                 limits,

@@ -70,6 +70,35 @@ def lane_numbers(like):
 
 
 @ti.func
+def read_lanes(values: ti.template(), rows: ti.template(), column: ti.template()):
+    """One column of as many rows as there are lanes."""
+    return ti.Vector([values[rows[lane], column] for lane in ti.static(range(LANES))])
+
+
+@ti.func
+def greater(a, b):
+    """The greater one, b where a is NaN."""
+    return ti.select(a > b, a, b)
+
+
+@ti.func
+def less(a, b):
+    """The lesser one, b where a is NaN."""
+    return ti.select(a < b, a, b)
+
+
+@ti.func
+def dot(a, b):
+    """The products of vectors in space, each a list of three coordinates."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@ti.func
+def log_of_lanes(x):
+    return ti.Vector([ti.log(x[lane]) for lane in ti.static(range(LANES))])
+
+
+@ti.func
 def exp_of_lanes(x, exact: ti.template()):
     """exp(x).
 

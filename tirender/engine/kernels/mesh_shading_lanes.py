@@ -11,6 +11,7 @@ import taichi as ti
 from tirender.engine.kernels.lanes import (
     LANES,
     LanesArray,
+    dot,
     exp_of_lanes,
     greatest_lane,
     lane_numbers,
@@ -37,7 +38,6 @@ from tirender.engine.kernels.partial_sums import Sums, add_row
 from tirender.engine.kernels.surface import OwnersStruct, ShadingStruct
 from tirender.engine.kernels.surface_lanes import (
     blend,
-    dot,
     lit,
     nearest_on_edge,
     phong,

@@ -5,7 +5,7 @@ What has one value for each corner, or for each axis, is a list of three vectors
 
 import taichi as ti
 
-from tirender.engine.kernels.lanes import LANES
+from tirender.engine.kernels.lanes import LANES, dot, greater
 from tirender.engine.kernels.lighting import (
     AMBIENT,
     CAMERA,
@@ -25,16 +25,6 @@ from tirender.engine.kernels.triangle import AREA_EPS, CLIP_SUM_MIN, EDGE_EPS, P
 def blend(v, b):
     """What is given at the corners, at barycentric coordinates b."""
     return [dot(b, v[axis]) for axis in ti.static(range(3))]
-
-
-@ti.func
-def dot(a, b):
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@ti.func
-def greater(a, b):
-    return ti.select(a > b, a, b)
 
 
 @ti.func
