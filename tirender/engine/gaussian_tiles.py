@@ -12,7 +12,7 @@ import torch
 from tirender.engine import runtime
 from tirender.engine.kernels import gaussian_tiles as kernels
 from tirender.engine.kernels.composite_gaussians import COLOR, ROWS, Lists, Sizes
-from tirender.engine.kernels.gaussian_tiles_lanes import write_records_lanes
+from tirender.engine.kernels.gaussian_tiles_lanes import count_entries_lanes, write_records_lanes
 from tirender.engine.kernels.lanes import LANES
 from tirender.engine.tiles import check_loops, prefix_sum
 
@@ -99,7 +99,8 @@ def list_tiles(gaussians: Gaussians2D, height: int, width: int, n_images: int, l
     counts = order.new_zeros(max(1, n_chunks), n_tiles)
     widths = spans[:, 1] - spans[:, 0] + 1
     strips, begins, per_gaussian = order.new_empty(_total(widths), 2), prefix_sum(widths), order.new_empty(n)
-    runtime.launch(kernels.count_entries, sizes, limits, records, spans, begins, strips, counts, per_gaussian)
+    count_kernel: Any = kernels.count_entries if runtime.is_parallel_device() else count_entries_lanes
+    runtime.launch(count_kernel, sizes, limits, records, spans, begins, strips, counts, per_gaussian)
     check_loops(counts[:, 0])
     per_tile = counts.sum(0)  # int64
     entries = order.new_empty(_total(per_tile), 3)

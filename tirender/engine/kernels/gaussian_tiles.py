@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from tirender.engine.kernels.composite_gaussians import COLOR, LOG, ROWS, SHEAR, TALL, WIDE, Sizes, X, Y
-from tirender.engine.kernels.lanes import LANES
+from tirender.engine.kernels.lanes import LANES, greater, less
 from tirender.engine.kernels.scalars import cast_like
 from tirender.engine.kernels.tasks import task_block
 from tirender.engine.kernels.tiles import CUT, loops_were_cut
@@ -110,7 +110,8 @@ def count_entries(
             span, count = spans[r], 0
             ellipse = ti.static(ellipse_of(records, r, log_least))
             for column in range(span[0], span[1] + 1):
-                first, last = reached_rows(ellipse, column, height)
+                top, bottom = reached_rows(ellipse, cast_like(column * LANES, ellipse.x), height)
+                first, last = ti.cast(top, ti.i32), ti.cast(bottom, ti.i32)
                 strip = begins[r] + column - span[0]
                 strips[strip, 0], strips[strip, 1] = first, last
                 for row in range(first // ROWS, last // ROWS + 1):
@@ -130,7 +131,7 @@ def fill_entries(
     strips: I32Array2D,
     cursor: I32Array2D,  # (chunks, tiles) where the entries of a chunk begin in a tile, moved to where they end
     places: I32Array,  # (n,) where the places of each Gaussian's moments begin
-    entries: I32Array2D,  # (entries, 3) as in Lists
+    entries: IVec3Array,  # (entries, 3) as in Lists
 ):
     ti.loop_config(block_dim=ti.static(task_block()))
     for chunk in range(cursor.shape[0]):
@@ -146,9 +147,7 @@ def fill_entries(
                     entry = cursor[chunk, tile]
                     cursor[chunk, tile] = entry + 1
                     top, bottom = ti.max(first - row * ROWS, 0), ti.min(last - row * ROWS, ROWS - 1)
-                    entries[entry, 0] = r
-                    entries[entry, 1] = top | bottom << 16
-                    entries[entry, 2] = place
+                    entries[entry] = ti.math.ivec3(r, top | bottom << 16, place)
                     place += 1
 
 
@@ -170,35 +169,28 @@ def ellipse_of(records: ti.template(), r, log_least):
 
 
 @ti.func
-def reached_rows(ellipse: ti.template(), column, height):
-    """The first and the last row of pixels that an ellipse reaches in a column of tiles; 0 and -1 for none."""
-    left = column * LANES + 0.5 - SLACK - ellipse.x
+def reached_rows(ellipse: ti.template(), column_x, height):
+    """The first and the last row of pixels that an ellipse reaches in a column of tiles; 0 and -1 for none.
+
+    The left edge of the column may be a vector of those of several, and rows are floats.
+    """
+    none = 0 * column_x
+    left = column_x + (0.5 - SLACK - ellipse.x)
     right = left + (LANES - 1 + 2 * SLACK)
-    low, high, is_met = heights_between(ellipse, left, right)
-    first, last = 0, -1
-    top = ti.max(ti.ceil(ellipse.y + low - SLACK - 0.5), 0)
-    bottom = ti.min(ti.floor(ellipse.y + high + SLACK - 0.5), height - 1)
-    if is_met and top <= bottom:
-        first, last = ti.cast(top, ti.i32), ti.cast(bottom, ti.i32)
-    return first, last
-
-
-@ti.func
-def heights_between(ellipse: ti.template(), left, right):
-    """The least and greatest v of an ellipse where u is in [left, right], and whether there is any."""
-    low, high, is_met = -ellipse.peak, ellipse.peak, True
-    tip = ellipse.shear * ellipse.peak
-    u = ti.math.clamp(-tip, left, right)
-    if u != -tip:
-        root = root_at(ellipse, u)
-        is_met = root >= 0
-        high = (ti.sqrt(ti.max(root, 0)) - ellipse.slope * u) / ellipse.square
-    u = ti.math.clamp(tip, left, right)
-    if u != tip:
-        root = root_at(ellipse, u)
-        is_met = is_met and root >= 0
-        low = -(ti.sqrt(ti.max(root, 0)) + ellipse.slope * u) / ellipse.square
-    return low, high, is_met
+    # where the tips, which have the greatest and the least v, are not in the column, v ends at the side next to them
+    tip = none + ellipse.shear * ellipse.peak
+    u = greater(less(0 - tip, right), left)
+    is_tip, root = u == 0 - tip, root_at(ellipse, u)
+    is_met = is_tip | (root >= 0)
+    high = ti.select(is_tip, ellipse.peak, (ti.sqrt(greater(root, 0)) - ellipse.slope * u) / ellipse.square)
+    u = greater(less(tip, right), left)
+    is_tip, root = u == tip, root_at(ellipse, u)
+    is_met = is_met & (is_tip | (root >= 0))
+    low = 0 - ti.select(is_tip, ellipse.peak, (ti.sqrt(greater(root, 0)) + ellipse.slope * u) / ellipse.square)
+    top = greater(ti.ceil(ellipse.y + low - SLACK - 0.5), 0)
+    bottom = less(ti.floor(ellipse.y + high + SLACK - 0.5), height - 1)
+    is_met = is_met & (top <= bottom)
+    return ti.select(is_met, top, 0), ti.select(is_met, bottom, -1)
 
 
 @ti.func
