@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from tirender.checks import check_choice, fail
+from tirender.engine import runtime
 from tirender.engine.first_order import FirstOrder
+from tirender.engine.kernels.softplus_lanes import BETA
+from tirender.engine.softplus import shifted_softplus_, shifted_softplus_adjoint
 from tirender.fields.harmonics import Harmonics
 from tirender.fields.precision import PRECISIONS, factor_dtype
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
-BETA = 10.0
 DENSITY_BIAS = -1.5  # the initial field is mostly transparent
 CHUNK = 1 << 13  # points that pass through the layers at once; few enough for a CPU's cache, and to reuse its memory
 CHUNK_ON_GPU = 1 << 16  # bounds the working memory of the backward pass
@@ -150,6 +152,7 @@ class NeuralRadianceField(nn.Module):
         return densities, self.color_layer[2:](hidden.to(points.dtype))
 
 
+@runtime.not_compiled
 def softplus_linear(
     x: torch.Tensor,
     weight: torch.Tensor,
@@ -170,7 +173,7 @@ def softplus_linear(
     """
     if embed is not None and x.requires_grad:
         x, embed = embed(x), None
-    return _SoftplusLinear.apply(x, weight, shift.expand(len(x), 1, -1), embed, dtype or weight.dtype)
+    return _SoftplusLinear.apply(x, weight, shift.view(-1, 1, len(weight)), embed, dtype or weight.dtype)
 
 
 class _SoftplusLinear(FirstOrder):
@@ -180,8 +183,8 @@ class _SoftplusLinear(FirstOrder):
     ) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):
             inputs = x if embed is None else embed(x)
-            y = F.softplus(torch.matmul(inputs.to(dtype), weight.T.to(dtype)).add_(shift.to(dtype)), BETA)
-        ctx.embed = embed
+            y = shifted_softplus_(torch.matmul(inputs.to(dtype), weight.T.to(dtype)), shift.to(dtype))
+        ctx.embed, ctx.n_shifts = embed, len(shift)
         ctx.save_for_backward(x, weight, y)
         return y
 
@@ -189,10 +192,10 @@ class _SoftplusLinear(FirstOrder):
     def backward(ctx: Any, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, None, None]:
         x, weight, y = ctx.saved_tensors
         inputs = (x if ctx.embed is None else ctx.embed(x)).to(y.dtype)
-        grad_z = torch.mul(y, -BETA).expm1_().mul_(grad_y).neg_()  # softplus' = 1 - exp(-softplus)
+        grad_z, grad_shift = shifted_softplus_adjoint(y, grad_y, ctx.n_shifts)
         grad_x = torch.matmul(grad_z, weight.to(y.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
         grad_weight = torch.matmul(grad_z.flatten(0, 1).T, inputs.flatten(0, 1)).to(weight.dtype)
-        return grad_x, grad_weight, grad_z.sum(1, keepdim=True).to(weight.dtype), None, None
+        return grad_x, grad_weight, grad_shift.to(weight.dtype), None, None
 
 
 def _chunk_size(like: torch.Tensor) -> int:
