@@ -103,10 +103,9 @@ def test_the_tutorials_settings():
 
 def test_direction_is_worked_out_once_per_ray(monkeypatch):
     field = NeuralRadianceField(4, 8)
-    seen = []
-    monkeypatch.setattr(
-        field.harmonic_embedding, "forward", lambda x: seen.append(x.shape) or x.new_zeros(*x.shape[:-1], 24)
-    )
+    seen, harmonics = [], field.harmonic_embedding
+    monkeypatch.setattr(harmonics, "forward", lambda x: seen.append(x.shape) or x.new_zeros(*x.shape[:-1], 24))
+    monkeypatch.setattr(harmonics, "matrix", lambda x, dtype: seen.append(x.shape) or x.new_zeros(9 * 50, 24))
     field(bundle(9, n_points=50))
     assert seen == [(9, 3), (9, 50, 3)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from tirender.engine.softplus import shifted_softplus_, shifted_softplus_adjoint
 from tirender.fields.harmonics import Harmonics
 from tirender.fields.precision import PRECISIONS, factor_dtype
 
-Embed = Callable[[torch.Tensor], torch.Tensor]
 DENSITY_BIAS = -1.5  # the initial field is mostly transparent
 CHUNK = 1 << 13  # points that pass through the layers at once; few enough for a CPU's cache, and to reuse its memory
 CHUNK_ON_GPU = 1 << 16  # bounds the working memory of the backward pass
@@ -157,7 +155,7 @@ def softplus_linear(
     x: torch.Tensor,
     weight: torch.Tensor,
     shift: torch.Tensor,
-    embed: Embed | None = None,
+    embed: Harmonics | None = None,
     dtype: torch.dtype | None = None,
 ) -> torch.Tensor:
     """softplus(embed(x) W^T + shift), which stores only ``x`` and the result for the backward pass.
@@ -166,7 +164,7 @@ def softplus_linear(
         x: (R, P, K), or an input that ``embed`` maps to (R, P, K).
         weight: (L, K).
         shift: (L,) or (R, 1, L).
-        embed: a function without parameters; it is called again in the backward pass.
+        embed: it is called again in the backward pass.
         dtype: of the factors of the products, and of the result; None for that of the weights.
     Returns:
         (R, P, L): log(1 + exp(10 z)) / 10; differentiable once.
@@ -179,11 +177,16 @@ def softplus_linear(
 class _SoftplusLinear(FirstOrder):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, embed: Embed | None, dtype: torch.dtype
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        shift: torch.Tensor,
+        embed: Harmonics | None,
+        dtype: torch.dtype,
     ) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            inputs = x if embed is None else embed(x)
-            y = shifted_softplus_(torch.matmul(inputs.to(dtype), weight.T.to(dtype)), shift.to(dtype))
+            products = torch.mm(_factor(x, embed, dtype), weight.T.to(dtype))
+            y = shifted_softplus_(products.view(*x.shape[:2], len(weight)), shift.to(dtype))
         ctx.embed, ctx.n_shifts = embed, len(shift)
         ctx.save_for_backward(x, weight, y)
         return y
@@ -191,11 +194,15 @@ class _SoftplusLinear(FirstOrder):
     @staticmethod
     def backward(ctx: Any, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, None, None]:
         x, weight, y = ctx.saved_tensors
-        inputs = (x if ctx.embed is None else ctx.embed(x)).to(y.dtype)
         grad_z, grad_shift = shifted_softplus_adjoint(y, grad_y, ctx.n_shifts)
         grad_x = torch.matmul(grad_z, weight.to(y.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.matmul(grad_z.flatten(0, 1).T, inputs.flatten(0, 1)).to(weight.dtype)
-        return grad_x, grad_weight, grad_shift.to(weight.dtype), None, None
+        grad_weight = torch.mm(_factor(x, ctx.embed, y.dtype).T, grad_z.flatten(0, 1)).T
+        return grad_x, grad_weight.to(weight.dtype), grad_shift.to(weight.dtype), None, None
+
+
+def _factor(x: torch.Tensor, embed: Harmonics | None, dtype: torch.dtype) -> torch.Tensor:
+    """(R P, K) the points or what ``embed`` makes of them."""
+    return x.flatten(0, 1).to(dtype) if embed is None else embed.matrix(x, dtype)
 
 
 def _chunk_size(like: torch.Tensor) -> int:

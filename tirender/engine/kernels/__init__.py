@@ -34,6 +34,7 @@ The files, from geometry to pictures::
     volume_march, emission_absorption      samples of volumes and fields composited along rays
     hash_grid, occupancy                   radiance fields: features of points, samples that are not empty
     harmonic_phases                        points at frequencies that double
+    wide_lanes, softplus_lanes             long formulas of few numbers on a CPU; the layers of a network
     hilbert, bvh, heap                     search trees
     knn, ball_query, point_mesh            nearest points and triangles
     sample_farthest_points, points_to_volumes
