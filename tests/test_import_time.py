@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tirender.__main__ import let_idle_threads_sleep
+from tirender.__main__ import ask_for_large_pages, let_idle_threads_sleep
 
 
 def imported_by(statement: str, before: str = "torch") -> set[str]:
@@ -59,6 +59,13 @@ def test_the_command_line_lets_torch_s_idle_threads_sleep(monkeypatch, given, po
     let_idle_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == policy
     assert ("GOMP_SPINCOUNT" in os.environ) == (given is None)
+
+
+@pytest.mark.parametrize(("given", "asked"), [(None, "1"), ("0", "0")])
+def test_the_command_line_asks_for_large_pages(monkeypatch, given, asked):
+    monkeypatch.setattr(os, "environ", {"THP_MEM_ALLOC_ENABLE": given} if given else {})
+    ask_for_large_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == asked
 
 
 FAULTS = """
