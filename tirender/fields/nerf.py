@@ -18,8 +18,7 @@ from tirender.fields.harmonics import Harmonics
 from tirender.fields.precision import PRECISIONS, factor_dtype
 
 DENSITY_BIAS = -1.5  # the initial field is mostly transparent
-CHUNK = 1 << 13  # points that pass through the layers at once; few enough for a CPU's cache, and to reuse its memory
-CHUNK_ON_GPU = 1 << 16  # bounds the working memory of the backward pass
+CHUNK = 1 << 16  # points that pass through the layers at once: enough to keep a machine busy, in bounded memory
 
 
 class NeuralRadianceField(nn.Module):
@@ -94,7 +93,7 @@ class NeuralRadianceField(nn.Module):
             lengths = lengths.reshape(-1, 1).index_select(0, chosen)
             origins, directions, shifts = (x.index_select(0, ray) for x in (origins, directions, shifts))
         # chunks have one size, so that each reuses the memory that the one before has freed
-        n_chunks = math.ceil(lengths.numel() / _chunk_size(lengths)) or 1
+        n_chunks = math.ceil(lengths.numel() / CHUNK) or 1
         chunks = [
             self._sample(torch.addcmul(origin[:, None], length[..., None], direction[:, None]), shift, of_point)
             for origin, direction, length, shift in zip(
@@ -122,7 +121,7 @@ class NeuralRadianceField(nn.Module):
     def opacities(self, points: torch.Tensor) -> torch.Tensor:
         """The opacities (M,) of samples at points (M, 3) in world space, whatever the direction; without gradients."""
         with torch.no_grad():
-            chunks = points[:, None].split(_chunk_size(points))
+            chunks = points[:, None].split(CHUNK)
             parts = [self.density_layer(self._features(chunk).to(points.dtype)) for chunk in chunks]
         return -torch.expm1(-torch.cat(parts)[:, 0, 0])
 
@@ -203,7 +202,3 @@ class _SoftplusLinear(FirstOrder):
 def _factor(x: torch.Tensor, embed: Harmonics | None, dtype: torch.dtype) -> torch.Tensor:
     """(R P, K) the points or what ``embed`` makes of them."""
     return x.flatten(0, 1).to(dtype) if embed is None else embed.matrix(x, dtype)
-
-
-def _chunk_size(like: torch.Tensor) -> int:
-    return CHUNK_ON_GPU if like.is_cuda else CHUNK
