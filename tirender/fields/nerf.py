@@ -122,8 +122,8 @@ class NeuralRadianceField(nn.Module):
         """The opacities (M,) of samples at points (M, 3) in world space, whatever the direction; without gradients."""
         with torch.no_grad():
             chunks = points[:, None].split(CHUNK)
-            parts = [self.density_layer(self._features(chunk).to(points.dtype)) for chunk in chunks]
-        return -torch.expm1(-torch.cat(parts)[:, 0, 0])
+            parts = [self._density(self._features(chunk)) for chunk in chunks]
+        return torch.cat(parts)[:, 0, 0]
 
     def _features(self, points: torch.Tensor) -> torch.Tensor:
         """(R, P, width): what the network knows of points (R, P, 3)."""
@@ -143,10 +143,13 @@ class NeuralRadianceField(nn.Module):
             of_point: (width, width), the colour layer's weights for the features of a point.
         """
         features = self._features(points)
-        densities = -torch.expm1(-self.density_layer(features.to(points.dtype)))
         dtype = factor_dtype(self.precision, of_point, len(of_point))
         hidden = softplus_linear(features, of_point, shift[:, None], dtype=dtype)
-        return densities, self.color_layer[2:](hidden.to(points.dtype))
+        return self._density(features), self.color_layer[3](_linear(hidden, self.color_layer[2]))
+
+    def _density(self, features: torch.Tensor) -> torch.Tensor:
+        """(R, P, 1) the opacities of samples with features (R, P, width)."""
+        return -torch.expm1(-self.density_layer[1](_linear(features, self.density_layer[0])))
 
 
 @runtime.not_compiled
@@ -197,6 +200,28 @@ class _SoftplusLinear(FirstOrder):
         grad_x = torch.matmul(grad_z, weight.to(y.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
         grad_weight = torch.mm(_factor(x, ctx.embed, y.dtype).T, grad_z.flatten(0, 1)).T
         return grad_x, grad_weight.to(weight.dtype), grad_shift.to(weight.dtype), None, None
+
+
+def _linear(x: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
+    """A layer, in its own type whatever that of its inputs."""
+    return layer(x) if x.dtype == layer.weight.dtype else _WiderLinear.apply(x, layer.weight, layer.bias)
+
+
+class _WiderLinear(FirstOrder):
+    """A linear layer of bfloat16 inputs with float32 outputs, which stores nothing but the inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x.to(weight.dtype), weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        x, weight = ctx.saved_tensors
+        rows = grad.flatten(0, 1)
+        grad_x = torch.mm(rows, weight).to(x.dtype).view(x.shape)
+        return grad_x, torch.mm(rows.T, x.flatten(0, 1).to(weight.dtype)), rows.sum(0)
 
 
 def _factor(x: torch.Tensor, embed: Harmonics | None, dtype: torch.dtype) -> torch.Tensor:
