@@ -122,6 +122,9 @@ render rgb.png                                       | expected one that ends in
 render photos                                        | expected a file, or the folder of a fit
 render empty                                         | expected a file, or the folder of a fit
 fit mesh photos                                      | SOURCE: expected a mesh file, got photos, a folder
+info mesh.obj --arch cpu                             | --arch: expected no FILE beside it
+info --allow-parent                                  | --allow-parent: expected a FILE
+bench --list --json a.json                           | --list: expected no --json
 capture missing                                      | missing: No such file or directory
 capture notes.txt                                    | notes.txt: expected a folder of photos, got a file
 render mesh.obj -o a.xyz                             | expected a picture, such as .png or .jpg

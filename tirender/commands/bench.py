@@ -55,10 +55,13 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def _bench(args: argparse.Namespace) -> int:
     """Measure, print and write; 1 if something could not be measured, which does not stop the rest."""
     from tirender.bench.scaling import plot
+    from tirender.checks import fail
     from tirender.io.files import write_file
 
     names = _names(args)
     if args.list:
+        if args.json or args.plot:
+            fail("--list", "no --json and no --plot beside it, as nothing is measured", str(args.json or args.plot))
         print("\n".join(names))
         return 0
     _check(args, names)

@@ -25,7 +25,13 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
+    from tirender.checks import fail
+
+    if args.file is None and args.allow_parent:
+        fail("--allow-parent", "a FILE with it", "none")
     if args.file is not None:
+        if args.arch is not None:
+            fail("--arch", "no FILE beside it, as nothing runs on it", args.arch)
         from tirender.scenes.facts import facts_of
 
         facts = facts_of(args.file, args.allow_parent)
