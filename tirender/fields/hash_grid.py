@@ -16,6 +16,7 @@ from tirender.engine.emission_absorption import count_visible, emission_absorpti
 from tirender.engine.hash_grid import HashGridLayout, hash_encode
 from tirender.engine.occupancy import RaySamples, sample_occupied
 from tirender.fields.occupancy import OccupancyGrid
+from tirender.fields.perceptron import Perceptron
 from tirender.fields.precision import PRECISIONS, factor_dtype
 
 MAX_LOG_DENSITY = 11.0  # a larger one is opaque at any step size, and exp could overflow
@@ -80,10 +81,10 @@ class HashGridField(nn.Module):
         self.config = config = config or HashGridConfig()
         layout, hidden = config.layout, config.hidden
         self.table = nn.Parameter(torch.empty(layout.n_rows, layout.n_features).uniform_(-1e-4, 1e-4))
-        self.density_net = _mlp(layout.n_channels, hidden, 1 + N_GEOMETRY)
-        self.color_net = _mlp(N_GEOMETRY + N_HARMONICS, hidden, hidden, 3)
+        self.density_net = Perceptron(layout.n_channels, hidden, 1 + N_GEOMETRY)
+        self.color_net = Perceptron(N_GEOMETRY + N_HARMONICS, hidden, hidden, 3)
         if config.background == "learned":
-            self.background_net = _mlp(N_HARMONICS, hidden // 2, 3)
+            self.background_net = Perceptron(N_HARMONICS, hidden // 2, 3)
         # a cell is occupied if one step in it has an opacity of 1 %
         self.occupancy = OccupancyGrid(config.grid_resolution, 0.01 / self.step)
 
@@ -275,10 +276,3 @@ def spherical_harmonics(directions: torch.Tensor) -> torch.Tensor:
         ],
         dim=-1,
     )
-
-
-def _mlp(*widths: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for n_in, n_out in zip(widths, widths[1:]):
-        layers += [nn.Linear(n_in, n_out, bias=False), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers[:-1])
