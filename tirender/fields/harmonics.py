@@ -61,7 +61,7 @@ class Harmonics(torch.nn.Module):
             (M, 2 D n), M the product of the other sizes of ``x``; on a CPU it is likely to be a transposed one.
         """
         x = _rows(x.detach())
-        if dtype in (torch.float32, torch.bfloat16) and _has_turns(x) and _has_lanes(x):
+        if dtype in (torch.float32, torch.bfloat16) and _has_lanes(x) and _has_turns(x):
             return harmonic_waves(x * self.omega_0, self.n_harmonic_functions, dtype)
         with torch.no_grad():
             return self(x).to(dtype)
@@ -74,12 +74,16 @@ class Harmonics(torch.nn.Module):
 class _Harmonics(FirstOrder):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, n: int, omega_0: float) -> torch.Tensor:
-        if _has_turns(x) and _has_lanes(x):
+        has_turns = _has_turns(x)
+        if has_turns and _has_lanes(x):
             waves = harmonic_waves(_rows(x) * omega_0, n, x.dtype).contiguous().view(*x.shape[:-1], 2 * n * x.shape[-1])
         else:
-            phases = harmonic_phases(x * omega_0, n) if _has_turns(x) else x[..., None] * _frequencies(x, n, omega_0)
+            phases = harmonic_phases(x * omega_0, n) if has_turns else x[..., None] * _frequencies(x, n, omega_0)
             phases = phases.flatten(-2)
-            waves = torch.cat([phases.sin(), phases.cos()], -1)
+            waves = phases.new_empty(*phases.shape[:-1], 2 * phases.shape[-1])
+            sines, cosines = waves.chunk(2, dim=-1)
+            torch.sin(phases, out=sines)
+            torch.cos(phases, out=cosines)
         ctx.save_for_backward(waves)
         ctx.n, ctx.omega_0 = n, omega_0
         return waves

@@ -19,6 +19,7 @@ from tirender.engine.kernels.scalars import cast_like
 
 LANES = 16
 EXP_SCALE, EXP_SHIFT = 0.06679546905106895, 0.5005953496174356  # of what exp_of_scaled takes
+LEAST = 87.0  # exp(-87) is about the least number that is not denormal
 
 LanesArray = ti.types.ndarray(dtype=ti.types.vector(LANES, ti.f32), ndim=1)  # torch (n, LANES), f32 or f64
 IntLanesArray = ti.types.ndarray(dtype=ti.types.vector(LANES, ti.i32), ndim=1)  # torch (n, LANES) int32
@@ -110,18 +111,25 @@ def exp_of_lanes(x, exact: ti.template()):
         out = ti.Vector([ti.exp(x[i]) for i in ti.static(range(LANES))])
     else:
         t = ti.select(x > 0.0, 0.0 - x, x)
-        whole = ti.floor(ti.select(t < -87.0, -87.0, t) * 1.44269504 + 0.5)
-        rest = (t - whole * 0.693359375) - whole * -2.12194440e-4
-        series = ((rest * 1.9875691500e-4 + 1.3981999507e-3) * rest + 8.3334519073e-3) * rest + 4.1665795894e-2
-        series = (series * rest + 1.6666665459e-1) * rest + 5.0000001201e-1
-        out = series * (rest * rest) + rest + 1.0
+        whole, more = exp_parts(ti.select(t < -LEAST, -LEAST, t))
+        out = more + 1.0
         for bit in ti.static([64, 32, 16, 8, 4, 2, 1]):
             has_bit = whole < 0.5 - bit
             out = ti.select(has_bit, out * 0.5**bit, out)
             whole = ti.select(has_bit, whole + bit, whole)
-        out = ti.select(t < -87.0, 0.0, out)
+        out = ti.select(t < -LEAST, 0.0, out)
         out = ti.select(x > 0.0, 1.0 / out, out)
     return out
+
+
+@ti.func
+def exp_parts(x):
+    """Whole n, and m, by which exp(x) is 2^n (1 + m), for x from -LEAST to 0 (Cody and Waite)."""
+    whole = ti.floor(x * 1.44269504 + 0.5)
+    rest = (x - whole * 0.693359375) - whole * -2.12194440e-4
+    series = ((rest * 1.9875691500e-4 + 1.3981999507e-3) * rest + 8.3334519073e-3) * rest + 4.1665795894e-2
+    series = (series * rest + 1.6666665459e-1) * rest + 5.0000001201e-1
+    return whole, series * (rest * rest) + rest
 
 
 @ti.func

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import taichi as ti
 
-from tirender.engine.kernels.lanes import whole_vectors
+from tirender.engine.kernels.lanes import LEAST, exp_parts, whole_vectors
 from tirender.engine.kernels.types import I32Array, struct_of
 from tirender.engine.kernels.wide_lanes import SLOTS, TASKS, IntWideArray, WideArray, read_wide, write_wide
 
 BETA = 10.0
-LEAST = 87.0  # exp(-87) is about the least number that is not denormal
 EXPONENT = float(127 + (1 << 23))  # added to a whole number n, it leaves the exponent of 2^n in the lowest bits
 
 
@@ -103,11 +102,7 @@ def softplus(z, floats: ti.template(), ints: ti.template(), at):
 @ti.func
 def exp_of_negative(t, floats: ti.template(), ints: ti.template(), at):
     """A power of 2, and how much more than one times it is exp(-t), t not negative."""
-    t = ti.select(t > LEAST, LEAST, t)
-    whole = ti.floor(t * -1.44269504 + 0.5)
-    rest = (0 - t - whole * 0.693359375) - whole * -2.12194440e-4
-    series = ((rest * 1.9875691500e-4 + 1.3981999507e-3) * rest + 8.3334519073e-3) * rest + 4.1665795894e-2
-    series = (series * rest + 1.6666665459e-1) * rest + 5.0000001201e-1
+    whole, more = exp_parts(0 - ti.select(t > LEAST, LEAST, t))
     floats[at] = whole + EXPONENT
     ints[at] = ints[at] << 23
-    return floats[at], series * (rest * rest) + rest
+    return floats[at], more
